@@ -1,0 +1,107 @@
+"""One stage of captioner training with transformers' Trainer, and stage 2's reuse."""
+
+from functools import partial
+from pathlib import Path
+
+from transformers import Trainer
+from transformers.trainer_utils import get_last_checkpoint
+
+import options
+from datautils import CaptionDataset, collate, picture_path
+from encoders.hub import resolve_checkpoint
+from prompts import choose_template, instruction_of
+from runs import cache_dir, content_key, file_hash, read_json, write_json
+
+# Options that do not change what stage 2 learns.
+WITHOUT_EFFECT = {
+    "output", "saved_pretrained_model_path", "cache_dir", "resume", "report_to", "logging_steps", "save_steps",
+    "save_every",
+    "num_epochs_eeg", "train_label", "no_stage3", "eeg_dataset", "splits_path", "image_dir", "eeg_encoder_path", "time_low",
+    "time_high", "split_num", "subject", "splits_index"}
+
+
+class CaptionTrainer(Trainer):
+    """Checkpoints hold what is trained (projector, adapter) and the projector has its own learning rate."""
+
+    def create_optimizer(self, model=None):
+        projector, rest = [], []
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                (projector if "projector." in name else rest).append(parameter)
+        make, arguments = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        groups = [{"params": projector, "lr": self.projector_learning_rate}] + ([{"params": rest}] if rest else [])
+        self.optimizer = make(groups, weight_decay=self.args.weight_decay, **arguments)
+        return self.optimizer
+
+    def _save(self, output_dir=None, state_dict=None):
+        self.accelerator.unwrap_model(self.model).save_trainable(output_dir or self.args.output_dir)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        self.accelerator.unwrap_model(model or self.model).load_trainable(resume_from_checkpoint)
+
+    def _load_best_model(self):
+        self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+
+class Stage:
+    """Trains one model in turn on picture and on EEG embeddings."""
+
+    def __init__(self, model, tokenizer, args, device):
+        self.model, self.tokenizer, self.args, self.device = model, tokenizer, args, device
+        self.template = choose_template(tokenizer, args.prompt_template)
+
+    def dataset(self, embeddings, labels, captions, training):
+        dropout = {"label_dropout": self.args.label_dropout, "embedding_dropout": self.args.embedding_dropout}
+        instruction = instruction_of(self.args.prompt_type)
+        return CaptionDataset(self.tokenizer, self.template, instruction, embeddings.cpu(), labels, captions,
+                              self.args.max_caption_tokens, **dropout if training else {})
+
+    def run(self, modality, embeddings, labels, captions, epochs, folder):
+        """Train on {"train", "val"} embeddings [n, E], class names and captions; returns the trainer's log.
+
+        The weights of the evaluation with the lowest validation loss are kept.
+        """
+        self.model.projector.set_statistics(modality, embeddings["train"].to(self.device))
+        pad_id = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
+        batches = partial(collate, soft_tokens=self.model.config.soft_tokens, pad_id=pad_id)
+        arguments = options.training_arguments(
+            self.args, self.device, folder, num_train_epochs=epochs, eval_strategy="epoch", save_strategy="epoch",
+            load_best_model_at_end=True, metric_for_best_model="loss",
+            gradient_checkpointing=self.args.gradient_checkpointing)
+        trainer = CaptionTrainer(
+            model=self.model, args=arguments, data_collator=lambda rows: {**batches(rows), "modality": modality},
+            train_dataset=self.dataset(embeddings["train"], labels["train"], captions["train"], training=True),
+            eval_dataset=self.dataset(embeddings["val"], labels["val"], captions["val"], training=False))
+        trainer.projector_learning_rate = self.args.projector_learning_rate
+        print(f"stage {2 if modality == 'image' else 3}: {len(labels['train'])} examples, "
+              f"{sum(p.numel() for p in self.model.parameters() if p.requires_grad):,} trained parameters on {self.device}")
+        checkpoint = get_last_checkpoint(folder) if self.args.resume and Path(folder).is_dir() else None
+        trainer.train(resume_from_checkpoint=checkpoint)
+        return trainer.state.log_history
+
+    def reuse_or_run(self, modality, embeddings, labels, captions, epochs, clip):
+        """Stage 2, or its kept result when everything that it depends on is the same."""
+        llm = self.args.llm_backbone_name_or_path
+        key = content_key([
+            {k: v for k, v in vars(self.args).items() if k not in WITHOUT_EFFECT}, clip, labels, captions,
+            file_hash(llm) if Path(llm).is_dir() else llm, {part: _tensor_key(e) for part, e in embeddings.items()}])
+        root = Path(self.args.saved_pretrained_model_path or cache_dir(self.args.cache_dir) / "stage2")
+        folder = root / f"{Path(llm).name}-{key}"
+        if (folder / "stage2.json").is_file():
+            print(f"stage 2: made before with the same options and data, taken from {folder}")
+            self.model.load_trainable(resolve_checkpoint(str(folder), "--saved_pretrained_model_path"))
+            return read_json(folder / "stage2.json")
+        log = self.run(modality, embeddings, labels, captions, epochs, Path(self.args.output) / "checkpoints" / "stage2")
+        self.model.save_trainable(folder)
+        write_json(folder / "stage2.json", log)  # last: its presence says that the folder is whole
+        return log
+
+
+def _tensor_key(tensor):
+    return content_key(tensor.numpy().tobytes().hex())
+
+
+def picture_hashes(image_dir, names, picture):
+    """SHA-256 of each training picture by name; None for one whose file is not there (stage 3 needs captions only)."""
+    paths = {name: picture_path(image_dir, name, picture) for name in names}
+    return {name: file_hash(path) if path.is_file() else None for name, path in paths.items()}

@@ -1,0 +1,119 @@
+"""ChannelNet (Palazzo et al., TPAMI 2020, doi 10.1109/TPAMI.2020.2995909), the encoder of the published checkpoints.
+
+Parallel dilated convolutions over time, parallel convolutions over channels, residual blocks, and a linear embedding
+that the classifier reads. Names and shapes of the weights are those of Thought2Text's checkpoints.
+"""
+
+import torch
+from torch import nn
+
+import torchvision_cpu  # noqa: F401
+from transformers import PreTrainedModel
+
+from config import ChannelNetConfig
+from errors import InputError
+
+
+class ConvLayer(nn.Sequential):
+    """Batch norm, ReLU, convolution, dropout, in this order."""
+
+    def __init__(self, in_channels, out_channels, kernel, stride, padding=0, dilation=1):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(in_channels)
+        self.relu = nn.ReLU()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation)
+        self.drop = nn.Dropout2d(0.2)
+
+
+class ParallelConvs(nn.Module):
+    """Layers that see the same input; their feature maps are stacked."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x):
+        return torch.cat([layer(x) for layer in self.layers], dim=1)
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        inner = self.bn1(self.conv1(x)).relu()
+        return (x + self.bn2(self.conv2(inner))).relu()
+
+
+class FeatureExtractor(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        width = config.out_channels * config.num_spatial_layers
+        self.temporal_block = ParallelConvs(_temporal_layers(config))
+        self.spatial_block = ParallelConvs(_spatial_layers(config))
+        self.res_blocks = nn.ModuleList(
+            nn.Sequential(ResidualBlock(width), ConvLayer(width, width, config.down_kernel, config.down_stride))
+            for _ in range(config.num_residual_blocks))
+        self.final_conv = ConvLayer(width, config.out_channels, config.down_kernel, 1)
+
+    def forward(self, x):
+        x = self.spatial_block(self.temporal_block(x))
+        for block in self.res_blocks:
+            x = block(x)
+        return self.final_conv(x)
+
+
+def _temporal_layers(config):
+    """One layer a dilation; the padding keeps all their outputs at input_width / temporal_stride."""
+    dilations = [tuple(dilation) for dilation in config.temporal_dilation_list]
+    dilations += dilations[-1:] * (config.num_temp_layers - len(dilations))
+    for _, dilation in dilations[:config.num_temp_layers]:
+        padding = (config.temporal_kernel[1] * dilation - 2) // 2 - dilation // 2 + 1
+        yield ConvLayer(config.in_channels, config.temp_channels, tuple(config.temporal_kernel),
+                        tuple(config.temporal_stride), (0, padding), (1, dilation))
+
+
+def _spatial_layers(config):
+    """Layer i spans 1/(i+1) of the channels."""
+    for i in range(config.num_spatial_layers):
+        height = config.input_height // (i + 1)
+        yield ConvLayer(config.temp_channels * config.num_temp_layers, config.out_channels, (height, 1),
+                        tuple(config.spatial_stride), ((height - 1) // 2, 0))
+
+
+def _feature_count(config):
+    """How many numbers the extractor gives for one trial; no weight or statistic is touched."""
+    with torch.device("meta"):
+        try:
+            return FeatureExtractor(config)(torch.empty(1, config.in_channels, config.n_chans, config.n_times)).numel()
+        except RuntimeError:
+            raise InputError(f"--encoder channelnet: {config.n_chans} channels x {config.n_times} samples are too few for "
+                             f"{config.num_residual_blocks} residual blocks; take --encoder transformer, or set fewer "
+                             "with --residual_blocks") from None
+
+
+class ChannelNetModel(PreTrainedModel):
+    """eeg [B, C, T] or [B, 1, C, T] with C = input_height, T = input_width -> embedding [B, E], logits [B, K]."""
+
+    config_class = ChannelNetConfig
+    main_input_name = "eeg"
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.encoder = FeatureExtractor(config)
+        self.projector = nn.Linear(_feature_count(config), config.embedding_size)
+        self.classifier = nn.Linear(config.embedding_size, config.num_classes)
+        self.post_init()
+
+    def _init_weights(self, module):
+        """PyTorch's own initialisation stands, as in the published training."""
+
+    def forward(self, eeg):
+        if eeg.ndim == 3:
+            eeg = eeg.unsqueeze(1)
+        embedding = self.projector(self.encoder(eeg).flatten(1))
+        return embedding, self.classifier(embedding)

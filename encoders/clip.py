@@ -1,0 +1,76 @@
+"""Picture embeddings by a CLIP model: open_clip models and transformers' CLIP, from the Hub or a local folder."""
+
+from pathlib import Path
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
+
+import torchvision_cpu  # noqa: F401
+from errors import InputError
+from runs import file_hash
+
+
+def clip_identity(name):
+    """What stands for the model's weights in a cache key: a local folder's hash, else the Hub name and commit."""
+    if Path(name).is_dir():
+        return file_hash(name)
+    if _is_open_clip(name):
+        return name
+    from transformers import AutoConfig
+
+    try:
+        return f"{name}@{AutoConfig.from_pretrained(name)._commit_hash}"
+    except (OSError, ValueError) as error:
+        raise _not_loadable(name, error) from None
+
+
+def _is_open_clip(name):
+    return name.startswith(("open_clip:", "hf-hub:", "local-dir:")) or (Path(name) / "open_clip_config.json").is_file()
+
+
+def _not_loadable(name, error):
+    reason = str(error).strip().split("\n")[0][:300]
+    return InputError(f"--clip_model {name}: cannot be loaded ({reason}); expected a Hub name, open_clip:NAME/PRETRAINED, "
+                      "or a local folder with open_clip_config.json or a transformers CLIP config.json")
+
+
+def load_clip(name, device):
+    """Return a function from a list of PIL pictures to embeddings [n, E] float32, before normalisation."""
+    try:
+        if _is_open_clip(name):
+            import open_clip
+
+            if name.startswith("open_clip:"):
+                architecture, _, pretrained = name.removeprefix("open_clip:").partition("/")
+                arguments = {"model_name": architecture, "pretrained": pretrained or None}
+            else:
+                arguments = {"model_name": f"local-dir:{name}" if Path(name).is_dir() else name}
+            model, _, preprocess = open_clip.create_model_and_transforms(**arguments)
+            model = model.eval().to(device)
+            return lambda pictures: model.encode_image(torch.stack([preprocess(p) for p in pictures]).to(device)).float()
+        from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
+
+        processor = CLIPImageProcessorPil.from_pretrained(name)
+        model = CLIPVisionModelWithProjection.from_pretrained(name).eval().to(device)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _not_loadable(name, error) from None
+    return lambda pictures: model(
+        pixel_values=processor(images=pictures, return_tensors="pt")["pixel_values"].to(device)).image_embeds.float()
+
+
+@torch.no_grad()
+def embed_pictures(paths, clip_model, device, batch_size=32):
+    """Embed picture files; returns [n, E] float32 on the CPU, not normalised (as CLIPVisionModelWithProjection)."""
+    embed = load_clip(clip_model, device)
+    rows = []
+    for start in tqdm(range(0, len(paths), batch_size), desc="picture embeddings", unit="batch"):
+        rows.append(embed([_open(path) for path in paths[start:start + batch_size]]).cpu())
+    return torch.cat(rows)
+
+
+def _open(path):
+    try:
+        return Image.open(path).convert("RGB")
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError(f"{path}: not a readable picture ({error}); copy it again from its source") from None

@@ -1,0 +1,138 @@
+"""Stages 2 and 3: teach a projector (and a LoRA adapter) to feed an LLM, from picture embeddings, then from EEG.
+
+    python finetune_llm.py --eeg_dataset data/block/eeg_55_95_std.pth \\
+        --splits_path data/block/block_splits_by_image_all.pth --image_dir data/images/ \\
+        --eeg_encoder_path ./eeg_encoder_55-95_40_classes --output deepseek_eeg_model_7B_base \\
+        --llm_backbone_name_or_path deepseek-ai/deepseek-llm-7b-base --load_in_8bit --bf16
+
+Writes a captioner folder: encoder, projector and adapter (never the LLM's weights), tokenizer, id2label.json, args.json,
+train_log.json and train_images.json, the hashes of the pictures it was trained on.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import options
+from errors import InputError, exits_cleanly
+
+
+def parse(argv):
+    parser = options.make_parser(__doc__)
+    options.data_options(parser)
+    options.picture_options(parser)
+    group = parser.add_argument_group("model")
+    group.add_argument("--eeg_encoder_path", required=True, help="encoder of stage 1: a local folder or a Hub id")
+    group.add_argument("--llm_backbone_name_or_path", default=options.LLM, help="causal LLM: a Hub name or local folder")
+    group.add_argument("--load_in_8bit", action="store_true", help="load the LLM in 8 bit (bitsandbytes LLM.int8)")
+    group.add_argument("--load_in_4bit", action="store_true", help="load the LLM in 4 bit (bitsandbytes nf4)")
+    group.add_argument("--use_lora", action=argparse.BooleanOptionalAction, default=True,
+                       help="train a LoRA adapter on the LLM; --no-use_lora freezes the LLM")
+    group.add_argument("--lora_r", type=options.positive, default=16, help="rank of the adapter")
+    group.add_argument("--lora_alpha", type=options.positive, default=32, help="scale of the adapter, divided by its rank")
+    group.add_argument("--lora_dropout", type=options.fraction, default=0.05, help="dropout before the adapter")
+    group.add_argument("--lora_target", default="all-linear", help="modules with an adapter: peft's all-linear or a regex")
+    group.add_argument("--projector", choices=("mlp", "linear"), default="mlp", help="from embedding to soft tokens")
+    group.add_argument("--soft_tokens", type=options.positive, default=4, help="token embeddings an EEG embedding becomes")
+    group.add_argument("--prompt_template", choices=("auto", "chat", "plain", "thought2text"), default="auto",
+                       help="how the prompt is written; auto is the tokenizer's chat template where it has one, else plain")
+    group.add_argument("--prompt_type", choices=options.PROMPT_TYPES, default="basic", help="instruction in the prompt")
+    group.add_argument("--max_caption_tokens", type=options.positive, default=64, help="training cuts longer captions")
+    group = parser.add_argument_group("stages")
+    group.add_argument("--no_stage2", action="store_true", help="leave stage 2 (picture embeddings) out")
+    group.add_argument("--no_stage3", action="store_true", help="leave stage 3 (EEG embeddings) out")
+    group.add_argument("--saved_pretrained_model_path", help="folder that keeps stage 2's results; one made with the same "
+                       "options and data is reused (unset: stage2/ in the cache folder)")
+    group.add_argument("--num_epochs_image", type=options.bounded(float, 0), default=5, help="epochs of stage 2")
+    group.add_argument("--num_epochs_eeg", type=options.bounded(float, 0), default=5, help="epochs of stage 3")
+    group.add_argument("--train_label", choices=("true", "predicted", "mixed"), default="true",
+                       help="class name in stage 3's prompts: the true one, the encoder's, or either by a coin")
+    group.add_argument("--label_dropout", type=options.fraction, default=0.1, help="share of prompts without a class name")
+    group.add_argument("--embedding_dropout", type=options.fraction, default=0.1,
+                       help="share of prompts without the embedding")
+    group = options.training_options(parser, batch_size=16, learning_rate=2e-4, warmup_ratio=0.03,
+                                     lr_scheduler_type="cosine")
+    group.add_argument("--projector_learning_rate", type=options.bounded(float, 0), default=1e-3,
+                       help="peak learning rate of the projector, which starts from nothing")
+    group.add_argument("--gradient_checkpointing", action="store_true", help="trade time for memory in the LLM")
+    options.run_options(parser)
+    args = parser.parse_args(argv)
+    if args.no_stage2 and args.no_stage3:
+        raise InputError("--no_stage2 and --no_stage3 leave nothing to train; give one of them")
+    if args.load_in_8bit and args.load_in_4bit:
+        raise InputError("--load_in_8bit and --load_in_4bit exclude each other; give one of them")
+    return args
+
+
+@exits_cleanly
+def main(argv=None):
+    args = parse(argv)
+    import torch
+    from transformers import set_seed
+
+    from captioner_training import Stage, picture_hashes
+    from datautils import image_embeddings, load_split, load_trials, read_caption
+    from encoders import check_fits, encode, load_encoder
+    from encoders.clip import clip_identity
+    from generation import load_tokenizer
+    from model import EEGModelForCausalLM
+    from runs import save_run, write_json
+
+    device = options.resolve_device(args.device)
+    options.training_arguments(args, device, args.output)  # refuse wrong flags before the long work
+    set_seed(args.seed)
+    trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
+    split = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
+    encoder = load_encoder(args.eeg_encoder_path)
+    check_fits(encoder.config, trials, "--eeg_encoder_path")
+    tokenizer = load_tokenizer(args.llm_backbone_name_or_path)
+    captions = {name: read_caption(args.image_dir, name)
+                for part in ("train", "val") for name in sorted(set(trials.names(split[part])))}
+    class_of = {name: trials.class_names[label] for name, label in
+                zip(trials.names(torch.arange(len(trials))), trials.label.tolist(), strict=True)}
+
+    model = EEGModelForCausalLM.build(
+        encoder, args.llm_backbone_name_or_path, device=device, dtype=torch.bfloat16 if args.bf16 else None,
+        loading="8bit" if args.load_in_8bit else "4bit" if args.load_in_4bit else None,
+        lora={"r": args.lora_r, "lora_alpha": args.lora_alpha, "lora_dropout": args.lora_dropout,
+              "target_modules": args.lora_target} if args.use_lora else None,
+        embedding_size=encoder.config.embedding_size, projector=args.projector, soft_tokens=args.soft_tokens,
+        prompt_template=args.prompt_template, clip_model=args.clip_model, picture=args.picture)
+    stage = Stage(model, tokenizer, args, device)
+    log, output = {}, Path(args.output)
+
+    if not args.no_stage2:
+        names = {part: sorted(set(trials.names(split[part]))) for part in ("train", "val")}
+        embeddings = {part: image_embeddings(names[part], args.image_dir, args.clip_model, args.picture, device,
+                                             args.cache_dir) for part in names}
+        if embeddings["train"].shape[1] != encoder.config.embedding_size:
+            raise InputError(f"--clip_model {args.clip_model}: embeddings of size {embeddings['train'].shape[1]}, but the "
+                             f"encoder was trained towards size {encoder.config.embedding_size}; name the same CLIP model")
+        log["stage2"] = stage.reuse_or_run(
+            "image", embeddings, {part: [class_of[name] for name in names[part]] for part in names},
+            {part: [captions[name] for name in names[part]] for part in names}, args.num_epochs_image,
+            clip=clip_identity(args.clip_model))
+    if not args.no_stage3:
+        embeddings, labels = {}, {}
+        for part in ("train", "val"):
+            embeddings[part], logits = encode(model.encoder, trials.eeg[split[part]], device=device)
+            truth, predicted = trials.label[split[part]], logits.argmax(1)
+            coin = torch.rand(len(truth), generator=torch.Generator().manual_seed(args.seed)) < 0.5
+            chosen = {"true": truth, "predicted": predicted, "mixed": torch.where(coin, truth, predicted)}
+            labels[part] = [trials.class_names[i] for i in chosen[args.train_label].tolist()]
+        log["stage3"] = stage.run("eeg", embeddings, labels,
+                                  {part: [captions[name] for name in trials.names(split[part])] for part in embeddings},
+                                  args.num_epochs_eeg, output / "checkpoints" / "stage3")
+
+    model.save_pretrained(output)
+    tokenizer.save_pretrained(output)
+    write_json(output / "id2label.json", trials.class_names)
+    write_json(output / "train_log.json", log)
+    write_json(output / "train_images.json", picture_hashes(
+        args.image_dir, sorted(set(trials.names(split["train"]))), args.picture))
+    save_run(output, args, data=trials.fingerprint)
+    print(f"captioner written to {output}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,244 @@
+"""Load a captioner and caption trials under a named condition."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas
+import torch
+from tqdm import tqdm
+from transformers import AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+import options
+from datautils import CaptionDataset, collate, image_embeddings, load_split, load_trials, picture_path, read_caption
+from encoders import check_fits, encode
+from encoders.hub import resolve_checkpoint
+from errors import InputError
+from model import EEGModelForCausalLM
+from prompts import choose_template, instruction_of
+from runs import atomic_path, content_key, read_json
+from sources.eegcvpr40 import load_pickle
+
+COLUMNS = ("Ground Truth Image", "Expected object", "Predicted object", "Expected Caption", "Generated Caption", "trial",
+           "subject", "image", "split", "condition", "prompt")
+
+
+def load_tokenizer(name):
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name}: no usable tokenizer ({str(error).splitlines()[0][:200]}); expected the tokenizer files "
+                         "of a Hugging Face causal LM") from None
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"{name}: the tokenizer has no end token, so captions could not end; choose another LLM")
+    return tokenizer
+
+
+class Captioner:
+    """A loaded captioner with its tokenizer and class names.
+
+    Trials are encoded once (`read`), then captioned under any number of conditions.
+    """
+
+    def __init__(self, model_path, device, dtype=None, loading="as trained", llm=None):
+        self.device = device
+        self.folder = resolve_checkpoint(model_path, "--model_path")
+        self.model = EEGModelForCausalLM.from_pretrained(model_path, device=device, dtype=dtype, loading=loading, llm=llm)
+        self.tokenizer = load_tokenizer(self.folder)
+        self.template = choose_template(self.tokenizer, self.model.config.prompt_template)
+        self.class_names = {int(k): v for k, v in read_json(self.folder / "id2label.json").items()}
+        classes = self.model.encoder.config.num_classes
+        for label in range(classes):
+            self.class_names.setdefault(label, f"class {label}")  # the predecessors saved only classes of one split
+
+    def read(self, eeg, batch_size=256):
+        """EEG [N, C, T] -> embeddings [N, E], predicted class [N] and its probability [N]."""
+        embeddings, logits = encode(self.model.encoder, eeg, batch_size=batch_size, device=self.device)
+        probability, predicted = logits.softmax(1).max(1)
+        return embeddings, predicted, probability
+
+    def generate(self, embeddings, labels, with_embedding, instruction, *, batch_size, modality="eeg", desc="captions",
+                 done=None, on_batch=None, **options):
+        """Captions for embeddings [N, E] and class names (or None); `done` captions of an interrupted run are kept."""
+        dataset = CaptionDataset(self.tokenizer, self.template, instruction, embeddings, labels)
+        texts = list(done or [])
+        pad_id = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
+        starts = range(len(texts), len(labels), batch_size)
+        for start in tqdm(starts, desc=desc, unit="batch"):
+            rows = range(start, min(start + batch_size, len(labels)))
+            batch = collate([dataset.example(i, labels[i], with_embedding) for i in rows],
+                            self.model.config.soft_tokens, pad_id)
+            batch.pop("labels")
+            batch = {key: value.to(self.device) for key, value in batch.items()}
+            ids = self.model.generate(**batch, modality=modality, pad_token_id=pad_id,
+                                      eos_token_id=self.tokenizer.eos_token_id, **options)
+            new = [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+            texts += new
+            if on_batch:
+                on_batch(new)
+        return texts
+
+
+def swap(groups, images, generator):
+    """For each trial another of its group that shows another picture; [N] long, and how many found none.
+
+    groups, images: [N] long. A trial without a partner keeps itself. Donors are drawn at random, each trial's on its own.
+    """
+    partner, alone = torch.arange(len(groups)), 0
+    for i in range(len(groups)):
+        choices = torch.nonzero((groups == groups[i]) & (images != images[i])).flatten()
+        if len(choices):
+            partner[i] = choices[torch.randint(len(choices), (1,), generator=generator)]
+        else:
+            alone += 1
+    return partner, alone
+
+
+def matched_noise(embeddings, generator):
+    """Gaussian noise [N, E] with the embeddings' own mean and covariance."""
+    mean = embeddings.mean(0)
+    centred = embeddings - mean
+    weights = torch.randn(len(embeddings), len(embeddings), generator=generator) / max(1, len(embeddings) - 1) ** 0.5
+    return mean + weights @ centred  # Gaussian weights on the centred rows: their covariance is the rows' own
+
+
+def under_condition(condition, embeddings, predicted, truth, images, seed, image_rows=None):
+    """What the LLM gets under a condition: (embeddings, class ids or None, whether the embedding is shown, modality).
+
+    embeddings [N, E] from EEG; predicted, truth, images: [N] long; image_rows: function to picture embeddings [N, E].
+    """
+    generator = torch.Generator().manual_seed(seed)
+    if condition == "image":
+        return image_rows(), truth, True, "image"
+    if condition in ("noise", "noise+label"):
+        return matched_noise(embeddings, generator), predicted if condition == "noise+label" else None, True, "eeg"
+    if condition in ("shuffled", "shuffled_within_class"):
+        within = condition == "shuffled_within_class"
+        partner, alone = swap(predicted if within else torch.zeros_like(predicted), images, generator)
+        if alone:
+            print(f"note: {condition}: {alone} of {len(predicted)} trials have no partner and keep their own EEG")
+        return embeddings[partner], predicted[partner], True, "eeg"
+    labels = {"eeg+label": predicted, "label": predicted, "oracle_label": truth, "eeg": None}[condition]
+    return embeddings, labels, condition != "label", "eeg"
+
+
+def generation_options(args):
+    """`generate` arguments from the command line; greedy unless --do_sample."""
+    options = {"max_new_tokens": args.max_new_tokens, "do_sample": args.do_sample,
+               "repetition_penalty": args.repetition_penalty}
+    if args.do_sample:
+        options |= {"temperature": args.temperature, "top_p": args.top_p}
+    else:
+        transformers_logging.set_verbosity_error()  # it warns of sampling defaults that greedy decoding ignores
+    return options
+
+
+def caption_split(captioner, trials, positions, read, condition, args, destination):
+    """Caption trials under one condition; returns rows for a CSV with COLUMNS.
+
+    `read` is what `Captioner.read` gave for these positions. An interrupted run goes on from `<destination>.partial`,
+    if that was made with the same model, data and options.
+    """
+    embeddings, predicted, _ = read
+    truth, images = trials.label[positions], trials.image[positions]
+    names = trials.names(positions)
+    references = [read_caption(args.image_dir, name) for name in names]
+
+    def image_rows():
+        config = captioner.model.config
+        clip_model = args.clip_model or config.clip_model or options.CLIP_MODEL
+        picture = args.picture or config.picture or "sketch"
+        rows = image_embeddings(names, args.image_dir, clip_model, picture, captioner.device, args.cache_dir)
+        if rows.shape[1] != config.embedding_size:
+            raise InputError(f"--clip_model: gives embeddings of size {rows.shape[1]}, the model takes "
+                             f"{config.embedding_size}; name the CLIP model that it was trained with")
+        return rows
+
+    shown, labels, with_embedding, modality = under_condition(condition, embeddings, predicted, truth, images, args.seed,
+                                                              image_rows)
+    label_names = [None] * len(positions) if labels is None else [captioner.class_names[i] for i in labels.tolist()]
+    instruction = instruction_of(args.prompt_type or "basic", args.prompt)
+    key = content_key([str(captioner.folder), trials.fingerprint, positions.tolist(), condition, instruction,
+                       captioner.model.config.to_dict(), generation_options(args), args.seed, args.batch_size])
+    partial = Path(f"{destination}.partial")
+    done = _read_partial(partial, key)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(args.seed + len(done))
+    with open(partial, "a" if done else "w", encoding="utf-8") as file:
+        if not done:
+            file.write(json.dumps(key) + "\n")
+
+        def keep(texts):
+            file.writelines(json.dumps(text) + "\n" for text in texts)
+            file.flush()
+
+        texts = captioner.generate(shown, label_names, with_embedding, instruction, batch_size=args.batch_size,
+                                   modality=modality, desc=condition, done=done, on_batch=keep, **generation_options(args))
+    values = zip(names, truth.tolist(), predicted.tolist(), references, texts, trials.trial[positions].tolist(),
+                 trials.subject[positions].tolist(), strict=True)
+    prompt = args.prompt or args.prompt_type or "basic"
+    return [dict(zip(COLUMNS, (str(picture_path(args.image_dir, name)), trials.class_names[true],
+                               captioner.class_names[guess], reference, text, trial, subject, name, args.split,
+                               condition, prompt), strict=True))
+            for name, true, guess, reference, text, trial, subject in values]
+
+
+def _read_partial(path, key):
+    """Captions of an interrupted run with the same key."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # a line without its end was cut short
+    if not lines or json.loads(lines[0]) != key:
+        return []
+    print(f"{path}: going on after {len(lines) - 1} captions of an interrupted run")
+    return [json.loads(line) for line in lines[1:]]
+
+
+def check_model_fits(captioner, trials, flag="--model_path"):
+    check_fits(captioner.model.encoder.config, trials, flag)
+    known = set(captioner.class_names.values())
+    strangers = sorted(set(trials.class_names.values()) - known)
+    if strangers:
+        print(f"note: classes that the model does not know: {strangers[:5]}; they count as errors")
+
+
+def load_captioner(args):
+    """A Captioner by the options of inference.py and inference_chance.py."""
+    loading = "8bit" if args.load_in_8bit else "4bit" if args.load_in_4bit else "as trained"
+    return Captioner(args.model_path, options.resolve_device(args.device), torch.bfloat16 if args.bf16 else None, loading,
+                     args.llm_backbone_name_or_path)
+
+
+def write_captions(captioner, args, conditions):
+    """Caption a part of a split under each condition, one CSV each; the trials are read once."""
+    trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
+    check_model_fits(captioner, trials)
+    positions = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=(args.split,))[args.split]
+    read = captioner.read(trials.eeg[positions])
+    print(f"{len(positions)} {args.split} trials, predicted class right in "
+          f"{(read[1] == trials.label[positions]).float().mean():.1%}")
+    for condition, file in options.caption_files(args, conditions).items():
+        rows = caption_split(captioner, trials, positions, read, condition, args, file)
+        with atomic_path(file) as temporary:
+            pandas.DataFrame(rows, columns=list(COLUMNS)).to_csv(temporary, index=False)
+        Path(f"{file}.partial").unlink()
+        print(f"{condition}: {len(rows)} captions written to {file}")
+
+
+def read_eeg_file(path, config):
+    """One trial [1, channels, samples] from .npy, .pt or .csv; the window starts at the file's first sample."""
+    readers = {".npy": lambda: np.load(path, allow_pickle=False), ".pt": lambda: load_pickle(path, "--eeg_file"),
+               ".pth": lambda: load_pickle(path, "--eeg_file"), ".csv": lambda: np.loadtxt(path, delimiter=",", ndmin=2)}
+    if Path(path).suffix not in readers:
+        raise InputError(f"--eeg_file {path}: expected one of {', '.join(readers)}")
+    try:
+        eeg = torch.as_tensor(readers[Path(path).suffix](), dtype=torch.float32)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"--eeg_file {path}: not readable as numbers ({error}); expected [channels, samples]") from None
+    if eeg.ndim != 2 or eeg.shape[0] != config.n_chans or eeg.shape[1] < config.n_times:
+        raise InputError(f"--eeg_file {path}: shape {tuple(eeg.shape)}, expected [{config.n_chans} channels, at least "
+                         f"{config.n_times} samples] at {config.sfreq:g} Hz")
+    if not torch.isfinite(eeg).all():
+        raise InputError(f"--eeg_file {path}: holds NaN or infinite values; repair or drop those samples")
+    return eeg[None, :, :config.n_times]

@@ -1,0 +1,81 @@
+"""Write captions for EEG: for one part of a split to a CSV, or for one trial or file to the terminal.
+
+    python inference.py --model_path deepseek_eeg_model_7B_base/ --eeg_dataset data/block/eeg_55_95_std.pth \\
+        --splits_path data/block/block_splits_by_image_all.pth --image_dir data/images/ \\
+        --prompt_type detailed --device cuda:0 --results_dir ./results
+    python inference.py --model_path ... --eeg_dataset ... --trial 17
+    python inference.py --model_path ... --eeg_file recording.npy
+"""
+
+import sys
+
+import options
+from errors import InputError, exits_cleanly
+
+
+def parse(argv):
+    parser = options.make_parser(__doc__)
+    options.data_options(parser, required=False)
+    options.picture_options(parser)
+    group = options.inference_options(parser)
+    group.add_argument("--condition", choices=options.CONDITIONS, default="eeg+label",
+                       help="what the LLM is shown: the EEG's embedding and predicted class, or a control in their place")
+    group.add_argument("--trial", type=options.bounded(int, 0), help="caption this record of --eeg_dataset only")
+    group.add_argument("--eeg_file", help="caption one file: .npy, .pt or .csv of [channels, samples], scaled as the "
+                                          "training data")
+    options.run_options(parser)
+    parser.set_defaults(picture=None, clip_model=None)  # the captioner knows what it was trained on
+    args = parser.parse_args(argv)
+    needed = ("eeg_dataset", "splits_path", "image_dir")[:0 if args.eeg_file else 1 if args.trial is not None else 3]
+    missing = [f"--{name}" for name in needed if not getattr(args, name)]
+    if missing:
+        parser.error(f"the following arguments are required: {', '.join(missing)}")
+    if args.load_in_8bit and args.load_in_4bit:
+        raise InputError("--load_in_8bit and --load_in_4bit exclude each other; give one of them")
+    return args
+
+
+def caption_one(captioner, args):
+    """Caption one record or one file; returns (predicted class name, its probability, caption)."""
+    import torch
+
+    from datautils import load_trials
+    from generation import check_model_fits, generation_options, read_eeg_file
+    from prompts import instruction_of
+
+    if args.condition not in ("eeg+label", "eeg", "label"):
+        raise InputError(f"--condition {args.condition}: needs a whole split; one trial takes eeg+label, eeg or label")
+    if args.eeg_file:
+        eeg = read_eeg_file(args.eeg_file, captioner.model.encoder.config)
+    else:
+        trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
+        check_model_fits(captioner, trials)
+        found = torch.nonzero(trials.trial == args.trial).flatten()
+        if not len(found):
+            raise InputError(f"--trial {args.trial}: {args.eeg_dataset} has records 0..{len(trials.record_images) - 1}, or "
+                             "this one was left out (subject, window)")
+        eeg = trials.eeg[found]
+    embeddings, predicted, probability = captioner.read(eeg)
+    name = captioner.class_names[int(predicted)]
+    texts = captioner.generate(embeddings, [None if args.condition == "eeg" else name], args.condition != "label",
+                               instruction_of(args.prompt_type or "basic", args.prompt), batch_size=1,
+                               **generation_options(args))
+    return name, float(probability), texts[0]
+
+
+@exits_cleanly
+def main(argv=None):
+    args = parse(argv)
+    from generation import load_captioner, write_captions
+
+    captioner = load_captioner(args)
+    if args.trial is not None or args.eeg_file:
+        name, probability, text = caption_one(captioner, args)
+        print(f"predicted class: {name} (probability {probability:.2f})\ncaption: {text}")
+        return 0
+    write_captions(captioner, args, [args.condition])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

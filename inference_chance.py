@@ -1,0 +1,35 @@
+"""The controls: caption the same trials from noise, shuffled EEG or no EEG, over one loaded model; one CSV a condition.
+
+    python inference_chance.py --model_path deepseek_eeg_model_7B_base/ --eeg_dataset data/block/eeg_55_95_std.pth \\
+        --splits_path data/block/block_splits_by_image_all.pth --image_dir data/images/ --results_dir ./results
+    python inference_chance.py ... --conditions label noise+label --dest results/controls.csv
+"""
+
+import sys
+
+import options
+from errors import InputError, exits_cleanly
+
+
+@exits_cleanly
+def main(argv=None):
+    parser = options.make_parser(__doc__)
+    options.data_options(parser)
+    options.picture_options(parser)
+    group = options.inference_options(parser)
+    group.add_argument("--conditions", nargs="+", choices=options.CONDITIONS, metavar="CONDITION",
+                       default=[c for c in options.CONDITIONS if c != "eeg+label"],
+                       help=f"which to write, of {', '.join(options.CONDITIONS)}")
+    options.run_options(parser)
+    parser.set_defaults(picture=None, clip_model=None)  # the captioner knows what it was trained on
+    args = parser.parse_args(argv)
+    if args.load_in_8bit and args.load_in_4bit:
+        raise InputError("--load_in_8bit and --load_in_4bit exclude each other; give one of them")
+    from generation import load_captioner, write_captions
+
+    write_captions(load_captioner(args), args, args.conditions)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Numbers from predictions and references: text scores, intervals and paired tests."""

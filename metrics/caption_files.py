@@ -1,0 +1,108 @@
+"""Caption CSVs: read, named apart, and paired row by row.
+
+The columns are those of the predecessors' files, `COLUMNS`; ours add trial, subject, image, split, condition, prompt.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from errors import InputError
+
+COLUMNS = ("Ground Truth Image", "Expected object", "Predicted object", "Expected Caption", "Generated Caption")
+MODEL_CONDITION = "eeg+label"
+
+
+@dataclass
+class Captions:
+    """One CSV: its rows, and what was found out about them."""
+
+    path: Path
+    table: object  # pandas DataFrame of strings, an empty cell is ""
+    condition: str | None
+    key: str = ""  # the file name, with as much of its folders as tells it from the others
+    scores: object = None  # pandas DataFrame [n, metrics], one column each metric
+    interval: dict = field(default_factory=dict)  # metric -> (low, high)
+    against: dict | None = None
+    notes: list = field(default_factory=list)
+
+    @property
+    def clusters(self):
+        return self.table["image" if "image" in self.table else COLUMNS[0]].to_numpy()
+
+
+def read_captions(path):
+    """Read one CSV, ours or the predecessors'. InputError where it is missing, no CSV, empty or lacks a column."""
+    import pandas as pd
+
+    try:
+        # As strings, with no word read as "missing": `None` or `NA` may be a caption.
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; expected a CSV of captions as inference.py writes") from None
+    except (IsADirectoryError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"{path}: not readable as CSV ({error}); expected a file as inference.py writes") from None
+    missing = [column for column in COLUMNS if column not in table]
+    if missing:
+        raise InputError(f"{path}: columns {', '.join(missing)} missing; found {', '.join(table.columns[:12])}; "
+                         "expected a CSV as inference.py writes")
+    if table.empty:
+        raise InputError(f"{path}: no rows below the header; write it again with inference.py")
+    conditions = table["condition"].unique() if "condition" in table else [None]
+    if len(conditions) > 1:
+        raise InputError(f"{path}: rows of conditions {', '.join(conditions)}; expected one condition a file")
+    return Captions(Path(path), table, conditions[0])
+
+
+def name_files(files):
+    """Give each file the shortest ending of its path that no other file has."""
+    parts = [file.path.resolve().parts for file in files]
+    for file, own in zip(files, parts, strict=True):
+        if parts.count(own) > 1:
+            raise InputError(f"{file.path}: given twice; give each CSV once")
+        length = 1
+        while sum(other[-length:] == own[-length:] for other in parts) > 1:
+            length += 1
+        file.key = "/".join(own[-length:])
+
+
+def find_reference(files, wanted):
+    """The file that the others are compared to, or None. `wanted`: a path, a file name, a condition, or None."""
+    if wanted is None:
+        found = [file for file in files if file.condition == MODEL_CONDITION]
+        return found[0] if len(files) > 1 and len(found) == 1 else None
+    for matches in (lambda file: file.path.resolve() == Path(wanted).resolve(), lambda file: file.key == wanted,
+                    lambda file: file.path.name == wanted, lambda file: file.condition == wanted):
+        found = [file for file in files if matches(file)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InputError(f"--compare_to {wanted}: {len(found)} of the files are that; give a path")
+    known = ", ".join(f"{file.key} ({file.condition or 'no condition'})" for file in files)
+    raise InputError(f"--compare_to {wanted}: no such file or condition; expected one of {known}")
+
+
+def paired_rows(file, reference):
+    """Positions in both files of the rows that belong together; InputError where they do not.
+
+    Ours are paired by trial, the predecessors' by position; either way the pictures must be the same.
+    """
+    ours, theirs = file.table, reference.table
+    if "trial" in ours and "trial" in theirs:
+        for one in (file, reference):
+            if one.table["trial"].duplicated().any():
+                raise InputError(f"{one.path}: a trial stands in several rows; expected each once")
+        position = {trial: i for i, trial in enumerate(theirs["trial"])}
+        pairs = [(i, position[trial]) for i, trial in enumerate(ours["trial"]) if trial in position]
+    elif len(ours) == len(theirs):
+        pairs = [(i, i) for i in range(len(ours))]
+    else:
+        raise InputError(f"{file.path}: {len(ours)} rows and {reference.path}: {len(theirs)} rows without trial "
+                         "numbers in both cannot be paired")
+    if not pairs:
+        raise InputError(f"{file.path} and {reference.path}: no trial in common")
+    for i, j in pairs:
+        shown, other = (Path(table[COLUMNS[0]].iloc[row]).stem for table, row in ((ours, i), (theirs, j)))
+        if shown != other:
+            raise InputError(f"{file.path}: row {i} is of picture {shown}, but the row of {reference.path} that "
+                             f"belongs to it is of {other}; they do not hold the same trials")
+    return [list(rows) for rows in zip(*pairs, strict=True)]

@@ -1,0 +1,189 @@
+"""Scores of generated captions against the true ones, one number a row.
+
+Two protocols. `ours`: captions are stripped of blanks at the ends and lowercased; BLEU and METEOR see the tokens of
+NLTK's Treebank-style word tokenizer (punctuation is a token of its own), ROUGE those of `rouge-score` (runs of
+letters and digits, no stemmer). `thought2text`: the evaluation notebooks of Thought2Text (Mishra et al. 2025,
+arXiv 2410.07507) and DL_Proj_EEG-to-Text, to compare with their published numbers: generated captions are cleaned of
+what the model wrote after its caption, BLEU sees words between blanks in their case, ROUGE comes from the package
+`rouge`, which also counts leading blanks of a reference as a token; the true captions stay as they are.
+
+BLEU is BLEU-4 of the single sentence with NLTK's smoothing method 4 (Chen and Cherry 2014); ROUGE is the F measure;
+METEOR is NLTK's, exact, stemmed and WordNet matches (Banerjee and Lavie 2005).
+"""
+
+import functools
+import re
+
+import numpy as np
+
+from errors import InputError
+from metrics.wordnet import require_wordnet
+
+PROTOCOLS = ("ours", "thought2text")
+CLEANINGS = ("deepseek", "first_sentence", "none")
+METRICS = ("BLEU", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L", "METEOR")
+SYSTEM_TURN = "<s>System:"
+NO_RESPONSE = "No response."
+
+
+def default_cleaning(predictions, protocol):
+    """`none` for `ours`; for `thought2text` `deepseek` where a caption holds a system turn, else `first_sentence`."""
+    if protocol == "ours":
+        return "none"
+    return "deepseek" if any(SYSTEM_TURN in caption for caption in predictions) else "first_sentence"
+
+
+def _system_turn(caption):
+    """What stands between `<s>System:` and the next `</s>` on its line; else the first line without the markers."""
+    found = re.search(re.escape(SYSTEM_TURN) + r"(.*?)</s>", caption)
+    if found:
+        return found[1].strip()
+    first_line = caption.split("\n")[0]
+    return re.sub(r"</?s>|System:\s*", "", first_line).strip()
+
+
+def _first_sentence(caption):
+    """Up to the first `.`, `!` or `?` with a blank after it; characters that captions seldom hold are dropped."""
+    plain = re.sub(r"[^a-zA-Z0-9.,!?;:'\"()\[\]{}\-\s]", "", caption)
+    return " ".join(re.split(r"(?<=[.!?]) +", plain)[0].split())
+
+
+def clean_captions(captions, cleaning):
+    """Generated captions without what the model wrote around them.
+
+    `deepseek` and `first_sentence` are the predecessors' and put "No response." for an empty caption, as they did;
+    `none` strips blanks only. Raises InputError where `cleaning` is none of these.
+    """
+    if cleaning == "none":
+        return [caption.strip() for caption in captions]
+    if cleaning not in CLEANINGS:
+        raise InputError(f"cleaning {cleaning!r}; expected one of {', '.join(CLEANINGS)}")
+    clean = _system_turn if cleaning == "deepseek" else _first_sentence
+    cleaned = [clean(caption) if caption.strip() else "" for caption in captions]
+    return [text if len(text) > 1 else "No response" if text else NO_RESPONSE for text in cleaned]
+
+
+def _bleu(predictions, references):
+    """BLEU-1..4 of token lists: [n, 4]."""
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
+    weights = [(1 / order,) * order for order in (1, 2, 3, 4)]
+    smoothing = SmoothingFunction().method4
+    return np.array([sentence_bleu([reference], prediction, weights=weights, smoothing_function=smoothing)
+                     for prediction, reference in zip(predictions, references, strict=True)], dtype=float)
+
+
+def _rouge(predictions, references):
+    """ROUGE-1, -2, -L of strings by the package `rouge-score`: [n, 3]."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    names = ("rouge1", "rouge2", "rougeL")
+    scorer = RougeScorer(names, use_stemmer=False)
+    scores = (scorer.score(reference, prediction)
+              for prediction, reference in zip(predictions, references, strict=True))
+    return np.array([[score[name].fmeasure for name in names] for score in scores])
+
+
+def _legacy_rouge(predictions, references):
+    """ROUGE-1, -2, -L of strings by the package `rouge`: [n, 3]; 0 where it refuses a text of nothing but dots."""
+    from rouge import Rouge
+
+    names, scorer = ("rouge-1", "rouge-2", "rouge-l"), Rouge()
+
+    def row(prediction, reference):
+        if not prediction.strip(".") or not reference.strip("."):
+            return [0.0] * 3
+        scores = scorer.get_scores(prediction, reference)[0]
+        return [scores[name]["f"] for name in names]
+
+    return np.array([row(*pair) for pair in zip(predictions, references, strict=True)])
+
+
+def _meteor(predictions, references):
+    """METEOR of token lists: [n]."""
+    require_wordnet()
+    from nltk.translate.meteor_score import single_meteor_score
+
+    return np.array([single_meteor_score(reference, prediction)
+                     for prediction, reference in zip(predictions, references, strict=True)], dtype=float)
+
+
+def _words(texts):
+    """Treebank-style tokens. Without nltk's sentence splitter first, whose data (punkt) would have to be fetched."""
+    from nltk.tokenize import word_tokenize
+
+    return [word_tokenize(text, preserve_line=True) for text in texts]
+
+
+def caption_scores(predictions, references, protocol="ours", cleaning=None, metrics=METRICS):
+    """Scores of each generated caption against its true caption: {metric: float array [n]}, all in 0..1.
+
+    predictions, references: n strings each. cleaning: one of CLEANINGS; None: `default_cleaning`. metrics: which of
+    METRICS. An empty prediction scores 0 (with a predecessors' cleaning it is "No response." and scores as such).
+    Raises InputError for an unknown protocol, cleaning or metric, an empty reference, or METEOR without WordNet;
+    ValueError where the lengths differ.
+    """
+    if protocol not in PROTOCOLS:
+        raise InputError(f"protocol {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+    unknown = [metric for metric in metrics if metric not in METRICS]
+    if unknown:
+        raise InputError(f"metrics {', '.join(unknown)}; expected some of {', '.join(METRICS)}")
+    if len(predictions) != len(references):
+        raise ValueError(f"{len(predictions)} predictions for {len(references)} references")
+    empty = [i for i, reference in enumerate(references) if not reference.strip()]
+    if empty:
+        raise InputError(f"{len(empty)} true captions are empty, the first in row {empty[0]}; expected a text in each")
+    predictions = clean_captions(predictions, cleaning or default_cleaning(predictions, protocol))
+    if protocol == "ours":
+        predictions = [caption.lower() for caption in predictions]
+        references = [caption.strip().lower() for caption in references]
+    scores = {}
+    if any(metric.startswith("BLEU") for metric in metrics):
+        tokens = _words if protocol == "ours" else lambda texts: [text.split() for text in texts]
+        bleu = _bleu(tokens(predictions), tokens(references))
+        scores |= {f"BLEU-{order}": bleu[:, order - 1] for order in (1, 2, 3, 4)} | {"BLEU": bleu[:, 3]}
+    if any(metric.startswith("ROUGE") for metric in metrics):
+        rouge = (_rouge if protocol == "ours" else _legacy_rouge)(predictions, references)
+        scores |= dict(zip(("ROUGE-1", "ROUGE-2", "ROUGE-L"), rouge.T, strict=True))
+    if "METEOR" in metrics:
+        scores["METEOR"] = _meteor(_words(predictions), _words(references))
+    return {metric: scores[metric] for metric in METRICS if metric in metrics}
+
+
+def bert_scores(predictions, references, model, layers=None, batch_size=64, device="cpu"):
+    """BERTScore F1 of each caption (Zhang et al. 2020, arXiv 1904.09675), without baseline rescaling: [n].
+
+    model: a Hub name or a local folder. layers: which layer's states are compared; None: the one that `bert-score`
+    lists for the name. An empty prediction scores 0. Raises InputError where the package or the model is missing.
+    """
+    scorer = _bert_scorer(str(model), layers, batch_size, device)
+    scores = np.zeros(len(predictions))
+    full = [i for i, prediction in enumerate(predictions) if prediction.strip()]
+    if full:
+        scores[full] = scorer.score([predictions[i] for i in full], [references[i] for i in full])[2].numpy()
+    return scores
+
+
+@functools.lru_cache(maxsize=1)
+def _bert_scorer(model, layers, batch_size, device):
+    import torchvision_cpu  # noqa: F401
+
+    try:
+        from bert_score import BERTScorer
+        from bert_score.utils import model2layers
+    except ImportError:
+        raise InputError("BERTScore needs the package bert-score; `pip install bert-score`, or leave "
+                         "--bertscore_model out") from None
+    if layers is None and model not in model2layers:
+        raise InputError(f"--bertscore_model {model}: bert-score lists no layer for it; "
+                         "give --bertscore_layers, from 1 to the model's number of layers")
+    try:
+        scorer = BERTScorer(model_type=str(model), num_layers=layers, batch_size=batch_size, device=device)
+    except (OSError, ValueError, AssertionError) as error:
+        raise InputError(f"--bertscore_model {model}: cannot be used ({str(error).splitlines()[0]}); expected a "
+                         "Hugging Face encoder's folder or Hub name, and --bertscore_layers within its layers") from None
+    limit = getattr(scorer._model.config, "max_position_embeddings", None)  # T5 and XLNet know no limit
+    if limit:
+        # Many tokenizers name no length, and bert-score would not cut. RoBERTa's first two positions hold no token.
+        scorer._tokenizer.model_max_length = min(scorer._tokenizer.model_max_length, limit - 2)
+    return scorer

@@ -1,0 +1,199 @@
+"""The command-line options that several scripts share, one function a concern.
+
+This file imports nothing heavy, so that `--help` answers at once. Names and short forms are those of Thought2Text,
+PTM and DL_Proj_EEG-to-Text, so that their commands run here unchanged.
+"""
+
+import argparse
+import math
+
+from errors import InputError
+
+CLIP_MODEL = "openai/clip-vit-base-patch32"
+LLM = "deepseek-ai/deepseek-llm-7b-base"
+CONDITIONS = ("eeg+label", "eeg", "label", "noise+label", "noise", "shuffled", "shuffled_within_class", "oracle_label",
+              "image")
+PROMPT_TYPES = ("basic", "detailed", "creative")
+
+
+def make_parser(description):
+    """A parser whose help keeps the script's docstring as it is and names each option's default."""
+
+    class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+        pass
+
+    return argparse.ArgumentParser(description=description, formatter_class=Formatter, allow_abbrev=False)
+
+
+def bounded(kind, low=-math.inf, high=math.inf):
+    """An argparse type: a finite number of `kind` in [low, high]."""
+
+    def parse(text):
+        value = kind(text)
+        if not math.isfinite(value) or not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is out of range, expected {low} to {high}")
+        return value
+
+    parse.__name__ = kind.__name__  # argparse names the type in "invalid int value"
+    return parse
+
+
+positive = bounded(int, 1)
+fraction = bounded(float, 0, 1)
+
+
+def data_options(parser, required=True):
+    group = parser.add_argument_group("data")
+    group.add_argument("--eeg_dataset", required=required, help="EEG data set (.pth in the EEGCVPR40 layout)")
+    group.add_argument("--splits_path", required=required, help="splits file (.pth) with train, val and test indices")
+    group.add_argument("--image_dir", required=required,
+                       help="folder of pictures and captions: <class>/<name>.JPEG, <name>_caption.txt")
+    group.add_argument("-sn", "--split_num", type=bounded(int, 0), default=0, help="which of the file's splits to use")
+    group.add_argument("-sub", "--subject", type=bounded(int, 0), default=0, help="use this subject only; 0 is all")
+    group.add_argument("-tl", "--time_low", type=float,
+                       help="first sample of the window (unset: 20 for EEGCVPR40 files, else 0)")
+    group.add_argument("-th", "--time_high", type=float,
+                       help="end of the window in samples, exclusive (unset: 460 for EEGCVPR40 files, else the end)")
+    group.add_argument("--splits_index", choices=("auto", "all", "subject"), default="auto",
+                       help="with --subject: whether the splits file counts all records or that subject's only")
+    return group
+
+
+def picture_options(parser):
+    group = parser.add_argument_group("pictures")
+    group.add_argument("--clip_model", default=CLIP_MODEL,
+                       help="CLIP model for picture embeddings: a Hub name, open_clip:NAME/PRETRAINED, or a local folder")
+    group.add_argument("--picture", choices=("sketch", "photo"), default="sketch",
+                       help="embed <name>_sketch.JPEG, as Thought2Text does, or the photograph <name>.JPEG")
+    group.add_argument("--cache_dir", help="folder for picture embeddings that are computed once "
+                                           "(unset: $EEG_TO_TEXT_CACHE or ~/.cache/eeg_to_text)")
+    return group
+
+
+def training_options(parser, *, batch_size, learning_rate, warmup_ratio, lr_scheduler_type, report_to="none"):
+    group = parser.add_argument_group("training")
+    group.add_argument("--batch_size", type=positive, default=batch_size, help="trials per step and device")
+    group.add_argument("--learning_rate", type=bounded(float, 0), default=learning_rate, help="peak learning rate")
+    group.add_argument("--gradient_accumulation_steps", type=positive, default=1,
+                       help="batches whose gradients are summed before a step")
+    group.add_argument("--optim", default="adamw_torch", help="optimizer by its transformers name (adamw_torch, "
+                                                              "paged_adamw_8bit, ...); adamw_hf means adamw_torch")
+    group.add_argument("--weight_decay", type=bounded(float, 0), default=0.001, help="weight decay")
+    group.add_argument("--max_grad_norm", type=bounded(float, 0), default=0.3 if batch_size < 32 else 1.0,
+                       help="clip gradients to this norm")
+    group.add_argument("--warmup_ratio", type=fraction, default=warmup_ratio, help="share of the steps spent warming up")
+    group.add_argument("--lr_scheduler_type", default=lr_scheduler_type, help="learning rate schedule by its "
+                                                                              "transformers name (constant, cosine, ...)")
+    group.add_argument("--max_steps", type=int, default=-1, help="stop after this many steps; -1 is no limit")
+    group.add_argument("--save_steps", type=positive, default=5000, help="steps between checkpoints to resume from")
+    group.add_argument("--logging_steps", type=positive, default=30, help="steps between log lines")
+    group.add_argument("--group_by_length", action="store_true", help="batch captions of like length together")
+    group.add_argument("--bf16", action="store_true", help="compute in bfloat16")
+    group.add_argument("--fp16", action="store_true", help="compute in float16 mixed precision (CUDA only)")
+    group.add_argument("--resume", action="store_true", help="go on from the newest checkpoint under --output")
+    group.add_argument("--report_to", choices=("none", "tensorboard", "wandb"), default=report_to,
+                       help="where training curves go besides train_log.json")
+    group.add_argument("--save_every", type=positive, default=5, help=argparse.SUPPRESS)  # predecessors': had no effect
+    return group
+
+
+def run_options(parser):
+    group = parser.add_argument_group("run")
+    group.add_argument("--device", default="auto", help="cpu, cuda, cuda:N or auto (CUDA where there is one)")
+    group.add_argument("--seed", type=bounded(int, 0), default=42, help="seed of everything random")
+    return group
+
+
+def resolve_device(name):
+    """`--device` as a torch device string; a device that is not there is an error, not a fallback."""
+    import torch
+
+    if name == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"--device {name}: not a device; expected auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            raise InputError(f"--device {name}: this machine offers {count} CUDA devices to this torch "
+                             f"({torch.__version__}); use --device cpu or install a CUDA build of torch")
+        return f"cuda:{device.index or 0}"
+    return str(device)
+
+
+def training_arguments(args, device, output_dir, **more):
+    """transformers.TrainingArguments of the shared training options on one device."""
+    from importlib.util import find_spec
+
+    from transformers import TrainingArguments
+
+    if args.report_to != "none" and not find_spec(args.report_to):
+        raise InputError(f"--report_to {args.report_to}: the package is not installed; pip install {args.report_to}")
+    if args.bf16 and args.fp16:
+        raise InputError("--bf16 and --fp16 exclude each other; give one of them")
+    if args.fp16 and device == "cpu":
+        raise InputError("--fp16 needs a CUDA device, found --device cpu; use --bf16 or leave both out")
+    if device.startswith("cuda:") and device != "cuda:0":
+        raise InputError(f"--device {device}: training uses the first visible device; run with CUDA_VISIBLE_DEVICES="
+                         f"{device.removeprefix('cuda:')} and --device cuda")
+    options = {
+        "output_dir": str(output_dir), "per_device_train_batch_size": args.batch_size,
+        "per_device_eval_batch_size": args.batch_size, "learning_rate": args.learning_rate,
+        "gradient_accumulation_steps": args.gradient_accumulation_steps, "weight_decay": args.weight_decay,
+        "optim": "adamw_torch" if args.optim == "adamw_hf" else args.optim, "max_grad_norm": args.max_grad_norm,
+        "warmup_steps": args.warmup_ratio, "lr_scheduler_type": args.lr_scheduler_type, "max_steps": args.max_steps,
+        "logging_steps": args.logging_steps, "bf16": args.bf16, "fp16": args.fp16, "report_to": args.report_to,
+        "seed": args.seed, "data_seed": args.seed, "use_cpu": device == "cpu", "save_total_limit": 2,
+        "train_sampling_strategy": "group_by_length" if args.group_by_length else "random",
+        "remove_unused_columns": False, "label_names": ["labels"], "dataloader_num_workers": 0,
+    }
+    try:
+        arguments = TrainingArguments(**options | more)
+    except ValueError as error:
+        raise InputError(f"{str(error).splitlines()[0]} (--optim, --lr_scheduler_type or a precision flag)") from None
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # else Trainer spreads one process over all cards by DataParallel
+    return arguments
+
+
+def inference_options(parser):
+    """What inference.py and inference_chance.py share."""
+    group = parser.add_argument_group("model")
+    group.add_argument("--model_path", required=True,
+                       help="captioner: a local folder or a Hub id with subfolder, ours or a predecessor's")
+    group.add_argument("--llm_backbone_name_or_path", help="where the base LLM lies now (unset: as named in the captioner)")
+    group.add_argument("--load_in_8bit", action="store_true", help="load the LLM in 8 bit even if it was trained otherwise")
+    group.add_argument("--load_in_4bit", action="store_true", help="load the LLM in 4 bit even if it was trained otherwise")
+    group.add_argument("--bf16", action="store_true", help="compute in bfloat16")
+    group = parser.add_argument_group("captions")
+    group.add_argument("--split", choices=("test", "val", "train"), default="test", help="part of the split to caption")
+    group.add_argument("--prompt_type", choices=PROMPT_TYPES, help="instruction in the prompt (unset: basic)")
+    group.add_argument("--prompt", help="an instruction of your own in place of --prompt_type")
+    group.add_argument("--batch_size", type=positive, default=16, help="captions written at a time")
+    group.add_argument("--max_new_tokens", type=positive, default=100, help="longest caption in tokens")
+    group.add_argument("--do_sample", action="store_true", help="draw tokens at random instead of taking the likeliest")
+    group.add_argument("--temperature", type=bounded(float, 1e-6), default=1.0, help="of --do_sample: below 1 is bolder")
+    group.add_argument("--top_p", type=fraction, default=1.0, help="of --do_sample: draw from this much probability mass")
+    group.add_argument("--repetition_penalty", type=bounded(float, 1e-6), default=1.1, help="above 1 discourages repeats")
+    group.add_argument("--results_dir", default="./results", help="folder for CSV files that --dest does not name")
+    group.add_argument("--dest", help="CSV file to write; with --prompt_type its name gets _<prompt type>")
+    for flag in ("--num_workers", "--max_prefix_length", "--max_suffix_length", "--save_every", "--log_level"):
+        group.add_argument(flag, help=argparse.SUPPRESS)  # predecessors' flags that had no effect there either
+    group.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    return group
+
+
+def caption_files(args, conditions):
+    """The CSV file of each condition, named as the predecessors did: `<dest>_<prompt type>.csv` where a prompt type was
+    asked for, `<results_dir>/inference_results_<time>_<prompt type>.csv` without --dest."""
+    from datetime import datetime
+    from pathlib import Path
+
+    prompt = f"_{args.prompt_type}" if args.prompt_type else ""
+    if args.dest:
+        base = args.dest.removesuffix(".csv") + prompt
+    else:
+        base = Path(args.results_dir) / f"inference_results_{datetime.now():%Y%m%d_%H%M%S}{prompt or '_basic'}"
+    several = len(conditions) > 1 or not args.dest
+    return {c: Path(f"{base}_{c}.csv" if several and c != "eeg+label" else f"{base}.csv") for c in conditions}

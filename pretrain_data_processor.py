@@ -1,0 +1,174 @@
+"""Turn BDD, MindBigData-MNIST and MindBigData-ImageNet into windows for the encoder's pretraining.
+
+    python pretrain_data_processor.py --dir data/pretrain
+
+`--dir` holds BDD/{Baseline,Image-Blank,VisualQA,Left-Right_Arrows}/*.csv, MindBigData-IN-v1.06/IN.txt and
+MindBigData-Imagenet/*.csv; each of the three may be absent, and BDD's folders may also lie directly in it.
+Written are train.pt, val.pt, test.pt ({"samples": [windows, 5, 256] float32, "labels": ones}) and standard.pt
+({"mean_vals", "stdev_vals": [1, 5, 1], microvolts}): the samples are saved normalised by the training windows' mean
+and standard deviation of each channel. No recording (BDD and ImageNet: a file, MNIST: a trial) is in two parts.
+A window lacks samples only where --min_samples allows it: those are 0, the mean, and "lengths" counts the real ones.
+"""
+
+import argparse
+import io
+import random
+import sys
+from pathlib import Path
+
+from errors import InputError, exits_cleanly
+
+PARTS = ("train", "val", "test")
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Show the options' defaults and keep the lines of the description."""
+
+
+def build_parser():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
+    parser.add_argument("--dir", required=True, help="folder of the downloaded sources, laid out as above")
+    parser.add_argument("--output", help="folder to write the four .pt files to; the folder of --dir if not given")
+    parser.add_argument("--val_fraction", type=float, default=0.1,
+                        help="part of each source's recordings for validation, between 0 and 1")
+    parser.add_argument("--test_fraction", type=float, default=0.1,
+                        help="part of each source's recordings for testing, between 0 and 1")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draw of recordings; the same seed, same parts")
+    parser.add_argument("--min_samples", type=int, default=256,
+                        help="least samples (1 to 256, at 128 Hz) that a window must really have; shorter ones are "
+                             "left out with a count")
+    parser.add_argument("--skip_damaged", action="store_true",
+                        help="leave damaged files and trials out with a count, instead of stopping at the first")
+    return parser
+
+
+def check_options(args):
+    if not Path(args.dir).is_dir():
+        raise InputError(f"--dir {args.dir}: no such folder; expected one that holds BDD, MindBigData-IN-v1.06 or "
+                         "MindBigData-Imagenet")
+    if not 0 < args.val_fraction < 1 or not 0 < args.test_fraction < 1 or args.val_fraction + args.test_fraction >= 1:
+        raise InputError(f"--val_fraction {args.val_fraction} --test_fraction {args.test_fraction}: both must be above "
+                         "0 and their sum below 1")
+    if not 1 <= args.min_samples <= 256:
+        raise InputError(f"--min_samples {args.min_samples}: expected 1 to 256, the window's length")
+
+
+def read_sources(args):
+    """{source name: Windows} of the sources that are there; says on the terminal which are not."""
+    from sources import bdd, mindbigdata
+
+    folder = Path(args.dir)
+    sources = {
+        "BDD": (bool(bdd.find_recordings(folder)), bdd.read_windows),
+        "MindBigData-MNIST": ((folder / mindbigdata.MNIST_FILE).is_file(), mindbigdata.read_mnist),
+        "MindBigData-ImageNet": (bool(mindbigdata.find_imagenet(folder)), mindbigdata.read_imagenet),
+    }
+    if not any(present for present, _ in sources.values()):
+        raise InputError(f"--dir {folder}: none of the sources is there; expected BDD/{{{','.join(bdd.PARADIGMS)}}}/"
+                         f"*.csv, {mindbigdata.MNIST_FILE} or {mindbigdata.IMAGENET_FOLDER}/*.csv")
+    found = {}
+    for name, (present, read) in sources.items():
+        if not present:
+            print(f"{name}: absent from {folder}, going on without it")
+            continue
+        found[name] = windows = read(folder, args.min_samples, args.skip_damaged)
+        print(f"{name}: {len(set(windows.recordings))} recordings, {len(windows.samples)} windows; left out: "
+              f"{windows.too_short} recordings shorter than {args.min_samples} samples, {len(windows.damaged)} damaged")
+        for message in windows.damaged[:3]:
+            print(f"  {message}")
+    return found
+
+
+def split_recordings(sources, val_fraction, test_fraction, seed):
+    """Draw each source's recordings into parts: {recording id: "train" | "val" | "test"}.
+
+    sources: {source name: recording ids, repeats allowed}. A source of three recordings or more is in every part; one
+    of fewer is for training only. Raises InputError if a part stays empty.
+    """
+    part_of = {}
+    for name, recordings in sources.items():
+        recordings = sorted(set(recordings))
+        random.Random(f"{seed} {name}").shuffle(recordings)
+        count = len(recordings)
+        n_val, n_test = (max(1, round(fraction * count)) if count >= 3 else 0
+                         for fraction in (val_fraction, test_fraction))
+        if n_val + n_test >= count > 0:
+            raise InputError(f"--val_fraction {val_fraction} --test_fraction {test_fraction}: of {name}'s {count} "
+                             "recordings none is left for training; lower the fractions")
+        for position, recording in enumerate(recordings):
+            part_of[recording] = "val" if position < n_val else "test" if position < n_val + n_test else "train"
+    if set(part_of.values()) != set(PARTS):
+        counts = ", ".join(f"{name} {len(set(recordings))}" for name, recordings in sources.items())
+        raise InputError(f"too few recordings to split into training, validation and test (usable: {counts}); at least "
+                         "one source needs three")
+    return part_of
+
+
+def channel_statistics(samples):
+    """Mean and standard deviation of each channel over the measured samples: two float32 [1, channels, 1] tensors."""
+    import numpy as np
+    import torch
+
+    from sources.insight import CHANNELS
+
+    measured = [samples[:, channel][~np.isnan(samples[:, channel])].astype(np.float64)
+                for channel in range(len(CHANNELS))]
+    deviations = [values.std(ddof=1) for values in measured]
+    if not all(deviation > 0 for deviation in deviations):
+        flat = [name for name, deviation in zip(CHANNELS, deviations, strict=True) if not deviation > 0]
+        raise InputError(f"channel {', '.join(flat)} is constant in all training windows, so it cannot be normalised; "
+                         "check the recordings or take another --seed")
+    as_tensor = (torch.tensor(values, dtype=torch.float32).reshape(1, -1, 1)
+                 for values in ([values.mean() for values in measured], deviations))
+    return tuple(as_tensor)
+
+
+def write_parts(output, samples, recordings, part_of):
+    """Normalise with the training statistics and write train.pt, val.pt, test.pt and standard.pt."""
+    import numpy as np
+    import torch
+
+    from runs import atomic_path
+    from sources.insight import CHANNELS, SFREQ
+
+    members = {part: np.array([part_of[recording] == part for recording in recordings]) for part in PARTS}
+    mean, deviation = channel_statistics(samples[members["train"]])
+    contents = {"standard.pt": {"mean_vals": mean, "stdev_vals": deviation}}
+    for part, chosen in members.items():
+        normalised = (torch.from_numpy(samples[chosen]) - mean) / deviation
+        contents[f"{part}.pt"] = {
+            "samples": normalised.nan_to_num(nan=0.0),
+            "labels": torch.ones(len(normalised), dtype=torch.float32),
+            "lengths": (~normalised[:, 0].isnan()).sum(dim=1),
+            "channels": list(CHANNELS), "sfreq": SFREQ,
+            "recordings": [recording for recording, is_in in zip(recordings, chosen, strict=True) if is_in],
+        }
+    for name, content in contents.items():
+        buffer = io.BytesIO()  # torch.save straight to a full disk raises a RuntimeError that hides the reason
+        torch.save(content, buffer)
+        with atomic_path(output / name) as temporary:
+            temporary.write_bytes(buffer.getbuffer())
+    print(f"{'part':<6} {'recordings':>10} {'windows':>8}")
+    for part in PARTS:
+        content = contents[f"{part}.pt"]
+        print(f"{part:<6} {len(set(content['recordings'])):>10} {len(content['labels']):>8}")
+    print(f"mean {mean.flatten().tolist()} and standard deviation {deviation.flatten().tolist()} microvolts of "
+          f"{' '.join(CHANNELS)} (training)\nwritten to {output}: {', '.join(contents)}")
+
+
+@exits_cleanly
+def main(argv=None):
+    args = build_parser().parse_args(argv)
+    check_options(args)
+    import numpy as np
+
+    sources = read_sources(args)
+    part_of = split_recordings({name: windows.recordings for name, windows in sources.items()},
+                               args.val_fraction, args.test_fraction, args.seed)
+    samples = np.concatenate([windows.stack() for windows in sources.values()])
+    recordings = [recording for windows in sources.values() for recording in windows.recordings]
+    write_parts(Path(args.output or args.dir), samples, recordings, part_of)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,221 @@
+"""Train a small CLIP on a folder of pictures with captions and save it for open_clip.
+
+    python -m recipes.make_small_clip --image_dir runs/demo/data/images --output runs/demo/data/clip \\
+        --eeg_dataset runs/demo/data/eeg.pth --splits_path runs/demo/data/splits.pth --extra_drawings 2000
+
+The folder then takes the place of a downloaded CLIP: `--clip_model local-dir:runs/demo/data/clip`, the name that
+`open_clip.create_model_and_transforms` takes. Model, tokenizer and loss are open_clip's own (CLIP with a modified ResNet
+and a text transformer; Radford et al. 2021). With `--eeg_dataset` and `--splits_path` only the split's training pictures
+are used, and the validation pictures are scored at the end. Run it from the project's root.
+"""
+
+import argparse
+import random
+import sys
+from pathlib import Path
+
+from errors import InputError, exits_cleanly
+from runs import atomic_path, save_run, write_json
+
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # those of OpenAI's CLIP
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(prog="python -m recipes.make_small_clip", description=__doc__.split("\n\n")[0],
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--image_dir", required=True, help="folder with <class id>/<name>.JPEG and <name>_caption.txt")
+    parser.add_argument("--output", required=True, help="folder for open_clip_config.json and open_clip_model.safetensors")
+    parser.add_argument("--eeg_dataset", help="data set file whose split's training pictures alone are used")
+    parser.add_argument("--splits_path", help="splits file that belongs to --eeg_dataset")
+    parser.add_argument("-sn", "--split_num", type=int, default=0, help="number of the split in --splits_path")
+    parser.add_argument("--extra_drawings", type=int, default=0, help="pictures to draw in addition, as the simulated data "
+                        "set's are drawn, of other scenes than any picture in --image_dir")
+    parser.add_argument("--image_size", type=int, default=64, help="width and height that the model sees, pixels, a "
+                        "multiple of 32")
+    parser.add_argument("--width", type=int, default=16, help="channels of the first stage of the ResNet, a multiple of 2")
+    parser.add_argument("--embed_dim", type=int, default=128, help="size of an embedding")
+    parser.add_argument("--epochs", type=int, default=20, help="passes over the pictures")
+    parser.add_argument("--batch_size", type=int, default=128, help="pictures a step, each other's counterexamples")
+    parser.add_argument("--learning_rate", type=float, default=2e-3, help="largest learning rate of AdamW")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and extra drawings")
+    args = parser.parse_args(argv)
+    for flag in ("width", "embed_dim", "epochs", "batch_size", "image_size"):
+        if getattr(args, flag) < 1:
+            raise InputError(f"--{flag} {getattr(args, flag)}: expected 1 or more")
+    if args.image_size % 32 or args.width % 2:
+        raise InputError(f"--image_size {args.image_size} --width {args.width}: expected multiples of 32 and of 2")
+    if bool(args.eeg_dataset) != bool(args.splits_path):
+        raise InputError("--eeg_dataset and --splits_path: expected both or neither, they name a split together")
+    return args
+
+
+@exits_cleanly
+def main(argv=None):
+    args = parse(argv)
+    names = find_pictures(args.image_dir)
+    train, val = (names, []) if args.eeg_dataset is None else split_names(args, names)
+
+    import torch
+    from tqdm import tqdm
+
+    import torchvision_cpu  # noqa: F401
+    from open_clip import SimpleTokenizer, image_transform
+    from open_clip.model import CLIP
+
+    random.seed(args.seed)
+    torch.manual_seed(args.seed)
+    config = model_config(args)
+    model = CLIP(**config)
+    preprocess = image_transform(args.image_size, is_train=False, mean=MEAN, std=STD)
+    tokenize = SimpleTokenizer(context_length=config["text_cfg"]["context_length"])
+    captions = {name: read_caption(args.image_dir, name) for name in names}
+    pictures = [preprocess(open_picture(args.image_dir, n)) for n in tqdm(train, desc="pictures", unit="picture")]
+    texts = [captions[name] for name in train]
+    for image, text in extra_drawings(args, set(captions.values())):
+        pictures.append(preprocess(image))
+        texts.append(text)
+    train_clip(model, torch.stack(pictures), tokenize(texts), args)
+    scores = {"train": retrieval(model, torch.stack(pictures[:500]), tokenize(texts[:500]))}
+    if val:
+        pixels = torch.stack([preprocess(open_picture(args.image_dir, name)) for name in val])
+        scores["val"] = retrieval(model, pixels, tokenize([captions[name] for name in val]))
+    save(model, config, args, scores, train)
+    print("; ".join(f"{part}: right caption first for {top1:.0%} of {n} pictures" for part, (top1, n) in scores.items()))
+    print(f"--clip_model local-dir:{args.output}")
+
+
+def find_pictures(image_dir):
+    """Names of all photographs `<class id>/<name>.JPEG` in a folder, sorted; sketches are left out."""
+    names = sorted(path.stem for path in Path(image_dir).glob("*/*.JPEG")
+                   if not path.name.startswith(".") and not path.stem.endswith("_sketch"))
+    if not names:
+        raise InputError(f"--image_dir {image_dir}: no picture found; expected <class id>/<name>.JPEG in it")
+    return names
+
+
+def split_names(args, names):
+    """Names of the training and the validation pictures of the split."""
+    from sources.eegcvpr40 import read_pth, read_splits
+
+    content, splits = read_pth(args.eeg_dataset), read_splits(args.splits_path)
+    if not 0 <= args.split_num < len(splits):
+        raise InputError(f"--split_num {args.split_num}: {args.splits_path} holds {len(splits)} splits, counted from 0")
+    shown = {}
+    for part in ("train", "val", "test"):
+        indices = [int(i) for i in splits[args.split_num][part]]
+        if indices and not 0 <= min(indices) <= max(indices) < len(content["dataset"]):
+            raise InputError(f"--splits_path {args.splits_path}: '{part}' has index {max(indices)}, but --eeg_dataset has "
+                             f"{len(content['dataset'])} records; give the two files that belong together")
+        shown[part] = {content["images"][int(content["dataset"][i]["image"])] for i in indices}
+    missing = sorted((shown["train"] | shown["val"]) - set(names))
+    if missing:
+        raise InputError(f"--image_dir {args.image_dir}: {len(missing)} pictures of the split are missing, {missing[0]} "
+                         "among them; give the folder that belongs to --eeg_dataset")
+    train = shown["train"] - shown["val"] - shown["test"]
+    if not train:
+        raise InputError(f"--splits_path {args.splits_path}: no picture is in the training part alone")
+    return sorted(train), sorted(shown["val"] - shown["test"])
+
+
+def read_caption(image_dir, name):
+    path = Path(image_dir) / name.split("_")[0] / f"{name}_caption.txt"
+    try:
+        text = path.read_text(encoding="utf-8").strip().split("\n")[0]
+    except FileNotFoundError:
+        raise InputError(f"{path}: no caption for the picture beside it; expected one sentence in this file") from None
+    text = text.replace("<s>", "").replace("</s>", "").strip()
+    if not text:
+        raise InputError(f"{path}: is empty, expected one sentence")
+    return text
+
+
+def open_picture(image_dir, name):
+    from PIL import Image, UnidentifiedImageError
+
+    path = Path(image_dir) / name.split("_")[0] / f"{name}.JPEG"
+    try:
+        return Image.open(path).convert("RGB")
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError(f"{path}: not readable as a picture ({error}); copy it again") from None
+
+
+def extra_drawings(args, captions):
+    """Yield `--extra_drawings` pictures with captions that are none of `captions`."""
+    if args.extra_drawings < 1:
+        return
+    from tqdm import tqdm
+
+    from sources import drawings
+
+    try:
+        scenes = drawings.sample_scenes(args.extra_drawings, args.seed + 1, exclude=captions)
+    except ValueError as error:
+        raise InputError(f"--extra_drawings: {error} beside the pictures in --image_dir; ask for fewer") from None
+    for scene in tqdm(scenes, desc="extra drawings", unit="picture"):
+        yield drawings.draw(scene, args.image_size * 2), drawings.caption(scene)
+
+
+def model_config(args):
+    """open_clip's model configuration: a modified ResNet of four blocks and a text transformer of two layers."""
+    return {"embed_dim": args.embed_dim,
+            "vision_cfg": {"image_size": args.image_size, "layers": [1, 1, 1, 1], "width": args.width, "patch_size": None,
+                           "head_width": args.width * 4},
+            "text_cfg": {"context_length": 40, "vocab_size": 49408, "width": 96, "heads": 3, "layers": 2}}
+
+
+def train_clip(model, pixels, tokens, args):
+    """Train with open_clip's contrastive loss; pixels [n, 3, size, size], tokens [n, context]."""
+    import torch
+    from open_clip import ClipLoss
+    from tqdm import tqdm
+
+    n_steps = args.epochs * max(1, len(pixels) // args.batch_size)
+    optimizer = torch.optim.AdamW(model.parameters(), args.learning_rate, weight_decay=.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.learning_rate, n_steps, pct_start=.15)
+    loss_of = ClipLoss()
+    model.train()
+    with tqdm(total=n_steps, desc="CLIP", unit="step") as bar:
+        for _ in range(args.epochs):
+            for batch in _full_batches(torch.randperm(len(pixels)), args.batch_size):
+                loss = loss_of(*model(pixels[batch], tokens[batch]))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                with torch.no_grad():
+                    model.logit_scale.clamp_(0, 4.6052)  # at most 100, as in the CLIP paper
+                bar.update()
+                bar.set_postfix(loss=f"{loss.item():.3f}")
+
+
+def _full_batches(order, size):
+    """Batches of one size; what is left over at the end of an epoch comes again in another order."""
+    return [order] if len(order) <= size else [batch for batch in order.split(size) if len(batch) == size]
+
+
+def retrieval(model, pixels, tokens):
+    """Part of the pictures whose nearest caption is their own (or has the same words), and their number."""
+    import torch
+
+    model.eval()
+    with torch.no_grad():
+        image = torch.cat([model.encode_image(part, normalize=True) for part in pixels.split(256)])
+        text = torch.cat([model.encode_text(part, normalize=True) for part in tokens.split(256)])
+    nearest = (image @ text.T).argmax(1)
+    return (tokens[nearest] == tokens).all(1).float().mean().item(), len(pixels)
+
+
+def save(model, config, args, scores, train):
+    """Write the folder that open_clip's `local-dir:` reads; the configuration last."""
+    from safetensors.torch import save_file
+
+    output = Path(args.output)
+    with atomic_path(output / "open_clip_model.safetensors") as temporary:
+        save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary)
+    save_run(output, args, retrieval=scores, training_pictures=train)
+    write_json(output / "open_clip_config.json", {"model_cfg": config, "preprocess_cfg": {
+        "mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

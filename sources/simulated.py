@@ -1,0 +1,278 @@
+"""Simulated EEG of people who look at drawn pictures, through the forward model of a spherical head.
+
+    python prepare_data.py simulated --output runs/demo/data --snr 1.0
+
+Writes `eeg.pth`, `splits.pth` and `images/<class id>/<name>.JPEG` with a caption each. Current dipoles in visual areas
+of a four-shell sphere (MNE) answer each picture with evoked components between 90 and 420 ms; amplitudes and latencies
+are a code of the picture's class, colour, number, place and background, shared by all subjects up to each subject's
+own dipole places, orientations and gains. Behind it run 1/f activity of the whole cortex, occipital alpha, mains hum,
+eye blinks and sensor noise. The continuous recording is then treated as a real one: band-pass, standardised per channel,
+cut into epochs, baseline. Pictures come in random order, never in blocks; records stand in the order of presentation.
+With `--snr 0` the EEG holds no trace of the pictures.
+"""
+
+import random
+from pathlib import Path
+
+import numpy as np
+
+from errors import InputError
+from runs import atomic_path
+
+from . import drawings
+
+MONTAGE = "biosemi64"
+HEAD_RADIUS, BRAIN_RADIUS = .095, .072  # m; dipoles lie within the brain's sphere
+ATTRIBUTES = {"kind": drawings.CLASSES, "colour": tuple(drawings.COLOURS), "number": tuple(drawings.NUMBERS),
+              "place": tuple(drawings.PLACES), "background": tuple(drawings.BACKGROUNDS)}
+COMPONENTS = ((.095, .018), (.160, .025), (.230, .035), (.310, .045), (.420, .060))  # s: latency, standard deviation
+WEIGHTS = {"kind": 1.5, "colour": 1.3, "number": .9, "place": 1., "background": 1.}  # strength of each in the code
+CODE_SEED = 1812  # the code from attributes to dipoles is the same in each simulation, as in each brain of a kind
+# Unit directions (right, front, up) of the visual dipoles, left hemisphere; each has its mirror on the right.
+VISUAL = ((-.15, -.97, .05), (-.25, -.92, .30), (-.40, -.90, -.10), (-.60, -.78, .10), (-.70, -.65, -.20),
+          (-.80, -.50, -.10), (-.90, -.25, -.15), (-.55, -.60, .58))
+EYES = ((-.33, .93, -.15), (.33, .93, -.15))
+SOA = (.85, 1.05)  # s between picture onsets
+BACKGROUND_RMS, ALPHA_RMS, LINE_RMS, SENSOR_RMS, BLINK_PEAK = 10., 5., 4., 1., 90.  # microvolt on the scalp
+CONTENT = .65  # of the evoked RMS amplitude, what depends on the picture
+
+
+def add_arguments(parser):
+    parser.add_argument("--snr", type=float, default=1.0, help="RMS amplitude of the evoked response on the scalp, 0-0.6 s "
+                        "after onset, over that of the 1/f background; 0 switches the signal off")
+    parser.add_argument("--n_subjects", type=int, default=4, help="number of simulated people")
+    parser.add_argument("--n_pictures", type=int, default=480, help="number of different pictures, shared by all subjects")
+    parser.add_argument("--trials_per_picture", type=int, default=1, help="times that each subject sees each picture")
+    parser.add_argument("--classes", nargs="+", default=list(drawings.CLASSES), choices=drawings.CLASSES,
+                        metavar="CLASS", help="classes to draw")
+    parser.add_argument("--sfreq", type=float, default=250., help="sampling rate in Hz")
+    parser.add_argument("--tmin", type=float, default=0., help="start of an epoch in s from picture onset")
+    parser.add_argument("--tmax", type=float, default=.6, help="end of an epoch in s from picture onset")
+    parser.add_argument("--band", nargs=2, type=float, default=(.5, 40.), metavar=("LOW", "HIGH"),
+                        help="band-pass in Hz")
+    parser.add_argument("--val_part", type=float, default=.15, help="part of each class's pictures for validation")
+    parser.add_argument("--test_part", type=float, default=.15, help="part of each class's pictures for the test")
+    parser.add_argument("--image_size", type=int, default=224, help="width and height of the pictures in pixels")
+    parser.add_argument("--seed", type=int, default=0, help="seed of pictures, people, noise, order and splits")
+
+
+def prepare(args):
+    """Write the data set folder `args.output`; see `add_arguments` for the options."""
+    from tqdm import tqdm
+
+    from .eegcvpr40 import write_captions, write_pth, write_splits
+
+    _check(args)
+    scenes = drawings.sample_scenes(args.n_pictures, args.seed, args.classes)
+    names = [f"{scene.kind}_{i:04d}" for i, scene in enumerate(scenes)]
+    parts = split_pictures([scene.kind for scene in scenes], args.val_part, args.test_part, args.seed)
+    output = Path(args.output)
+    _refuse_other_pictures(output / "images", names)
+    for name, scene in zip(names, tqdm(scenes, desc="pictures", unit="picture"), strict=True):
+        with atomic_path(output / "images" / scene.kind / f"{name}.JPEG") as temporary:
+            drawings.draw(scene, args.image_size).save(temporary, format="JPEG", quality=92)
+    write_captions(output / "images", {n: drawings.caption(s) for n, s in zip(names, scenes, strict=True)})
+
+    eeg, image, subject = [], [], []
+    for number in tqdm(range(1, args.n_subjects + 1), desc="EEG", unit="subject"):
+        recording = simulate_recording(scenes, args.trials_per_picture, args.snr, args.sfreq, (args.seed, number))
+        eeg.append(preprocess(recording, args.tmin, args.tmax, args.band))
+        image.append(recording["image"])
+        subject.append(np.full(len(recording["image"]), number))
+    image, subject = np.concatenate(image), np.concatenate(subject)
+    label = np.array([args.classes.index(scene.kind) for scene in scenes])[image]
+    write_pth(output / "eeg.pth", eeg=np.concatenate(eeg), label=label, image=image, subject=subject, images=names,
+              class_ids=args.classes, class_names=args.classes, sfreq=args.sfreq, ch_names=recording["ch_names"],
+              session=np.ones_like(subject),
+              about={"source": "simulated", "record_order": "by subject, then by time of presentation",
+                     **{key: value for key, value in vars(args).items() if key not in ("output", "source")}})
+    write_splits(output / "splits.pth", {part: np.flatnonzero(np.isin(image, pictures))
+                                         for part, pictures in parts.items()})
+    print(f"{len(image)} trials of {args.n_subjects} subjects, {len(names)} pictures, SNR {args.snr:g}: {output}")
+
+
+def _check(args):
+    args.classes = list(dict.fromkeys(args.classes))
+    most = len(args.classes) * drawings.SCENES_PER_CLASS
+    for flag, good, expected in (
+            ("snr", np.isfinite(args.snr) and args.snr >= 0, "0 or more"),
+            ("seed", args.seed >= 0, "0 or more"),
+            ("classes", len(args.classes) >= 2, "two or more classes"),
+            ("n_subjects", args.n_subjects >= 1, "1 or more"),
+            ("trials_per_picture", args.trials_per_picture >= 1, "1 or more"),
+            ("n_pictures", 3 * len(args.classes) <= args.n_pictures <= most,
+             f"{3 * len(args.classes)} (3 a class, one for each part) to {most} (all different scenes)"),
+            ("image_size", 16 <= args.image_size <= 1024, "16 to 1024"),
+            ("val_part", 0 < args.val_part < 1, "between 0 and 1"),
+            ("test_part", 0 < args.test_part < 1 - args.val_part, "between 0 and 1 - val_part"),
+            ("band", 0 < args.band[0] < args.band[1] < args.sfreq / 2, "0 < LOW < HIGH < half the sampling rate"),
+            ("sfreq", 110 <= args.sfreq <= 2000, "110 to 2000 (the mains hum at 50 Hz must be below half of it)"),
+            ("tmin", -.2 <= args.tmin < args.tmax, "-0.2 or more and less than tmax"),
+            ("tmax", args.tmax <= SOA[0] - .2, f"at most {SOA[0] - .2:g}, before the next picture")):
+        if not good:
+            raise InputError(f"--{flag} {getattr(args, flag)}: expected {expected}")
+
+
+def _refuse_other_pictures(image_dir, names):
+    others = sorted({path.stem for path in image_dir.glob("*/*.JPEG") if not path.name.startswith(".")} - set(names))
+    if others:
+        raise InputError(f"--output: {image_dir} holds {len(others)} pictures of another data set, {others[0]} among them; "
+                         "remove that folder or choose another one")
+
+
+def split_pictures(class_of, val_part, test_part, seed):
+    """Share out pictures class by class; returns {"train", "val", "test"} -> sorted picture numbers, each class in each."""
+    chooser, parts = random.Random(seed), {"train": [], "val": [], "test": []}
+    for name in dict.fromkeys(class_of):
+        pictures = [i for i, other in enumerate(class_of) if other == name]
+        chooser.shuffle(pictures)
+        n_test = min(max(1, round(test_part * len(pictures))), len(pictures) - 2)
+        n_val = min(max(1, round(val_part * len(pictures))), len(pictures) - n_test - 1)
+        parts["test"] += pictures[:n_test]
+        parts["val"] += pictures[n_test:n_test + n_val]
+        parts["train"] += pictures[n_test + n_val:]
+    return {part: sorted(pictures) for part, pictures in parts.items()}
+
+
+def forward_gain(positions, orientations):
+    """Potential on each electrode of unit dipoles (MNE spherical head model).
+
+    positions [n, 3] m, orientations [n, 3]; returns gain [channels, n] and the channel names.
+    """
+    import mne
+
+    montage = mne.channels.make_standard_montage(MONTAGE, head_size=HEAD_RADIUS)
+    info = mne.create_info(montage.ch_names, 250., "eeg").set_montage(montage)
+    sphere = mne.make_sphere_model((0., 0., 0.), HEAD_RADIUS, verbose="error")
+    unit = orientations / np.linalg.norm(orientations, axis=1, keepdims=True)
+    space = mne.setup_volume_source_space(pos={"rr": positions, "nn": unit}, verbose="error")
+    solution = mne.make_forward_solution(info, None, space, sphere, meg=False, mindist=0., verbose="error")
+    gain = solution["sol"]["data"].reshape(len(info.ch_names), len(positions), 3)
+    gain = np.einsum("cnk,nk->cn", gain, unit)
+    return gain - gain.mean(0), info.ch_names  # average reference
+
+
+def scene_code(scenes):
+    """What each scene does to each visual dipole: amplitudes [scenes, dipoles, components] and delays [scenes] in s.
+
+    Each value of each attribute has its own pattern; the patterns of a scene add up, and a part of the sum's strength
+    saturates. A thing at one side drives the other hemisphere, early more than late.
+    """
+    rng = np.random.default_rng(CODE_SEED)
+    shape = (2 * len(VISUAL), len(COMPONENTS))
+    amplitude, delay = np.zeros((len(scenes), *shape)), np.zeros(len(scenes))
+    for attribute, values in ATTRIBUTES.items():
+        patterns = rng.normal(size=(len(values), *shape))
+        delays = rng.normal(size=len(values)) * .004
+        if attribute == "place":
+            hemisphere = np.repeat([-1., 1.], len(VISUAL))[:, None] * np.linspace(1.5, .5, len(COMPONENTS))
+            patterns[values.index("left")] += hemisphere
+            patterns[values.index("right")] -= hemisphere
+        patterns = (patterns - patterns.mean(0)) / patterns.std()
+        index = [values.index(getattr(scene, attribute)) for scene in scenes]
+        amplitude += patterns[index] * WEIGHTS[attribute]
+        delay += delays[index]
+    amplitude /= np.sqrt(sum(weight ** 2 for weight in WEIGHTS.values()))
+    return .7 * amplitude + .5 * np.tanh(amplitude), delay
+
+
+def simulate_recording(scenes, trials_per_picture, snr, sfreq, seed):
+    """One subject's continuous recording.
+
+    Returns a dict: `data` [channels, samples] microvolt, `sfreq`, `ch_names`, `onset` [trials] samples of picture
+    onset, `image` [trials] number of the scene shown. At equal seeds, recordings of different SNR differ by nothing but
+    the evoked response.
+    """
+    rng = np.random.default_rng(seed)
+    image = rng.permutation(np.repeat(np.arange(len(scenes)), trials_per_picture))
+    onset = np.round((2. + np.cumsum(rng.uniform(*SOA, len(image)))) * sfreq).astype(int)
+    n = int(onset[-1] + 3 * sfreq)
+    gain, ch_names = _subject_gain(rng)
+    data = _background(gain, n, sfreq, rng)
+    evoked = _evoked(scenes, gain["visual"], sfreq, rng)
+    evoked *= snr * BACKGROUND_RMS / np.sqrt(np.mean(evoked ** 2))
+    for shown, start in zip(image, onset, strict=True):
+        data[:, start:start + evoked.shape[2]] += evoked[shown]
+    return {"data": data, "sfreq": sfreq, "ch_names": ch_names, "onset": onset, "image": image}
+
+
+def _subject_gain(rng):
+    """Gains of one subject's visual, cortical, alpha and eye dipoles: name -> [channels, dipoles]."""
+    left = np.array(VISUAL)
+    visual = np.concatenate([left, left * [-1, 1, 1]])
+    visual_orientation = visual + np.random.default_rng(CODE_SEED + 1).normal(scale=.6, size=visual.shape)
+    cortex = rng.normal(size=(80, 3))
+    cortex[:, 2] = np.abs(cortex[:, 2]) - .3
+    alpha = np.array([(-.2, -.9, .4), (.2, -.9, .4), (-.4, -.8, .3), (.4, -.8, .3)])
+    groups = {"visual": (visual, .85, .07, visual_orientation, .25), "cortex": (cortex, .85, 0., cortex, .8),
+              "alpha": (alpha, .8, .1, alpha, .3), "eyes": (np.array(EYES), 1.1, .02, np.array(EYES) * [0, 1, 0], .05)}
+    gain, ch_names = {}, None
+    for name, (directions, depth, spread, orientation, tilt) in groups.items():
+        places = directions / np.linalg.norm(directions, axis=1, keepdims=True) * depth
+        places = (places + rng.normal(scale=spread, size=places.shape)) * BRAIN_RADIUS
+        gain[name], ch_names = forward_gain(places, orientation + rng.normal(scale=tilt, size=places.shape))
+    gain["visual"] = gain["visual"] * rng.lognormal(sigma=.2, size=gain["visual"].shape[1])
+    return gain, ch_names
+
+
+def _evoked(scenes, gain, sfreq, rng):
+    """The response to each scene on the scalp, 0-0.6 s: [scenes, channels, samples], of arbitrary unit."""
+    time = np.arange(0, .6, 1 / sfreq)
+    amplitude, delay = scene_code(scenes)
+    mean = np.random.default_rng(CODE_SEED + 2).normal(size=amplitude.shape[1:])
+    amplitude = CONTENT * amplitude / amplitude.std() + np.sqrt(1 - CONTENT ** 2) * mean
+    amplitude = amplitude * rng.lognormal(sigma=.15, size=amplitude.shape[1:])
+    latency, width = np.array(COMPONENTS).T
+    latency = latency + rng.normal(scale=.006, size=len(latency))
+    shape = np.exp(-.5 * ((time - delay[:, None, None] - latency[:, None]) / width[:, None]) ** 2)
+    return np.einsum("cd,sdk,skt->sct", gain / gain.std(), amplitude, shape, optimize=True)
+
+
+def _background(gain, n, sfreq, rng):
+    """1/f activity, alpha, mains hum, blinks and sensor noise: [channels, n] microvolt."""
+    data = _scaled(gain["cortex"] @ _coloured(gain["cortex"].shape[1], n, sfreq, rng, lambda f: 1 / np.maximum(f, .5)),
+                   BACKGROUND_RMS)
+    peak = rng.uniform(9., 11.)
+    data += _scaled(gain["alpha"] @ _coloured(gain["alpha"].shape[1], n, sfreq, rng,
+                                              lambda f: np.exp(-.5 * (f - peak) ** 2)), ALPHA_RMS)
+    time = np.arange(n) / sfreq
+    hum = rng.uniform(.5, 1.5, size=(len(data), 1)) * np.sin(2 * np.pi * 50. * time + rng.uniform(0, .3, (len(data), 1)))
+    data += _scaled(hum, LINE_RMS)
+    blinks = np.zeros(n)
+    every = np.cumsum(rng.uniform(2., 8., size=int(n / sfreq / 2)))
+    lid = np.hanning(round(.3 * sfreq))
+    for start in (every[every < n / sfreq - 1.] * sfreq).astype(int):
+        blinks[start:start + len(lid)] += lid * rng.uniform(.7, 1.3)
+    eyes = gain["eyes"].sum(1, keepdims=True)
+    data += eyes / eyes.max() * BLINK_PEAK * blinks
+    return data + rng.normal(scale=SENSOR_RMS, size=data.shape)
+
+
+def _coloured(sources, n, sfreq, rng, power):
+    """Gaussian noise [sources, n] whose power spectrum is `power(frequency in Hz)`."""
+    from scipy.fft import irfft, next_fast_len
+
+    length = next_fast_len(n, real=True)
+    amplitude = np.sqrt(power(np.fft.rfftfreq(length, 1 / sfreq))).astype(np.float32)
+    spectrum = rng.standard_normal((sources, 2, len(amplitude)), dtype=np.float32)
+    return irfft((spectrum[:, 0] + 1j * spectrum[:, 1]) * amplitude, length)[:, :n]
+
+
+def _scaled(data, rms):
+    return data * (rms / np.sqrt(np.mean(data ** 2)))
+
+
+def preprocess(recording, tmin, tmax, band):
+    """Band-pass, standardise each channel over the recording, cut epochs, subtract the 0.1 s before onset.
+
+    Returns [trials, channels, samples] float32, samples from `tmin` to `tmax` (exclusive) in s.
+    """
+    import mne
+
+    sfreq = recording["sfreq"]
+    data = mne.filter.filter_data(recording["data"].astype(float), sfreq, *band, verbose="error")
+    data = (data - data.mean(1, keepdims=True)) / data.std(1, keepdims=True)
+    window = np.arange(round(tmin * sfreq), round(tmax * sfreq))
+    epochs = data[:, recording["onset"][:, None] + window]  # [channels, trials, samples]
+    baseline = data[:, recording["onset"][:, None] + np.arange(-round(.1 * sfreq), 0)].mean(2, keepdims=True)
+    return (epochs - baseline).transpose(1, 0, 2).astype(np.float32)

@@ -1,0 +1,83 @@
+"""Tiny random models and a tiny data set with real structure, made once a test session."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import torchvision_cpu  # noqa: F401
+from sources.eegcvpr40 import write_captions, write_pth, write_splits
+from tiny import CHANNELS, CLASSES, make_llm
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+@pytest.fixture(scope="session")
+def shared():
+    if not SHARED.is_dir():
+        pytest.skip("the real recordings of ../shared/data are not on this machine")
+    return SHARED
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    patch.setenv("EEG_TO_TEXT_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """3 classes x 8 pictures x 4 trials of 2 subjects, 6 channels x 64 samples at 128 Hz; class and picture colour are in
+    the EEG. Returns the folder with eeg.pth, splits.pth and images/."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    time = np.arange(64) / 128
+    names, captions, eeg, rows = [], {}, [], []
+    for label, kind in enumerate(CLASSES):
+        for picture in range(8):
+            name = f"{kind}_{picture}"
+            red = picture % 2
+            captions[name] = f"A {'red' if red else 'blue'} {kind} in the {'snow' if picture % 4 < 2 else 'grass'}."
+            (folder / "images" / kind).mkdir(parents=True, exist_ok=True)
+            pixels = np.full((32, 32, 3), (200, 30, 30) if red else (30, 30, 200), np.uint8)
+            pixels[8 * label:8 * label + 8] = 255
+            pixels = np.clip(pixels + rng.integers(0, 20, pixels.shape), 0, 255).astype(np.uint8)
+            for suffix in ("", "_sketch"):
+                Image.fromarray(pixels).save(folder / "images" / kind / f"{name}{suffix}.JPEG")
+            for trial in range(4):
+                signal = rng.normal(size=(6, 64))
+                signal[label] += 3 * np.sin(2 * np.pi * 10 * time)
+                signal[3 + red] += 3 * np.cos(2 * np.pi * 6 * time)
+                eeg.append(signal)
+                rows.append((label, len(names), trial % 2 + 1))
+            names.append(name)
+    label, image, subject = map(list, zip(*rows, strict=True))
+    write_pth(folder / "eeg.pth", eeg=np.stack(eeg), label=label, image=image, subject=subject, images=names,
+              class_ids=CLASSES, class_names=CLASSES, sfreq=128, ch_names=CHANNELS)
+    write_captions(folder / "images", captions)
+    part = ["test" if i % 8 >= 6 else "val" if i % 8 == 5 else "train" for i in image]
+    write_splits(folder / "splits.pth", {p: [i for i, q in enumerate(part) if q == p] for p in ("train", "val", "test")})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory):
+    """A tiny random CLIP vision tower in transformers' layout, embedding size 16."""
+    from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    folder = tmp_path_factory.mktemp("clip")
+    torch.manual_seed(0)
+    config = CLIPVisionConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+                              image_size=32, patch_size=8, projection_dim=16)
+    CLIPVisionModelWithProjection(config).save_pretrained(folder)
+    CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def llm(tmp_path_factory):
+    """A tiny random Llama with a chat template."""
+    return make_llm(tmp_path_factory.mktemp("llm"))

@@ -1,0 +1,125 @@
+"""Intervals and paired tests against scipy, and what clustering must change."""
+
+import numpy as np
+import pytest
+import scipy.stats
+from metrics.statistics import bootstrap_interval, paired_permutation
+
+
+def test_interval_equals_scipys_percentile_interval():
+    x = np.random.default_rng(1).gamma(2.0, size=150)
+    ours = bootstrap_interval(np.mean, x, n_boot=8000)
+    theirs = scipy.stats.bootstrap((x,), np.mean, n_resamples=8000, method="percentile", rng=2).confidence_interval
+    assert ours == pytest.approx(tuple(theirs), abs=0.03 * x.std() / np.sqrt(150) * 4)
+
+
+def test_interval_of_a_statistic_of_two_arrays():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=100)
+    y = x + rng.normal(size=100)
+    correlation = lambda a, b: np.corrcoef(a, b)[0, 1]  # noqa: E731
+    theirs = scipy.stats.bootstrap((x, y), correlation, paired=True, vectorized=False, n_resamples=4000,
+                                   method="percentile", rng=2).confidence_interval
+    assert bootstrap_interval(correlation, x, y, n_boot=4000) == pytest.approx(tuple(theirs), abs=0.015)
+
+
+def test_repeating_rows_within_clusters_adds_no_information():
+    x = np.random.default_rng(1).normal(size=60)
+    repeated, clusters = np.repeat(x, 10), np.repeat([f"picture {i}" for i in range(60)], 10)
+    once = bootstrap_interval(np.mean, x)
+    low, high = bootstrap_interval(np.mean, repeated, clusters=clusters)
+    naive_low, naive_high = bootstrap_interval(np.mean, repeated)
+    assert (high - low) == pytest.approx(once[1] - once[0], rel=0.1)
+    assert (naive_high - naive_low) < 0.45 * (high - low)
+
+
+def test_clusters_of_unequal_size_stay_whole():
+    clusters = np.array(["a", "b", "a", "c", "b", "a"])
+    seen = []
+    bootstrap_interval(lambda names: seen.append(sorted(names)) or 0.0, clusters, clusters=clusters, n_boot=50)
+    for names in seen:
+        assert names.count("a") % 3 == 0 and names.count("b") % 2 == 0
+    assert len({len(names) for names in seen}) > 1
+
+
+def test_interval_of_many_columns_equals_each_alone():
+    x = np.random.default_rng(3).normal(size=(80, 3))
+    low, high = bootstrap_interval(lambda rows: rows.mean(axis=0), x, n_boot=500)
+    for column in range(3):
+        assert (low[column], high[column]) == pytest.approx(bootstrap_interval(np.mean, x[:, column], n_boot=500))
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(4)
+    hits = 0
+    for _ in range(200):
+        effects = np.repeat(rng.normal(size=40), 6)  # 40 pictures, 6 people each
+        low, high = bootstrap_interval(np.mean, effects + rng.normal(size=240), n_boot=300,
+                                       clusters=np.repeat(np.arange(40), 6))
+        hits += low <= 0 <= high
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_level_and_seed():
+    x = np.random.default_rng(1).normal(size=100)
+    assert bootstrap_interval(np.mean, x, seed=5) == bootstrap_interval(np.mean, x, seed=5)
+    assert bootstrap_interval(np.mean, x, seed=5) != bootstrap_interval(np.mean, x, seed=6)
+    assert bootstrap_interval(np.mean, x, level=0.5)[0] > bootstrap_interval(np.mean, x, level=0.95)[0]
+
+
+def test_one_cluster_gives_no_interval_and_bad_shapes_are_refused():
+    assert np.isnan(bootstrap_interval(np.mean, np.arange(5.0), clusters=["a"] * 5)).all()
+    with pytest.raises(ValueError, match="not empty"):
+        bootstrap_interval(np.mean, [])
+    with pytest.raises(ValueError, match="lengths"):
+        bootstrap_interval(np.mean, [1.0, 2.0], [1.0])
+    with pytest.raises(ValueError, match="cluster names"):
+        bootstrap_interval(np.mean, [1.0, 2.0], clusters=["a"])
+    with pytest.raises(ValueError, match="shapes"):
+        paired_permutation([1.0, 2.0], [1.0])
+
+
+def scipys_p(a, b, n_resamples):
+    return scipy.stats.permutation_test((a, b), lambda a, b: np.mean(a - b), permutation_type="samples",
+                                        vectorized=False, n_resamples=n_resamples, rng=1).pvalue
+
+
+def test_exact_p_equals_scipys():
+    rng = np.random.default_rng(7)
+    for shift in (0.0, 0.5, 1.0):
+        a = rng.normal(size=10) + shift
+        b = rng.normal(size=10)
+        assert paired_permutation(a, b) == pytest.approx(scipys_p(a, b, np.inf))
+
+
+def test_exact_p_with_ties_equals_scipys():
+    a, b = np.array([1, 0, 1, 1, 0, 1, 1, 0.0]), np.array([0, 0, 1, 0, 1, 0, 0, 0.0])
+    assert paired_permutation(a, b) == pytest.approx(scipys_p(a, b, np.inf))
+    assert paired_permutation(a, a) == 1.0
+
+
+def test_random_p_equals_scipys():
+    rng = np.random.default_rng(8)
+    a, b = rng.normal(size=(2, 50))
+    a += 0.25
+    assert paired_permutation(a, b) == pytest.approx(scipys_p(a, b, 5000), abs=0.02)
+
+
+def test_p_is_never_zero_and_clusters_are_exchanged_whole():
+    a = np.random.default_rng(9).normal(size=(20, 1)) + np.ones((1, 50)) * 3
+    assert paired_permutation(a.ravel(), np.zeros(1000)) == pytest.approx(1 / 10001)
+    clusters = np.repeat(np.arange(3), 4)
+    assert paired_permutation(np.ones(12), np.zeros(12), clusters=clusters) == pytest.approx(2 / 8)
+
+
+def test_columns_share_the_exchanges():
+    a, b = np.random.default_rng(10).normal(size=(2, 40, 3))
+    p = paired_permutation(a, b)
+    assert p.shape == (3,)
+    assert p[1] == paired_permutation(a[:, 1], b[:, 1])
+
+
+def test_p_is_uniform_where_nothing_differs():
+    rng = np.random.default_rng(11)
+    p = [paired_permutation(*rng.normal(size=(2, 30)), n_perm=300, seed=i) for i in range(300)]
+    assert 0.02 <= np.mean(np.array(p) <= 0.05) <= 0.09
