@@ -4,6 +4,8 @@ import errno
 import functools
 import sys
 
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
+
 
 class InputError(Exception):
     """What the user gave cannot be used.
@@ -21,11 +23,19 @@ def exits_cleanly(main):
             return main(argv)
         except InputError as error:
             message = str(error)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        except Exception as error:
+            if not _cannot_write(error):
                 raise
-            message = f"{error.filename or 'output'}: cannot write ({error.strerror}); free space or choose another path"
+            place = getattr(error, "filename", None) or "output"
+            message = f"{place}: cannot be written ({error}); free space or choose another path"
         print(f"error: {message}", file=sys.stderr)
         sys.exit(2)
 
     return run
+
+
+def _cannot_write(error):
+    """A full or read-only disk, also as torch.save and safetensors report it (neither raises OSError)."""
+    if isinstance(error, OSError):
+        return error.errno in UNWRITABLE
+    return "inline_container.cc" in str(error) or any(f"os error {code})" in str(error) for code in UNWRITABLE)

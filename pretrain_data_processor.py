@@ -11,7 +11,6 @@ A window lacks samples only where --min_samples allows it: those are 0, the mean
 """
 
 import argparse
-import io
 import random
 import sys
 from pathlib import Path
@@ -144,10 +143,8 @@ def write_parts(output, samples, recordings, part_of):
             "recordings": [recording for recording, is_in in zip(recordings, chosen, strict=True) if is_in],
         }
     for name, content in contents.items():
-        buffer = io.BytesIO()  # torch.save straight to a full disk raises a RuntimeError that hides the reason
-        torch.save(content, buffer)
         with atomic_path(output / name) as temporary:
-            temporary.write_bytes(buffer.getbuffer())
+            torch.save(content, temporary)
     print(f"{'part':<6} {'recordings':>10} {'windows':>8}")
     for part in PARTS:
         content = contents[f"{part}.pt"]

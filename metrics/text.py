@@ -5,10 +5,11 @@ NLTK's Treebank-style word tokenizer (punctuation is a token of its own), ROUGE 
 letters and digits, no stemmer). `thought2text`: the evaluation notebooks of Thought2Text (Mishra et al. 2025,
 arXiv 2410.07507) and DL_Proj_EEG-to-Text, to compare with their published numbers: generated captions are cleaned of
 what the model wrote after its caption, BLEU sees words between blanks in their case, ROUGE comes from the package
-`rouge`, which also counts leading blanks of a reference as a token; the true captions stay as they are.
+`rouge`, which counts a blank behind the last full stop as a word; the true captions stay as they are.
 
 BLEU is BLEU-4 of the single sentence with NLTK's smoothing method 4 (Chen and Cherry 2014); ROUGE is the F measure;
-METEOR is NLTK's, exact, stemmed and WordNet matches (Banerjee and Lavie 2005).
+METEOR is NLTK's: exact, stemmed and WordNet matches (Banerjee and Lavie 2005). NLTK looks synonyms up by the stem of
+a word, so that `auto` matches `car` but `automobile`, stem `automobil`, does not; kept, for comparable numbers.
 """
 
 import functools

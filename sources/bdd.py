@@ -45,7 +45,8 @@ def read_recording(path):
     names = split_header(header)
     missing = [name for name in CHANNELS if name not in names]
     if missing:
-        raise InputError(f"{path}: column {', '.join(missing)} is missing (found {', '.join(names)[:200] or 'nothing'})")
+        found = ", ".join(names)[:200] or "nothing"
+        raise InputError(f"{path}: column {', '.join(missing)} is missing (found {found})")
     if not lines:
         raise InputError(f"{path}: the header is not followed by any sample")
     try:

@@ -61,8 +61,8 @@ def add_arguments(parser):
     parser.add_argument("--tmin", type=float, default=-0.1, help="start of a trial in s from the picture's onset")
     parser.add_argument("--tmax", type=float, default=0.8, help="end of a trial in s from the picture's onset")
     parser.add_argument("--reject", type=float, default=100.0,
-                        help="leave out trials with a channel whose peak-to-peak amplitude in microvolts is above this; "
-                             "0 keeps all")
+                        help="leave out trials with a channel whose peak-to-peak amplitude in microvolts is above "
+                             "this; 0 keeps all")
     parser.add_argument("--val_fraction", type=float, default=0.2,
                         help="part of each subject's recordings and of the photographs for validation, at least one")
     parser.add_argument("--test_fraction", type=float, default=0.2,
@@ -157,8 +157,8 @@ def check_clock(times, path):
     behind = np.maximum.accumulate(times) - times
     if (behind > JITTER).any():
         row = int(np.argmax(behind > JITTER))
-        raise InputError(f"{path}, line {row + 2}: the timestamp is {behind[row]:.3f} s before an earlier one; expected "
-                         "the rows of one recording in order of time")
+        raise InputError(f"{path}, line {row + 2}: the timestamp is {behind[row]:.3f} s before an earlier one; "
+                         "expected the rows of one recording in order of time")
     even = steps[steps <= JITTER]
     rate = len(even) / even.sum() if even.sum() > 0 else 0.0
     if abs(rate - SFREQ) > 0.02 * SFREQ:
@@ -226,8 +226,8 @@ def check_parts(recordings):
         labels = {int(label) for recording in recordings if recording.part == part for label in recording.label}
         missing = [name for label, name in enumerate(CLASSES) if label not in labels]
         if missing:
-            raise InputError(f"the part {part} has no trial of {' and '.join(missing)}: at least one subject needs three "
-                             "recordings with trials of both classes; give more recordings or a higher --reject")
+            raise InputError(f"the part {part} has no trial of {' and '.join(missing)}: at least one subject needs "
+                             "three recordings with trials of both classes; give more recordings or a higher --reject")
 
 
 def print_table(recordings):
@@ -249,8 +249,8 @@ def find_pictures(folder):
         paths = sorted(path for path in (Path(folder) / subfolder).glob("*")
                        if path.suffix.lower() in (".jpg", ".jpeg", ".png") and not path.name.startswith("."))
         if len(paths) < len(PARTS):
-            raise InputError(f"--stimuli {Path(folder) / subfolder}: {len(paths)} photographs (.jpg, .png), expected at "
-                             f"least {len(PARTS)}")
+            raise InputError(f"--stimuli {Path(folder) / subfolder}: {len(paths)} photographs (.jpg, .png), expected "
+                             f"at least {len(PARTS)}")
         pictures[class_id] = {f"{class_id}_{path.stem.replace('.', '-')}": path for path in paths}
     return pictures
 

@@ -1,5 +1,7 @@
 """Tiny random models and a tiny data set with real structure, made once a test session."""
 
+import resource
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +83,13 @@ def clip(tmp_path_factory):
 def llm(tmp_path_factory):
     """A tiny random Llama with a chat template."""
     return make_llm(tmp_path_factory.mktemp("llm"))
+
+
+@pytest.fixture
+def full_disk():
+    """Writes beyond 20 kB fail, as on a full disk."""
+    old, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, old[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    signal.signal(signal.SIGXFSZ, handler)

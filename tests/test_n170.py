@@ -86,8 +86,8 @@ def test_made_up_recordings_are_split_by_time_within_subject(folder):
     check_split(data, split)
     about = data["about"]
     parts = dict(zip(about["recordings"], about["parts"], strict=True))
-    assert parts == {name(1, 0): "train", name(1, 1): "train", name(1, 2): "train", name(1, 3): "val", name(1, 4): "test",
-                     name(2, 0): "train", name(2, 1): "test", name(3, 0): "train"}
+    assert parts == {name(1, 0): "train", name(1, 1): "train", name(1, 2): "train", name(1, 3): "val",
+                     name(1, 4): "test", name(2, 0): "train", name(2, 1): "test", name(3, 0): "train"}
     assert data["sfreq"] == 256 and data["ch_names"] == ["TP9", "AF7", "AF8", "TP10"]
     assert data["labels"] == data["class_names"] == ["house", "face"]
     training = torch.stack([data["dataset"][i]["eeg"] for i in split["train"]])
@@ -238,7 +238,7 @@ def test_real_recordings(tmp_path, capsys):
     session, label = column(data, "session"), column(data, "label")
     for number, recording in enumerate(data["about"]["recordings"]):
         marker = pandas.read_csv(REAL / "muse2016" / recording).iloc[:, -1].to_numpy()
-        whole = [i for i in np.flatnonzero(marker) if i >= 26 and i + 205 < len(marker)]  # -0.1 to 0.8 s lie in the file
+        whole = [i for i in np.flatnonzero(marker) if i >= 26 and i + 205 < len(marker)]  # -0.1 to 0.8 s
         assert label[session == number].tolist() == (marker[whole] - 1).tolist()
         row = next(line.split() for line in printed.splitlines() if line.startswith(recording))
         assert int(row[2]) == (marker > 0).sum() and int(row[3]) == len(whole)
@@ -252,7 +252,7 @@ def test_real_recordings(tmp_path, capsys):
 
 @needs_real
 def test_real_trials_are_told_apart_as_in_the_data_notes(tmp_path):
-    """An independent check that labels and trials belong together: cross-validated above chance, without test trials."""
+    """Labels and trials belong together: cross-validated above chance with pyriemann, without test trials."""
     from pyriemann.estimation import XdawnCovariances
     from pyriemann.tangentspace import TangentSpace
     from sklearn.linear_model import LogisticRegression

@@ -1,0 +1,140 @@
+"""Read what the report shows from a run folder; parts that are absent become notes, broken ones errors."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from apps.report_evidence import ANY_CLASS, WITHIN_CLASS, difference, score_rows
+from errors import InputError
+from metrics.caption_files import MODEL_CONDITION, read_captions
+from options import CONDITIONS
+from runs import read_json
+
+PARTS = ("results/*.csv", "scores.json", "eeg_encoder/", "captioner/")
+IN_TABLE = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "BLEU", "ROUGE-1", "ROUGE-2", "ROUGE-L", "METEOR", "BERTScore",
+            "Object accuracy")
+
+
+@dataclass
+class Run:
+    """One run folder: captions and their METRIC by condition, the score table, the encoder's test scores, logs."""
+
+    folder: Path
+    captions: dict = field(default_factory=dict)  # condition -> metrics.caption_files.Captions
+    row_scores: dict = field(default_factory=dict)  # condition -> [n]
+    differences: dict = field(default_factory=dict)  # control -> Difference
+    scores: dict = field(default_factory=dict)  # CSV name -> what evaluate.py wrote of it
+    encoder: dict = field(default_factory=dict)
+    losses: dict = field(default_factory=dict)  # stage -> {"training" | "validation": [(epoch, loss)]}
+    options: dict = field(default_factory=dict)  # stage -> args.json
+    notes: dict = field(default_factory=dict)  # part of the page -> [what is to be said there]
+
+    def note(self, part, text):
+        self.notes.setdefault(part, []).append(text)
+
+    def json(self, name, part, absent):
+        """A JSON object of the run, {} with a note where the file is absent."""
+        path = self.folder / name
+        if not path.is_file():
+            self.note(part, f"{name} is not in this run: {absent}")
+            return {}
+        content = read_json(path)
+        if not isinstance(content, dict):
+            raise InputError(f"{path}: holds a {type(content).__name__}, expected a JSON object; write it again with the "
+                             "stage that it belongs to")
+        return content
+
+
+def read_run(folder):
+    """Run from a folder; InputError where it is none or where one of its files is broken."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected a run folder, such as recipes/demo.sh makes")
+    if not any(next(folder.glob(part.rstrip("/")), None) for part in PARTS):
+        raise InputError(f"{folder}: no run folder; expected at least one of {', '.join(PARTS)} in it")
+    run = Run(folder)
+    read_results(run)
+    read_scores(run)
+    run.encoder = run.json("eeg_encoder/test/scores.json", "encoder", "test_eeg_classifier.py writes it.")
+    if run.encoder.get("n_classes") and not isinstance(run.encoder.get("top1"), float | int):
+        raise InputError(f"{folder}/eeg_encoder/test/scores.json: no number under 'top1'; write it again with "
+                         "test_eeg_classifier.py")
+    for stage, part in (("eeg_encoder", "train_eeg_classifier.py"), ("captioner", "finetune_llm.py")):
+        log = run.json(f"{stage}/train_log.json", "losses", f"{part} writes it, so its loss curves are missing here.")
+        run.losses |= {name: loss_curves(run, stage, name, entries) for name, entries in log.items()}
+        run.options[stage] = run.json(f"{stage}/args.json", "options", f"{part} writes it.")
+    return run
+
+
+def read_results(run):
+    """Caption files by condition, each row's score, and eeg+label against every control."""
+    newest_first = sorted(run.folder.glob("results/*.csv"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for captions in map(read_captions, newest_first):
+        kept = run.captions.setdefault(captions.condition, captions)
+        if kept is not captions:
+            run.note("claim", f"{captions.path.name} and {kept.path.name} hold the same condition; only the newer, "
+                              f"{kept.path.name}, is in the claim, the differences and the examples.")
+    if not run.captions:
+        run.note("claim", "results/ holds no CSV of captions; inference.py and inference_chance.py write them.")
+    run.row_scores = {condition: score_rows(captions) for condition, captions in run.captions.items()}
+    model = run.captions.get(MODEL_CONDITION)
+    for condition, captions in run.captions.items() if model else ():
+        if condition in (MODEL_CONDITION, None):
+            continue
+        try:
+            run.differences[condition] = difference(model, captions, run.row_scores)
+        except InputError as error:
+            run.note("claim", f"{condition} could not be paired with {MODEL_CONDITION}: {error}")
+    for control in (WITHIN_CLASS, ANY_CLASS) if model else ():
+        if control not in run.captions:
+            run.note("claim", f"No captions under {control} in results/; inference_chance.py writes them.")
+
+
+def read_scores(run):
+    """The table of evaluate.py, checked against the CSVs beside it."""
+    command = f"python evaluate.py {run.folder}/results/*.csv --json {run.folder}/scores.json"
+    run.scores = run.json("scores.json", "scores", f"`{command}` writes it, and the table needs it.")
+    for key, entry in run.scores.items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("n"), int):
+            raise InputError(f"{run.folder}/scores.json: entry {key!r} has no row count under 'n'; expected what "
+                             f"evaluate.py writes, by `{command}`")
+    rows = {captions.path.name: len(captions.table) for captions in run.captions.values()}
+    stale = [name for name, n in rows.items() if run.scores and run.scores.get(name, {}).get("n") != n]
+    if stale:
+        run.note("scores", f"The table is not of the captions in results/: {', '.join(sorted(stale))} missing from "
+                           f"scores.json or of another length there. `{command}` writes it anew.")
+
+
+def loss_curves(run, stage, name, entries):
+    """{"training", "validation"} of a trainer's log_history; entries that are not finite are dropped with a note."""
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(f"{run.folder}/{stage}/train_log.json: {name!r} is no list of log entries; train again or "
+                         "remove the file")
+    curves = {}
+    for curve, key in (("training", "loss"), ("validation", "eval_loss")):
+        points = [(float(entry["epoch"]), float(entry[key])) for entry in entries if key in entry and "epoch" in entry]
+        curves[curve] = [point for point in points if all(map(math.isfinite, point))]
+        if len(curves[curve]) < len(points):
+            run.note("losses", f"{name}: {len(points) - len(curves[curve])} {curve} losses are not finite.")
+    if not any(curves.values()):
+        run.note("losses", f"{name}: the log holds no losses.")
+    return curves
+
+
+def condition_order(condition):
+    return CONDITIONS.index(condition) if condition in CONDITIONS else len(CONDITIONS)
+
+
+def score_rows_in_order(scores):
+    """(label, CSV name, entry) of each line of the table: known conditions first, in their order."""
+    conditions = [entry.get("condition") for entry in scores.values()]
+    for key, entry in sorted(scores.items(), key=lambda item: (condition_order(item[1].get("condition")), item[0])):
+        condition = entry.get("condition")
+        label = condition if condition and conditions.count(condition) == 1 else key
+        yield label, key, entry
+
+
+def table_metrics(scores):
+    """Metrics that the table has a column for; BLEU is BLEU-4 under its common name, so that one of both is enough."""
+    found = [metric for metric in IN_TABLE if any(isinstance(entry.get(metric), float | int) for entry in scores.values())]
+    return [metric for metric in found if not (metric == "BLEU-4" and "BLEU" in found)]

