@@ -22,6 +22,7 @@ def parse(argv):
     options.data_options(parser)
     options.picture_options(parser)
     group = parser.add_argument_group("model")
+    group.add_argument("--output", required=True, help="folder to write the captioner to")
     group.add_argument("--eeg_encoder_path", required=True, help="encoder of stage 1: a local folder or a Hub id")
     group.add_argument("--llm_backbone_name_or_path", default=options.LLM, help="causal LLM: a Hub name or local folder")
     group.add_argument("--load_in_8bit", action="store_true", help="load the LLM in 8 bit (bitsandbytes LLM.int8)")

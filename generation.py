@@ -1,6 +1,7 @@
 """Load a captioner and caption trials under a named condition."""
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,7 @@ def generation_options(args):
         options |= {"temperature": args.temperature, "top_p": args.top_p}
     else:
         transformers_logging.set_verbosity_error()  # it warns of sampling defaults that greedy decoding ignores
+    warnings.filterwarnings("ignore", "Passing `repetition_penalty`")  # that the prompt is not penalised is wanted here
     return options
 
 

@@ -5,6 +5,7 @@ caption after it. The idea is Thought2Text's (Mishra et al., Findings of NAACL 2
 """
 
 import inspect
+import logging
 from pathlib import Path
 
 import torch
@@ -219,6 +220,7 @@ def load_llm(name, device, dtype, loading):
     checkpoint's own."""
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else each 8-bit product says that it casts its input
     dtype = dtype or (torch.float32 if device == "cpu" else "auto")
     quantization = None
     if loading == "8bit":

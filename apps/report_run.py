@@ -7,12 +7,9 @@ from pathlib import Path
 from apps.report_evidence import ANY_CLASS, WITHIN_CLASS, difference, score_rows
 from errors import InputError
 from metrics.caption_files import MODEL_CONDITION, read_captions
-from options import CONDITIONS
 from runs import read_json
 
 PARTS = ("results/*.csv", "scores.json", "eeg_encoder/", "captioner/")
-IN_TABLE = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "BLEU", "ROUGE-1", "ROUGE-2", "ROUGE-L", "METEOR", "BERTScore",
-            "Object accuracy")
 
 
 @dataclass
@@ -119,22 +116,3 @@ def loss_curves(run, stage, name, entries):
     if not any(curves.values()):
         run.note("losses", f"{name}: the log holds no losses.")
     return curves
-
-
-def condition_order(condition):
-    return CONDITIONS.index(condition) if condition in CONDITIONS else len(CONDITIONS)
-
-
-def score_rows_in_order(scores):
-    """(label, CSV name, entry) of each line of the table: known conditions first, in their order."""
-    conditions = [entry.get("condition") for entry in scores.values()]
-    for key, entry in sorted(scores.items(), key=lambda item: (condition_order(item[1].get("condition")), item[0])):
-        condition = entry.get("condition")
-        label = condition if condition and conditions.count(condition) == 1 else key
-        yield label, key, entry
-
-
-def table_metrics(scores):
-    """Metrics that the table has a column for; BLEU is BLEU-4 under its common name, so that one of both is enough."""
-    found = [metric for metric in IN_TABLE if any(isinstance(entry.get(metric), float | int) for entry in scores.values())]
-    return [metric for metric in found if not (metric == "BLEU-4" and "BLEU" in found)]

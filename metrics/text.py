@@ -182,7 +182,7 @@ def _bert_scorer(model, layers, batch_size, device):
         scorer = BERTScorer(model_type=str(model), num_layers=layers, batch_size=batch_size, device=device)
     except (OSError, ValueError, AssertionError) as error:
         raise InputError(f"--bertscore_model {model}: cannot be used ({str(error).splitlines()[0]}); expected a "
-                         "Hugging Face encoder's folder or Hub name, and --bertscore_layers within its layers") from None
+                         "Hugging Face encoder (folder or Hub name) and --bertscore_layers within its layers") from None
     limit = getattr(scorer._model.config, "max_position_embeddings", None)  # T5 and XLNet know no limit
     if limit:
         # Many tokenizers name no length, and bert-score would not cut. RoBERTa's first two positions hold no token.

@@ -17,6 +17,7 @@ from pathlib import Path
 from errors import InputError, exits_cleanly
 from runs import atomic_path, save_run, write_json
 
+FORGET = .6
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # those of OpenAI's CLIP
 
 
@@ -176,7 +177,7 @@ def train_clip(model, pixels, tokens, args):
     model.train()
     with tqdm(total=n_steps, desc="CLIP", unit="step") as bar:
         for _ in range(args.epochs):
-            for batch in _full_batches(torch.randperm(len(pixels)), args.batch_size):
+            for batch in similar_batches(tokens, args.batch_size):
                 loss = loss_of(*model(pixels[batch], tokens[batch]))
                 optimizer.zero_grad()
                 loss.backward()
@@ -188,9 +189,25 @@ def train_clip(model, pixels, tokens, args):
                 bar.set_postfix(loss=f"{loss.item():.3f}")
 
 
-def _full_batches(order, size):
-    """Batches of one size; what is left over at the end of an epoch comes again in another order."""
-    return [order] if len(order) <= size else [batch for batch in order.split(size) if len(batch) == size]
+def similar_batches(tokens, size):
+    """Share out an epoch in batches of `size` captions that are alike; returns a list of LongTensors of positions.
+
+    A random part of all words is forgotten and captions that agree in the rest stand together, so that they are told
+    apart by the forgotten words alone: the class or the colour, not just any difference (hard negatives, as in
+    NegCLIP, Yuksekgonul et al. 2023). What is left over at the end of an epoch comes again in another order.
+    """
+    import torch
+
+    weight = torch.rand(int(tokens.max()) + 1, dtype=torch.float64)
+    weight[torch.rand(len(weight)) < torch.rand(()) * FORGET] = 0
+    key = weight[tokens].sum(1)
+    shuffled = torch.randperm(len(key))  # captions that agree in all words, in random order
+    order = shuffled[key[shuffled].argsort(stable=True)]
+    if len(order) <= size:
+        return [order]
+    order = order.roll(int(torch.randint(len(order), ())))
+    batches = order[:len(order) // size * size].split(size)
+    return [batches[i] for i in torch.randperm(len(batches))]
 
 
 def retrieval(model, pixels, tokens):

@@ -25,8 +25,8 @@ def encoder(data, clip, tmp_path_factory):
     import train_eeg_classifier
 
     folder = tmp_path_factory.mktemp("encoder")
-    train_eeg_classifier.main([*data_arguments(data), "--clip_model", str(clip), "--output", str(folder), "--num_epochs", "12",
-                               "--batch_size", "16"])
+    train_eeg_classifier.main([*data_arguments(data), "--clip_model", str(clip), "--output", str(folder),
+                               "--num_epochs", "12", "--batch_size", "16"])
     return folder
 
 
@@ -60,8 +60,8 @@ def test_training_learns_and_records_itself(captioner, data):
 
 
 def write(captioner, data, destination, *more):
-    inference.main(["--model_path", str(captioner), *data_arguments(data), "--dest", str(destination), "--max_new_tokens", "12",
-                    "--device", "cpu", *more])
+    inference.main(["--model_path", str(captioner), *data_arguments(data), "--dest", str(destination),
+                    "--max_new_tokens", "12", "--device", "cpu", *more])
     return pandas.read_csv(destination, keep_default_na=False)
 
 
@@ -70,7 +70,8 @@ def test_captions_of_every_test_trial_once_in_order(captioner, data, tmp_path):
     assert list(table.columns) == COLUMNS and len(table) == 24
     assert table["trial"].tolist() == sorted(table["trial"]) and table["split"].unique().tolist() == ["test"]
     assert table["Expected object"].tolist() == table["image"].str.split("_").str[0].tolist()
-    assert (table["Ground Truth Image"] == [str(data / "images" / n.split("_")[0] / f"{n}.JPEG") for n in table["image"]]).all()
+    assert table["Ground Truth Image"].tolist() == [str(data / "images" / name.split("_")[0] / f"{name}.JPEG")
+                                                    for name in table["image"]]
     assert not (tmp_path / "captions.csv.partial").exists()
 
 

@@ -36,7 +36,8 @@ def batch_of(folder, soft_tokens=3, captions=CAPTIONS, rows=range(4), with_embed
     tokenizer = AutoTokenizer.from_pretrained(folder)
     template = "chat" if tokenizer.chat_template else "plain"
     torch.manual_seed(1)
-    dataset = CaptionDataset(tokenizer, template, "Describe this image in one sentence:", torch.randn(4, 16), LABELS, captions)
+    instruction = "Describe this image in one sentence:"
+    dataset = CaptionDataset(tokenizer, template, instruction, torch.randn(4, 16), LABELS, captions)
     return collate([dataset.example(i, LABELS[i], with_embedding) for i in rows], soft_tokens, tokenizer.eos_token_id)
 
 
@@ -97,9 +98,9 @@ def test_captioner_reloads_exactly(tmp_path, llm, loading):
 def test_quantised_llm_trains_after_an_evaluation(llm, loading):
     model = build(llm, loading)
     batch = batch_of(llm)
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-3)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-2)
     losses = []
-    for _ in range(12):
+    for _ in range(20):
         with torch.no_grad():
             model.eval()(**batch)
         loss = model.train()(**batch)["loss"]
@@ -108,7 +109,7 @@ def test_quantised_llm_trains_after_an_evaluation(llm, loading):
         optimizer.step()
         optimizer.zero_grad()
         losses.append(float(loss.detach()))
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < losses[0] - 0.4
 
 
 def test_frozen_llm_trains_the_projector_only(llm):
@@ -152,8 +153,7 @@ def predecessor_folder(folder, chat):
     """A captioner exactly in the layout that Thought2Text's `save_pretrained` writes, with small models."""
     make_llm(folder / "llm", chat=chat)
     AutoTokenizer.from_pretrained(folder / "llm").save_pretrained(folder)
-    encoder = build_encoder(ChannelNetConfig(temp_channels=2, out_channels=3, num_classes=3, embedding_size=16, input_width=440,
-                                             input_height=128))
+    encoder = build_encoder(ChannelNetConfig(temp_channels=2, out_channels=3, num_classes=3, embedding_size=16))
     encoder.save_pretrained(folder / "eeg_encoder")
     linear = nn.Linear(16, 48)
     torch.save(linear.state_dict(), folder / "projector.pth")
