@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+import torchvision_cpu  # noqa: F401
 from transformers import Trainer
 from transformers.trainer_utils import get_last_checkpoint
 

@@ -69,6 +69,8 @@ def parse(argv):
 def main(argv=None):
     args = parse(argv)
     import torch
+
+    import torchvision_cpu  # noqa: F401
     from transformers import set_seed
 
     from captioner_training import Stage, picture_hashes

@@ -8,6 +8,8 @@ import numpy as np
 import pandas
 import torch
 from tqdm import tqdm
+
+import torchvision_cpu  # noqa: F401
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 

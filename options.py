@@ -127,6 +127,7 @@ def training_arguments(args, device, output_dir, **more):
     """transformers.TrainingArguments of the shared training options on one device."""
     from importlib.util import find_spec
 
+    import torchvision_cpu  # noqa: F401
     from transformers import TrainingArguments
 
     if args.report_to != "none" and not find_spec(args.report_to):

@@ -27,7 +27,7 @@ def render(content):
 @exits_cleanly
 def main(argv=None):
     parser = make_parser(__doc__)
-    parser.add_argument("run_dir", metavar="RUN_DIR", help="run folder with results/, scores.json, eeg_encoder/, captioner/")
+    parser.add_argument("run_dir", metavar="RUN_DIR", help="run folder: results/, scores.json, eeg_encoder/, captioner/")
     parser.add_argument("--output", help="page to write (unset: RUN_DIR/report.html)")
     parser.add_argument("--compare", metavar="OTHER_RUN",
                         help="run folder whose scores stand beside (unset: RUN_DIR/snr0 if it is there)")

@@ -7,11 +7,11 @@ from markupsafe import Markup
 WIDTH = 380  # about a phone's: a panel is never scaled down much, so its text stays readable
 
 
-def ticks(low, high, count=4):
+def ticks(low, high, count=5):
     """About `count` round numbers within [low, high]."""
     span = (high - low) / count
     power = 10 ** math.floor(math.log10(span))
-    step = power * next(factor for factor in (1, 2, 5, 10) if factor * power >= span * (1 - 1e-9))
+    step = power * next(factor for factor in (1, 2, 2.5, 5, 10) if factor * power >= span * (1 - 1e-9))
     return [i * step for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
@@ -96,7 +96,7 @@ def loss_chart(title, curves):
     for mark in ticks(low, high):
         y = place(first, mark)[1]
         parts += [_line(left, y, WIDTH - right, y, "grid"), _text(left - 6, y + 4, _number(mark), "tick", "end")]
-    for mark in ticks(first, last, 5):
+    for mark in ticks(first, last):
         parts.append(_text(place(mark, low)[0], top + height + 16, _number(mark), "tick", "middle"))
     parts += [_line(left, top + height, WIDTH - right, top + height, "axis"),
               _text((left + WIDTH - right) / 2, top + height + 32, "epoch", "tick", "middle")]

@@ -50,14 +50,14 @@ def interval_text(ends):
 
 def data_uri(path, size, kind="JPEG"):
     """The picture, at most size x size pixels, as a data URI; None where the file is absent or no picture."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(path) as image:
             image.thumbnail((size, size))
             buffer = io.BytesIO()
             image.convert("RGB").save(buffer, kind, quality=85)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+    except (OSError, ValueError, Image.DecompressionBombError):  # ValueError: a name with a null character
         return None
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
@@ -83,9 +83,8 @@ def encoder_rows(scores):
         row("Accuracy (top 5)", scores.get("top5"), scores.get("top5_95"))
     row("Balanced accuracy", scores.get("balanced_accuracy"), scores.get("balanced_accuracy_95"), scores.get("chance"))
     baseline = scores.get("classical_baseline") or {}
-    name = baseline.get("name") or baseline.get("pipeline") or "same split"
-    row(f"Balanced accuracy of the classical baseline ({name})", baseline.get("balanced_accuracy"),
-        baseline.get("balanced_accuracy_95"), scores.get("chance"))
+    row("Balanced accuracy, classical baseline", baseline.get("balanced_accuracy"), baseline.get("balanced_accuracy_95"),
+        scores.get("chance"))
     pictures = retrieval.get("n")
     for k in (1, 5):
         if is_number(pictures) and pictures > k:
@@ -99,9 +98,11 @@ def encoder_sentence(scores):
                                   scores.get("chance"))
     if not is_number(value) or low is None or not is_number(chance):
         return ""
+    name = (scores.get("classical_baseline") or {}).get("name")
+    baseline = f" The classical baseline on the same split is {name}." if name else ""
     place = "above" if low > chance else "below" if high < chance else "not told apart from"
     return (f"On {scores.get('n')} test trials of {scores.get('n_classes')} classes the class is decoded from EEG with a "
-            f"balanced accuracy of {value:.3f}, {place} chance ({chance:.3f}).")
+            f"balanced accuracy of {value:.3f}, {place} chance ({chance:.3f}).{baseline}")
 
 
 def score_lines(scores):
@@ -124,18 +125,21 @@ def metrics_of(scores, wanted=IN_TABLE):
 def cell(entry, metric):
     """(value, interval) texts of one cell."""
     if not entry or not is_number(entry.get(metric)):
-        return "–", ""
+        return "-", ""
     return f"{entry[metric]:.3f}", interval_text((entry.get("95%") or {}).get(metric))
 
 
 def score_table(scores):
     """Heads and lines of the full table; `best` are the cells with the highest value that does not know the answer."""
     metrics = metrics_of(scores)
-    best = {metric: max((entry[metric] for entry in scores.values() if is_number(entry.get(metric))
-                         and entry.get("condition") not in KNOW_THE_ANSWER), default=None) for metric in metrics}
+    fair = [entry for entry in scores.values() if entry.get("condition") not in KNOW_THE_ANSWER]
+    best = {}
+    for metric in metrics:
+        values = {entry[metric] for entry in fair if is_number(entry.get(metric))}
+        best[metric] = max(values) if len(values) > 1 else None  # the encoder's accuracy is the same in each
     lines = [{"label": label, "file": key, "n": entry["n"], "css": css_of(entry.get("condition")),
-              "cells": [(*cell(entry, metric), entry.get("condition") not in KNOW_THE_ANSWER
-                         and best[metric] is not None and entry.get(metric) == best[metric]) for metric in metrics]}
+              "cells": [(*cell(entry, metric), entry in fair and best[metric] is not None
+                         and entry.get(metric) == best[metric]) for metric in metrics]}
              for label, key, entry in score_lines(scores)]
     return {"metrics": metrics, "lines": lines}
 
@@ -227,6 +231,7 @@ def page(run, other, title, count):
     return {
         "title": title, "run": run, "claim": claim(run.differences), "metric": METRIC,
         "other": other and {"name": str(other.folder), "claim": claim(other.differences), "notes": other.notes,
+                            "encoder_sentence": encoder_sentence(other.encoder),
                             "table": score_table(others), "beside": comparison_table(run.scores, others)},
         "encoder": encoder_rows(run.encoder), "encoder_sentence": encoder_sentence(run.encoder),
         "differences": [run.differences[name] for name in sorted(run.differences, key=lambda name: (

@@ -53,9 +53,10 @@ def read_run(folder):
     read_results(run)
     read_scores(run)
     run.encoder = run.json("eeg_encoder/test/scores.json", "encoder", "test_eeg_classifier.py writes it.")
-    if run.encoder.get("n_classes") and not isinstance(run.encoder.get("top1"), float | int):
-        raise InputError(f"{folder}/eeg_encoder/test/scores.json: no number under 'top1'; write it again with "
-                         "test_eeg_classifier.py")
+    objects = [run.encoder.get(key) or {} for key in ("retrieval", "classical_baseline")]
+    if run.encoder and not (isinstance(run.encoder.get("top1"), float | int) and all(isinstance(o, dict) for o in objects)):
+        raise InputError(f"{folder}/eeg_encoder/test/scores.json: expected a number under 'top1' and objects under "
+                         "'retrieval' and 'classical_baseline'; write it again with test_eeg_classifier.py")
     for stage, part in (("eeg_encoder", "train_eeg_classifier.py"), ("captioner", "finetune_llm.py")):
         log = run.json(f"{stage}/train_log.json", "losses", f"{part} writes it, so its loss curves are missing here.")
         run.losses |= {name: loss_curves(run, stage, name, entries) for name, entries in log.items()}
@@ -67,16 +68,19 @@ def read_results(run):
     """Caption files by condition, each row's score, and eeg+label against every control."""
     newest_first = sorted(run.folder.glob("results/*.csv"), key=lambda path: path.stat().st_mtime, reverse=True)
     for captions in map(read_captions, newest_first):
+        if captions.condition is None:
+            run.note("claim", f"{captions.path.name} names no condition, so it can stand in the table only.")
+            continue
         kept = run.captions.setdefault(captions.condition, captions)
         if kept is not captions:
             run.note("claim", f"{captions.path.name} and {kept.path.name} hold the same condition; only the newer, "
                               f"{kept.path.name}, is in the claim, the differences and the examples.")
-    if not run.captions:
+    if not newest_first:
         run.note("claim", "results/ holds no CSV of captions; inference.py and inference_chance.py write them.")
     run.row_scores = {condition: score_rows(captions) for condition, captions in run.captions.items()}
     model = run.captions.get(MODEL_CONDITION)
     for condition, captions in run.captions.items() if model else ():
-        if condition in (MODEL_CONDITION, None):
+        if captions is model:
             continue
         try:
             run.differences[condition] = difference(model, captions, run.row_scores)
@@ -92,9 +96,9 @@ def read_scores(run):
     command = f"python evaluate.py {run.folder}/results/*.csv --json {run.folder}/scores.json"
     run.scores = run.json("scores.json", "scores", f"`{command}` writes it, and the table needs it.")
     for key, entry in run.scores.items():
-        if not isinstance(entry, dict) or not isinstance(entry.get("n"), int):
-            raise InputError(f"{run.folder}/scores.json: entry {key!r} has no row count under 'n'; expected what "
-                             f"evaluate.py writes, by `{command}`")
+        if not (isinstance(entry, dict) and isinstance(entry.get("n"), int) and isinstance(entry.get("95%", {}), dict)):
+            raise InputError(f"{run.folder}/scores.json: entry {key!r} lacks the row count under 'n' or its '95%' is no "
+                             f"object; expected what evaluate.py writes, by `{command}`")
     rows = {captions.path.name: len(captions.table) for captions in run.captions.values()}
     stale = [name for name, n in rows.items() if run.scores and run.scores.get(name, {}).get("n") != n]
     if stale:
@@ -104,12 +108,13 @@ def read_scores(run):
 
 def loss_curves(run, stage, name, entries):
     """{"training", "validation"} of a trainer's log_history; entries that are not finite are dropped with a note."""
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise InputError(f"{run.folder}/{stage}/train_log.json: {name!r} is no list of log entries; train again or "
-                         "remove the file")
     curves = {}
     for curve, key in (("training", "loss"), ("validation", "eval_loss")):
-        points = [(float(entry["epoch"]), float(entry[key])) for entry in entries if key in entry and "epoch" in entry]
+        try:
+            points = [(float(entry["epoch"]), float(entry[key])) for entry in entries if key in entry]
+        except (TypeError, ValueError, KeyError):
+            raise InputError(f"{run.folder}/{stage}/train_log.json: {name!r} is no list of log entries with numbers under "
+                             f"'epoch' and '{key}'; train again or remove the file") from None
         curves[curve] = [point for point in points if all(map(math.isfinite, point))]
         if len(curves[curve]) < len(points):
             run.note("losses", f"{name}: {len(points) - len(curves[curve])} {curve} losses are not finite.")

@@ -109,7 +109,7 @@ def test_quantised_llm_trains_after_an_evaluation(llm, loading):
         optimizer.step()
         optimizer.zero_grad()
         losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0] - 0.4
+    assert losses[-1] < losses[0] - 0.2
 
 
 def test_frozen_llm_trains_the_projector_only(llm):

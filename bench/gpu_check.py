@@ -1,0 +1,349 @@
+"""Finetuning and inference on one device in bf16, in 8 bit and in 4 bit, with LoRA; what was measured goes to a table.
+
+    bench/gpu_check.sh
+    bench/gpu_check.sh --synthetic --results /tmp/RESULTS.md
+    bench/gpu_check.sh --device cpu --tiny
+
+Every number comes from finetune_llm.py and inference.py as a user runs them, each in a process of its own: on a data set
+with a small LLM, and with an LLM of DeepSeek-7B's exact shape and random weights (no download). Weights do not change
+the speed, except that untrained captions seldom end before --max_new_tokens. Steps/s is one over the median time
+between the starts of two steps, so loading, warming up, evaluation and checkpoints are left out; captions/s is over all
+of the generation; seconds are of the whole command. The exit code is 1 if any of the commands failed.
+"""
+
+import contextlib
+import datetime
+import itertools
+import math
+import multiprocessing
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import options
+from errors import InputError, exits_cleanly
+from runs import atomic_path, read_json, versions
+
+DEMO = Path("runs/demo")
+SMALL_LLM = Path("runs/smollm2")
+PRECISIONS = {"bf16": [], "8-bit": ["--load_in_8bit"], "4-bit": ["--load_in_4bit"]}
+TITLE = """# Measured speed and memory
+
+`bench/gpu_check.sh` wrote the sections below, the newest run of each device and mode. Every row is LoRA finetuning by
+finetune_llm.py and greedy captions by inference.py, computed in bfloat16 with the LLM loaded in the precision named; 8
+bit is bitsandbytes' LLM.int8, 4 bit its nf4. Peak memory is what PyTorch allocated on a GPU, the resident set on a CPU.
+"""
+COLUMNS = ("LLM", "precision", "finetuning: steps/s", "trials/s", "loss", "peak GiB", "seconds", "inference: captions/s",
+           "peak GiB", "seconds")
+CPU_PRELOAD = ["generation", "captioner_training", "peft", "bitsandbytes"]
+
+
+def parse(argv):
+    parser = options.make_parser(__doc__)
+    parser.prog = "bench/gpu_check.sh"
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:0 or cpu")
+    parser.add_argument("--data", type=Path, help="data set folder with eeg.pth, splits.pth and images/ "
+                                                  f"(unset: {DEMO}/data, made by recipes/demo.sh where absent)")
+    parser.add_argument("--synthetic", action="store_true", help="measure on drawn pictures and EEG of noise")
+    parser.add_argument("--tiny", action="store_true", help="synthetic data and one tiny LLM only, for a test on a CPU")
+    parser.add_argument("--clip_model", help="CLIP model of the data's pictures (unset: clip/ in the data set folder)")
+    parser.add_argument("--picture", choices=("sketch", "photo"), default="photo", help="which pictures are embedded")
+    parser.add_argument("--eeg_encoder_path", help="encoder of stage 1 (unset: eeg_encoder/ beside the data set folder, "
+                                                   "else one is trained for an epoch)")
+    parser.add_argument("--small_llm", type=Path, help="LLM for the data set (unset: "
+                        f"{SMALL_LLM} where it is there, else random weights in SmolLM2-135M's shape)")
+    parser.add_argument("--steps", type=options.positive, help="training steps a stage (unset: 20, with --tiny 4)")
+    parser.add_argument("--captions", type=options.positive, help="captions to write (unset: 64, with --tiny 8)")
+    parser.add_argument("--batch_size", type=options.positive, help="trials a step (unset: 16, with --tiny 4); captions "
+                                                                    "are written twice as many at a time")
+    parser.add_argument("--max_new_tokens", type=options.positive, default=24, help="longest caption in tokens")
+    parser.add_argument("--scratch", type=Path, help="folder for some 15 GB of models and checkpoints; a model made there "
+                                                     "before is used again (unset: a temporary folder, deleted at the end)")
+    parser.add_argument("--results", type=Path, default=Path("bench/RESULTS.md"), help="Markdown file to write to")
+    args = parser.parse_args(argv)
+    if args.data and (args.synthetic or args.tiny):
+        raise InputError("--data excludes --synthetic and --tiny, which make their own; give one of them")
+    for name, usual, tiny in (("steps", 20, 4), ("captions", 64, 8), ("batch_size", 16, 4)):
+        if getattr(args, name) is None:
+            setattr(args, name, tiny if args.tiny else usual)
+    return args
+
+
+# --- what runs in a process of its own ---
+
+def _now():
+    import torch
+
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _watch(owner, name):
+    """Time each call of a method: returns a list that grows by (start, end) in seconds."""
+    calls, method = [], getattr(owner, name)
+
+    def watched(*args, **kwargs):
+        start = _now()
+        result = method(*args, **kwargs)
+        calls.append((start, _now()))
+        return result
+
+    setattr(owner, name, watched)
+    return calls
+
+
+def _peak_memory():
+    """GiB: the most that PyTorch had allocated on the GPU, or the process's largest resident set."""
+    import torch
+
+    if torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def finetune(arguments, batch_size):
+    """finetune_llm.py; {"steps/s", "trials/s", "loss", "peak GiB"}."""
+    from safetensors.torch import load_file
+
+    import captioner_training
+    import finetune_llm
+
+    steps = _watch(captioner_training.CaptionTrainer, "training_step")
+    finetune_llm.main(arguments)
+    starts = [start for start, _ in steps]
+    rate = 1 / statistics.median(after - before for before, after in itertools.pairwise(starts))
+    output = Path(arguments[arguments.index("--output") + 1])
+    losses = [entry["loss"] for entry in read_json(output / "train_log.json")["stage3"] if "loss" in entry]
+    adapter = load_file(output / "adapter" / "adapter_model.safetensors")
+    idle = [name for name, weight in adapter.items() if "lora_B" in name and not weight.any()]  # they start at zero
+    if not all(map(math.isfinite, losses)) or idle:
+        raise RuntimeError(f"finetuning did not learn: losses {losses}, adapter weights that never moved {idle[:3]}")
+    return {"steps/s": rate, "trials/s": rate * batch_size, "loss": (losses[0], losses[-1]), "peak GiB": _peak_memory()}
+
+
+def caption(arguments, expected):
+    """inference.py; {"captions/s", "peak GiB"}."""
+    import pandas
+
+    import generation
+    import inference
+
+    calls = _watch(generation.Captioner, "generate")
+    inference.main(arguments)
+    rows = len(pandas.read_csv(arguments[arguments.index("--dest") + 1]))
+    if rows != expected:
+        raise RuntimeError(f"inference.py wrote {rows} captions, expected {expected}")
+    return {"captions/s": rows / sum(end - start for start, end in calls), "peak GiB": _peak_memory()}
+
+
+def train_encoder(arguments):
+    import train_eeg_classifier
+
+    train_eeg_classifier.main(arguments)
+
+
+def make_random_llm(shape, folder, device, image_dir):
+    from bench.material import make_llm, read_captions
+
+    make_llm(shape, folder, device, read_captions(image_dir))
+
+
+def make_synthetic_data(folder, pictures):
+    from bench.material import make_data
+
+    make_data(folder, pictures)
+
+
+def _child(pipe, function, arguments):
+    pipe.send(function(*arguments))
+
+
+class Processes:
+    """Runs functions one at a time, each in a process of its own, so that its peak memory is its alone."""
+
+    def __init__(self, device):
+        self.context = multiprocessing.get_context("forkserver")
+        # On a GPU nothing may touch CUDA before the fork, and bitsandbytes does when imported.
+        self.context.set_forkserver_preload(CPU_PRELOAD if device == "cpu" else [])
+
+    def run(self, title, function, *arguments):
+        """The function's result with its "seconds", or {"error": ...} if its process failed."""
+        print(f"\n== {title}", flush=True)
+        receiver, sender = self.context.Pipe(duplex=False)
+        process = self.context.Process(target=_child, args=(sender, function, arguments))
+        start = time.perf_counter()
+        process.start()
+        sender.close()
+        result = {"error": None}
+        with contextlib.suppress(EOFError):
+            result = receiver.recv() or {}
+        process.join()
+        if process.exitcode:
+            print(f"{title}: exit code {process.exitcode}", file=sys.stderr)
+            return {"error": f"exit code {process.exitcode}"}
+        return result | {"seconds": time.perf_counter() - start}
+
+    def must(self, title, function, *arguments):
+        """As `run`, for what everything else needs."""
+        result = self.run(title, function, *arguments)
+        if "error" in result:
+            raise InputError(f"{title}: {result['error']}, see its message above; nothing can be measured without it")
+        return result
+
+
+# --- what is measured on ---
+
+def prepare_data(args, scratch, processes):
+    """The data set folder to measure on, made where it is absent."""
+    if args.synthetic or args.tiny:
+        folder = scratch / ("tiny_data" if args.tiny else "synthetic_data")
+        processes.must("synthetic data", make_synthetic_data, folder, 40 if args.tiny else 480)
+        return folder
+    folder = args.data or DEMO / "data"
+    if not args.data and not (folder / "splits.pth").is_file():
+        print(f"== {DEMO} is not there: recipes/demo.sh makes it (not counted in what follows)", flush=True)
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        code = subprocess.run(["bash", "recipes/demo.sh", str(DEMO)], env=os.environ | {"PATH": path}).returncode
+        if code:
+            raise InputError(f"recipes/demo.sh {DEMO}: exit code {code}, see its message above; make it elsewhere and name "
+                             "its data folder with --data, or give --synthetic")
+    return folder
+
+
+def prepare_options(args, data, scratch, processes, device):
+    """Options of the scripts: (data's, pictures', encoder folder). The splits are cut to what is measured."""
+    from bench.material import write_subset
+
+    splits, trials = scratch / "splits.pth", args.steps * args.batch_size
+    kept = write_subset(data / "splits.pth", splits, train=trials, val=2 * args.batch_size, test=args.captions)
+    args.captions = kept["test"]  # a small data set has fewer
+    where = ["--eeg_dataset", f"{data}/eeg.pth", "--splits_path", f"{splits}", "--image_dir", f"{data}/images",
+             "--cache_dir", f"{scratch}/cache", "--device", device]
+    pictures = ["--clip_model", args.clip_model or f"{data}/clip", "--picture", args.picture]
+    encoder = args.eeg_encoder_path or data.parent / "eeg_encoder"
+    if not args.eeg_encoder_path and not (Path(encoder) / "config.json").is_file():
+        encoder = scratch / "eeg_encoder"
+        processes.must("stage 1: an encoder", train_encoder, [
+            *where, *pictures, "--output", f"{encoder}", "--num_epochs", "1", "--batch_size", f"{args.batch_size}"])
+    return where, pictures, str(encoder)
+
+
+def llms(args, data, scratch, processes, device):
+    """[(name in the table, folder, more options of finetune_llm.py)]; random ones are made once."""
+    def random_llm(shape):
+        folder = scratch / shape.replace(" ", "-").lower()
+        if not (folder / "tokenizer.json").is_file():  # what is written last
+            processes.must(f"a model of {shape}'s shape", make_random_llm, shape, folder, device, data / "images")
+        return f"{shape}'s shape, random weights", folder
+
+    if args.tiny:
+        return [(*random_llm("tiny Llama"), [])]
+    small = args.small_llm or (SMALL_LLM if (SMALL_LLM / "config.json").is_file() else None)
+    # Stage 2 takes the same steps on other embeddings; here it would only hash the 14 GB of the LLM for its cache.
+    return [(small.name, small, []) if small else (*random_llm("SmolLM2-135M"), []),
+            (*random_llm("DeepSeek-7B"), ["--no_stage2"])]
+
+
+def measure(args, scratch, processes, device):
+    """One row an LLM and precision: {"LLM", "precision", "finetuning": {...}, "inference": {...}}."""
+    data = prepare_data(args, scratch, processes)
+    where, pictures, encoder = prepare_options(args, data, scratch, processes, device)
+    rows = []
+    for name, llm, more in llms(args, data, scratch, processes, device):
+        for precision, loading in PRECISIONS.items():
+            with tempfile.TemporaryDirectory(dir=scratch) as folder:
+                output = f"{folder}/captioner"
+                row = {"LLM": name, "precision": precision, "finetuning": processes.run(
+                    f"finetuning, {name}, {precision}", finetune,
+                    [*where, *pictures, "--eeg_encoder_path", encoder, "--llm_backbone_name_or_path", f"{llm}",
+                     "--output", output, "--saved_pretrained_model_path", f"{folder}/stage2", "--bf16", *loading, *more,
+                     "--max_steps", f"{args.steps}", "--batch_size", f"{args.batch_size}", "--logging_steps",
+                     f"{max(1, args.steps // 4)}"], args.batch_size)}
+                row["inference"] = {"error": "no captioner"} if "error" in row["finetuning"] else processes.run(
+                    f"inference, {name}, {precision}", caption,
+                    [*where, "--model_path", output, "--dest", f"{folder}/captions.csv", "--bf16", "--batch_size",
+                     f"{2 * args.batch_size}", "--max_new_tokens", f"{args.max_new_tokens}"], args.captions)
+                rows.append(row)
+    return rows
+
+
+# --- what is written ---
+
+def device_name(device):
+    if device == "cpu":
+        info = Path("/proc/cpuinfo")
+        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines()
+                  if line.startswith("model name")] if info.is_file() else []
+        return f"{models[0] if models else platform.machine()}, {os.cpu_count()} threads"
+    import torch
+
+    return torch.cuda.get_device_name(device)
+
+
+def table(rows):
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    for row in rows:
+        training, inference = row["finetuning"], row["inference"]
+        cells = [row["LLM"], row["precision"]]
+        if "error" in training:
+            cells += [f"failed: {training['error']}"] + 4 * ["-"]
+        else:
+            first, last = training["loss"]
+            cells += [f"{training['steps/s']:.2f}", f"{training['trials/s']:.1f}", f"{first:.2f} to {last:.2f}",
+                      f"{training['peak GiB']:.2f}", f"{training['seconds']:.0f}"]
+        if "error" in inference:
+            cells += [f"failed: {inference['error']}"] + 2 * ["-"]
+        else:
+            cells += [f"{inference['captions/s']:.1f}", f"{inference['peak GiB']:.2f}", f"{inference['seconds']:.0f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def section(args, rows, seconds):
+    """The section's text below its heading."""
+    found = ", ".join(f"{name} {version}" for name, version in versions().items())
+    data = "tiny synthetic data" if args.tiny else "synthetic data" if args.synthetic else args.data or DEMO / "data"
+    return (f"{datetime.date.today()}, on {data}: {args.steps} steps of {args.batch_size} trials a stage, {args.captions} "
+            f"captions of at most {args.max_new_tokens} tokens, {2 * args.batch_size} at a time; {seconds:.0f} s in all.\n"
+            f"{found}.\n\n{table(rows)}\n")
+
+
+def replace_section(text, heading, body):
+    """`text` with the section under `## heading` replaced, or added at the end; other sections stay as they are."""
+    head, *sections = (text or TITLE).split("\n## ")
+    new = f"{heading}\n\n{body.rstrip()}\n"
+    places = [i for i, other in enumerate(sections) if other.split("\n", 1)[0] == heading]
+    if places:
+        sections[places[0]] = new
+    else:
+        sections.append(new)
+    return "\n\n## ".join(part.strip("\n") for part in [head, *sections]) + "\n"
+
+
+@exits_cleanly
+def main(argv=None):
+    args = parse(argv)
+    device = options.resolve_device(args.device)
+    start = time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        scratch = args.scratch or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gpu_check_")))
+        scratch.mkdir(parents=True, exist_ok=True)
+        rows = measure(args, scratch, Processes(device), device)
+    body = section(args, rows, time.perf_counter() - start)
+    heading = f"{device_name(device)}: {'tiny' if args.tiny else 'synthetic data' if args.synthetic else 'full'}"
+    text = args.results.read_text(encoding="utf-8") if args.results.is_file() else ""
+    with atomic_path(args.results) as temporary:
+        temporary.write_text(replace_section(text, heading, body), encoding="utf-8")
+    print(f"\n{heading}\n\n{body}\nwritten to {args.results}")
+    return int(any("error" in row[job] for row in rows for job in ("finetuning", "inference")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

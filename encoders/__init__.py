@@ -1,0 +1,72 @@
+"""EEG encoders: one file each, one signature: eeg [B, C, T] -> (embedding [B, E], logits [B, K])."""
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from tqdm import tqdm
+
+from config import ChannelNetConfig, EEGEncoderConfig
+from errors import InputError
+from runs import read_json
+
+from .channelnet import ChannelNetModel
+from .hub import resolve_checkpoint
+from .transformer import EEGTransformer
+
+ENCODERS = {"transformer": EEGTransformer, "channelnet": ChannelNetModel}
+CONFIGS = {config.model_type: (config, encoder) for config, encoder in
+           ((EEGEncoderConfig, EEGTransformer), (ChannelNetConfig, ChannelNetModel))}
+
+
+def build_encoder(config):
+    """A new encoder for a config of config.py."""
+    return CONFIGS[config.model_type][1](config)
+
+
+def load_encoder(name, flag="--eeg_encoder_path"):
+    """Load an encoder folder of ours or of the predecessors, local or from the Hub, strictly."""
+    folder = resolve_checkpoint(name, flag)
+    content = read_json(folder / "config.json")
+    if content.get("model_type") not in CONFIGS:
+        raise InputError(f"{folder}/config.json: model_type {content.get('model_type')!r}, expected one of {list(CONFIGS)}")
+    config, encoder = CONFIGS[content["model_type"]]
+    model = encoder(config.from_dict(content))
+    file = folder / "model.safetensors"
+    try:
+        state = load_file(file)
+    except FileNotFoundError:
+        raise InputError(f"{file}: not found; expected the weights beside config.json") from None
+    except SafetensorError as error:
+        raise InputError(f"{file}: damaged or cut short ({error}); copy it again or train again") from None
+    expected = model.state_dict()
+    wrong = [f"{k} {tuple(state[k].shape)}, expected {tuple(v.shape)}" for k, v in expected.items()
+             if k in state and state[k].shape != v.shape]
+    missing, unexpected = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
+    if missing or unexpected or wrong:
+        raise InputError(f"{file}: does not fit its config.json; missing {missing[:3]}, unexpected {unexpected[:3]}, wrong "
+                         f"shapes {wrong[:3]}")
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def check_fits(config, trials, flag):
+    """Raise InputError unless trials have the channels, length and sampling rate that an encoder was built for."""
+    found = {"channels": trials.eeg.shape[1], "samples": trials.eeg.shape[2], "Hz": trials.sfreq}
+    built = {"channels": config.n_chans, "samples": config.n_times, "Hz": config.sfreq}
+    for what, value in built.items():
+        if found[what] != value:
+            raise InputError(f"{flag}: the encoder was built for {value:g} {what}, {trials.path} has {found[what]:g}; use the "
+                             "window (-tl, -th) and data set that it was trained on, or train another")
+    if config.ch_names and trials.ch_names and list(config.ch_names) != list(trials.ch_names):
+        differ = [f"{i}: {a} / {b}" for i, (a, b) in enumerate(zip(config.ch_names, trials.ch_names, strict=True)) if a != b]
+        raise InputError(f"{flag}: channel names or order differ from {trials.path} (built for / found) {differ[:5]}; "
+                         "reorder the channels")
+
+
+@torch.no_grad()
+def encode(model, eeg, batch_size=256, device="cpu"):
+    """EEG [N, C, T] -> embeddings [N, E], logits [N, K] on the CPU; evaluation mode, nothing in the model changes."""
+    model = model.eval().to(device)
+    batches = eeg.split(batch_size)
+    outputs = [model(batch.to(device)) for batch in tqdm(batches, desc="EEG", unit="batch", disable=len(eeg) <= 1000)]
+    return torch.cat([e.float().cpu() for e, _ in outputs]), torch.cat([logits.float().cpu() for _, logits in outputs])

@@ -1,0 +1,82 @@
+"""notebooks/colab.ipynb on the tiny data set, executed as Jupyter does."""
+
+import json
+import os
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pandas
+import pytest
+from ipykernel.kernelspec import write_kernel_spec
+
+from options import CONDITIONS, LLM
+
+ROOT = Path(__file__).resolve().parents[1]
+STAGES = ("train_eeg_classifier.py", "test_eeg_classifier.py", "finetune_llm.py", "inference.py", "inference_chance.py",
+          "evaluate.py", "apps.report")
+
+
+@pytest.fixture
+def notebook():
+    return nbformat.read(ROOT / "notebooks" / "colab.ipynb", as_version=4)
+
+
+@pytest.fixture
+def execute(notebook, tmp_path, monkeypatch):
+    """A function that runs the notebook with some of its parameters changed, in a kernel of this very Python."""
+    write_kernel_spec(tmp_path / "jupyter" / "kernels" / "this-python")
+    for name, value in {"JUPYTER_PATH": "jupyter", "JUPYTER_RUNTIME_DIR": "runtime", "IPYTHONDIR": "ipython"}.items():
+        monkeypatch.setenv(name, str(tmp_path / value))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def run(**parameters):
+        place = next(i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
+        given = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
+        notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(given))
+        nbclient.NotebookClient(notebook, timeout=240, kernel_name="this-python",
+                                resources={"metadata": {"path": str(ROOT)}}).execute()
+        return notebook
+
+    return run
+
+
+def test_as_it_is_stored(notebook):
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert notebook.nbformat == 4 and all(not cell.outputs and cell.execution_count is None for cell in code)
+    text = "\n".join(cell.source for cell in code)
+    places = [text.index(f"python {'-m ' if '.py' not in stage else ''}{stage} ") for stage in STAGES]
+    assert places == sorted(places)
+    parameters = {}
+    exec(next(cell.source for cell in code if "parameters" in cell.metadata.get("tags", [])), parameters)
+    assert (parameters["LLM"], parameters["PRECISION"]) == (LLM, "--load_in_8bit --bf16")
+    assert set(parameters["CONDITIONS"].split()) < set(CONDITIONS)
+
+
+def test_every_stage_runs(execute, data, clip, llm, tmp_path):
+    executed = execute(
+        RUN_ON_COLAB=False, DATA="folder", DATA_FOLDER=str(data), CLIP_MODEL=str(clip), LLM=str(llm), NUM_EPOCHS=2,
+        NUM_EPOCHS_IMAGE=1, NUM_EPOCHS_EEG=1, CONDITIONS="shuffled_within_class label", MAX_NEW_TOKENS=4,
+        RUN=str(tmp_path / "run"))
+    results = tmp_path / "run" / "results"
+    names = {"captions.csv": "eeg+label", "captions_shuffled_within_class.csv": "shuffled_within_class",
+             "captions_label.csv": "label"}
+    assert {path.name for path in results.iterdir()} == set(names)
+    for name, condition in names.items():
+        table = pandas.read_csv(results / name, keep_default_na=False)
+        assert len(table) == 24 and set(table["condition"]) == {condition}
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert {key: (entry["n"], entry["condition"]) for key, entry in scores.items()} == {
+        name: (24, condition) for name, condition in names.items()}
+    assert (tmp_path / "run" / "scores.png").stat().st_size and (tmp_path / "run" / "report.html").stat().st_size
+    table, report = (cell.outputs[-1]["data"]["text/html"] for cell in executed.cells[-6:] if cell.cell_type == "code"
+                     and cell.outputs and "data" in cell.outputs[-1])
+    assert "Generated Caption" in table and "<iframe srcdoc=" in report
+
+
+def test_a_stage_that_fails_stops_it(execute, tmp_path):
+    with pytest.raises(nbclient.exceptions.CellExecutionError, match="absent/eeg.pth: no such file"):
+        execute(RUN_ON_COLAB=False, DATA="folder", DATA_FOLDER=str(tmp_path / "absent"), RUN=str(tmp_path / "run"))
+    assert not os.path.exists(tmp_path / "run" / "captioner")
