@@ -1,13 +1,15 @@
 """EEG encoders: one file each, one signature: eeg [B, C, T] -> (embedding [B, E], logits [B, K])."""
 
+from pathlib import Path
+
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from tqdm import tqdm
 
 from config import ChannelNetConfig, EEGEncoderConfig
 from errors import InputError
-from runs import read_json
+from runs import atomic_path, read_json
 
 from .channelnet import ChannelNetModel
 from .hub import resolve_checkpoint
@@ -49,16 +51,27 @@ def load_encoder(name, flag="--eeg_encoder_path"):
     return model.eval()
 
 
+def save_encoder(model, folder):
+    """Write config.json, with every field, and model.safetensors; an encoder there already stays whole until replaced."""
+    model.config.architectures = [type(model).__name__]
+    state = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    for name, content in (("model.safetensors", save(state, metadata={"format": "pt"})),
+                          ("config.json", model.config.to_json_string(use_diff=False).encode())):
+        with atomic_path(Path(folder) / name) as temporary:
+            temporary.write_bytes(content)
+
+
 def check_fits(config, trials, flag):
     """Raise InputError unless trials have the channels, length and sampling rate that an encoder was built for."""
     found = {"channels": trials.eeg.shape[1], "samples": trials.eeg.shape[2], "Hz": trials.sfreq}
     built = {"channels": config.n_chans, "samples": config.n_times, "Hz": config.sfreq}
     for what, value in built.items():
         if found[what] != value:
-            raise InputError(f"{flag}: the encoder was built for {value:g} {what}, {trials.path} has {found[what]:g}; use the "
-                             "window (-tl, -th) and data set that it was trained on, or train another")
+            raise InputError(f"{flag}: the encoder was built for {value:g} {what}, {trials.path} has {found[what]:g}; use "
+                             "the window (-tl, -th) and data set that it was trained on, or train another")
     if config.ch_names and trials.ch_names and list(config.ch_names) != list(trials.ch_names):
-        differ = [f"{i}: {a} / {b}" for i, (a, b) in enumerate(zip(config.ch_names, trials.ch_names, strict=True)) if a != b]
+        pairs = zip(config.ch_names, trials.ch_names, strict=True)
+        differ = [f"{i}: {built} / {found}" for i, (built, found) in enumerate(pairs) if built != found]
         raise InputError(f"{flag}: channel names or order differ from {trials.path} (built for / found) {differ[:5]}; "
                          "reorder the channels")
 

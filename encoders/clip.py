@@ -13,8 +13,9 @@ from runs import file_hash
 
 def clip_identity(name):
     """What stands for the model's weights in a cache key: a local folder's hash, else the Hub name and commit."""
-    if Path(name).is_dir():
-        return file_hash(name)
+    folder = _local(name)
+    if folder.is_dir():
+        return file_hash(folder)
     if _is_open_clip(name):
         return name
     from transformers import AutoConfig
@@ -25,8 +26,12 @@ def clip_identity(name):
         raise _not_loadable(name, error) from None
 
 
+def _local(name):
+    return Path(name.removeprefix("local-dir:"))  # open_clip's own way of naming a folder
+
+
 def _is_open_clip(name):
-    return name.startswith(("open_clip:", "hf-hub:", "local-dir:")) or (Path(name) / "open_clip_config.json").is_file()
+    return name.startswith(("open_clip:", "hf-hub:", "local-dir:")) or (_local(name) / "open_clip_config.json").is_file()
 
 
 def _not_loadable(name, error):
@@ -45,7 +50,7 @@ def load_clip(name, device):
                 architecture, _, pretrained = name.removeprefix("open_clip:").partition("/")
                 arguments = {"model_name": architecture, "pretrained": pretrained or None}
             else:
-                arguments = {"model_name": f"local-dir:{name}" if Path(name).is_dir() else name}
+                arguments = {"model_name": f"local-dir:{_local(name)}" if _local(name).is_dir() else name}
             model, _, preprocess = open_clip.create_model_and_transforms(**arguments)
             model = model.eval().to(device)
             return lambda pictures: model.encode_image(torch.stack([preprocess(p) for p in pictures]).to(device)).float()

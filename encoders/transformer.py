@@ -1,10 +1,10 @@
 """The default EEG encoder: spatio-temporal patches, then a transformer over time.
 
-As in ShallowConvNet (Schirrmeister et al. 2017) and EEG-Conformer (Song et al. 2023), learned mixtures of the channels
-are filtered in time and cut into patches, one token each. Two things differ, because evoked responses are weak: the
-channels are whitened first (background EEG is strongly correlated across the scalp), and nothing before the transformer
-is nonlinear. On simulated EEG of low SNR the encoder learns nothing useful without the second and far less without the
-first.
+As in EEG-Conformer (Song et al. 2023), learned mixtures of the channels are filtered in time and cut into patches, one
+token each. Evoked responses are weak beside the background EEG, so three things differ: the channels are whitened first
+(the background is strongly correlated across the scalp), nothing before the transformer is nonlinear, and the
+transformer's branches start at zero, so that training starts from a linear decoder. On simulated EEG each of the three
+raises the accuracy on unseen pictures after the same number of steps.
 """
 
 import torch
@@ -22,16 +22,16 @@ class PatchEmbedding(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        filters, patch = config.spatial_filters, config.patch_size
         self.register_buffer("mean", torch.zeros(config.n_chans, 1))
         self.register_buffer("whitening", torch.eye(config.n_chans))
-        self.spatial = nn.Conv1d(config.n_chans, filters, 1, bias=False)
-        self.temporal = nn.Conv1d(filters, filters, 2 * (patch // 2) + 1, padding=patch // 2, groups=filters, bias=False)
-        self.patch = nn.Conv1d(filters, config.d_model, patch, stride=patch)
+        self.spatial = nn.Conv1d(config.n_chans, config.spatial_filters, 1, bias=False)
+        self.temporal = nn.Conv1d(config.spatial_filters, config.d_model, config.patch_size, stride=config.patch_size)
+        nn.init.orthogonal_(self.spatial.weight)
+        nn.init.orthogonal_(self.temporal.weight)
 
     def forward(self, eeg):
-        white = torch.matmul(self.whitening, eeg - self.mean)
-        return self.patch(self.temporal(self.spatial(white))).transpose(1, 2)
+        white = self.whitening @ (eeg - self.mean)
+        return self.temporal(self.spatial(white)).transpose(1, 2)
 
 
 class EEGTransformer(PreTrainedModel):
@@ -53,6 +53,10 @@ class EEGTransformer(PreTrainedModel):
                                            activation="gelu", batch_first=True, norm_first=True)
         self.transformer = nn.TransformerEncoder(layer, config.layers, nn.LayerNorm(config.d_model),
                                                  enable_nested_tensor=False)
+        for block in self.transformer.layers:
+            for last in (block.self_attn.out_proj, block.linear2):
+                nn.init.zeros_(last.weight)
+                nn.init.zeros_(last.bias)
         self.pool = nn.Linear(patches * config.d_model, 2 * config.d_model)  # evoked responses are time-locked
         self.dropout = nn.Dropout(config.dropout)
         self.projector = nn.Linear(2 * config.d_model, config.embedding_size)
@@ -60,16 +64,21 @@ class EEGTransformer(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module):
-        """PyTorch's own initialisation stands."""
+        """The initialisation above stands."""
 
     @torch.no_grad()
-    def fit_whitening(self, eeg, shrinkage=0.05):
-        """Set channel means and ZCA whitening from training trials [N, C, T]; `shrinkage` (0..1) towards no mixing."""
-        self.patches.mean.copy_(eeg.mean((0, 2))[:, None])
-        centred = eeg - self.patches.mean.to(eeg)
+    def fit_whitening(self, eeg, shrinkage=0.01):
+        """Set channel means and ZCA whitening from training trials [N, C, T].
+
+        `shrinkage` (0..1) draws the covariance towards equal, uncorrelated channels: interpolated or average-referenced
+        channels leave it singular.
+        """
+        centred = eeg - eeg.mean((0, 2))[:, None]
         covariance = torch.einsum("nct,ndt->cd", centred, centred).double() / (eeg.shape[0] * eeg.shape[2])
-        covariance = (1 - shrinkage) * covariance + shrinkage * torch.eye(len(covariance)) * covariance.trace() / len(covariance)
+        power = covariance.diagonal().mean()
+        covariance = (1 - shrinkage) * covariance + shrinkage * power * torch.eye(len(covariance))
         values, vectors = torch.linalg.eigh(covariance)
+        self.patches.mean.copy_(eeg.mean((0, 2))[:, None])
         self.patches.whitening.copy_(vectors * values.rsqrt() @ vectors.T)
 
     def tokens(self, eeg):

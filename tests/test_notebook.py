@@ -1,7 +1,6 @@
 """notebooks/colab.ipynb on the tiny data set, executed as Jupyter does."""
 
 import json
-import os
 from pathlib import Path
 
 import nbclient
@@ -77,6 +76,6 @@ def test_every_stage_runs(execute, data, clip, llm, tmp_path):
 
 
 def test_a_stage_that_fails_stops_it(execute, tmp_path):
-    with pytest.raises(nbclient.exceptions.CellExecutionError, match="absent/eeg.pth: no such file"):
+    with pytest.raises(nbclient.exceptions.CellExecutionError, match=r"absent/eeg[.]pth: no such file"):
         execute(RUN_ON_COLAB=False, DATA="folder", DATA_FOLDER=str(tmp_path / "absent"), RUN=str(tmp_path / "run"))
-    assert not os.path.exists(tmp_path / "run" / "captioner")
+    assert not (tmp_path / "run" / "captioner").exists()

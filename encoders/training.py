@@ -1,0 +1,112 @@
+"""Training of an encoder with transformers' Trainer: objective, augmentation, batches from memory, validation scores."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import recall_score
+from torch import nn
+from torch.nn import functional as F
+
+import torchvision_cpu  # noqa: F401
+from transformers import EarlyStoppingCallback, Trainer
+from transformers.trainer_utils import get_last_checkpoint
+
+from errors import InputError
+from loss import classification_loss, embedding_loss
+from runs import content_key, read_json, write_json
+
+
+class Augmentation(nn.Module):
+    """Random changes of training trials [B, C, T] that leave their meaning.
+
+    shift: up to so many samples to and fro in time (what leaves at one end is zero at the other); noise: standard
+    deviation of Gaussian noise as a share of each channel's; channel_dropout: share of channels set to zero.
+    """
+
+    def __init__(self, shift=0, noise=0.0, channel_dropout=0.0):
+        super().__init__()
+        self.shift, self.noise, self.channel_dropout = shift, noise, channel_dropout
+
+    def forward(self, eeg):
+        if self.shift:
+            samples = eeg.shape[-1]
+            start = torch.randint(2 * self.shift + 1, (len(eeg), 1, 1), device=eeg.device)
+            index = start + torch.arange(samples, device=eeg.device)
+            eeg = F.pad(eeg, (self.shift, self.shift)).gather(2, index.expand(eeg.shape))
+        if self.noise:
+            eeg = eeg + self.noise * eeg.std((0, 2), keepdim=True) * torch.randn_like(eeg)
+        if self.channel_dropout:
+            eeg = eeg * (torch.rand(eeg.shape[:2], device=eeg.device) >= self.channel_dropout)[:, :, None]
+        return eeg
+
+
+class EncoderObjective(nn.Module):
+    """An encoder with its loss: weights["embedding"] x embedding losses + weights["class"] x cross-entropy.
+
+    target_variance: mean variance of the training pictures' embeddings over their dimensions; MSE is divided by it, so
+    that 1 is the error of always answering the mean, whatever the CLIP model's scale.
+    """
+
+    def __init__(self, encoder, losses, loss_weight, label_smoothing, target_variance, augmentation):
+        super().__init__()
+        self.encoder, self.augmentation = encoder, augmentation
+        self.losses, self.loss_weight, self.label_smoothing = losses, loss_weight, label_smoothing
+        self.target_variance = target_variance
+
+    def forward(self, eeg, labels, target, image):
+        embedding, logits = self.encoder(self.augmentation(eeg) if self.training else eeg)
+        loss = classification_loss(logits, labels, self.label_smoothing if self.training else 0.0)
+        for name in self.losses:
+            value = embedding_loss(name, embedding, target, image)
+            loss = loss + self.loss_weight * (value / self.target_variance if name == "mse" else value)
+        return {"loss": loss, "embedding": embedding, "logits": logits}
+
+
+def gather(tensors):
+    """A collate function that picks rows of tensors in memory: [row, ...] -> {"name": tensor[rows]}."""
+    return lambda rows: {name: tensor[torch.as_tensor(rows)] for name, tensor in tensors.items()}
+
+
+def validation_scores(prediction):
+    """Scores of a validation pass.
+
+    accuracy, balanced_accuracy; embedding_r: mean over trials of the correlation between true and decoded embedding,
+    each centred over the trials (0 by chance, 1 at best, blind to scale); score: balanced_accuracy + embedding_r.
+    """
+    (embedding, logits), (labels, target) = prediction.predictions, prediction.label_ids
+    embedding, target = (torch.as_tensor(x).float() for x in (embedding, target))
+    embedding_r = F.cosine_similarity(embedding - embedding.mean(0), target - target.mean(0)).mean().item()
+    balanced = recall_score(labels, logits.argmax(1), average="macro", labels=np.unique(labels), zero_division=0)
+    return {"accuracy": float((logits.argmax(1) == labels).mean()), "balanced_accuracy": balanced,
+            "embedding_r": embedding_r, "score": balanced + embedding_r}
+
+
+def fit(module, collate, rows, arguments, *, options_key, resume=False, patience=0, compute_metrics=None):
+    """Train `module` (its forward returns {"loss": ...}) on rows["train"]; leave in it the best epoch by rows["val"].
+
+    collate: rows -> keyword arguments of forward. arguments: TrainingArguments whose output_dir takes checkpoints while
+    training lasts; `resume` goes on from the newest, which must have been made with the same `options_key`. patience:
+    epochs without a better validation that end training (0: none do). Returns the Trainer's log.
+    """
+    folder = Path(arguments.output_dir)
+    key = content_key(options_key)
+    checkpoint = None
+    if resume:
+        checkpoint = get_last_checkpoint(folder) if folder.is_dir() else None
+        if checkpoint is None:
+            raise InputError(f"--resume: no checkpoint under {folder}; run without --resume (a finished run keeps none)")
+        if read_json(folder / "key.json") != key:
+            raise InputError(f"--resume: the checkpoints under {folder} were made with other options or data; give the "
+                             "same or run without --resume")
+    elif folder.is_dir():
+        shutil.rmtree(folder)
+    write_json(folder / "key.json", key)
+    trainer = Trainer(
+        model=module, args=arguments, data_collator=collate, train_dataset=rows["train"].tolist(),
+        eval_dataset=rows["val"].tolist(), compute_metrics=compute_metrics,
+        callbacks=[EarlyStoppingCallback(patience)] if patience else None)
+    trainer.train(resume_from_checkpoint=checkpoint)
+    shutil.rmtree(folder)
+    return trainer.state.log_history

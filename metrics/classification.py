@@ -1,0 +1,85 @@
+"""Scores of class decoding from labels [N] and logits [N, K]."""
+
+import numpy as np
+
+from .statistics import bootstrap_interval
+
+
+def top_k_hits(labels, logits, k):
+    """Whether the true class is among the k highest logits: [N] bool; a tie counts against the true class."""
+    labels, logits = np.asarray(labels), np.asarray(logits, dtype=float)
+    true = logits[np.arange(len(labels)), labels]
+    return (logits >= true[:, None]).sum(1) <= k
+
+
+def balanced_accuracy(labels, predicted):
+    """Mean over the classes present of each one's share of hits."""
+    labels, hits = np.asarray(labels), np.asarray(labels) == np.asarray(predicted)
+    counts = np.bincount(labels)
+    present = counts > 0
+    return float((np.bincount(labels, hits)[present] / counts[present]).mean())
+
+
+def classification_scores(labels, logits, clusters=None):
+    """n, n_classes (present), top1, top5, balanced_accuracy, each with its 95% bootstrap interval, and chance.
+
+    clusters: [N] ids, such as the picture seen, that are resampled as wholes. Chance is that of balanced accuracy.
+    """
+    labels, predicted = np.asarray(labels), np.asarray(logits).argmax(1)
+    classes = len(np.unique(labels))
+    scores = {"n": len(labels), "n_classes": classes, "chance": 1 / classes}
+    for name, statistic, arrays in (
+            ("top1", np.mean, (top_k_hits(labels, logits, 1),)), ("top5", np.mean, (top_k_hits(labels, logits, 5),)),
+            ("balanced_accuracy", balanced_accuracy, (labels, predicted))):
+        scores[name] = float(statistic(*arrays))
+        scores[f"{name}_95"] = [float(end) for end in bootstrap_interval(statistic, *arrays, clusters=clusters)]
+    return scores
+
+
+def per_class_table(labels, logits, class_names):
+    """Rows of class, n, precision, recall, f1, top5 for every class of class_names {label: name} with trials."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    labels, predicted = np.asarray(labels), np.asarray(logits).argmax(1)
+    present = np.unique(labels)
+    precision, recall, f1, support = precision_recall_fscore_support(labels, predicted, labels=present, zero_division=0)
+    hits = top_k_hits(labels, logits, 5)
+    return [{"class": class_names[int(label)], "n": int(support[i]), "precision": precision[i], "recall": recall[i],
+             "f1": f1[i], "top5": hits[labels == label].mean()} for i, label in enumerate(present)]
+
+
+def per_group_table(name, groups, labels, logits):
+    """Rows of <name>, n, top1, top5, balanced_accuracy for each value of groups [N], such as the subject."""
+    groups, labels, logits = np.asarray(groups), np.asarray(labels), np.asarray(logits)
+    rows = []
+    for group in np.unique(groups):
+        chosen = groups == group
+        rows.append({name: group.item(), "n": int(chosen.sum()),
+                     "top1": top_k_hits(labels[chosen], logits[chosen], 1).mean(),
+                     "top5": top_k_hits(labels[chosen], logits[chosen], 5).mean(),
+                     "balanced_accuracy": balanced_accuracy(labels[chosen], logits[chosen].argmax(1))})
+    return rows
+
+
+def confusion_table(labels, predicted, class_names):
+    """Confusion matrix as a DataFrame of counts: rows true, columns predicted, one of each for every class."""
+    import pandas
+    from sklearn.metrics import confusion_matrix
+
+    order = sorted(class_names)
+    names = [class_names[label] for label in order]
+    return pandas.DataFrame(confusion_matrix(labels, predicted, labels=order), pandas.Index(names, name="true"), names)
+
+
+def draw_confusion(table, path):
+    """Draw a confusion table as shares of each true class to a PNG file."""
+    from matplotlib.figure import Figure
+    from sklearn.metrics import ConfusionMatrixDisplay
+
+    size = min(4 + 0.25 * len(table), 16)
+    figure = Figure(figsize=(size, size), layout="constrained")
+    shares = table.to_numpy() / np.maximum(table.to_numpy().sum(1, keepdims=True), 1)
+    display = ConfusionMatrixDisplay(shares, display_labels=list(table.columns))
+    display.plot(ax=figure.add_subplot(), include_values=len(table) <= 12, values_format=".2f", cmap="Blues",
+                 xticks_rotation="vertical", im_kw={"vmin": 0, "vmax": 1}, colorbar=len(table) > 12)
+    figure.savefig(path, dpi=120, format="png")

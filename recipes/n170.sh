@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The stages on real EEG of people seeing faces and houses: recipes/n170.sh [FOLDER [RUN_FOLDER]].
+# FOLDER holds muse2016/*.csv and stimuli/{faces,houses}. CLIP_MODEL and LLM name other models than the small ones made here.
+set -euo pipefail
+FOLDER=${1:-../shared/data/n170}
+RUN=${2:-runs/n170}
+CLIP_MODEL=${CLIP_MODEL:-$RUN/data/clip}
+LLM=${LLM:-runs/smollm2}
+DATA="--eeg_dataset $RUN/data/eeg.pth --splits_path $RUN/data/splits.pth --image_dir $RUN/data/images"
+PICTURES="--clip_model $CLIP_MODEL --picture photo --cache_dir $RUN/cache"
+
+echo "== prepare: recordings to trials, split by recording within subject"
+python prepare_data.py n170 --recordings "$FOLDER/muse2016" --stimuli "$FOLDER/stimuli" --output "$RUN/data"
+if [ "$CLIP_MODEL" = "$RUN/data/clip" ] && [ ! -f "$CLIP_MODEL/open_clip_config.json" ]; then
+    python -m recipes.make_small_clip --image_dir "$RUN/data/images" --output "$CLIP_MODEL" \
+        --eeg_dataset "$RUN/data/eeg.pth" --splits_path "$RUN/data/splits.pth" --epochs 60
+fi
+if [ "$LLM" = runs/smollm2 ]; then python -m recipes.make_small_llm --output "$LLM"; fi
+export HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-$([ -d "$LLM" ] && echo 1 || echo 0)} TOKENIZERS_PARALLELISM=false
+
+echo "== stage 1, and the classical baseline on the same split"
+python train_eeg_classifier.py $DATA $PICTURES --output "$RUN/eeg_encoder"
+python test_eeg_classifier.py $DATA $PICTURES --output "$RUN/eeg_encoder" --classical_baseline
+
+echo "== stages 2 and 3"
+python finetune_llm.py $DATA $PICTURES --eeg_encoder_path "$RUN/eeg_encoder" --llm_backbone_name_or_path "$LLM" \
+    --output "$RUN/captioner" --saved_pretrained_model_path "$RUN/stage2" --prompt_template plain \
+    --num_epochs_image 6 --num_epochs_eeg 1 --logging_steps 5
+
+echo "== captions under every condition, scores, report"
+WRITE="--model_path $RUN/captioner --batch_size 64 --max_new_tokens 24 --repetition_penalty 1.0 --cache_dir $RUN/cache"
+python inference.py $DATA $WRITE --dest "$RUN/results/captions.csv"
+python inference_chance.py $DATA $WRITE --dest "$RUN/results/captions.csv"
+python evaluate.py "$RUN"/results/*.csv --json "$RUN/scores.json" --chart "$RUN/scores.png"
+python -m apps.report "$RUN"
+echo "captions: $RUN/results/   scores: $RUN/scores.json   page: $RUN/report.html"
