@@ -9,9 +9,9 @@ LLM=runs/smollm2
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 echo "== prepare: pictures, captions and EEG at SNR $SNR"
-python prepare_data.py simulated --output "$RUN/data" --snr "$SNR"
+python prepare_data.py simulated --output "$RUN/data" --snr "$SNR" --val_part 0.1 --test_part 0.1
 python -m recipes.make_small_clip --image_dir "$RUN/data/images" --output "$RUN/data/clip" \
-    --eeg_dataset "$RUN/data/eeg.pth" --splits_path "$RUN/data/splits.pth"
+    --eeg_dataset "$RUN/data/eeg.pth" --splits_path "$RUN/data/splits.pth" --extra_drawings 2000
 python -m recipes.make_small_llm --output "$LLM"
 
 echo "== stage 1: EEG encoder"
@@ -20,11 +20,11 @@ python test_eeg_classifier.py $DATA $PICTURES --output "$RUN/eeg_encoder"
 
 echo "== stages 2 and 3: projector and LoRA"
 python finetune_llm.py $DATA $PICTURES --eeg_encoder_path "$RUN/eeg_encoder" --llm_backbone_name_or_path "$LLM" \
-    --output "$RUN/captioner" --saved_pretrained_model_path "$RUN/stage2" --prompt_template plain --bf16 \
-    --num_epochs_image 1 --num_epochs_eeg 1 --batch_size 16 --logging_steps 5
+    --output "$RUN/captioner" --saved_pretrained_model_path "$RUN/stage2" --prompt_template plain \
+    --num_epochs_image 2 --num_epochs_eeg 0.75 --logging_steps 5
 
 echo "== inference under every condition"
-WRITE="--model_path $RUN/captioner --batch_size 32 --max_new_tokens 24 --repetition_penalty 1.0 --bf16"
+WRITE="--model_path $RUN/captioner --batch_size 64 --max_new_tokens 24 --repetition_penalty 1.0"
 python inference.py $DATA $WRITE --cache_dir "$RUN/cache" --dest "$RUN/results/captions.csv"
 python inference_chance.py $DATA $WRITE --cache_dir "$RUN/cache" --dest "$RUN/results/captions.csv"
 

@@ -1,0 +1,241 @@
+"""Stage 1 from the command line: train, pretrain, resume, score, and what bad input is told."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import test_eeg_classifier as scoring
+import train_eeg_classifier as training
+from encoders import load_encoder
+from sources.eegcvpr40 import read_pth, write_splits
+from tiny import CHANNELS, CLASSES, data_arguments
+
+SMALL = ["--d_model", "32", "--attn_heads", "4", "--layers", "1", "--spatial_filters", "8", "--device", "cpu",
+         "--batch_size", "16", "--learning_rate", "3e-3"]
+
+
+def train(data, clip, output, *more, epochs=8):
+    training.main([*data_arguments(data), "--clip_model", str(clip), "--output", str(output), *SMALL,
+                   "--num_epochs", str(epochs), *more])
+    return output
+
+
+def score(data, clip, output, *more):
+    scoring.main([*data_arguments(data), "--clip_model", str(clip), "--output", str(output), "--device", "cpu", *more])
+
+
+def refusal(capsys, call, *arguments, **more):
+    """The one line that a script says before it ends with code 2."""
+    with pytest.raises(SystemExit) as stop:
+        call(*arguments, **more)
+    assert stop.value.code == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: "), last
+    return last
+
+
+@pytest.fixture(scope="module")
+def encoder(data, clip, tmp_path_factory):
+    return train(data, clip, tmp_path_factory.mktemp("stage1") / "encoder", epochs=20)
+
+
+def test_the_folder_is_whole(data, encoder):
+    assert {path.name for path in encoder.iterdir()} == {"config.json", "model.safetensors", "id2label.json", "args.json",
+                                                         "train_log.json", "train_images.json"}
+    model = load_encoder(encoder)
+    assert (model.config.n_chans, model.config.n_times, model.config.sfreq) == (6, 64, 128)
+    assert model.config.ch_names == CHANNELS and model.config.embedding_size == 16
+    assert json.loads((encoder / "id2label.json").read_text()) == {str(i): name for i, name in enumerate(CLASSES)}
+    log = json.loads((encoder / "train_log.json").read_text())["stage1"]
+    assert any("eval_score" in entry for entry in log) and any("loss" in entry for entry in log)
+    content, split = read_pth(data / "eeg.pth"), torch.load(data / "splits.pth")["splits"][0]
+    trained = {content["images"][content["dataset"][i]["image"]] for i in split["train"]}
+    assert set(json.loads((encoder / "train_images.json").read_text())) == trained
+    saved = json.loads((encoder / "args.json").read_text())
+    assert saved["options"]["seed"] == 42 and {"data", "splits", "clip", "versions"} <= set(saved)
+
+
+def test_scores_of_the_test_part(data, clip, encoder):
+    score(data, clip, encoder, "--classical_baseline")
+    folder = encoder / "test"
+    scores = json.loads((folder / "scores.json").read_text())
+    assert (scores["n"], scores["n_classes"], scores["chance"]) == (24, 3, 1 / 3)  # 3 classes x 2 pictures x 4 trials
+    assert scores["top1"] > 0.8 and scores["top5"] == 1
+    assert scores["retrieval"]["n"] == 6 and scores["retrieval"]["top1"] > 1 / 6
+    assert scores["classical_baseline"]["n"] == 24
+    confusion = pandas.read_csv(folder / "confusion_matrix.csv", index_col="true")
+    assert list(confusion.columns) == list(CLASSES) and confusion.to_numpy().sum() == 24
+    assert np.isclose(np.trace(confusion.to_numpy()) / 24, scores["top1"])
+    assert Image.open(folder / "confusion_matrix.png").size[0] > 200
+    subjects = pandas.read_csv(folder / "per_subject.csv")
+    assert subjects["subject"].tolist() == [1, 2] and subjects["n"].sum() == 24
+    assert pandas.read_csv(folder / "per_class.csv")["class"].tolist() == list(CLASSES)
+
+
+def test_scores_do_not_depend_on_order_or_batch_and_leave_the_encoder_alone(data, clip, encoder, tmp_path):
+    before = (encoder / "model.safetensors").read_bytes()
+    split = torch.load(data / "splits.pth")["splits"][0]
+    write_splits(tmp_path / "splits.pth", split | {"test": split["test"][::-1]})
+    for name, more in (("a", []), ("b", ["--splits_path", str(tmp_path / "splits.pth"), "--batch_size", "5"])):
+        score(data, clip, encoder, "--results_dir", str(tmp_path / name), *more)
+    a, b = (json.loads((tmp_path / name / "scores.json").read_text()) for name in "ab")
+    assert all(a[key] == b[key] for key in ("n", "top1", "balanced_accuracy")) and a["retrieval"] == b["retrieval"]
+    assert (encoder / "model.safetensors").read_bytes() == before
+
+
+def test_the_same_seed_gives_the_same_weights(data, clip, tmp_path):
+    options = ["--time_shift", "20", "--noise", "0.1", "--channel_dropout", "0.1"]
+    files = [train(data, clip, tmp_path / name, *options, "--seed", seed, epochs=2) / "model.safetensors"
+             for name, seed in (("a", "1"), ("b", "1"), ("c", "2"))]
+    assert files[0].read_bytes() == files[1].read_bytes() != files[2].read_bytes()
+
+
+def test_the_test_part_is_not_read(data, clip, tmp_path):
+    """Spoil EEG and labels of the test trials: the encoder stays the same."""
+    content = torch.load(data / "eeg.pth")
+    for i in torch.load(data / "splits.pth")["splits"][0]["test"]:
+        content["dataset"][i] |= {"eeg": 100 * torch.ones(6, 64), "label": 0}
+    spoilt = tmp_path / "data"
+    spoilt.mkdir()
+    torch.save(content, spoilt / "eeg.pth")
+    shutil.copy(data / "splits.pth", spoilt)
+    (spoilt / "images").symlink_to(data / "images")
+    files = [train(d, clip, tmp_path / name, epochs=1) / "model.safetensors" for d, name in ((data, "a"), (spoilt, "b"))]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_resume_ends_where_an_uninterrupted_run_ends(data, clip, tmp_path, monkeypatch, capsys):
+    whole = train(data, clip, tmp_path / "whole", epochs=3)
+    cut, evaluate = tmp_path / "cut", training_module().Trainer.evaluate
+
+    def stop_in_the_second_epoch(self, *args, **more):
+        if self.state.epoch >= 2:
+            raise KeyboardInterrupt
+        return evaluate(self, *args, **more)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training_module().Trainer, "evaluate", stop_in_the_second_epoch)
+        train(data, clip, cut, epochs=3)
+    assert "other options" in refusal(capsys, train, data, clip, cut, "--resume", "--seed", "7", epochs=3)
+    train(data, clip, cut, "--resume", epochs=3)
+    for name, tensor in load_file(whole / "model.safetensors").items():
+        torch.testing.assert_close(load_file(cut / "model.safetensors")[name], tensor, rtol=0, atol=1e-6)
+    assert "no checkpoint" in refusal(capsys, train, data, clip, cut, "--resume", epochs=3)
+
+
+def training_module():
+    import encoders.training
+
+    return encoders.training
+
+
+@pytest.mark.parametrize("options", [
+    ["--loss", "mse", "infonce"], ["--loss", "siglip", "--best_by", "loss"], ["--loss", "margin", "--loss_weight", "0.5"],
+    ["--optim", "adamw_hf", "--label_smoothing", "0.1", "--best_by", "accuracy", "--patience", "1"],
+    ["--picture", "photo", "--bf16"], ["--subject", "1"]])
+def test_options_run(data, clip, tmp_path, options):
+    assert load_encoder(train(data, clip, tmp_path, *options, epochs=1))
+
+
+def test_predecessors_options_run_with_channelnet(data, clip, tmp_path):
+    training.main([*data_arguments(data), "--clip_model", str(clip), "--output", str(tmp_path), "--encoder", "channelnet",
+                   "--residual_blocks", "0", "--batch_size", "16", "--num_epochs", "1", "--save_every", "5", "-sn", "0",
+                   "-sub", "0", "-tl", "4", "-th", "60", "--save_steps", "5000", "--logging_steps", "30", "--device", "cpu",
+                   "--learning_rate", "2e-5", "--optim", "adamw_hf", "--weight_decay", "0.001", "--max_grad_norm", "0.3",
+                   "--max_steps", "-1", "--warmup_ratio", "0.3", "--lr_scheduler_type", "constant"])
+    score(data, clip, tmp_path, "-tl", "4", "-th", "60")
+    assert json.loads((tmp_path / "test" / "scores.json").read_text())["n"] == 24
+
+
+@pytest.fixture
+def pretraining_files(tmp_path):
+    torch.manual_seed(0)
+    folder = tmp_path / "files"
+    folder.mkdir()
+    time = torch.arange(128) / 128
+    for part, count in (("train", 256), ("val", 32)):
+        waves = torch.sin(2 * torch.pi * (8 * time + torch.rand(count, 1, 1)))
+        samples = waves + 0.1 * torch.randn(count, 5, 128)
+        torch.save({"samples": samples, "labels": torch.ones(count)}, folder / f"{part}.pt")
+    return folder
+
+
+def test_pretraining_helps_to_start(data, clip, tmp_path, pretraining_files, capsys):
+    training.main(["--pretrain", "--pretrained", str(pretraining_files), "--output", str(tmp_path / "pre"), *SMALL,
+                   "--pretrain_epochs", "25"])
+    log = [entry["eval_loss"] for entry in json.loads((tmp_path / "pre" / "train_log.json").read_text())["pretraining"]
+           if "eval_loss" in entry]
+    assert log[0] > 0.8 and min(log) < 0.2  # in units of the signal's variance: from the neighbours a wave can be told
+    capsys.readouterr()
+    train(data, clip, tmp_path / "a", "--pretrained", str(tmp_path / "pre"), epochs=1)
+    said = capsys.readouterr().out
+    copied, new = (line for line in said.splitlines() if line.startswith("--pretrained: "))
+    assert "transformer.layers.0.linear1.weight" in copied and "patches.spatial.weight" in new
+    train(data, clip, tmp_path / "b", "--pretrained", str(pretraining_files), "--pretrain_epochs", "1", epochs=1)
+    assert (tmp_path / "b" / "pretrained" / "model.safetensors").is_file()
+
+
+def test_pictures_of_training_are_not_scored(data, clip, encoder, tmp_path, capsys):
+    split = torch.load(data / "splits.pth")["splits"][0]
+    write_splits(tmp_path / "s.pth", split | {"test": split["train"], "train": split["test"]})
+    swapped = ["--splits_path", str(tmp_path / "s.pth"), "--results_dir", str(tmp_path)]
+    assert "trained on 15 of the 15 pictures" in refusal(capsys, score, data, clip, encoder, *swapped)
+    score(data, clip, encoder, *swapped, "--allow_known_pictures")
+    assert json.loads((tmp_path / "scores.json").read_text())["n"] == 60
+
+
+@pytest.mark.parametrize("options, said", [
+    (["--eeg_dataset", "nowhere.pth"], "--eeg_dataset nowhere.pth"), (["--splits_path", "nowhere.pth"], "--splits_path"),
+    (["--clip_model", "/nowhere"], "--clip_model"), (["--image_dir", "/nowhere"], "--image_dir"),
+    (["--subject", "9"], "--subject 9"), (["--split_num", "4"], "--split_num 4"),
+    (["--device", "cuda:77"], "--device cuda:77"), (["--attn_heads", "5"], "--attn_heads"),
+    (["--patch_size", "100"], "--patch_size"),
+    (["--encoder", "channelnet"], "--residual_blocks"), (["--pretrain"], "--pretrained"),
+    (["--pretrained", "/nowhere"], "--pretrained"), (["--pretrained", "x", "--encoder", "channelnet"], "--pretrained"),
+    (["--resume"], "--resume"), (["--time_low", "70"], "--time_low")])
+def test_bad_input_to_training(data, clip, tmp_path, capsys, options, said):
+    line = refusal(capsys, train, data, clip, tmp_path, *options) if "--pretrain" not in options else refusal(
+        capsys, training.main, [*options, "--output", str(tmp_path)])
+    assert said in line
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_bad_pretraining_files(tmp_path, pretraining_files, capsys):
+    def pretrain():
+        training.main(["--pretrain", "--pretrained", str(pretraining_files), "--output", str(tmp_path / "pre"), *SMALL])
+
+    torch.save({"samples": torch.full((3, 5, 128), torch.nan)}, pretraining_files / "val.pt")
+    assert "val.pt" in refusal(capsys, pretrain)
+    torch.save({"samples": torch.zeros(3, 4, 128)}, pretraining_files / "val.pt")
+    assert "(4, 128)" in refusal(capsys, pretrain)
+    (pretraining_files / "val.pt").unlink()
+    assert "val.pt: no such file" in refusal(capsys, pretrain)
+
+
+@pytest.mark.parametrize("options, said", [
+    (["--time_high", "60"], "64 samples"), (["--output", "nowhere"], "--output nowhere"),
+    (["--picture", "photo"], "--picture")])
+def test_bad_input_to_scoring(data, clip, encoder, capsys, options, said):
+    assert said in refusal(capsys, score, data, clip, encoder, *options)
+
+
+def test_another_clip_model_is_refused(data, clip, encoder, tmp_path, capsys):
+    other = shutil.copytree(clip, tmp_path / "clip")
+    (other / "note.txt").write_text("another model")
+    assert "--clip_model" in refusal(capsys, score, data, other, encoder)
+
+
+def test_a_full_disk_leaves_the_old_encoder(data, clip, encoder, tmp_path, capsys, full_disk):
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    for file in ("config.json", "model.safetensors"):
+        (folder / file).symlink_to(encoder / file)
+    before = (folder / "model.safetensors").read_bytes()
+    assert "cannot be written" in refusal(capsys, train, data, clip, folder, epochs=1)
+    assert (folder / "model.safetensors").read_bytes() == before
