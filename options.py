@@ -6,9 +6,13 @@ PTM and DL_Proj_EEG-to-Text, so that their commands run here unchanged.
 
 import argparse
 import math
+import os
 
 from errors import InputError
 
+# Before torch is imported: idle OpenMP threads sleep instead of spinning. On a shared or small machine (Colab's 2 cores)
+# spinning makes small kernels many times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 CLIP_MODEL = "openai/clip-vit-base-patch32"
 LLM = "deepseek-ai/deepseek-llm-7b-base"
 CONDITIONS = ("eeg+label", "eeg", "label", "noise+label", "noise", "shuffled", "shuffled_within_class", "oracle_label",

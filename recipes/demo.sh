@@ -6,7 +6,8 @@ SNR=${2:-1.0}
 DATA="--eeg_dataset $RUN/data/eeg.pth --splits_path $RUN/data/splits.pth --image_dir $RUN/data/images"
 PICTURES="--clip_model $RUN/data/clip --picture photo --cache_dir $RUN/cache"
 LLM=runs/smollm2
-export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+# PASSIVE: idle threads sleep instead of spinning, which a shared or small machine needs
+export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_WAIT_POLICY=PASSIVE
 
 echo "== prepare: pictures, captions and EEG at SNR $SNR"
 python prepare_data.py simulated --output "$RUN/data" --snr "$SNR" --val_part 0.1 --test_part 0.1

@@ -16,7 +16,7 @@ if [ "$CLIP_MODEL" = "$RUN/data/clip" ] && [ ! -f "$CLIP_MODEL/open_clip_config.
         --eeg_dataset "$RUN/data/eeg.pth" --splits_path "$RUN/data/splits.pth" --epochs 60
 fi
 if [ "$LLM" = runs/smollm2 ]; then python -m recipes.make_small_llm --output "$LLM"; fi
-export HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-$([ -d "$LLM" ] && echo 1 || echo 0)} TOKENIZERS_PARALLELISM=false
+export HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-$([ -d "$LLM" ] && echo 1 || echo 0)} TOKENIZERS_PARALLELISM=false OMP_WAIT_POLICY=PASSIVE
 
 echo "== stage 1, and the classical baseline on the same split"
 python train_eeg_classifier.py $DATA $PICTURES --output "$RUN/eeg_encoder"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+import options  # noqa: F401  (sets how OpenMP waits, before torch)
 import torch
 from PIL import Image
 
