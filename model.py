@@ -222,19 +222,22 @@ def load_llm(name, device, dtype, loading):
 
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else each 8-bit product says that it casts its input
     dtype = dtype or (torch.float32 if device == "cpu" else "auto")
-    quantization = None
+    quantization = {}  # an explicit None would make transformers read a folder saved in 8 bit as if it were not
     if loading == "8bit":
-        quantization = BitsAndBytesConfig(load_in_8bit=True)
+        quantization["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
     elif loading == "4bit":
-        quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4",
-                                          bnb_4bit_compute_dtype=torch.bfloat16 if dtype == "auto" else dtype)
+        quantization["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16 if dtype == "auto" else dtype)
     try:
-        llm = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, device_map={"": device},
-                                                   quantization_config=quantization)
+        llm, report = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, device_map={"": device},
+                                                           output_loading_info=True, **quantization)
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0][:300]
         raise InputError(f"LLM {name}: cannot be loaded ({reason}); expected a Hugging Face causal language model's Hub "
                          "name or local folder (--llm_backbone_name_or_path)") from None
+    if report["missing_keys"] or report["mismatched_keys"]:
+        raise InputError(f"LLM {name}: weights are missing or of a wrong shape ({sorted(report['missing_keys'])[:3]} "
+                         f"{sorted(report['mismatched_keys'])[:3]}); the folder is incomplete, copy it again")
     for module in llm.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False  # that path drops gradients silently after an evaluation forward

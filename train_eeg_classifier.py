@@ -92,8 +92,8 @@ def new_encoder(args, *, n_chans, n_times, sfreq, ch_names, **heads):
         patch_size=args.patch_size, **heads))
 
 
-def arguments_for(args, device, epochs, **more):
-    return options.training_arguments(args, device, Path(args.output) / "checkpoints", num_train_epochs=epochs,
+def arguments_for(args, device, output, epochs, **more):
+    return options.training_arguments(args, device, Path(output) / "checkpoints", num_train_epochs=epochs,
                                       eval_strategy="epoch", save_strategy="epoch", load_best_model_at_end=True, **more)
 
 
@@ -134,8 +134,8 @@ def pretrain(args, device, output):
     rows = {"train": torch.arange(count), "val": torch.arange(count, count + len(parts["val"]))}
     hashes = {part: file_hash(Path(args.pretrained) / f"{part}.pt") for part in parts}
     log = fit(MaskedReconstruction(encoder, args.mask_ratio), gather({"eeg": torch.cat(list(parts.values()))}), rows,
-              arguments_for(args, device, args.pretrain_epochs, metric_for_best_model="loss", label_names=["eeg"]),
-              options_key=[_options_key(args), hashes], resume=args.resume and args.pretrain, patience=args.patience)
+              arguments_for(args, device, output, args.pretrain_epochs, metric_for_best_model="loss", label_names=["eeg"]),
+              options_key=[_options_key(args), hashes], resume=args.resume, patience=args.patience)
     save_encoder(encoder, output)
     write_json(Path(output) / "train_log.json", {"pretraining": log})
     save_run(output, args, data=hashes)
@@ -207,7 +207,7 @@ def main(argv=None):
     if args.pretrain:
         pretrain(args, device, output)
         return
-    arguments = arguments_for(args, device, args.num_epochs, label_names=["labels", "target"], **best)
+    arguments = arguments_for(args, device, output, args.num_epochs, label_names=["labels", "target"], **best)
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
     split = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
     target, train_pictures = picture_targets(args, trials, split, device)
@@ -216,7 +216,7 @@ def main(argv=None):
                           embedding_size=target.shape[1])
     if args.encoder == "transformer":
         encoder.fit_whitening(trials.eeg[split["train"]])
-    if args.pretrained:
+    if args.pretrained and not args.resume:  # a checkpoint to resume from holds all weights
         start_from(args, device, encoder)
     with torch.no_grad():
         encoder.projector.bias.copy_(train_pictures.mean(0))  # decoding starts at the mean picture

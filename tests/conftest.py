@@ -1,11 +1,14 @@
 """Tiny random models and a tiny data set with real structure, made once a test session."""
 
+import os
 import resource
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub reads it: no test waits for a network
 
 import options  # noqa: F401  (sets how OpenMP waits, before torch)
 import torch

@@ -163,6 +163,21 @@ def test_variants_train_reload_and_write(data, clip, encoder, llm, tmp_path, mor
     assert len(write(folder, data, tmp_path / "c.csv", "--max_new_tokens", "3")) == 24
 
 
+@pytest.mark.parametrize("tracker", ["wandb", "tensorboard"])
+def test_training_curves_are_reported(data, clip, encoder, llm, tmp_path, monkeypatch, tracker):
+    pytest.importorskip(tracker)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.chdir(tmp_path)
+    finetune(data, clip, encoder, llm, tmp_path / "out", "--no_stage2", "--max_steps", "2", "--report_to", tracker)
+    if tracker == "wandb":
+        import wandb
+
+        wandb.finish()
+    pattern = {"wandb": "wandb/offline-run-*/*.wandb", "tensorboard": "**/events.out.tfevents.*"}[tracker]
+    assert [p for p in tmp_path.glob(pattern) if p.stat().st_size > 100]
+
+
 def test_stopped_training_resumes_to_the_same_weights(data, clip, encoder, llm, tmp_path, monkeypatch):
     common = ["--no_stage2", "--num_epochs_eeg", "3", "--batch_size", "16"]
     whole = finetune(data, clip, encoder, llm, tmp_path / "whole", *common)
@@ -198,7 +213,6 @@ def test_stopped_training_resumes_to_the_same_weights(data, clip, encoder, llm, 
     (["--subject", "9"], "holds subjects [1, 2]"),
 ])
 def test_bad_flags(data, clip, encoder, llm, tmp_path, capsys, more, message, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(SystemExit) as stop:
         finetune(data, clip, encoder, llm, tmp_path / "out", *more)

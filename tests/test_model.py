@@ -186,6 +186,23 @@ def test_predecessors_layout_gives_its_own_computation(tmp_path):
     assert captioner.class_names[1] == "class 1"
 
 
+def test_predecessors_8bit_weights_load(tmp_path):
+    """The published `llm/` was saved after loading in 8 bit."""
+    from transformers import BitsAndBytesConfig
+
+    predecessor_folder(tmp_path, chat=True)
+    quantised = AutoModelForCausalLM.from_pretrained(tmp_path / "llm", device_map={"": "cpu"},
+                                                     quantization_config=BitsAndBytesConfig(load_in_8bit=True))
+    quantised.save_pretrained(tmp_path / "llm")
+    captioner = Captioner(str(tmp_path), "cpu")
+    assert any(p.dtype == torch.int8 for p in captioner.model.llm.parameters())
+    assert captioner.template == "thought2text"
+    embeddings, _, _ = captioner.read(torch.randn(2, 128, 440))
+    texts = captioner.generate(embeddings, ["cat"] * 2, True, "Describe this image in one sentence:", batch_size=1,
+                               max_new_tokens=5, do_sample=False)
+    assert len(texts) == 2
+
+
 def test_prompts_to_the_letter(tmp_path):
     instruction = "Describe this image in one sentence:"
     plain = AutoTokenizer.from_pretrained(make_llm(tmp_path / "plain", chat=False))
