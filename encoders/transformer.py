@@ -4,7 +4,7 @@ As in EEG-Conformer (Song et al. 2023), learned mixtures of the channels are fil
 token each. Evoked responses are weak beside the background EEG, so three things differ: the channels are whitened first
 (the background is strongly correlated across the scalp), nothing before the transformer is nonlinear, and the
 transformer's branches start at zero, so that training starts from a linear decoder. On simulated EEG each of the three
-raises the accuracy on unseen pictures after the same number of steps.
+raised the accuracy on unseen pictures after the same number of steps (one seed each).
 """
 
 import torch
