@@ -8,8 +8,9 @@ from transformers import Trainer
 from transformers.trainer_utils import get_last_checkpoint
 
 import options
-from datautils import CaptionDataset, collate, picture_path
-from encoders.hub import resolve_checkpoint
+from datautils import CaptionDataset, collate
+from checkpoints import resolve_checkpoint
+from encoders.training import SaveEvery
 from prompts import choose_template, instruction_of
 from runs import cache_dir, content_key, file_hash, read_json, write_json
 
@@ -72,7 +73,8 @@ class Stage:
         trainer = CaptionTrainer(
             model=self.model, args=arguments, data_collator=lambda rows: {**batches(rows), "modality": modality},
             train_dataset=self.dataset(embeddings["train"], labels["train"], captions["train"], training=True),
-            eval_dataset=self.dataset(embeddings["val"], labels["val"], captions["val"], training=False))
+            eval_dataset=self.dataset(embeddings["val"], labels["val"], captions["val"], training=False),
+            callbacks=[SaveEvery(self.args.save_steps)])
         trainer.projector_learning_rate = self.args.projector_learning_rate
         print(f"stage {2 if modality == 'image' else 3}: {len(labels['train'])} examples, "
               f"{sum(p.numel() for p in self.model.parameters() if p.requires_grad):,} trained parameters on {self.device}")
@@ -100,9 +102,3 @@ class Stage:
 
 def _tensor_key(tensor):
     return content_key(tensor.numpy().tobytes().hex())
-
-
-def picture_hashes(image_dir, names, picture):
-    """SHA-256 of each training picture by name; None for one whose file is not there (stage 3 needs captions only)."""
-    paths = {name: picture_path(image_dir, name, picture) for name in names}
-    return {name: file_hash(path) if path.is_file() else None for name, path in paths.items()}

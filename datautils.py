@@ -200,6 +200,12 @@ def picture_path(image_dir, name, picture="photo"):
     return Path(image_dir) / name.split("_")[0] / f"{name}{'_sketch' if picture == 'sketch' else ''}.JPEG"
 
 
+def picture_hashes(image_dir, names, picture):
+    """SHA-256 of each training picture by name; None for one whose file is not there (stage 3 needs captions only)."""
+    paths = {name: picture_path(image_dir, name, picture) for name in names}
+    return {name: file_hash(path) if path.is_file() else None for name, path in paths.items()}
+
+
 def read_caption(image_dir, name):
     """A picture's caption: the first line of `<name>_caption.txt` without <s> and </s>."""
     path = Path(image_dir) / name.split("_")[0] / f"{name}_caption.txt"

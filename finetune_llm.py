@@ -73,8 +73,8 @@ def main(argv=None):
     import torchvision_cpu  # noqa: F401
     from transformers import set_seed
 
-    from captioner_training import Stage, picture_hashes
-    from datautils import image_embeddings, load_split, load_trials, read_caption
+    from captioner_training import Stage
+    from datautils import image_embeddings, load_split, load_trials, picture_hashes, read_caption
     from encoders import check_fits, encode, load_encoder
     from encoders.clip import clip_identity
     from generation import load_tokenizer

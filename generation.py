@@ -16,7 +16,7 @@ from transformers.utils import logging as transformers_logging
 import options
 from datautils import CaptionDataset, collate, image_embeddings, load_split, load_trials, picture_path, read_caption
 from encoders import check_fits, encode
-from encoders.hub import resolve_checkpoint
+from checkpoints import resolve_checkpoint
 from errors import InputError
 from model import EEGModelForCausalLM
 from prompts import choose_template, instruction_of

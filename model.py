@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 import torchvision_cpu  # noqa: F401
+from checkpoints import check_tensors, load_strictly, read_tensors, resolve_checkpoint
 from config import EEGModelForCausalLMConfig
-from encoders import load_encoder
-from encoders.hub import resolve_checkpoint
+from encoders import load_encoder, save_encoder
 from errors import InputError
 from runs import atomic_path, read_json, write_json
 from sources.eegcvpr40 import load_pickle
@@ -156,13 +156,14 @@ class EEGModelForCausalLM(nn.Module):
 
     def load_trainable(self, folder):
         """Load what `save_trainable` wrote, strictly."""
-        _load_strictly(self.projector, _tensors(Path(folder) / "projector.safetensors"), f"{folder}/projector.safetensors")
+        file = Path(folder) / "projector.safetensors"
+        load_strictly(self.projector, read_tensors(file), file)
         if self.config.lora:
             from peft import set_peft_model_state_dict
 
             file = Path(folder) / "adapter" / "adapter_model.safetensors"
-            state = _tensors(file)
-            _check_keys(self._adapter_state(), state, file)
+            state = read_tensors(file)
+            check_tensors(self._adapter_state(), state, file)
             set_peft_model_state_dict(self.llm, state)
 
     def save_pretrained(self, folder):
@@ -170,7 +171,7 @@ class EEGModelForCausalLM(nn.Module):
         folder = Path(folder)
         self.save_trainable(folder)
         if self.encoder is not None:
-            self.encoder.save_pretrained(folder / "eeg_encoder")
+            save_encoder(self.encoder, folder / "eeg_encoder")
         if self.config.lora:
             self.llm.peft_config["default"].save_pretrained(folder / "adapter")
         write_json(folder / "config.json", self.config.to_dict())
@@ -211,7 +212,7 @@ class EEGModelForCausalLM(nn.Module):
                                            prompt_template="thought2text")
         projector = Projector("linear", config.embedding_size, hidden, 1)
         file = folder / "projector.pth"
-        _load_strictly(projector.linear, load_pickle(file, "--model_path"), file)
+        load_strictly(projector.linear, load_pickle(file, "--model_path"), file)
         return cls(config, llm, projector.to(device), encoder.to(device)).eval()
 
 
@@ -227,7 +228,8 @@ def load_llm(name, device, dtype, loading):
         quantization["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
     elif loading == "4bit":
         quantization["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16 if dtype == "auto" else dtype)
+            load_in_4bit=True, bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=torch.bfloat16 if dtype == "auto" else dtype)
     try:
         llm, report = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, device_map={"": device},
                                                            output_loading_info=True, **quantization)
@@ -242,26 +244,3 @@ def load_llm(name, device, dtype, loading):
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False  # that path drops gradients silently after an evaluation forward
     return llm.requires_grad_(False)
-
-
-def _tensors(file):
-    try:
-        return load_file(file)
-    except FileNotFoundError:
-        raise InputError(f"{file}: not found; expected a captioner folder written by finetune_llm.py") from None
-    except SafetensorError as error:
-        raise InputError(f"{file}: damaged or cut short ({error}); copy it again or train again") from None
-
-
-def _check_keys(expected, found, file):
-    missing, unexpected = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
-    shapes = [f"{k}: {tuple(found[k].shape)}, expected {tuple(expected[k].shape)}"
-              for k in expected if k in found and expected[k].shape != found[k].shape]
-    if missing or unexpected or shapes:
-        raise InputError(f"{file}: does not fit the model; missing {missing[:3]}, unexpected {unexpected[:3]}, wrong "
-                         f"shapes {shapes[:3]}; it belongs to another model or LLM")
-
-
-def _load_strictly(module, state, file):
-    _check_keys(module.state_dict(), state, file)
-    module.load_state_dict(state)

@@ -115,7 +115,7 @@ def main(argv=None):
     from datautils import image_embeddings, load_split, load_trials
     from encoders import check_fits, encode, load_encoder
     from encoders.clip import clip_identity
-    from encoders.hub import resolve_checkpoint
+    from checkpoints import resolve_checkpoint
     from metrics.classification import classification_scores
     from metrics.retrieval import retrieval_scores
     from runs import write_json

@@ -135,7 +135,8 @@ def pretrain(args, device, output):
     hashes = {part: file_hash(Path(args.pretrained) / f"{part}.pt") for part in parts}
     log = fit(MaskedReconstruction(encoder, args.mask_ratio), gather({"eeg": torch.cat(list(parts.values()))}), rows,
               arguments_for(args, device, output, args.pretrain_epochs, metric_for_best_model="loss", label_names=["eeg"]),
-              options_key=[_options_key(args), hashes], resume=args.resume, patience=args.patience)
+              options_key=[_options_key(args), hashes], save_every=args.save_steps, resume=args.resume,
+              patience=args.patience)
     save_encoder(encoder, output)
     write_json(Path(output) / "train_log.json", {"pretraining": log})
     save_run(output, args, data=hashes)
@@ -195,7 +196,7 @@ def main(argv=None):
     import torchvision_cpu  # noqa: F401
     from transformers import set_seed
 
-    from datautils import load_split, load_trials, picture_path
+    from datautils import load_split, load_trials, picture_hashes
     from encoders import save_encoder
     from encoders.clip import clip_identity
     from encoders.training import Augmentation, EncoderObjective, fit, gather, validation_scores
@@ -228,13 +229,13 @@ def main(argv=None):
     batches = gather({"eeg": trials.eeg, "labels": trials.label, "target": target, "image": trials.image})
     identity = clip_identity(args.clip_model)
     log = fit(objective, batches, split, arguments, resume=args.resume, patience=args.patience,
-              options_key=[_options_key(args), trials.fingerprint, identity], compute_metrics=validation_scores)
+              options_key=[_options_key(args), trials.fingerprint, identity], save_every=args.save_steps,
+              compute_metrics=validation_scores)
     names = sorted(set(trials.names(split["train"])))
     save_encoder(encoder, output)
     write_json(output / "id2label.json", trials.class_names)
     write_json(output / "train_log.json", {"stage1": log})
-    write_json(output / "train_images.json",
-               {name: file_hash(picture_path(args.image_dir, name, args.picture)) for name in names})
+    write_json(output / "train_images.json", picture_hashes(args.image_dir, names, args.picture))
     save_run(output, args, data=trials.fingerprint, splits=file_hash(args.splits_path), clip=identity)
     print(f"encoder written to {output}; its scores on the test part: test_eeg_classifier.py --output {output}")
 

@@ -3,16 +3,15 @@
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from tqdm import tqdm
 
+from checkpoints import load_strictly, read_tensors, resolve_checkpoint
 from config import ChannelNetConfig, EEGEncoderConfig
 from errors import InputError
 from runs import atomic_path, read_json
 
 from .channelnet import ChannelNetModel
-from .hub import resolve_checkpoint
 from .transformer import EEGTransformer
 
 ENCODERS = {"transformer": EEGTransformer, "channelnet": ChannelNetModel}
@@ -34,20 +33,7 @@ def load_encoder(name, flag="--eeg_encoder_path"):
     config, encoder = CONFIGS[content["model_type"]]
     model = encoder(config.from_dict(content))
     file = folder / "model.safetensors"
-    try:
-        state = load_file(file)
-    except FileNotFoundError:
-        raise InputError(f"{file}: not found; expected the weights beside config.json") from None
-    except SafetensorError as error:
-        raise InputError(f"{file}: damaged or cut short ({error}); copy it again or train again") from None
-    expected = model.state_dict()
-    wrong = [f"{k} {tuple(state[k].shape)}, expected {tuple(v.shape)}" for k, v in expected.items()
-             if k in state and state[k].shape != v.shape]
-    missing, unexpected = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
-    if missing or unexpected or wrong:
-        raise InputError(f"{file}: does not fit its config.json; missing {missing[:3]}, unexpected {unexpected[:3]}, wrong "
-                         f"shapes {wrong[:3]}")
-    model.load_state_dict(state)
+    load_strictly(model, read_tensors(file), file)
     return model.eval()
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import torchvision_cpu  # noqa: F401
-from transformers import EarlyStoppingCallback, Trainer
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from errors import InputError
@@ -64,6 +64,17 @@ class EncoderObjective(nn.Module):
         return {"loss": loss, "embedding": embedding, "logits": logits}
 
 
+class SaveEvery(TrainerCallback):
+    """Checkpoints every so many steps besides those after each epoch, to resume from."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step % self.steps == 0:
+            control.should_save = True
+
+
 def gather(tensors):
     """A collate function that picks rows of tensors in memory: [row, ...] -> {"name": tensor[rows]}."""
     return lambda rows: {name: tensor[torch.as_tensor(rows)] for name, tensor in tensors.items()}
@@ -83,12 +94,13 @@ def validation_scores(prediction):
             "embedding_r": embedding_r, "score": balanced + embedding_r}
 
 
-def fit(module, collate, rows, arguments, *, options_key, resume=False, patience=0, compute_metrics=None):
+def fit(module, collate, rows, arguments, *, options_key, save_every, resume=False, patience=0, compute_metrics=None):
     """Train `module` (its forward returns {"loss": ...}) on rows["train"]; leave in it the best epoch by rows["val"].
 
     collate: rows -> keyword arguments of forward. arguments: TrainingArguments whose output_dir takes checkpoints while
-    training lasts; `resume` goes on from the newest, which must have been made with the same `options_key`. patience:
-    epochs without a better validation that end training (0: none do). Returns the Trainer's log.
+    training lasts, one every epoch and every `save_every` steps; `resume` goes on from the newest, which must have been
+    made with the same `options_key`. patience: epochs without a better validation that end training (0: none do).
+    Returns the Trainer's log.
     """
     folder = Path(arguments.output_dir)
     key = content_key(options_key)
@@ -106,7 +118,7 @@ def fit(module, collate, rows, arguments, *, options_key, resume=False, patience
     trainer = Trainer(
         model=module, args=arguments, data_collator=collate, train_dataset=rows["train"].tolist(),
         eval_dataset=rows["val"].tolist(), compute_metrics=compute_metrics,
-        callbacks=[EarlyStoppingCallback(patience)] if patience else None)
+        callbacks=[SaveEvery(save_every)] + ([EarlyStoppingCallback(patience)] if patience else []))
     trainer.train(resume_from_checkpoint=checkpoint)
     shutil.rmtree(folder)
     return trainer.state.log_history

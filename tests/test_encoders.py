@@ -12,7 +12,7 @@ import torchvision_cpu  # noqa: F401
 from config import ChannelNetConfig, EEGEncoderConfig
 from encoders import ENCODERS, build_encoder, check_fits, encode, load_encoder, save_encoder
 from encoders.classical import classical_baseline
-from encoders.hub import resolve_checkpoint
+from checkpoints import resolve_checkpoint
 from encoders.masked import MaskedReconstruction, transfer_weights
 from encoders.training import Augmentation
 from errors import InputError
