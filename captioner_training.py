@@ -1,18 +1,19 @@
 """One stage of captioner training with transformers' Trainer, and stage 2's reuse."""
 
+import hashlib
+import shutil
 from functools import partial
 from pathlib import Path
 
 import torchvision_cpu  # noqa: F401
 from transformers import Trainer
-from transformers.trainer_utils import get_last_checkpoint
 
 import options
 from datautils import CaptionDataset, collate
 from checkpoints import resolve_checkpoint
-from encoders.training import SaveEvery
+from encoders.training import SaveEvery, checkpoint_of
 from prompts import choose_template, instruction_of
-from runs import cache_dir, content_key, file_hash, read_json, write_json
+from runs import cache_dir, content_key, read_json, write_json
 
 # Options that do not change what stage 2 learns.
 WITHOUT_EFFECT = {
@@ -78,18 +79,22 @@ class Stage:
         trainer.projector_learning_rate = self.args.projector_learning_rate
         print(f"stage {2 if modality == 'image' else 3}: {len(labels['train'])} examples, "
               f"{sum(p.numel() for p in self.model.parameters() if p.requires_grad):,} trained parameters on {self.device}")
-        checkpoint = get_last_checkpoint(folder) if self.args.resume and Path(folder).is_dir() else None
-        trainer.train(resume_from_checkpoint=checkpoint)
+        key = self.key(modality, embeddings, labels, captions)
+        trainer.train(resume_from_checkpoint=checkpoint_of(folder, key, self.args.resume))
+        shutil.rmtree(folder)
         return trainer.state.log_history
+
+    def key(self, *content):
+        """What a stage's result depends on, to tell whether one made before is the same."""
+        llm = self.args.llm_backbone_name_or_path
+        chosen = {name: value for name, value in vars(self.args).items() if name not in WITHOUT_EFFECT}
+        return content_key([chosen, _identity(llm), [_tensor_keys(part) for part in content]])
 
     def reuse_or_run(self, modality, embeddings, labels, captions, epochs, clip):
         """Stage 2, or its kept result when everything that it depends on is the same."""
-        llm = self.args.llm_backbone_name_or_path
-        key = content_key([
-            {k: v for k, v in vars(self.args).items() if k not in WITHOUT_EFFECT}, clip, labels, captions,
-            file_hash(llm) if Path(llm).is_dir() else llm, {part: _tensor_key(e) for part, e in embeddings.items()}])
+        key = self.key(modality, embeddings, labels, captions, clip, epochs)
         root = Path(self.args.saved_pretrained_model_path or cache_dir(self.args.cache_dir) / "stage2")
-        folder = root / f"{Path(llm).name}-{key}"
+        folder = root / f"{Path(self.args.llm_backbone_name_or_path).name}-{key}"
         if (folder / "stage2.json").is_file():
             print(f"stage 2: made before with the same options and data, taken from {folder}")
             self.model.load_trainable(resolve_checkpoint(str(folder), "--saved_pretrained_model_path"))
@@ -100,5 +105,16 @@ class Stage:
         return log
 
 
-def _tensor_key(tensor):
-    return content_key(tensor.numpy().tobytes().hex())
+def _tensor_keys(content):
+    """Content with each tensor replaced by a hash of its values."""
+    if isinstance(content, dict):
+        return {name: _tensor_keys(value) for name, value in content.items()}
+    return hashlib.sha256(content.cpu().numpy().tobytes()).hexdigest() if hasattr(content, "numpy") else content
+
+
+def _identity(llm):
+    """A local LLM folder by its files' names, sizes and times (hashing 14 GB of weights takes half a minute)."""
+    if not Path(llm).is_dir():
+        return llm
+    files = sorted(path for path in Path(llm).rglob("*") if path.is_file())
+    return [[str(path.relative_to(llm)), path.stat().st_size, path.stat().st_mtime_ns] for path in files]

@@ -107,23 +107,25 @@ def matched_noise(embeddings, generator):
 
 
 def under_condition(condition, embeddings, predicted, truth, images, seed, image_rows=None):
-    """What the LLM gets under a condition: (embeddings, class ids or None, whether the embedding is shown, modality).
+    """What the LLM gets under a condition: (embeddings, class ids or None, whether the embedding is shown, modality), and
+    the class that the encoder reads from the EEG behind it.
 
     embeddings [N, E] from EEG; predicted, truth, images: [N] long; image_rows: function to picture embeddings [N, E].
     """
     generator = torch.Generator().manual_seed(seed)
     if condition == "image":
-        return image_rows(), truth, True, "image"
+        return image_rows(), truth, True, "image", predicted
     if condition in ("noise", "noise+label"):
-        return matched_noise(embeddings, generator), predicted if condition == "noise+label" else None, True, "eeg"
+        labels = predicted if condition == "noise+label" else None
+        return matched_noise(embeddings, generator), labels, True, "eeg", predicted
     if condition in ("shuffled", "shuffled_within_class"):
         within = condition == "shuffled_within_class"
         partner, alone = swap(predicted if within else torch.zeros_like(predicted), images, generator)
         if alone:
             print(f"note: {condition}: {alone} of {len(predicted)} trials have no partner and keep their own EEG")
-        return embeddings[partner], predicted[partner], True, "eeg"
+        return embeddings[partner], predicted[partner], True, "eeg", predicted[partner]
     labels = {"eeg+label": predicted, "label": predicted, "oracle_label": truth, "eeg": None}[condition]
-    return embeddings, labels, condition != "label", "eeg"
+    return embeddings, labels, condition != "label", "eeg", predicted
 
 
 def generation_options(args):
@@ -159,8 +161,8 @@ def caption_split(captioner, trials, positions, read, condition, args, destinati
                              f"{config.embedding_size}; name the CLIP model that it was trained with")
         return rows
 
-    shown, labels, with_embedding, modality = under_condition(condition, embeddings, predicted, truth, images, args.seed,
-                                                              image_rows)
+    shown, labels, with_embedding, modality, predicted = under_condition(condition, embeddings, predicted, truth, images,
+                                                                         args.seed, image_rows)
     label_names = [None] * len(positions) if labels is None else [captioner.class_names[i] for i in labels.tolist()]
     instruction = instruction_of(args.prompt_type or "basic", args.prompt)
     key = content_key([str(captioner.folder), trials.fingerprint, positions.tolist(), condition, instruction,

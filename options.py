@@ -24,7 +24,8 @@ def make_parser(description):
     """A parser whose help keeps the script's docstring as it is and names each option's default."""
 
     class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-        pass
+        def _get_help_string(self, action):  # "(default: None)" tells nothing; such options say what unset means
+            return action.help if action.default is None else super()._get_help_string(action)
 
     return argparse.ArgumentParser(description=description, formatter_class=Formatter, allow_abbrev=False)
 

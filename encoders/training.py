@@ -103,18 +103,9 @@ def fit(module, collate, rows, arguments, *, options_key, save_every, resume=Fal
     Returns the Trainer's log.
     """
     folder = Path(arguments.output_dir)
-    key = content_key(options_key)
-    checkpoint = None
-    if resume:
-        checkpoint = get_last_checkpoint(folder) if folder.is_dir() else None
-        if checkpoint is None:
-            raise InputError(f"--resume: no checkpoint under {folder}; run without --resume (a finished run keeps none)")
-        if read_json(folder / "key.json") != key:
-            raise InputError(f"--resume: the checkpoints under {folder} were made with other options or data; give the "
-                             "same or run without --resume")
-    elif folder.is_dir():
-        shutil.rmtree(folder)
-    write_json(folder / "key.json", key)
+    checkpoint = checkpoint_of(folder, options_key, resume)
+    if resume and checkpoint is None:
+        raise InputError(f"--resume: no checkpoint under {folder}; run without --resume (a finished run keeps none)")
     trainer = Trainer(
         model=module, args=arguments, data_collator=collate, train_dataset=rows["train"].tolist(),
         eval_dataset=rows["val"].tolist(), compute_metrics=compute_metrics,
@@ -122,3 +113,19 @@ def fit(module, collate, rows, arguments, *, options_key, save_every, resume=Fal
     trainer.train(resume_from_checkpoint=checkpoint)
     shutil.rmtree(folder)
     return trainer.state.log_history
+
+
+def checkpoint_of(folder, options_key, resume):
+    """The newest checkpoint to resume from, or None; without `resume` the folder is emptied for a new run.
+
+    A checkpoint that was made with another `options_key` is an InputError.
+    """
+    folder, key = Path(folder), content_key(options_key)
+    if not resume and folder.is_dir():
+        shutil.rmtree(folder)
+    checkpoint = get_last_checkpoint(folder) if folder.is_dir() else None
+    if checkpoint is not None and read_json(folder / "key.json") != key:
+        raise InputError(f"--resume: the checkpoints under {folder} were made with other options or data; give the same "
+                         "or run without --resume")
+    write_json(folder / "key.json", key)
+    return checkpoint
