@@ -86,16 +86,21 @@ class Captioner:
 def swap(groups, images, generator):
     """For each trial another of its group that shows another picture; [N] long, and how many found none.
 
-    groups, images: [N] long. A trial without a partner keeps itself. Donors are drawn at random, each trial's on its own.
+    groups, images: [N] long. Each trial is given to one other, so that the swapped trials are the same set as the own ones
+    and differ from them in nothing but who gets which. A trial that finds no partner keeps itself: where one picture makes
+    up more than half of a group, or for a group's only trial.
     """
-    partner, alone = torch.arange(len(groups)), 0
-    for i in range(len(groups)):
-        choices = torch.nonzero((groups == groups[i]) & (images != images[i])).flatten()
-        if len(choices):
-            partner[i] = choices[torch.randint(len(choices), (1,), generator=generator)]
-        else:
-            alone += 1
-    return partner, alone
+    partner = torch.arange(len(groups))
+    for group in groups.unique():
+        members = torch.nonzero(groups == group).flatten()
+        members = members[torch.randperm(len(members), generator=generator)]
+        pictures, own = images[members].unique(return_inverse=True)
+        place = torch.randperm(len(pictures), generator=generator)
+        members = members[place[own].argsort(stable=True)]  # a picture's trials side by side, pictures in random order
+        donors = members.roll(int(own.bincount().max()))  # a step longer than any picture's run leads to another picture
+        different = images[members] != images[donors]
+        partner[members[different]] = donors[different]
+    return partner, int((partner == torch.arange(len(groups))).sum())
 
 
 def matched_noise(embeddings, generator):

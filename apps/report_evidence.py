@@ -52,6 +52,24 @@ def score_rows(captions):
         raise InputError(f"{captions.path}: {error}") from None
 
 
+def p_of_own_captions(model):
+    """p that the captions fit their own trials no better than others of the same predicted class, over many shuffles.
+
+    The control file holds one shuffle; how lucky that one was is not in a paired test against it.
+    """
+    import numpy as np
+
+    from metrics.statistics import permutation_within
+    from metrics.text import caption_scores
+
+    generated, true, classes = (model.table[column].to_numpy() for column in
+                                ("Generated Caption", "Expected Caption", "Predicted object"))
+    rows, columns = np.nonzero(classes[:, None] == classes[None, :])
+    scores = np.zeros((len(classes), len(classes)))
+    scores[rows, columns] = caption_scores(generated[rows].tolist(), true[columns].tolist(), metrics=(METRIC,))[METRIC]
+    return permutation_within(scores, classes)
+
+
 def difference(model, control, scores):
     """Paired Difference of two caption files, clustered by picture. scores: {condition: [n] of `score_rows`}."""
     from metrics.statistics import bootstrap_interval, paired_permutation
@@ -60,8 +78,10 @@ def difference(model, control, scores):
     a, b = scores[model.condition][ours], scores[control.condition][theirs]
     pictures = model.clusters[ours]
     low, high = bootstrap_interval(lambda rows: rows.mean(), a - b, clusters=pictures)
-    return Difference(control.condition, float((a - b).mean()), float(low), float(high),
-                      float(paired_permutation(a, b, clusters=pictures)), len(ours), len(set(pictures)))
+    p = float(paired_permutation(a, b, clusters=pictures))
+    if control.condition == WITHIN_CLASS:
+        p = max(p, p_of_own_captions(model))
+    return Difference(control.condition, float((a - b).mean()), float(low), float(high), p, len(ours), len(set(pictures)))
 
 
 def claim(differences):

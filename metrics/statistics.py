@@ -71,3 +71,22 @@ def paired_permutation(a, b, clusters=None, n_perm=10000, seed=0):
         signs = rng.integers(0, 2, size=(min(500, n_perm - start), k), dtype=np.int8) * 2.0 - 1.0
         count += np.sum(np.abs(signs @ sums) >= observed, axis=0)
     return (count / (n_perm + 1))[()]
+
+
+def permutation_within(scores, groups, n_perm=10000, seed=0):
+    """Two-sided p of the mean of scores[i, i] when rows are dealt out anew within their groups.
+
+    scores [n, n]: of caption i against reference j, read only within a group; groups [n]. Under the null hypothesis a
+    caption fits its own trial no better than another of the group.
+    """
+    scores, groups = np.asarray(scores, dtype=float), np.asarray(groups)
+    rng, columns = np.random.default_rng(seed), np.arange(len(groups))
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    means = np.empty(n_perm)
+    for number in range(n_perm):
+        rows = columns.copy()
+        for group in members:
+            rows[group] = rng.permutation(group)
+        means[number] = scores[rows, columns].mean()
+    observed = abs(scores[columns, columns].mean() - means.mean())
+    return float((1 + (abs(means - means.mean()) >= observed - 1e-12).sum()) / (n_perm + 1))

@@ -6,8 +6,7 @@ SNR=${2:-1.0}
 DATA="--eeg_dataset $RUN/data/eeg.pth --splits_path $RUN/data/splits.pth --image_dir $RUN/data/images"
 PICTURES="--clip_model $RUN/data/clip --picture photo --cache_dir $RUN/cache"
 LLM=runs/smollm2
-# PASSIVE: idle threads sleep instead of spinning, which a shared or small machine needs
-export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_WAIT_POLICY=PASSIVE
+export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 echo "== prepare: pictures, captions and EEG at SNR $SNR"
 python prepare_data.py simulated --output "$RUN/data" --snr "$SNR" --val_part 0.1 --test_part 0.1
@@ -22,7 +21,8 @@ python test_eeg_classifier.py $DATA $PICTURES --output "$RUN/eeg_encoder"
 echo "== stages 2 and 3: projector and LoRA"
 python finetune_llm.py $DATA $PICTURES --eeg_encoder_path "$RUN/eeg_encoder" --llm_backbone_name_or_path "$LLM" \
     --output "$RUN/captioner" --saved_pretrained_model_path "$RUN/stage2" --prompt_template plain \
-    --num_epochs_image 2 --num_epochs_eeg 0.75 --logging_steps 5
+    --num_epochs_image 2 --num_epochs_eeg 0.6 \
+    --lora_target '.*\.(q_proj|v_proj)' --logging_steps 5
 
 echo "== inference under every condition"
 WRITE="--model_path $RUN/captioner --batch_size 64 --max_new_tokens 24 --repetition_penalty 1.0"

@@ -16,7 +16,7 @@ if [ "$CLIP_MODEL" = "$RUN/data/clip" ] && [ ! -f "$CLIP_MODEL/open_clip_config.
         --eeg_dataset "$RUN/data/eeg.pth" --splits_path "$RUN/data/splits.pth" --epochs 60
 fi
 if [ "$LLM" = runs/smollm2 ]; then python -m recipes.make_small_llm --output "$LLM"; fi
-export HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-$([ -d "$LLM" ] && echo 1 || echo 0)} TOKENIZERS_PARALLELISM=false OMP_WAIT_POLICY=PASSIVE
+export HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-$([ -d "$LLM" ] && echo 1 || echo 0)} TOKENIZERS_PARALLELISM=false
 
 echo "== stage 1, and the classical baseline on the same split"
 python train_eeg_classifier.py $DATA $PICTURES --output "$RUN/eeg_encoder"
@@ -25,7 +25,8 @@ python test_eeg_classifier.py $DATA $PICTURES --output "$RUN/eeg_encoder" --clas
 echo "== stages 2 and 3"
 python finetune_llm.py $DATA $PICTURES --eeg_encoder_path "$RUN/eeg_encoder" --llm_backbone_name_or_path "$LLM" \
     --output "$RUN/captioner" --saved_pretrained_model_path "$RUN/stage2" --prompt_template plain \
-    --num_epochs_image 6 --num_epochs_eeg 1 --logging_steps 5
+    --num_epochs_image 6 --num_epochs_eeg 1 \
+    --lora_target '.*\.(q_proj|v_proj)' --logging_steps 5
 
 echo "== captions under every condition, scores, report"
 WRITE="--model_path $RUN/captioner --batch_size 64 --max_new_tokens 24 --repetition_penalty 1.0 --cache_dir $RUN/cache"

@@ -236,11 +236,17 @@ def test_missing_caption_and_empty_test_part(data, clip, encoder, llm, captioner
 
 
 def test_shuffles_never_give_the_same_picture():
-    groups, images = torch.tensor([0, 0, 0, 1, 1, 2]), torch.tensor([0, 0, 1, 2, 3, 4])
-    for seed in range(20):
+    groups = torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2])
+    images = torch.tensor([0, 0, 1, 1, 2, 3, 4, 4, 5, 6, 7])
+    seen = set()
+    for seed in range(40):
         partner, alone = swap(groups, images, torch.Generator().manual_seed(seed))
-        assert alone == 1 and partner[5] == 5
-        assert all(groups[partner[i]] == groups[i] and images[partner[i]] != images[i] for i in range(5))
+        assert alone == 1 and partner[10] == 10 and sorted(partner.tolist()) == list(range(11))
+        assert (groups[partner] == groups).all() and (images[partner] != images)[:10].all()
+        seen.add(tuple(partner.tolist()))
+    assert len(seen) > 20
+    partner, alone = swap(torch.zeros(4).long(), torch.tensor([5, 5, 5, 6]), torch.Generator().manual_seed(0))
+    assert alone == 2 and (partner != torch.arange(4)).sum() == 2  # three of one picture: only one of them finds another
 
 
 def test_noise_has_the_embeddings_mean_and_covariance():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.stats
-from metrics.statistics import bootstrap_interval, paired_permutation
+from metrics.statistics import bootstrap_interval, paired_permutation, permutation_within
 
 
 def test_interval_equals_scipys_percentile_interval():
@@ -123,3 +123,18 @@ def test_p_is_uniform_where_nothing_differs():
     rng = np.random.default_rng(11)
     p = [paired_permutation(*rng.normal(size=(2, 30)), n_perm=300, seed=i) for i in range(300)]
     assert 0.02 <= np.mean(np.array(p) <= 0.05) <= 0.09
+
+
+def test_permutation_within_groups_equals_scipy():
+    from scipy.stats import permutation_test
+
+    rng = np.random.default_rng(0)
+    scores, groups = rng.random((8, 8)), np.zeros(8, int)
+    expected = permutation_test((np.arange(8),), lambda rows: scores[rows, np.arange(8)].mean(), n_resamples=np.inf,
+                                permutation_type="pairings", alternative="two-sided")
+    null = expected.null_distribution
+    exact = (abs(null - null.mean()) >= abs(expected.statistic - null.mean()) - 1e-12).mean()
+    assert permutation_within(scores, groups, n_perm=20000) == pytest.approx(exact, abs=0.015)
+    strong = scores + 5 * np.eye(8)
+    assert permutation_within(strong, groups) < 0.01
+    assert permutation_within(strong, np.arange(8)) == 1.0  # nothing to exchange within groups of one
