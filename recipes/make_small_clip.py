@@ -9,10 +9,10 @@ and a text transformer; Radford et al. 2021). With `--eeg_dataset` and `--splits
 are used, and the validation pictures are scored at the end. Run it from the project's root.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
+import options
 from errors import InputError, exits_cleanly
 from runs import atomic_path, save_run, write_json
 
@@ -22,8 +22,8 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(prog="python -m recipes.make_small_clip", description=__doc__.split("\n\n")[0],
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = options.make_parser(__doc__)
+    parser.prog = "python -m recipes.make_small_clip"
     parser.add_argument("--image_dir", required=True, help="folder with <class id>/<name>.JPEG and <name>_caption.txt")
     parser.add_argument("--output", required=True, help="folder for open_clip_config.json and open_clip_model.safetensors")
     parser.add_argument("--eeg_dataset", help="data set file whose split's training pictures alone are used")
