@@ -1,6 +1,6 @@
 """Model configurations, class names and prompts."""
 
-from transformers import PretrainedConfig
+from transformers import AutoConfig, PretrainedConfig
 
 # Class names by synset and by label id, as in Thought2Text (its published id2label.json).
 CLASS_NAMES = {
@@ -123,3 +123,7 @@ class EEGModelForCausalLMConfig(PretrainedConfig):
         self.clip_model = clip_model
         self.picture = picture
         super().__init__(**kwargs)
+
+
+for _config in (EEGEncoderConfig, ChannelNetConfig, EEGModelForCausalLMConfig):  # so that AutoConfig and AutoTokenizer
+    AutoConfig.register(_config.model_type, _config, exist_ok=True)  # read such folders without a warning
