@@ -122,7 +122,8 @@ def main(argv=None):
             truth, predicted = trials.label[split[part]], logits.argmax(1)
             coin = torch.rand(len(truth), generator=torch.Generator().manual_seed(args.seed)) < 0.5
             chosen = {"true": truth, "predicted": predicted, "mixed": torch.where(coin, truth, predicted)}
-            labels[part] = [trials.class_names[i] for i in chosen[args.train_label].tolist()]
+            kind = args.train_label if part == "train" else "predicted"  # validated as inference will read it
+            labels[part] = [trials.class_names[i] for i in chosen[kind].tolist()]
         log["stage3"] = stage.run("eeg", embeddings, labels,
                                   {part: [captions[name] for name in trials.names(split[part])] for part in embeddings},
                                   args.num_epochs_eeg, output / "checkpoints" / "stage3")

@@ -23,6 +23,7 @@ from runs import atomic_path, read_json, write_json
 from sources.eegcvpr40 import load_pickle
 
 IGNORE = -100  # label of positions that carry no loss
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else each 8-bit product says that it casts its input
 
 
 class Projector(nn.Module):
@@ -221,7 +222,6 @@ def load_llm(name, device, dtype, loading):
     checkpoint's own."""
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else each 8-bit product says that it casts its input
     dtype = dtype or (torch.float32 if device == "cpu" else "auto")
     quantization = {}  # an explicit None would make transformers read a folder saved in 8 bit as if it were not
     if loading == "8bit":
