@@ -46,7 +46,7 @@ def parse(argv):
                        "options and data is reused (unset: stage2/ in the cache folder)")
     group.add_argument("--num_epochs_image", type=options.bounded(float, 0), default=5, help="epochs of stage 2")
     group.add_argument("--num_epochs_eeg", type=options.bounded(float, 0), default=5, help="epochs of stage 3")
-    group.add_argument("--train_label", choices=("true", "predicted", "mixed"), default="true",
+    group.add_argument("--train_label", choices=("true", "predicted", "mixed"), default="predicted",
                        help="class name in stage 3's prompts: the true one, the encoder's, or either by a coin")
     group.add_argument("--label_dropout", type=options.fraction, default=0.1, help="share of prompts without a class name")
     group.add_argument("--embedding_dropout", type=options.fraction, default=0.1,
