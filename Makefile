@@ -1,5 +1,5 @@
 # make demo   the whole pipeline on simulated EEG, on a CPU in minutes: runs/demo/report.html
-# make n170   the same stages on real recordings: runs/n170
+# make n170   the same stages on real recordings: runs/n170 (FOLDER=... for others than ../shared/data/n170)
 # make test   the tests, and the linter
 PYTHON ?= python3
 VENV := .venv
@@ -24,7 +24,7 @@ demo: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/demo.sh runs/demo
 
 n170: setup
-	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/n170.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/n170.sh $(FOLDER)
 
 test: setup lint
 	$(BIN)/python -m pytest

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The stages on real EEG of people seeing faces and houses: recipes/n170.sh [FOLDER [RUN_FOLDER]].
-# FOLDER holds muse2016/*.csv and stimuli/{faces,houses}. CLIP_MODEL and LLM name other models than the small ones made here.
+# FOLDER holds the recordings, at any depth, and stimuli/{faces,houses}. CLIP_MODEL and LLM name other models than the small
+# ones that are made here.
 set -euo pipefail
 FOLDER=${1:-../shared/data/n170}
 RUN=${2:-runs/n170}
@@ -10,8 +11,8 @@ DATA="--eeg_dataset $RUN/data/eeg.pth --splits_path $RUN/data/splits.pth --image
 PICTURES="--clip_model $CLIP_MODEL --picture photo --cache_dir $RUN/cache"
 
 echo "== prepare: recordings to trials, split by recording within subject"
-python prepare_data.py n170 --recordings "$FOLDER/muse2016" --stimuli "$FOLDER/stimuli" --output "$RUN/data"
-if [ "$CLIP_MODEL" = "$RUN/data/clip" ] && [ ! -f "$CLIP_MODEL/open_clip_config.json" ]; then
+python prepare_data.py n170 --recordings "$FOLDER" --stimuli "$FOLDER/stimuli" --output "$RUN/data"
+if [ "$CLIP_MODEL" = "$RUN/data/clip" ]; then
     python -m recipes.make_small_clip --image_dir "$RUN/data/images" --output "$CLIP_MODEL" \
         --eeg_dataset "$RUN/data/eeg.pth" --splits_path "$RUN/data/splits.pth" --epochs 60
 fi
