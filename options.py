@@ -97,7 +97,7 @@ def training_options(parser, *, batch_size, learning_rate, warmup_ratio, lr_sche
     group.add_argument("--fp16", action="store_true", help="compute in float16 mixed precision (CUDA only)")
     group.add_argument("--resume", action="store_true", help="go on from the newest checkpoint under --output")
     group.add_argument("--report_to", choices=("none", "tensorboard", "wandb"), default=report_to,
-                       help="where training curves go besides train_log.json")
+                       help="where training curves go besides train_log.json (tensorboard: to tensorboard/ in --output)")
     group.add_argument("--save_every", type=positive, default=5, help=argparse.SUPPRESS)  # predecessors': had no effect
     return group
 
@@ -155,6 +155,8 @@ def training_arguments(args, device, output_dir, **more):
         "train_sampling_strategy": "group_by_length" if args.group_by_length else "random",
         "remove_unused_columns": False, "label_names": ["labels"], "dataloader_num_workers": 0,
     }
+    if args.report_to == "tensorboard":  # beside the checkpoints, which do not outlive the training
+        os.environ["TENSORBOARD_LOGGING_DIR"] = os.path.join(args.output, "tensorboard", os.path.basename(output_dir))
     try:
         arguments = TrainingArguments(**options | more)
     except ValueError as error:
