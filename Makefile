@@ -24,7 +24,7 @@ demo: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/demo.sh runs/demo
 
 n170: setup
-	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/n170.sh $(FOLDER)
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/n170.sh $(if $(FOLDER),"$(FOLDER)")
 
 test: setup lint
 	$(BIN)/python -m pytest

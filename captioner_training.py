@@ -1,17 +1,19 @@
 """One stage of captioner training with transformers' Trainer, and stage 2's reuse."""
 
 import hashlib
-import shutil
 from functools import partial
 from pathlib import Path
 
+import torch
+
 import torchvision_cpu  # noqa: F401
 from transformers import Trainer
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 import options
 from datautils import CaptionDataset, collate
 from checkpoints import resolve_checkpoint
-from encoders.training import SaveEvery, checkpoint_of
+from encoders.training import SaveEvery, checkpoint_of, train
 from prompts import choose_template, instruction_of
 from runs import cache_dir, content_key, read_json, write_json
 
@@ -35,6 +37,12 @@ class CaptionTrainer(Trainer):
         groups = [{"params": projector, "lr": self.projector_learning_rate}] + ([{"params": rest}] if rest else [])
         self.optimizer = make(groups, weight_decay=self.args.weight_decay, **arguments)
         return self.optimizer
+
+    def _get_train_sampler(self, train_dataset=None):
+        if not self.lengths:
+            return super()._get_train_sampler(train_dataset)
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return LengthGroupedSampler(batch, lengths=self.lengths, generator=torch.Generator().manual_seed(self.args.seed))
 
     def _save(self, output_dir=None, state_dict=None):
         self.accelerator.unwrap_model(self.model).save_trainable(output_dir or self.args.output_dir)
@@ -76,13 +84,12 @@ class Stage:
             train_dataset=self.dataset(embeddings["train"], labels["train"], captions["train"], training=True),
             eval_dataset=self.dataset(embeddings["val"], labels["val"], captions["val"], training=False),
             callbacks=[SaveEvery(self.args.save_steps)])
+        trainer.lengths = self.args.group_by_length and [len(ids) for ids in trainer.train_dataset.captions]
         trainer.projector_learning_rate = self.args.projector_learning_rate
         print(f"stage {2 if modality == 'image' else 3}: {len(labels['train'])} examples, "
               f"{sum(p.numel() for p in self.model.parameters() if p.requires_grad):,} trained parameters on {self.device}")
         key = self.key(modality, embeddings, labels, captions)
-        trainer.train(resume_from_checkpoint=checkpoint_of(folder, key, self.args.resume))
-        shutil.rmtree(folder)
-        return trainer.state.log_history
+        return train(trainer, checkpoint_of(folder, key, self.args.resume))
 
     def key(self, *content):
         """What a stage's result depends on, to tell whether one made before is the same."""
@@ -98,7 +105,7 @@ class Stage:
         if (folder / "stage2.json").is_file():
             print(f"stage 2: made before with the same options and data, taken from {folder}")
             self.model.load_trainable(resolve_checkpoint(str(folder), "--saved_pretrained_model_path"))
-            return read_json(folder / "stage2.json")
+            return read_json(folder / "stage2.json", list)
         log = self.run(modality, embeddings, labels, captions, epochs, Path(self.args.output) / "checkpoints" / "stage2")
         self.model.save_trainable(folder)
         write_json(folder / "stage2.json", log)  # last: its presence says that the folder is whole

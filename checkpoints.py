@@ -6,6 +6,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from errors import InputError
+from runs import read_json
 
 
 def resolve_checkpoint(name, flag):
@@ -19,7 +20,7 @@ def resolve_checkpoint(name, flag):
     kind, parts = "model", str(name).strip("/").split("/")
     if parts[0] == "datasets":
         kind, parts = "dataset", parts[1:]
-    if len(parts) < 2 or str(name).startswith(("/", ".", "~")):
+    if len(parts) < 2 or str(name).startswith(("/", ".", "~")) or (kind == "model" and Path(parts[0]).is_dir()):
         raise InputError(f"{flag} {name}: no such folder; expected one, or a Hub id such as org/name/subfolder")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -36,13 +37,22 @@ def resolve_checkpoint(name, flag):
     return folder / subfolder
 
 
+def check_output(folder, model_type):
+    """Raise InputError where `--output` holds a model of another kind, whose config.json would be overwritten."""
+    file = Path(folder) / "config.json"
+    found = read_json(file).get("model_type") if file.is_file() else model_type
+    if found != model_type:
+        raise InputError(f"--output {folder}: holds a model of type {found!r}, this stage writes {model_type!r}; choose "
+                         "another folder")
+
+
 def read_tensors(file):
     """The tensors of a .safetensors file by name."""
     try:
         return load_file(file)
     except FileNotFoundError:
         raise InputError(f"{file}: not found; expected the weights that the stage before writes there") from None
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise InputError(f"{file}: damaged or cut short ({error}); copy it again or train again") from None
 
 

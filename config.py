@@ -29,9 +29,6 @@ INSTRUCTIONS = {
     "detailed": "Generate a detailed description of this image including colors, background, and actions:",
     "creative": "Create a creative and engaging description of this scene:",
 }
-# How a prompt is written for a tokenizer without a chat template. `thought2text` is what the published checkpoints
-# were trained with; its <s> and </s> are plain text to DeepSeek's tokenizer.
-PROMPT_TEMPLATES = ("auto", "chat", "plain", "thought2text")
 
 
 class EEGEncoderConfig(PretrainedConfig):
@@ -104,8 +101,8 @@ class EEGModelForCausalLMConfig(PretrainedConfig):
     """EEG encoder -> projector -> LLM (model.py). It names the LLM (`llm`) and never holds its weights.
 
     projector is `mlp` or `linear`; soft_tokens is how many token embeddings an EEG embedding becomes; prompt_template
-    is one of config.PROMPT_TEMPLATES; lora tells whether an adapter lies beside this file; llm_loading is None, "8bit"
-    or "4bit" as trained.
+    is auto, chat, plain or thought2text (prompts.py); lora tells whether an adapter lies beside this file; llm_loading is
+    None, "8bit" or "4bit" as trained.
     """
 
     model_type = "eeg-encoder-decoder"

@@ -135,6 +135,8 @@ def load_split(path, trials, split_num=0, index="auto", needed=("train", "val", 
     position = {record: row for row, record in enumerate(trials.trial.tolist())}
     seen = {}
     for name, numbers in parts.items():
+        if len(set(numbers)) < len(numbers):
+            raise InputError(f"--splits_path {path}: part '{name}' names a record twice; each trial counts once")
         for number in numbers:
             if seen.setdefault(number, name) != name:
                 raise InputError(f"--splits_path {path}: record {number} is in '{seen[number]}' and in '{name}'; "
@@ -213,7 +215,7 @@ def read_caption(image_dir, name):
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise InputError(f"{path}: no caption for picture {name}; write one sentence into that file") from None
-    except UnicodeDecodeError as error:
+    except (UnicodeDecodeError, IsADirectoryError) as error:
         raise InputError(f"{path}: not UTF-8 text ({error}); write the caption again") from None
     caption = lines[0].replace("<s>", "").replace("</s>", "").strip() if lines else ""
     if not caption:

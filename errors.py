@@ -4,7 +4,7 @@ import errno
 import functools
 import sys
 
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
 
 
 class InputError(Exception):
@@ -38,4 +38,5 @@ def _cannot_write(error):
     """A full or read-only disk, also as torch.save and safetensors report it (neither raises OSError)."""
     if isinstance(error, OSError):
         return error.errno in UNWRITABLE
-    return "inline_container.cc" in str(error) or any(f"os error {code})" in str(error) for code in UNWRITABLE)
+    signs = ("inline_container.cc", "iostream error", *(f"os error {code})" for code in UNWRITABLE))
+    return any(sign in str(error) for sign in signs)

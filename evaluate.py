@@ -18,7 +18,7 @@ from pathlib import Path
 from errors import InputError, exits_cleanly
 from metrics.caption_files import MODEL_CONDITION, find_reference, name_files, paired_rows, read_captions
 from metrics.text import CLEANINGS, METRICS, PROTOCOLS
-from options import make_parser, positive
+from options import bounded, make_parser, positive
 from runs import atomic_path
 
 ACCURACY = "Object accuracy"
@@ -208,7 +208,7 @@ def parse(argv):
                              f"the one of condition {MODEL_CONDITION} if there is exactly one")
     parser.add_argument("--n_boot", type=positive, default=2000, help="bootstrap resamples for the intervals")
     parser.add_argument("--n_perm", type=positive, default=10000, help="random exchanges for p")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")
+    parser.add_argument("--seed", type=bounded(int, 0, 2**32 - 1), default=0, help="seed of the resampling")
     parser.add_argument("--json", metavar="FILE", help="write everything here as JSON, keyed by file name")
     parser.add_argument("--csv", metavar="FILE", help="write everything here as CSV, one row a file")
     parser.add_argument("--chart", metavar="FILE", help="draw bars with intervals here (.png, .pdf or .svg)")
@@ -226,6 +226,11 @@ def main(argv=None):
     from metrics.wordnet import require_wordnet
 
     files = [read_captions(path) for path in args.csv_files]
+    taken = {file.path.resolve() for file in files}
+    for flag, path in (("--json", args.json), ("--csv", args.csv), ("--chart", args.chart)):
+        if path and Path(path).resolve() in taken:
+            raise InputError(f"{flag} {path}: is an input or another output; choose another file")
+        taken |= {Path(path).resolve()} if path else set()
     if args.compare_to and Path(args.compare_to).is_file():
         given = {file.path.resolve() for file in files}
         files += [] if Path(args.compare_to).resolve() in given else [read_captions(args.compare_to)]

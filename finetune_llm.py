@@ -44,8 +44,8 @@ def parse(argv):
     group.add_argument("--no_stage3", action="store_true", help="leave stage 3 (EEG embeddings) out")
     group.add_argument("--saved_pretrained_model_path", help="folder that keeps stage 2's results; one made with the same "
                        "options and data is reused (unset: stage2/ in the cache folder)")
-    group.add_argument("--num_epochs_image", type=options.bounded(float, 0), default=5, help="epochs of stage 2")
-    group.add_argument("--num_epochs_eeg", type=options.bounded(float, 0), default=5, help="epochs of stage 3")
+    group.add_argument("--num_epochs_image", type=options.epochs, default=5, help="epochs of stage 2")
+    group.add_argument("--num_epochs_eeg", type=options.epochs, default=5, help="epochs of stage 3")
     group.add_argument("--train_label", choices=("true", "predicted", "mixed"), default="predicted",
                        help="class name in stage 3's prompts: the true one, the encoder's, or either by a coin")
     group.add_argument("--label_dropout", type=options.fraction, default=0.1, help="share of prompts without a class name")
@@ -74,20 +74,27 @@ def main(argv=None):
     from transformers import set_seed
 
     from captioner_training import Stage
+    from checkpoints import check_output
+    from config import EEGModelForCausalLMConfig
     from datautils import image_embeddings, load_split, load_trials, picture_hashes, read_caption
     from encoders import check_fits, encode, load_encoder
     from encoders.clip import clip_identity
     from generation import load_tokenizer
     from model import EEGModelForCausalLM
-    from runs import save_run, write_json
+    from prompts import choose_template
+    from runs import read_json, save_run, write_json
 
     device = options.resolve_device(args.device)
     options.training_arguments(args, device, args.output)  # refuse wrong flags before the long work
+    check_output(args.output, EEGModelForCausalLMConfig.model_type)
     set_seed(args.seed)
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
     split = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
     encoder = load_encoder(args.eeg_encoder_path)
     check_fits(encoder.config, trials, "--eeg_encoder_path")
+    if encoder.config.num_classes != len(trials.class_names):
+        raise InputError(f"--eeg_encoder_path {args.eeg_encoder_path}: knows {encoder.config.num_classes} classes, "
+                         f"{trials.path} has {len(trials.class_names)}; train an encoder on this data set")
     tokenizer = load_tokenizer(args.llm_backbone_name_or_path)
     captions = {name: read_caption(args.image_dir, name)
                 for part in ("train", "val") for name in sorted(set(trials.names(split[part])))}
@@ -100,7 +107,7 @@ def main(argv=None):
         lora={"r": args.lora_r, "lora_alpha": args.lora_alpha, "lora_dropout": args.lora_dropout,
               "target_modules": args.lora_target} if args.use_lora else None,
         embedding_size=encoder.config.embedding_size, projector=args.projector, soft_tokens=args.soft_tokens,
-        prompt_template=args.prompt_template, clip_model=args.clip_model, picture=args.picture)
+        prompt_template=choose_template(tokenizer, args.prompt_template), clip_model=args.clip_model, picture=args.picture)
     stage = Stage(model, tokenizer, args, device)
     log, output = {}, Path(args.output)
 
@@ -111,6 +118,10 @@ def main(argv=None):
         if embeddings["train"].shape[1] != encoder.config.embedding_size:
             raise InputError(f"--clip_model {args.clip_model}: embeddings of size {embeddings['train'].shape[1]}, but the "
                              f"encoder was trained towards size {encoder.config.embedding_size}; name the same CLIP model")
+        record = Path(args.eeg_encoder_path) / "args.json"
+        if record.is_file() and read_json(record).get("clip") not in (None, clip_identity(args.clip_model)):
+            raise InputError(f"--clip_model {args.clip_model}: other weights than those that the encoder in "
+                             f"{args.eeg_encoder_path} was trained towards; name the same CLIP model")
         log["stage2"] = stage.reuse_or_run(
             "image", embeddings, {part: [class_of[name] for name in names[part]] for part in names},
             {part: [captions[name] for name in names[part]] for part in names}, args.num_epochs_image,

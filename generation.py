@@ -20,7 +20,7 @@ from checkpoints import resolve_checkpoint
 from errors import InputError
 from model import EEGModelForCausalLM
 from prompts import choose_template, instruction_of
-from runs import atomic_path, content_key, read_json
+from runs import atomic_path, content_key, file_hash, read_json
 from sources.eegcvpr40 import load_pickle
 
 COLUMNS = ("Ground Truth Image", "Expected object", "Predicted object", "Expected Caption", "Generated Caption", "trial",
@@ -48,9 +48,14 @@ class Captioner:
         self.device = device
         self.folder = resolve_checkpoint(model_path, "--model_path")
         self.model = EEGModelForCausalLM.from_pretrained(model_path, device=device, dtype=dtype, loading=loading, llm=llm)
+        own = {str(path.relative_to(self.folder)): path for path in sorted(self.folder.rglob("*")) if path.is_file()}
+        self.weights = {name: file_hash(path) for name, path in own.items() if not name.startswith(("llm/", "checkpoints/"))}
         self.tokenizer = load_tokenizer(self.folder)
         self.template = choose_template(self.tokenizer, self.model.config.prompt_template)
-        self.class_names = {int(k): v for k, v in read_json(self.folder / "id2label.json").items()}
+        try:
+            self.class_names = {int(label): str(name) for label, name in read_json(self.folder / "id2label.json").items()}
+        except ValueError as error:
+            raise InputError(f"{self.folder}/id2label.json: {error}; expected class names by label number") from None
         classes = self.model.encoder.config.num_classes
         for label in range(classes):
             self.class_names.setdefault(label, f"class {label}")  # the predecessors saved only classes of one split
@@ -62,7 +67,7 @@ class Captioner:
         return embeddings, predicted, probability
 
     def generate(self, embeddings, labels, with_embedding, instruction, *, batch_size, modality="eeg", desc="captions",
-                 done=None, on_batch=None, **options):
+                 done=None, on_batch=None, seed=0, **options):
         """Captions for embeddings [N, E] and class names (or None); `done` captions of an interrupted run are kept."""
         dataset = CaptionDataset(self.tokenizer, self.template, instruction, embeddings, labels)
         texts = list(done or [])
@@ -74,6 +79,7 @@ class Captioner:
                             self.model.config.soft_tokens, pad_id)
             batch.pop("labels")
             batch = {key: value.to(self.device) for key, value in batch.items()}
+            torch.manual_seed(seed + start)  # so that an interrupted run draws what the whole one would
             ids = self.model.generate(**batch, modality=modality, pad_token_id=pad_id,
                                       eos_token_id=self.tokenizer.eos_token_id, **options)
             new = [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
@@ -137,6 +143,8 @@ def generation_options(args):
     """`generate` arguments from the command line; greedy unless --do_sample."""
     options = {"max_new_tokens": args.max_new_tokens, "do_sample": args.do_sample,
                "repetition_penalty": args.repetition_penalty}
+    if args.do_sample and not args.temperature:
+        raise InputError("--temperature 0 with --do_sample: nothing to draw from; leave --do_sample out to decode greedily")
     if args.do_sample:
         options |= {"temperature": args.temperature, "top_p": args.top_p}
     else:
@@ -170,12 +178,12 @@ def caption_split(captioner, trials, positions, read, condition, args, destinati
                                                                          args.seed, image_rows)
     label_names = [None] * len(positions) if labels is None else [captioner.class_names[i] for i in labels.tolist()]
     instruction = instruction_of(args.prompt_type or "basic", args.prompt)
-    key = content_key([str(captioner.folder), trials.fingerprint, positions.tolist(), condition, instruction,
-                       captioner.model.config.to_dict(), generation_options(args), args.seed, args.batch_size])
+    key = content_key([captioner.weights, trials.fingerprint, positions.tolist(), condition, instruction, args.seed,
+                       captioner.model.config.to_dict(), generation_options(args), args.batch_size, args.load_in_8bit,
+                       args.load_in_4bit, args.bf16, args.llm_backbone_name_or_path, args.clip_model, args.picture])
     partial = Path(f"{destination}.partial")
     done = _read_partial(partial, key)
     partial.parent.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(args.seed + len(done))
     with open(partial, "a" if done else "w", encoding="utf-8") as file:
         if not done:
             file.write(json.dumps(key) + "\n")
@@ -185,7 +193,8 @@ def caption_split(captioner, trials, positions, read, condition, args, destinati
             file.flush()
 
         texts = captioner.generate(shown, label_names, with_embedding, instruction, batch_size=args.batch_size,
-                                   modality=modality, desc=condition, done=done, on_batch=keep, **generation_options(args))
+                                   modality=modality, desc=condition, done=done, on_batch=keep, seed=args.seed,
+                                   **generation_options(args))
     values = zip(names, truth.tolist(), predicted.tolist(), references, texts, trials.trial[positions].tolist(),
                  trials.subject[positions].tolist(), strict=True)
     prompt = args.prompt or args.prompt_type or "basic"
@@ -199,11 +208,16 @@ def _read_partial(path, key):
     """Captions of an interrupted run with the same key."""
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # a line without its end was cut short
-    if not lines or json.loads(lines[0]) != key:
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # a line without its end was cut short
+        content = [json.loads(line) for line in lines]
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        print(f"{path}: damaged ({error}), starting anew")
         return []
-    print(f"{path}: going on after {len(lines) - 1} captions of an interrupted run")
-    return [json.loads(line) for line in lines[1:]]
+    if not content or content[0] != key or not all(isinstance(text, str) for text in content):
+        return []
+    print(f"{path}: going on after {len(content) - 1} captions of an interrupted run")
+    return content[1:]
 
 
 def check_model_fits(captioner, trials, flag="--model_path"):
@@ -221,11 +235,22 @@ def load_captioner(args):
                      args.llm_backbone_name_or_path)
 
 
+def check_unseen(captioner, names):
+    """Refuse test pictures that the captioner was trained on, by its train_images.json (the predecessors have none)."""
+    record = captioner.folder / "train_images.json"
+    known = sorted(set(names) & set(read_json(record))) if record.is_file() else []
+    if known:
+        raise InputError(f"--split test: the captioner was trained on {len(known)} of the {len(names)} pictures, "
+                         f"{known[0]} among them; use the split that it was trained with, or give --allow_known_pictures")
+
+
 def write_captions(captioner, args, conditions):
     """Caption a part of a split under each condition, one CSV each; the trials are read once."""
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
     check_model_fits(captioner, trials)
     positions = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=(args.split,))[args.split]
+    if args.split == "test" and not args.allow_known_pictures:
+        check_unseen(captioner, sorted(set(trials.names(positions))))
     read = captioner.read(trials.eeg[positions])
     print(f"{len(positions)} {args.split} trials, predicted class right in "
           f"{(read[1] == trials.label[positions]).float().mean():.1%}")

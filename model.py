@@ -6,6 +6,7 @@ caption after it. The idea is Thought2Text's (Mishra et al., Findings of NAACL 2
 
 import inspect
 import logging
+import re
 from pathlib import Path
 
 import torch
@@ -83,8 +84,8 @@ class EEGModelForCausalLM(nn.Module):
             self.encoder.eval()  # frozen: its batch-norm statistics must not move
         return self
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs=None):
-        self.llm.gradient_checkpointing_enable(gradient_checkpointing_kwargs=gradient_checkpointing_kwargs)
+    def gradient_checkpointing_enable(self, **arguments):
+        self.llm.gradient_checkpointing_enable(**arguments)
 
     def splice(self, input_ids, soft_mask, embeddings, modality):
         """Token embeddings [B, L, H] with the projected embeddings at `soft_mask`; rows without soft tokens have none."""
@@ -133,7 +134,12 @@ class EEGModelForCausalLM(nn.Module):
         if lora is not None:
             from peft import LoraConfig, get_peft_model
 
-            llm = get_peft_model(llm, LoraConfig(task_type="CAUSAL_LM", **lora))
+            try:
+                llm = get_peft_model(llm, LoraConfig(task_type="CAUSAL_LM", **lora))
+            except (ValueError, re.error) as error:
+                reason = str(error).splitlines()[0][:200]
+                raise InputError(f"--lora_target {lora['target_modules']}: {reason}; expected all-linear or a regex that a "
+                                 "module's whole name matches, as .*\\.(q_proj|v_proj)") from None
         config = EEGModelForCausalLMConfig(llm=str(llm_name), llm_hidden_size=llm.get_input_embeddings().embedding_dim,
                                            lora=lora is not None, llm_loading=loading, **config)
         projector = Projector(config.projector, config.embedding_size, config.llm_hidden_size, config.soft_tokens)
@@ -184,9 +190,13 @@ class EEGModelForCausalLM(nn.Module):
         llm: another place of the same base LLM; loading: None, "8bit", "4bit" or as it was trained.
         """
         folder = resolve_checkpoint(name_or_path, "--model_path")
-        encoder = load_encoder(folder / "eeg_encoder")
+        if not (folder / "eeg_encoder").is_dir():
+            raise InputError(f"--model_path {folder}: holds no eeg_encoder/, so it is no captioner; expected a folder that "
+                             "finetune_llm.py wrote, or a predecessor's")
+        encoder = load_encoder(folder / "eeg_encoder", "--model_path")
         if (folder / "projector.pth").is_file() and not (folder / "projector.safetensors").is_file():
-            return cls._from_predecessor(folder, encoder, device, dtype)
+            loading = None if loading == "as trained" else loading
+            return cls._from_predecessor(folder, encoder, device, dtype, loading, llm)
         config = EEGModelForCausalLMConfig(**{k: v for k, v in read_json(folder / "config.json").items()
                                               if k != "model_type"})
         loading = config.llm_loading if loading == "as trained" else loading
@@ -197,16 +207,21 @@ class EEGModelForCausalLM(nn.Module):
         if config.lora:
             from peft import LoraConfig, get_peft_model
 
-            base = get_peft_model(base, LoraConfig.from_pretrained(folder / "adapter"))
+            try:
+                adapter = LoraConfig.from_pretrained(folder / "adapter")
+            except (OSError, ValueError, TypeError, AttributeError) as error:
+                raise InputError(f"{folder}/adapter/adapter_config.json: not usable ({str(error).splitlines()[0][:200]}); "
+                                 "copy it again or train again") from None
+            base = get_peft_model(base, adapter)
         projector = Projector(config.projector, config.embedding_size, config.llm_hidden_size, config.soft_tokens)
         model = cls(config, base, projector.to(device), encoder.to(device))
         model.load_trainable(folder)
         return model.eval()
 
     @classmethod
-    def _from_predecessor(cls, folder, encoder, device, dtype):
+    def _from_predecessor(cls, folder, encoder, device, dtype, loading, llm):
         """`eeg_encoder/`, `projector.pth` of one Linear, `llm/` a whole model: Thought2Text, PTM, DL_Proj_EEG-to-Text."""
-        llm = load_llm(folder / "llm", device, dtype, None)
+        llm = load_llm(llm or folder / "llm", device, dtype, loading)
         hidden = llm.get_input_embeddings().embedding_dim
         config = EEGModelForCausalLMConfig(llm=str(folder / "llm"), llm_hidden_size=hidden, projector="linear",
                                            embedding_size=encoder.config.embedding_size, soft_tokens=1,

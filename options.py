@@ -45,6 +45,21 @@ def bounded(kind, low=-math.inf, high=math.inf):
 
 positive = bounded(int, 1)
 fraction = bounded(float, 0, 1)
+epochs = bounded(float, 0.001)
+
+
+def samples(text):
+    """An argparse type: a whole number of samples, also as the predecessors wrote it (20.0)."""
+    if not float(text).is_integer():
+        raise argparse.ArgumentTypeError(f"{text} is no whole number of samples")
+    return int(float(text))
+
+
+def step_limit(text):
+    """An argparse type: -1 (no limit) or a positive number of steps."""
+    if int(text) != -1 and int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected -1 or a positive number of steps")
+    return int(text)
 
 
 def data_options(parser, required=True):
@@ -55,9 +70,9 @@ def data_options(parser, required=True):
                        help="folder of pictures and captions: <class>/<name>.JPEG, <name>_caption.txt")
     group.add_argument("-sn", "--split_num", type=bounded(int, 0), default=0, help="which of the file's splits to use")
     group.add_argument("-sub", "--subject", type=bounded(int, 0), default=0, help="use this subject only; 0 is all")
-    group.add_argument("-tl", "--time_low", type=float,
+    group.add_argument("-tl", "--time_low", type=samples,
                        help="first sample of the window (unset: 20 for EEGCVPR40 files, else 0)")
-    group.add_argument("-th", "--time_high", type=float,
+    group.add_argument("-th", "--time_high", type=samples,
                        help="end of the window in samples, exclusive (unset: 460 for EEGCVPR40 files, else the end)")
     group.add_argument("--splits_index", choices=("auto", "all", "subject"), default="auto",
                        help="with --subject: whether the splits file counts all records or that subject's only")
@@ -89,7 +104,7 @@ def training_options(parser, *, batch_size, learning_rate, warmup_ratio, lr_sche
     group.add_argument("--warmup_ratio", type=fraction, default=warmup_ratio, help="share of the steps spent warming up")
     group.add_argument("--lr_scheduler_type", default=lr_scheduler_type, help="learning rate schedule by its "
                                                                               "transformers name (constant, cosine, ...)")
-    group.add_argument("--max_steps", type=int, default=-1, help="stop after this many steps; -1 is no limit")
+    group.add_argument("--max_steps", type=step_limit, default=-1, help="stop after this many steps; -1 is no limit")
     group.add_argument("--save_steps", type=positive, default=5000, help="steps between checkpoints to resume from")
     group.add_argument("--logging_steps", type=positive, default=30, help="steps between log lines")
     group.add_argument("--group_by_length", action="store_true", help="batch captions of like length together")
@@ -105,7 +120,7 @@ def training_options(parser, *, batch_size, learning_rate, warmup_ratio, lr_sche
 def run_options(parser):
     group = parser.add_argument_group("run")
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:N or auto (CUDA where there is one)")
-    group.add_argument("--seed", type=bounded(int, 0), default=42, help="seed of everything random")
+    group.add_argument("--seed", type=bounded(int, 0, 2**32 - 1), default=42, help="seed of everything random")
     return group
 
 
@@ -118,14 +133,16 @@ def resolve_device(name):
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"--device {name}: not a device; expected auto, cpu, cuda or cuda:N") from None
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise InputError(f"--device {name}: not a device that this project runs on; expected auto, cpu, cuda or cuda:N")
     if device.type == "cuda":
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
             raise InputError(f"--device {name}: this machine offers {count} CUDA devices to this torch "
                              f"({torch.__version__}); use --device cpu or install a CUDA build of torch")
         return f"cuda:{device.index or 0}"
-    return str(device)
+    return "cpu"
 
 
 def training_arguments(args, device, output_dir, **more):
@@ -137,6 +154,11 @@ def training_arguments(args, device, output_dir, **more):
 
     if args.report_to != "none" and not find_spec(args.report_to):
         raise InputError(f"--report_to {args.report_to}: the package is not installed; pip install {args.report_to}")
+    if args.report_to == "wandb" and os.environ.get("WANDB_MODE", "online") == "online":
+        import wandb
+
+        if not wandb.api.api_key:
+            raise InputError("--report_to wandb: not logged in; run `wandb login`, or set WANDB_MODE=offline")
     if args.bf16 and args.fp16:
         raise InputError("--bf16 and --fp16 exclude each other; give one of them")
     if args.fp16 and device == "cpu":
@@ -152,7 +174,6 @@ def training_arguments(args, device, output_dir, **more):
         "warmup_steps": args.warmup_ratio, "lr_scheduler_type": args.lr_scheduler_type, "max_steps": args.max_steps,
         "logging_steps": args.logging_steps, "bf16": args.bf16, "fp16": args.fp16, "report_to": args.report_to,
         "seed": args.seed, "data_seed": args.seed, "use_cpu": device == "cpu", "save_total_limit": 2,
-        "train_sampling_strategy": "group_by_length" if args.group_by_length else "random",
         "remove_unused_columns": False, "label_names": ["labels"], "dataloader_num_workers": 0,
     }
     if args.report_to == "tensorboard":  # beside the checkpoints, which do not outlive the training
@@ -176,12 +197,14 @@ def inference_options(parser):
     group.add_argument("--bf16", action="store_true", help="compute in bfloat16")
     group = parser.add_argument_group("captions")
     group.add_argument("--split", choices=("test", "val", "train"), default="test", help="part of the split to caption")
+    group.add_argument("--allow_known_pictures", action="store_true",
+                       help="caption test pictures that the captioner was trained on, too, instead of refusing")
     group.add_argument("--prompt_type", choices=PROMPT_TYPES, help="instruction in the prompt (unset: basic)")
     group.add_argument("--prompt", help="an instruction of your own in place of --prompt_type")
     group.add_argument("--batch_size", type=positive, default=16, help="captions written at a time")
     group.add_argument("--max_new_tokens", type=positive, default=100, help="longest caption in tokens")
     group.add_argument("--do_sample", action="store_true", help="draw tokens at random instead of taking the likeliest")
-    group.add_argument("--temperature", type=bounded(float, 1e-6), default=1.0, help="of --do_sample: below 1 is bolder")
+    group.add_argument("--temperature", type=bounded(float, 0), default=1.0, help="of --do_sample: below 1 is bolder")
     group.add_argument("--top_p", type=fraction, default=1.0, help="of --do_sample: draw from this much probability mass")
     group.add_argument("--repetition_penalty", type=bounded(float, 1e-6), default=1.1, help="above 1 discourages repeats")
     group.add_argument("--results_dir", default="./results", help="folder for CSV files that --dest does not name")
@@ -198,6 +221,8 @@ def caption_files(args, conditions):
     from datetime import datetime
     from pathlib import Path
 
+    if args.dest and (args.dest.endswith("/") or Path(args.dest).is_dir()):
+        raise InputError(f"--dest {args.dest}: is a folder, expected a CSV file; give --results_dir for a folder")
     prompt = f"_{args.prompt_type}" if args.prompt_type else ""
     if args.dest:
         base = args.dest.removesuffix(".csv") + prompt

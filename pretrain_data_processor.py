@@ -10,22 +10,18 @@ and standard deviation of each channel. No recording (BDD and ImageNet: a file, 
 A window lacks samples only where --min_samples allows it: those are 0, the mean, and "lengths" counts the real ones.
 """
 
-import argparse
 import random
 import sys
 from pathlib import Path
 
 from errors import InputError, exits_cleanly
+from options import make_parser
 
 PARTS = ("train", "val", "test")
 
 
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Show the options' defaults and keep the lines of the description."""
-
-
 def build_parser():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--dir", required=True, help="folder of the downloaded sources, laid out as above")
     parser.add_argument("--output", help="folder to write the four .pt files to; the folder of --dir if not given")
     parser.add_argument("--val_fraction", type=float, default=0.1,
@@ -127,7 +123,7 @@ def write_parts(output, samples, recordings, part_of):
     import numpy as np
     import torch
 
-    from runs import atomic_path
+    from runs import save_torch
     from sources.insight import CHANNELS, SFREQ
 
     members = {part: np.array([part_of[recording] == part for recording in recordings]) for part in PARTS}
@@ -143,8 +139,7 @@ def write_parts(output, samples, recordings, part_of):
             "recordings": [recording for recording, is_in in zip(recordings, chosen, strict=True) if is_in],
         }
     for name, content in contents.items():
-        with atomic_path(output / name) as temporary:
-            torch.save(content, temporary)
+        save_torch(output / name, content)
     print(f"{'part':<6} {'recordings':>10} {'windows':>8}")
     for part in PARTS:
         content = contents[f"{part}.pt"]

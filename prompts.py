@@ -3,12 +3,15 @@
 import jinja2
 
 from config import INSTRUCTIONS, SYSTEM_PROMPT
+from errors import InputError
 
 IMAGE = "<image>"  # where the soft tokens go
 
 
 def choose_template(tokenizer, template):
     """`auto` is the tokenizer's chat template where it has one, else plain text."""
+    if template == "chat" and not tokenizer.chat_template:
+        raise InputError("--prompt_template chat: this LLM's tokenizer has no chat template; use plain")
     if template != "auto":
         return template
     return "chat" if tokenizer.chat_template else "plain"

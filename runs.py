@@ -17,9 +17,14 @@ PACKAGES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "open
 @contextlib.contextmanager
 def atomic_path(path):
     """Yield a temporary path beside `path`; it takes the name `path` only if the block ends without an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    path = Path(os.path.realpath(path))  # a link stays a link
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is a folder or a device, expected a file to write; choose another path")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); free space or choose another path") from None
     os.close(handle)
     umask = os.umask(0)
     os.umask(umask)
@@ -31,18 +36,31 @@ def atomic_path(path):
         Path(temporary).unlink(missing_ok=True)
 
 
+def save_torch(path, content):
+    """torch.save, atomically; equal content gives equal bytes (given a path, torch would write its name into the file)."""
+    import torch
+
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        torch.save(content, file)
+
+
 def write_json(path, content):
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
 
 
-def read_json(path):
+def read_json(path, kind=dict):
+    """Content of a JSON file that an earlier stage wrote; anything but a `kind` is an InputError."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: not found; expected a JSON file written by an earlier stage") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
         raise InputError(f"{path}: not readable as JSON ({error}); write it again with the stage it belongs to") from None
+    if not isinstance(content, kind):
+        raise InputError(f"{path}: holds a {type(content).__name__}, expected a {kind.__name__}; write it again with the "
+                         "stage it belongs to")
+    return content
 
 
 def file_hash(path):

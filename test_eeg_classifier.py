@@ -45,7 +45,7 @@ def check_pictures(args, folder, names, identity):
     from runs import file_hash, read_json
 
     if (folder / "args.json").is_file():
-        trained = read_json(folder / "args.json")
+        trained = {"options": {}, **read_json(folder / "args.json")}
         for flag, now, then in (("clip_model", identity, trained.get("clip")),
                                 ("picture", args.picture, trained["options"].get("picture"))):
             if then not in (None, now):

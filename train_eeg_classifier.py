@@ -66,7 +66,7 @@ def parse(argv):
     group.add_argument("--channel_dropout", type=options.fraction, default=0.0, help="share of channels set to zero")
     group = options.training_options(parser, batch_size=64, learning_rate=1e-3, warmup_ratio=0.1,
                                      lr_scheduler_type="cosine")
-    group.add_argument("--num_epochs", type=options.bounded(float, 0), default=30, help="passes over the training part")
+    group.add_argument("--num_epochs", type=options.epochs, default=30, help="passes over the training part")
     group.add_argument("--patience", type=options.bounded(int, 0), default=0,
                        help="stop after so many epochs without a better one; 0 trains all epochs")
     options.run_options(parser)
@@ -196,6 +196,7 @@ def main(argv=None):
     import torchvision_cpu  # noqa: F401
     from transformers import set_seed
 
+    from checkpoints import check_output
     from datautils import load_split, load_trials, picture_hashes
     from encoders import save_encoder
     from encoders.clip import clip_identity
@@ -203,6 +204,7 @@ def main(argv=None):
     from runs import file_hash, save_run, write_json
 
     device, output = options.resolve_device(args.device), Path(args.output)
+    check_output(output, "eeg_channelnet" if args.encoder == "channelnet" else "eegencoder")
     best = {"metric_for_best_model": args.best_by, "greater_is_better": args.best_by != "loss"}
     set_seed(args.seed)
     if args.pretrain:

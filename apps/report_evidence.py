@@ -37,7 +37,7 @@ class Difference:
         return f"[{self.low:.3f}, {self.high:.3f}]" if known else "[no interval from one picture]"
 
     def __str__(self):
-        return (f"{self.mean:+.3f} {METRIC} {self.interval} ({MODEL_CONDITION} minus {self.control}, paired permutation "
+        return (f"{self.mean:+.3f} {METRIC} {self.interval} ({MODEL_CONDITION} minus {self.control}, permutation "
                 f"p = {self.p:.4f}, N = {self.trials} trials of {self.pictures} pictures)")
 
 

@@ -35,11 +35,7 @@ class Run:
         if not path.is_file():
             self.note(part, f"{name} is not in this run: {absent}")
             return {}
-        content = read_json(path)
-        if not isinstance(content, dict):
-            raise InputError(f"{path}: holds a {type(content).__name__}, expected a JSON object; write it again with the "
-                             "stage that it belongs to")
-        return content
+        return read_json(path)
 
 
 def read_run(folder):

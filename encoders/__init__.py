@@ -60,6 +60,13 @@ def check_fits(config, trials, flag):
         differ = [f"{i}: {built} / {found}" for i, (built, found) in enumerate(pairs) if built != found]
         raise InputError(f"{flag}: channel names or order differ from {trials.path} (built for / found) {differ[:5]}; "
                          "reorder the channels")
+    names = {int(label): name for label, name in (config.id2label or {}).items()}
+    own = {label: name for label, name in names.items() if name not in (f"class {label}", f"LABEL_{label}")}
+    differ = [f"{label}: {own[label]} / {name}" for label, name in trials.class_names.items()
+              if label in own and own[label] != name]
+    if differ:
+        raise InputError(f"{flag}: class names differ from {trials.path} (trained / found) {differ[:5]}; the labels of the "
+                         "two data sets mean different classes")
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image, UnidentifiedImageError
+from safetensors import SafetensorError
 from tqdm import tqdm
 
 import torchvision_cpu  # noqa: F401
@@ -58,7 +59,7 @@ def load_clip(name, device):
 
         processor = CLIPImageProcessorPil.from_pretrained(name)
         model = CLIPVisionModelWithProjection.from_pretrained(name).eval().to(device)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, TypeError, AttributeError, KeyError, SafetensorError) as error:
         raise _not_loadable(name, error) from None
     return lambda pictures: model(
         pixel_values=processor(images=pictures, return_tensors="pt")["pixel_values"].to(device)).image_embeds.float()

@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from errors import InputError
+
 
 class MaskedReconstruction(nn.Module):
     """Hides a share of each trial's patches and predicts their samples, standardised per channel, by MSE.
@@ -13,6 +15,9 @@ class MaskedReconstruction(nn.Module):
     def __init__(self, encoder, mask_ratio=0.5):
         super().__init__()
         config = encoder.config
+        if config.n_times < 2 * config.patch_size:
+            raise InputError(f"--patch_size {config.patch_size}: trials of {config.n_times} samples hold fewer than two "
+                             "patches, so none can be told from another; give a shorter one")
         self.encoder, self.mask_ratio, self.patch = encoder, mask_ratio, config.patch_size
         self.mask_token = nn.Parameter(torch.randn(config.d_model) * 0.02)
         self.head = nn.Linear(config.d_model, config.n_chans * config.patch_size)

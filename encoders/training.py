@@ -1,5 +1,6 @@
 """Training of an encoder with transformers' Trainer: objective, augmentation, batches from memory, validation scores."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from torch.nn import functional as F
 
 import torchvision_cpu  # noqa: F401
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from errors import InputError
 from loss import classification_loss, embedding_loss
@@ -64,8 +64,11 @@ class EncoderObjective(nn.Module):
         return {"loss": loss, "embedding": embedding, "logits": logits}
 
 
+WHOLE = "whole"  # a file in each checkpoint that was written to its end
+
+
 class SaveEvery(TrainerCallback):
-    """Checkpoints every so many steps besides those after each epoch, to resume from."""
+    """Checkpoints every so many steps besides those after each epoch, to resume from; marks those that are whole."""
 
     def __init__(self, steps):
         self.steps = steps
@@ -73,6 +76,9 @@ class SaveEvery(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step % self.steps == 0:
             control.should_save = True
+
+    def on_save(self, args, state, control, **kwargs):
+        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
 
 
 def gather(tensors):
@@ -110,8 +116,23 @@ def fit(module, collate, rows, arguments, *, options_key, save_every, resume=Fal
         model=module, args=arguments, data_collator=collate, train_dataset=rows["train"].tolist(),
         eval_dataset=rows["val"].tolist(), compute_metrics=compute_metrics,
         callbacks=[SaveEvery(save_every)] + ([EarlyStoppingCallback(patience)] if patience else []))
+    return train(trainer, checkpoint)
+
+
+def train(trainer, checkpoint=None):
+    """Run a Trainer to its end, drop its checkpoints and return its log; diverged training is an InputError."""
+    try:
+        trainer.create_optimizer_and_scheduler(2)
+    except (ValueError, TypeError, ImportError, NotImplementedError, RuntimeError) as error:
+        optim, schedule = trainer.args.optim.value, trainer.args.lr_scheduler_type.value
+        raise InputError(f"--optim {optim} or --lr_scheduler_type {schedule}: cannot be used "
+                         f"({str(error).splitlines()[0][:200]})") from None
+    trainer.optimizer = trainer.lr_scheduler = None  # made again with the real number of steps
     trainer.train(resume_from_checkpoint=checkpoint)
-    shutil.rmtree(folder)
+    if not all(math.isfinite(entry.get("eval_loss", 0)) for entry in trainer.state.log_history):
+        raise InputError(f"training diverged: the validation loss is not finite at --learning_rate "
+                         f"{trainer.args.learning_rate:g}; lower it")
+    shutil.rmtree(trainer.args.output_dir)
     return trainer.state.log_history
 
 
@@ -121,10 +142,13 @@ def checkpoint_of(folder, options_key, resume):
     A checkpoint that was made with another `options_key` is an InputError.
     """
     folder, key = Path(folder), content_key(options_key)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "key.json").is_file():
+        raise InputError(f"{folder}: holds files that no training here wrote; move them or choose another --output")
     if not resume and folder.is_dir():
         shutil.rmtree(folder)
-    checkpoint = get_last_checkpoint(folder) if folder.is_dir() else None
-    if checkpoint is not None and read_json(folder / "key.json") != key:
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")]  # one cut short by a kill has no mark
+    checkpoint = str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
+    if checkpoint is not None and read_json(folder / "key.json", str) != key:
         raise InputError(f"--resume: the checkpoints under {folder} were made with other options or data; give the same "
                          "or run without --resume")
     write_json(folder / "key.json", key)

@@ -77,6 +77,9 @@ class EEGTransformer(PreTrainedModel):
         covariance = torch.einsum("nct,ndt->cd", centred, centred).double() / (eeg.shape[0] * eeg.shape[2])
         power = covariance.diagonal().mean()
         covariance = (1 - shrinkage) * covariance + shrinkage * power * torch.eye(len(covariance))
+        if not torch.isfinite(covariance).all() or covariance.trace() <= 0:
+            raise InputError("the training trials' covariance is not usable (all zero, or too large for float32); scale "
+                             "the EEG to about unit variance")
         values, vectors = torch.linalg.eigh(covariance)
         self.patches.mean.copy_(eeg.mean((0, 2))[:, None])
         self.patches.whitening.copy_(vectors * values.rsqrt() @ vectors.T)

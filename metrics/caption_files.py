@@ -27,7 +27,8 @@ class Captions:
 
     @property
     def clusters(self):
-        return self.table["image" if "image" in self.table else COLUMNS[0]].to_numpy()
+        known = "image" in self.table and (self.table["image"] != "").all()
+        return self.table["image" if known else COLUMNS[0]].to_numpy()
 
 
 def read_captions(path):
@@ -40,7 +41,8 @@ def read_captions(path):
     except FileNotFoundError:
         raise InputError(f"{path}: not found; expected a CSV of captions as inference.py writes") from None
     except (IsADirectoryError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path}: not readable as CSV ({error}); expected a file as inference.py writes") from None
+        raise InputError(f"{path}: not readable as CSV ({str(error).strip()}); expected comma-separated UTF-8 text as "
+                         "inference.py writes") from None
     missing = [column for column in COLUMNS if column not in table]
     if missing:
         raise InputError(f"{path}: columns {', '.join(missing)} missing; found {', '.join(table.columns[:12])}; "

@@ -77,7 +77,8 @@ def permutation_within(scores, groups, n_perm=10000, seed=0):
     """Two-sided p of the mean of scores[i, i] when rows are dealt out anew within their groups.
 
     scores [n, n]: of caption i against reference j, read only within a group; groups [n]. Under the null hypothesis a
-    caption fits its own trial no better than another of the group.
+    caption fits its own trial no better than another of the group. Rows count as independent: where captions of the same
+    picture resemble each other p is too small, so judge by the larger of this and `paired_permutation` by picture.
     """
     scores, groups = np.asarray(scores, dtype=float), np.asarray(groups)
     rng, columns = np.random.default_rng(seed), np.arange(len(groups))

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from errors import InputError
+from runs import file_hash
 
 from .insight import CHANNELS, SKIPPED, Windows, check_microvolts, join_channels
 
@@ -23,8 +24,13 @@ def find_recordings(folder):
     """{recording id: CSV} of the paradigms in `folder`/BDD, or directly in `folder`; empty where there are none."""
     folder = Path(folder)
     root = folder / "BDD" if (folder / "BDD").is_dir() else folder
-    return {f"BDD/{path.relative_to(root).as_posix()}": path
-            for name in PARADIGMS for path in sorted((root / name).rglob("*.csv")) if not path.name.startswith(".")}
+    paths = [path for name in PARADIGMS for path in sorted((root / name).rglob("*.csv")) if not path.name.startswith(".")]
+    unlike = {}
+    for path in paths:
+        unlike.setdefault(file_hash(path), path)
+    if len(unlike) < len(paths):  # a copy could be in two parts of the split
+        print(f"BDD: {len(paths) - len(unlike)} copies of other recordings left out")
+    return {f"BDD/{path.relative_to(root).as_posix()}": path for path in unlike.values()}
 
 
 def split_header(line):

@@ -34,10 +34,6 @@ class Scene:
     background: str
     variant: int = 0
 
-    @property
-    def attributes(self):
-        return {"colour": self.colour, "number": self.number, "place": self.place, "background": self.background}
-
 
 def sample_scenes(number, seed=0, classes=CLASSES, exclude=()):
     """Draw `number` scenes without repetition, the classes in turn; `exclude` holds captions whose scenes are left out.

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from errors import InputError
+from runs import file_hash
 
 CHANNELS = ("TP9", "AF7", "AF8", "TP10")
 SFREQ = 256.0
@@ -89,7 +90,7 @@ def check_options(args):
                          f"{SFREQ / 2:g} Hz")
     if not args.tmin < args.tmax:
         raise InputError(f"--tmin {args.tmin} --tmax {args.tmax}: the trial's end must be after its start")
-    if args.reject < 0:
+    if not args.reject >= 0:
         raise InputError(f"--reject {args.reject}: expected microvolts above 0, or 0 to keep all")
     if not 0 < args.val_fraction < 1 or not 0 < args.test_fraction < 1 or args.val_fraction + args.test_fraction >= 1:
         raise InputError(f"--val_fraction {args.val_fraction} --test_fraction {args.test_fraction}: both must be above "
@@ -109,6 +110,12 @@ def find_recordings(folder):
             raise InputError(f"--recordings {path}: subject, session and time cannot be read from the name; expected "
                              "subject<n>_session<n>_..._YYYY-MM-DD-HH.MM.SS.csv")
         found.append((path, name, int(match[1]), match[3]))
+    hashes = {}
+    for recording in sorted(found, key=lambda each: (each[1].count("/"), each[1])):
+        hashes.setdefault(file_hash(recording[0]), recording)
+    if len(hashes) < len(found):  # a copy would be in two parts of the split
+        print(f"--recordings {folder}: {len(found) - len(hashes)} copies of other recordings left out")
+        found = list(hashes.values())
     if not found:
         raise InputError(f"--recordings {folder}: holds no .csv; expected Muse recordings as in n170/muse2016")
     return sorted(found, key=lambda each: (each[2], each[3], each[1]))

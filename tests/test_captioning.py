@@ -235,6 +235,35 @@ def test_missing_caption_and_empty_test_part(data, clip, encoder, llm, captioner
     assert stop.value.code == 2 and "part 'test' is empty" in capsys.readouterr().err
 
 
+def test_known_pictures_are_refused(captioner, data, tmp_path, capsys):
+    splits = {"train": [90], "val": [80], "test": [0, 1, 2]}
+    write_splits(tmp_path / "splits.pth", splits)
+    with pytest.raises(SystemExit) as stop:
+        write(captioner, data, tmp_path / "c.csv", "--splits_path", str(tmp_path / "splits.pth"))
+    assert stop.value.code == 2 and "trained on 1 of the 1 pictures, cat_0" in capsys.readouterr().err
+    assert len(write(captioner, data, tmp_path / "c.csv", "--splits_path", str(tmp_path / "splits.pth"),
+                     "--allow_known_pictures")) == 3
+
+
+def test_resumed_sampling_draws_what_the_whole_run_would(captioner, data, tmp_path, monkeypatch):
+    from model import EEGModelForCausalLM
+
+    more = ["--do_sample", "--batch_size", "8"]
+    whole = write(captioner, data, tmp_path / "whole.csv", *more)
+    real, calls = EEGModelForCausalLM.generate, []
+
+    def stops(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(EEGModelForCausalLM, "generate", stops)
+    with pytest.raises(KeyboardInterrupt):
+        write(captioner, data, tmp_path / "part.csv", *more)
+    assert write(captioner, data, tmp_path / "part.csv", *more).equals(whole)
+
+
 def test_shuffles_never_give_the_same_picture():
     groups = torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2])
     images = torch.tensor([0, 0, 1, 1, 2, 3, 4, 4, 5, 6, 7])

@@ -386,7 +386,7 @@ def test_bad_input_exits_with_2(own_run, tmp_path, capsys):
     write(own_run / "eeg_encoder" / "test" / "scores.json", {"top1": 0.5, "retrieval": [1]})
     fails([own_run], "test/scores.json", "'retrieval'")
     write(own_run / "scores.json", [])
-    fails([own_run], "holds a list, expected a JSON object")
+    fails([own_run], "holds a list, expected a dict")
     assert not (own_run / "report.html").exists()
 
 
