@@ -49,7 +49,8 @@ class Captioner:
         self.folder = resolve_checkpoint(model_path, "--model_path")
         self.model = EEGModelForCausalLM.from_pretrained(model_path, device=device, dtype=dtype, loading=loading, llm=llm)
         own = {str(path.relative_to(self.folder)): path for path in sorted(self.folder.rglob("*")) if path.is_file()}
-        self.weights = {name: file_hash(path) for name, path in own.items() if not name.startswith(("llm/", "checkpoints/"))}
+        self.weights = {name: file_hash(path) for name, path in own.items()
+                        if not name.startswith(("llm/", "checkpoints/"))}
         self.tokenizer = load_tokenizer(self.folder)
         self.template = choose_template(self.tokenizer, self.model.config.prompt_template)
         try:
