@@ -12,9 +12,8 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 import options
 from datautils import CaptionDataset, collate
-from checkpoints import resolve_checkpoint
 from encoders.training import SaveEvery, checkpoint_of, train
-from prompts import choose_template, instruction_of
+from prompts import choose_template, instruction_of, pad_id
 from runs import cache_dir, content_key, read_json, write_json
 
 # Options that do not change what stage 2 learns.
@@ -73,8 +72,7 @@ class Stage:
         The weights of the evaluation with the lowest validation loss are kept.
         """
         self.model.projector.set_statistics(modality, embeddings["train"].to(self.device))
-        pad_id = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
-        batches = partial(collate, soft_tokens=self.model.config.soft_tokens, pad_id=pad_id)
+        batches = partial(collate, soft_tokens=self.model.config.soft_tokens, pad_id=pad_id(self.tokenizer))
         arguments = options.training_arguments(
             self.args, self.device, folder, num_train_epochs=epochs, eval_strategy="epoch", save_strategy="epoch",
             load_best_model_at_end=True, metric_for_best_model="loss",
@@ -104,7 +102,7 @@ class Stage:
         folder = root / f"{Path(self.args.llm_backbone_name_or_path).name}-{key}"
         if (folder / "stage2.json").is_file():
             print(f"stage 2: made before with the same options and data, taken from {folder}")
-            self.model.load_trainable(resolve_checkpoint(str(folder), "--saved_pretrained_model_path"))
+            self.model.load_trainable(folder)
             return read_json(folder / "stage2.json", list)
         log = self.run(modality, embeddings, labels, captions, epochs, Path(self.args.output) / "checkpoints" / "stage2")
         self.model.save_trainable(folder)

@@ -60,8 +60,7 @@ def parse(argv):
     args = parser.parse_args(argv)
     if args.no_stage2 and args.no_stage3:
         raise InputError("--no_stage2 and --no_stage3 leave nothing to train; give one of them")
-    if args.load_in_8bit and args.load_in_4bit:
-        raise InputError("--load_in_8bit and --load_in_4bit exclude each other; give one of them")
+    options.llm_loading(args)  # a contradiction ends here, before the long work
     return args
 
 
@@ -103,7 +102,7 @@ def main(argv=None):
 
     model = EEGModelForCausalLM.build(
         encoder, args.llm_backbone_name_or_path, device=device, dtype=torch.bfloat16 if args.bf16 else None,
-        loading="8bit" if args.load_in_8bit else "4bit" if args.load_in_4bit else None,
+        loading=options.llm_loading(args),
         lora={"r": args.lora_r, "lora_alpha": args.lora_alpha, "lora_dropout": args.lora_dropout,
               "target_modules": args.lora_target} if args.use_lora else None,
         embedding_size=encoder.config.embedding_size, projector=args.projector, soft_tokens=args.soft_tokens,
@@ -118,14 +117,15 @@ def main(argv=None):
         if embeddings["train"].shape[1] != encoder.config.embedding_size:
             raise InputError(f"--clip_model {args.clip_model}: embeddings of size {embeddings['train'].shape[1]}, but the "
                              f"encoder was trained towards size {encoder.config.embedding_size}; name the same CLIP model")
+        clip = clip_identity(args.clip_model)
         record = Path(args.eeg_encoder_path) / "args.json"
-        if record.is_file() and read_json(record).get("clip") not in (None, clip_identity(args.clip_model)):
+        if record.is_file() and read_json(record).get("clip") not in (None, clip):
             raise InputError(f"--clip_model {args.clip_model}: other weights than those that the encoder in "
                              f"{args.eeg_encoder_path} was trained towards; name the same CLIP model")
         log["stage2"] = stage.reuse_or_run(
             "image", embeddings, {part: [class_of[name] for name in names[part]] for part in names},
             {part: [captions[name] for name in names[part]] for part in names}, args.num_epochs_image,
-            clip=clip_identity(args.clip_model))
+            clip=clip)
     if not args.no_stage3:
         embeddings, labels = {}, {}
         for part in ("train", "val"):

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from encoders import check_fits, encode
 from checkpoints import resolve_checkpoint
 from errors import InputError
 from model import EEGModelForCausalLM
-from prompts import choose_template, instruction_of
+from prompts import choose_template, instruction_of, pad_id
 from runs import atomic_path, content_key, file_hash, read_json
 from sources.eegcvpr40 import load_pickle
 
@@ -47,10 +48,7 @@ class Captioner:
     def __init__(self, model_path, device, dtype=None, loading="as trained", llm=None):
         self.device = device
         self.folder = resolve_checkpoint(model_path, "--model_path")
-        self.model = EEGModelForCausalLM.from_pretrained(model_path, device=device, dtype=dtype, loading=loading, llm=llm)
-        own = {str(path.relative_to(self.folder)): path for path in sorted(self.folder.rglob("*")) if path.is_file()}
-        self.weights = {name: file_hash(path) for name, path in own.items()
-                        if not name.startswith(("llm/", "checkpoints/"))}
+        self.model = EEGModelForCausalLM.from_pretrained(self.folder, device=device, dtype=dtype, loading=loading, llm=llm)
         self.tokenizer = load_tokenizer(self.folder)
         self.template = choose_template(self.tokenizer, self.model.config.prompt_template)
         try:
@@ -60,6 +58,12 @@ class Captioner:
         classes = self.model.encoder.config.num_classes
         for label in range(classes):
             self.class_names.setdefault(label, f"class {label}")  # the predecessors saved only classes of one split
+
+    @cached_property
+    def weights(self):
+        """Hash of each file of the captioner; only captions of a whole split, which can be interrupted, need it."""
+        own = {str(path.relative_to(self.folder)): path for path in sorted(self.folder.rglob("*")) if path.is_file()}
+        return {name: file_hash(path) for name, path in own.items() if not name.startswith(("llm/", "checkpoints/"))}
 
     def read(self, eeg, batch_size=256):
         """EEG [N, C, T] -> embeddings [N, E], predicted class [N] and its probability [N]."""
@@ -72,16 +76,16 @@ class Captioner:
         """Captions for embeddings [N, E] and class names (or None); `done` captions of an interrupted run are kept."""
         dataset = CaptionDataset(self.tokenizer, self.template, instruction, embeddings, labels)
         texts = list(done or [])
-        pad_id = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
+        padding = pad_id(self.tokenizer)
         starts = range(len(texts), len(labels), batch_size)
         for start in tqdm(starts, desc=desc, unit="batch"):
             rows = range(start, min(start + batch_size, len(labels)))
             batch = collate([dataset.example(i, labels[i], with_embedding) for i in rows],
-                            self.model.config.soft_tokens, pad_id)
+                            self.model.config.soft_tokens, padding)
             batch.pop("labels")
             batch = {key: value.to(self.device) for key, value in batch.items()}
             torch.manual_seed(seed + start)  # so that an interrupted run draws what the whole one would
-            ids = self.model.generate(**batch, modality=modality, pad_token_id=pad_id,
+            ids = self.model.generate(**batch, modality=modality, pad_token_id=padding,
                                       eos_token_id=self.tokenizer.eos_token_id, **options)
             new = [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
             texts += new
@@ -231,7 +235,7 @@ def check_model_fits(captioner, trials, flag="--model_path"):
 
 def load_captioner(args):
     """A Captioner by the options of inference.py and inference_chance.py."""
-    loading = "8bit" if args.load_in_8bit else "4bit" if args.load_in_4bit else "as trained"
+    loading = options.llm_loading(args, otherwise="as trained")
     return Captioner(args.model_path, options.resolve_device(args.device), torch.bfloat16 if args.bf16 else None, loading,
                      args.llm_backbone_name_or_path)
 

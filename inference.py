@@ -30,8 +30,6 @@ def parse(argv):
     missing = [f"--{name}" for name in needed if not getattr(args, name)]
     if missing:
         parser.error(f"the following arguments are required: {', '.join(missing)}")
-    if args.load_in_8bit and args.load_in_4bit:
-        raise InputError("--load_in_8bit and --load_in_4bit exclude each other; give one of them")
     return args
 
 

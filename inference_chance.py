@@ -8,7 +8,7 @@
 import sys
 
 import options
-from errors import InputError, exits_cleanly
+from errors import exits_cleanly
 
 
 @exits_cleanly
@@ -23,8 +23,6 @@ def main(argv=None):
     options.run_options(parser)
     parser.set_defaults(picture=None, clip_model=None)  # the captioner knows what it was trained on
     args = parser.parse_args(argv)
-    if args.load_in_8bit and args.load_in_4bit:
-        raise InputError("--load_in_8bit and --load_in_4bit exclude each other; give one of them")
     from generation import load_captioner, write_captions
 
     write_captions(load_captioner(args), args, args.conditions)

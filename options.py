@@ -186,6 +186,13 @@ def training_arguments(args, device, output_dir, **more):
     return arguments
 
 
+def llm_loading(args, otherwise=None):
+    """What --load_in_8bit and --load_in_4bit ask for: "8bit", "4bit", or `otherwise` where neither is given."""
+    if args.load_in_8bit and args.load_in_4bit:
+        raise InputError("--load_in_8bit and --load_in_4bit exclude each other; give one of them")
+    return "8bit" if args.load_in_8bit else "4bit" if args.load_in_4bit else otherwise
+
+
 def inference_options(parser):
     """What inference.py and inference_chance.py share."""
     group = parser.add_argument_group("model")

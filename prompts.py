@@ -36,6 +36,11 @@ def render(tokenizer, template, instruction, label=None, with_image=True):
         return tokenizer.apply_chat_template(user, tokenize=False, add_generation_prompt=True)
 
 
+def pad_id(tokenizer):
+    """The id that fills a batch; any will do, as masks come from lengths."""
+    return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+
+
 def prompt_ids(tokenizer, template, instruction, label=None, with_image=True):
     """Token ids before and after the soft tokens; without an image all of them come before."""
     before, _, after = render(tokenizer, template, instruction, label, with_image).partition(IMAGE)

@@ -122,7 +122,7 @@ def main(argv=None):
 
     device = options.resolve_device(args.device)
     folder = resolve_checkpoint(args.output, "--output")
-    encoder = load_encoder(args.output, "--output")
+    encoder = load_encoder(folder, "--output")
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
     check_fits(encoder.config, trials, "--output")
     if max(trials.class_names) >= encoder.config.num_classes:

@@ -23,16 +23,5 @@ echo "== stage 1, and the classical baseline on the same split"
 python train_eeg_classifier.py $DATA $PICTURES --output "$RUN/eeg_encoder"
 python test_eeg_classifier.py $DATA $PICTURES --output "$RUN/eeg_encoder" --classical_baseline
 
-echo "== stages 2 and 3"
-python finetune_llm.py $DATA $PICTURES --eeg_encoder_path "$RUN/eeg_encoder" --llm_backbone_name_or_path "$LLM" \
-    --output "$RUN/captioner" --saved_pretrained_model_path "$RUN/stage2" --prompt_template plain \
-    --num_epochs_image 6 --num_epochs_eeg 1 \
-    --lora_target '.*\.(q_proj|v_proj)' --logging_steps 5
-
-echo "== captions under every condition, scores, report"
-WRITE="--model_path $RUN/captioner --batch_size 64 --max_new_tokens 24 --repetition_penalty 1.0 --cache_dir $RUN/cache"
-python inference.py $DATA $WRITE --dest "$RUN/results/captions.csv"
-python inference_chance.py $DATA $WRITE --dest "$RUN/results/captions.csv"
-python evaluate.py "$RUN"/results/*.csv --json "$RUN/scores.json" --chart "$RUN/scores.png"
-python -m apps.report "$RUN"
-echo "captions: $RUN/results/   scores: $RUN/scores.json   page: $RUN/report.html"
+EPOCHS_IMAGE=6 EPOCHS_EEG=1
+source "$(dirname "$0")/after_stage1.sh"

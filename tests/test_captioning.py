@@ -83,19 +83,25 @@ def test_same_twice_at_any_batch_size_and_other_when_sampled(captioner, data, tm
     assert sampled[0].equals(sampled[1]) and not sampled[0].equals(sampled[2])
 
 
-def test_interrupted_run_goes_on(captioner, data, tmp_path, monkeypatch, capsys):
-    whole = write(captioner, data, tmp_path / "whole.csv", "--batch_size", "8")
+def interrupt_at(call, monkeypatch):
+    """Make the captioner's `call`-th batch fail as by Ctrl-C; returns the list that counts the batches."""
     from model import EEGModelForCausalLM
 
     real, calls = EEGModelForCausalLM.generate, []
 
     def stops(self, *args, **kwargs):
         calls.append(1)
-        if len(calls) == 3:
+        if len(calls) == call:
             raise KeyboardInterrupt
         return real(self, *args, **kwargs)
 
     monkeypatch.setattr(EEGModelForCausalLM, "generate", stops)
+    return calls
+
+
+def test_interrupted_run_goes_on(captioner, data, tmp_path, monkeypatch, capsys):
+    whole = write(captioner, data, tmp_path / "whole.csv", "--batch_size", "8")
+    calls = interrupt_at(3, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         write(captioner, data, tmp_path / "part.csv", "--batch_size", "8")
     assert not (tmp_path / "part.csv").exists()
@@ -246,19 +252,9 @@ def test_known_pictures_are_refused(captioner, data, tmp_path, capsys):
 
 
 def test_resumed_sampling_draws_what_the_whole_run_would(captioner, data, tmp_path, monkeypatch):
-    from model import EEGModelForCausalLM
-
     more = ["--do_sample", "--batch_size", "8"]
     whole = write(captioner, data, tmp_path / "whole.csv", *more)
-    real, calls = EEGModelForCausalLM.generate, []
-
-    def stops(self, *args, **kwargs):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return real(self, *args, **kwargs)
-
-    monkeypatch.setattr(EEGModelForCausalLM, "generate", stops)
+    interrupt_at(2, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         write(captioner, data, tmp_path / "part.csv", *more)
     assert write(captioner, data, tmp_path / "part.csv", *more).equals(whole)
