@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from config import CLASS_NAMES
+from dataset_folder import MappedEEG, open_folder
 from encoders.clip import clip_identity, embed_pictures
 from errors import InputError
+from pictures import picture_path
 from prompts import caption_ids, prompt_ids
 from runs import atomic_path, cache_dir, content_key, file_hash
-from sources.eegcvpr40 import read_pth, read_splits
+from sources.eegcvpr40 import read_pth
 
 EEGCVPR40_WINDOW = (20, 460)  # samples at 1 kHz, and the record lengths that the field keeps
 EEGCVPR40_LENGTHS = (450, 600)
@@ -22,14 +25,17 @@ EEGCVPR40_LENGTHS = (450, 600)
 
 @dataclass
 class Trials:
-    """Trials of one data set file in memory.
+    """Trials of one data set.
 
-    eeg [N, C, T] float32; label, subject, image (into `images`), trial (record number in the file), session
-    (-1 where unknown) LongTensor [N]; class_names by label; sfreq in Hz; chosen_subject (0: all); record_images and
-    record_subjects: picture and subject of every record in the file, which splits are checked against.
+    eeg [N, C, T] float32, a tensor of a .pth file, or MappedEEG of a folder, which is read from disk when it is indexed;
+    label, subject, image (into `images`), trial (record number in the data set), session (-1 where unknown) LongTensor
+    [N]; class_names by label; sfreq in Hz; chosen_subject (0: all); record_images and record_subjects: picture and subject
+    of every record in the data set, which splits are checked against. tmin: seconds from the picture's onset to the first
+    sample; onset [N]: seconds from the start of the recording to the picture; recording LongTensor [N]: number of the
+    recording; all three None where unknown. record: the folder's dataset.json, {} of a file.
     """
 
-    eeg: torch.Tensor
+    eeg: torch.Tensor | MappedEEG
     label: torch.Tensor
     subject: torch.Tensor
     image: torch.Tensor
@@ -44,6 +50,10 @@ class Trials:
     chosen_subject: int
     record_images: list
     record_subjects: list
+    tmin: float | None
+    onset: np.ndarray | None
+    recording: torch.Tensor | None
+    record: dict
 
     def __len__(self):
         return len(self.label)
@@ -54,11 +64,14 @@ class Trials:
 
 
 def load_trials(path, time_low=None, time_high=None, subject=0):
-    """Read a data set file; keep one subject's trials (0: all) and the window [time_low, time_high) in samples.
+    """Read a data set folder or .pth file; keep one subject's trials (0: all) and the window [time_low, time_high).
 
-    Without a window: 20..460 and records of 450..600 samples where the file names no sampling rate (EEGCVPR40), else
-    the whole trial. Trials too short for the window are dropped with a printed count.
+    The window is in samples. Without one: of a folder, from the picture's onset to the trial's end; of a .pth file, 20..460
+    and records of 450..600 samples where it names no sampling rate (EEGCVPR40), else the whole trial. Trials too short for
+    the window are dropped with a printed count.
     """
+    if Path(path).is_dir():
+        return _from_folder(path, time_low, time_high, subject)
     content = read_pth(path)
     records, published = content["dataset"], "sfreq" not in content
     low = int(time_low) if time_low is not None else (EEGCVPR40_WINDOW[0] if published else 0)
@@ -84,8 +97,34 @@ def load_trials(path, time_low=None, time_high=None, subject=0):
         class_names=_class_names(content, path), sfreq=float(content.get("sfreq", 1000.0)),
         ch_names=list(content["ch_names"]) if content.get("ch_names") else None, fingerprint=file_hash(path),
         path=str(path), chosen_subject=subject, record_images=[int(record["image"]) for record in records],
-        record_subjects=[int(record["subject"]) for record in records])
+        record_subjects=[int(record["subject"]) for record in records], tmin=low / 1000 if published else None, onset=None,
+        recording=None, record={})
     return trials
+
+
+def _from_folder(folder, time_low, time_high, subject):
+    record, blocks, columns = open_folder(folder)
+    onset = max(0, round(-(record["tmin"] or 0) * record["sfreq"]))
+    low = int(time_low) if time_low is not None else onset
+    high = int(time_high) if time_high is not None else record["n_times"]
+    if not 0 <= low < high <= record["n_times"]:
+        raise InputError(f"--time_low {low} --time_high {high}: expected 0 <= time_low < time_high <= {record['n_times']}, "
+                         f"the samples of a trial in {folder}")
+    subjects = sorted(set(columns["subject"].tolist()))
+    rows = np.flatnonzero((columns["subject"] == subject) | (subject == 0))
+    if not len(rows):
+        raise InputError(f"--subject {subject}: not in {folder}, which holds subjects {subjects}")
+    images = record["pictures"] or sorted(set(columns["picture"]))
+    number = {name: i for i, name in enumerate(images)}
+    image = np.array([number[name] for name in columns["picture"]])
+    fields = {key: torch.from_numpy(columns[key][rows].astype(np.int64)) for key in ("label", "subject", "session")}
+    return Trials(
+        eeg=MappedEEG(blocks, low, high, rows), **fields, image=torch.from_numpy(image[rows]), trial=torch.from_numpy(rows),
+        images=images, class_names=dict(enumerate(record["class_names"])), sfreq=record["sfreq"],
+        ch_names=record["ch_names"], fingerprint=record["fingerprint"], path=str(folder), chosen_subject=subject,
+        record_images=image.tolist(), record_subjects=columns["subject"].tolist(),
+        tmin=None if record["tmin"] is None else record["tmin"] + low / record["sfreq"], onset=columns["onset"][rows],
+        recording=torch.from_numpy(columns["recording"][rows].astype(np.int64)), record=record)
 
 
 def _stack(records, kept, low, high, path):
@@ -119,108 +158,6 @@ def _class_names(content, path):
     for label, synset in enumerate(content["labels"]):
         names.setdefault(label, synset)
     return {label: CLASS_NAMES.get(synset, synset) for label, synset in sorted(names.items())}
-
-
-def load_split(path, trials, split_num=0, index="auto", needed=("train", "val", "test")):
-    """Read a splits file and check it against the trials.
-
-    Returns {"train"|"val"|"test": LongTensor of positions in `trials`}. Indices count all records of the file, or with
-    one subject chosen possibly that subject's records only (EEGCVPR40's `..._single.pth`); `index` "auto" finds out.
-    """
-    splits = read_splits(path)
-    if split_num >= len(splits):
-        raise InputError(f"--split_num {split_num}: {path} holds {len(splits)} splits, numbered from 0")
-    parts = {name: [int(i) for i in splits[split_num][name]] for name in ("train", "val", "test")}
-    parts = _as_records(parts, trials, path, index)
-    position = {record: row for row, record in enumerate(trials.trial.tolist())}
-    seen = {}
-    for name, numbers in parts.items():
-        if len(set(numbers)) < len(numbers):
-            raise InputError(f"--splits_path {path}: part '{name}' names a record twice; each trial counts once")
-        for number in numbers:
-            if seen.setdefault(number, name) != name:
-                raise InputError(f"--splits_path {path}: record {number} is in '{seen[number]}' and in '{name}'; "
-                                 "a trial belongs to one part")
-    result = {}
-    for name, numbers in parts.items():
-        rows = [position[number] for number in numbers if number in position]
-        if not rows and name in needed:
-            raise InputError(f"--splits_path {path}: part '{name}' is empty for these trials ({len(numbers)} indices in "
-                             "the file, none of them among the trials kept); check --subject and the window")
-        result[name] = torch.tensor(rows, dtype=torch.long)
-    shared = set(trials.image[result["train"]].tolist()) & set(trials.image[result["test"]].tolist())
-    if shared:
-        print(f"note: {len(shared)} pictures of the test part are in the training part too; scores are then for known "
-              "pictures")
-    return result
-
-
-def _as_records(parts, trials, path, index):
-    """Indices of a splits file as record numbers of the data set file."""
-    total = len(trials.record_images)
-    highest = max((i for numbers in parts.values() for i in numbers), default=-1)
-    lowest = min((i for numbers in parts.values() for i in numbers), default=0)
-    if lowest < 0 or highest >= total:
-        raise InputError(f"--splits_path {path}: index {highest if lowest >= 0 else lowest} is out of range, "
-                         f"{trials.path} has {total} records; it belongs to another data set")
-    subject = trials.chosen_subject
-    records_of = {s: [i for i, other in enumerate(trials.record_subjects) if other == s]
-                  for s in sorted(set(trials.record_subjects))}
-    own = records_of.get(subject, [])
-    if index == "subject" and highest >= len(own):
-        raise InputError(f"--splits_index subject: index {highest} does not fit, --subject {subject} has {len(own)} "
-                         "records")
-    if index == "auto":
-        # A split by picture shows which reading is right: under the wrong one pictures fall into several parts.
-        whole = not _picture_overlap(parts, trials, range(total))
-        if subject == 0:
-            count = sum(map(len, parts.values()))
-            if not whole and any(highest < len(r) < min(total, 2 * count + 1) and not _picture_overlap(parts, trials, r)
-                                 for r in records_of.values()):
-                raise InputError(f"--splits_path {path}: looks made for the records of one subject; give --subject, or "
-                                 "--splits_index all to use it as it is")
-            index = "all"
-        elif highest >= len(own):
-            index = "all"
-        else:
-            single = not _picture_overlap(parts, trials, own)
-            if whole == single:
-                raise InputError(f"--splits_path {path}: its indices fit all {total} records and the subject's "
-                                 f"{len(own)} alike; give --splits_index all or --splits_index subject")
-            index = "all" if whole else "subject"
-    return {name: [own[i] for i in numbers] if index == "subject" else numbers for name, numbers in parts.items()}
-
-
-def _picture_overlap(parts, trials, records):
-    """Whether a picture falls into several parts when indices count `records`."""
-    pictures = [{trials.record_images[records[i]] for i in numbers} for numbers in parts.values()]
-    return len(set.union(*pictures)) < sum(map(len, pictures))
-
-
-def picture_path(image_dir, name, picture="photo"):
-    """The file of a picture: `<image_dir>/<class id>/<name>.JPEG`, or `<name>_sketch.JPEG`."""
-    return Path(image_dir) / name.split("_")[0] / f"{name}{'_sketch' if picture == 'sketch' else ''}.JPEG"
-
-
-def picture_hashes(image_dir, names, picture):
-    """SHA-256 of each training picture by name; None for one whose file is not there (stage 3 needs captions only)."""
-    paths = {name: picture_path(image_dir, name, picture) for name in names}
-    return {name: file_hash(path) if path.is_file() else None for name, path in paths.items()}
-
-
-def read_caption(image_dir, name):
-    """A picture's caption: the first line of `<name>_caption.txt` without <s> and </s>."""
-    path = Path(image_dir) / name.split("_")[0] / f"{name}_caption.txt"
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no caption for picture {name}; write one sentence into that file") from None
-    except (UnicodeDecodeError, IsADirectoryError) as error:
-        raise InputError(f"{path}: not UTF-8 text ({error}); write the caption again") from None
-    caption = lines[0].replace("<s>", "").replace("</s>", "").strip() if lines else ""
-    if not caption:
-        raise InputError(f"{path}: the caption's first line is empty; write one sentence into that file")
-    return caption
 
 
 def image_embeddings(names, image_dir, clip_model, picture="sketch", device="cpu", cache=None):

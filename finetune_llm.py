@@ -75,7 +75,10 @@ def main(argv=None):
     from captioner_training import Stage
     from checkpoints import check_output
     from config import EEGModelForCausalLMConfig
-    from datautils import image_embeddings, load_split, load_trials, picture_hashes, read_caption
+    from dataset_folder import complete_data
+    from datautils import image_embeddings, load_trials
+    from splits import load_split
+    from pictures import picture_hashes, read_caption
     from encoders import check_fits, encode, load_encoder
     from encoders.clip import clip_identity
     from generation import load_tokenizer
@@ -85,6 +88,7 @@ def main(argv=None):
 
     device = options.resolve_device(args.device)
     options.training_arguments(args, device, args.output)  # refuse wrong flags before the long work
+    complete_data(args)
     check_output(args.output, EEGModelForCausalLMConfig.model_type)
     set_seed(args.seed)
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)

@@ -15,14 +15,17 @@ from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 import options
-from datautils import CaptionDataset, collate, image_embeddings, load_split, load_trials, picture_path, read_caption
+from dataset_folder import complete_data
+from datautils import CaptionDataset, collate, image_embeddings, load_trials
+from splits import load_split
+from pictures import picture_path, read_caption
 from encoders import check_fits, encode
 from checkpoints import resolve_checkpoint
 from errors import InputError
 from model import EEGModelForCausalLM
 from prompts import choose_template, instruction_of, pad_id
 from runs import atomic_path, content_key, file_hash, read_json
-from sources.eegcvpr40 import load_pickle
+from pickles import load_pickle
 
 COLUMNS = ("Ground Truth Image", "Expected object", "Predicted object", "Expected Caption", "Generated Caption", "trial",
            "subject", "image", "split", "condition", "prompt")
@@ -251,6 +254,7 @@ def check_unseen(captioner, names):
 
 def write_captions(captioner, args, conditions):
     """Caption a part of a split under each condition, one CSV each; the trials are read once."""
+    complete_data(args, picture=False)  # the captioner knows which pictures it was trained on
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
     check_model_fits(captioner, trials)
     positions = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=(args.split,))[args.split]

@@ -26,10 +26,6 @@ def parse(argv):
     options.run_options(parser)
     parser.set_defaults(picture=None, clip_model=None)  # the captioner knows what it was trained on
     args = parser.parse_args(argv)
-    needed = ("eeg_dataset", "splits_path", "image_dir")[:0 if args.eeg_file else 1 if args.trial is not None else 3]
-    missing = [f"--{name}" for name in needed if not getattr(args, name)]
-    if missing:
-        parser.error(f"the following arguments are required: {', '.join(missing)}")
     return args
 
 
@@ -37,6 +33,7 @@ def caption_one(captioner, args):
     """Caption one record or one file; returns (predicted class name, its probability, caption)."""
     import torch
 
+    from dataset_folder import complete_data
     from datautils import load_trials
     from generation import check_model_fits, generation_options, read_eeg_file
     from prompts import instruction_of
@@ -46,6 +43,7 @@ def caption_one(captioner, args):
     if args.eeg_file:
         eeg = read_eeg_file(args.eeg_file, captioner.model.encoder.config)
     else:
+        complete_data(args, needed=())
         trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
         check_model_fits(captioner, trials)
         found = torch.nonzero(trials.trial == args.trial).flatten()

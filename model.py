@@ -21,7 +21,7 @@ from config import EEGModelForCausalLMConfig
 from encoders import load_encoder, save_encoder
 from errors import InputError
 from runs import atomic_path, read_json, write_json
-from sources.eegcvpr40 import load_pickle
+from pickles import load_pickle
 
 IGNORE = -100  # label of positions that carry no loss
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else each 8-bit product says that it casts its input

@@ -17,6 +17,7 @@ CLIP_MODEL = "openai/clip-vit-base-patch32"
 LLM = "deepseek-ai/deepseek-llm-7b-base"
 CONDITIONS = ("eeg+label", "eeg", "label", "noise+label", "noise", "shuffled", "shuffled_within_class", "oracle_label",
               "image")
+SPLITS = ("picture", "subject", "class", "session", "recording", "time", "given")
 PROMPT_TYPES = ("basic", "detailed", "creative")
 
 
@@ -64,14 +65,17 @@ def step_limit(text):
 
 def data_options(parser, required=True):
     group = parser.add_argument_group("data")
-    group.add_argument("--eeg_dataset", required=required, help="EEG data set (.pth in the EEGCVPR40 layout)")
-    group.add_argument("--splits_path", required=required, help="splits file (.pth) with train, val and test indices")
-    group.add_argument("--image_dir", required=required,
-                       help="folder of pictures and captions: <class>/<name>.JPEG, <name>_caption.txt")
+    group.add_argument("--eeg_dataset", required=required,
+                       help="EEG data set: a folder of prepare_data.py, its Hub id (datasets/org/name), or a .pth in the "
+                            "EEGCVPR40 layout")
+    group.add_argument("--splits_path", help="splits file (.pth) with train, val and test indices (unset: the "
+                                               "folder's own)")
+    group.add_argument("--image_dir", help="folder of pictures and captions: <class>/<name>.JPEG, <name>_caption.txt "
+                                           "(unset: the folder's own)")
     group.add_argument("-sn", "--split_num", type=bounded(int, 0), default=0, help="which of the file's splits to use")
     group.add_argument("-sub", "--subject", type=bounded(int, 0), default=0, help="use this subject only; 0 is all")
     group.add_argument("-tl", "--time_low", type=samples,
-                       help="first sample of the window (unset: 20 for EEGCVPR40 files, else 0)")
+                       help="first sample of the window (unset: 20 for EEGCVPR40 files, a folder's picture onset, else 0)")
     group.add_argument("-th", "--time_high", type=samples,
                        help="end of the window in samples, exclusive (unset: 460 for EEGCVPR40 files, else the end)")
     group.add_argument("--splits_index", choices=("auto", "all", "subject"), default="auto",
@@ -79,12 +83,29 @@ def data_options(parser, required=True):
     return group
 
 
+def split_options(parser):
+    group = parser.add_argument_group("splits")
+    group.add_argument("--split_by", choices=SPLITS, help="what is in one part only (unset: what suits the source)")
+    group.add_argument("--val_fraction", type=fraction, default=0.15, help="share for validation, at least one")
+    group.add_argument("--test_fraction", type=fraction, default=0.15, help="share for testing, at least one")
+    group.add_argument("--split_seed", type=bounded(int, 0, 2**32 - 1), default=0, help="seed of the splits")
+    return group
+
+
+def audit_options(parser):
+    group = parser.add_argument_group("audit")
+    group.add_argument("--no_audit", action="store_true", help="leave the audit out")
+    group.add_argument("--permutations", type=bounded(int, 99), default=1000, help="permutations for each p-value")
+    return group
+
+
 def picture_options(parser):
     group = parser.add_argument_group("pictures")
     group.add_argument("--clip_model", default=CLIP_MODEL,
                        help="CLIP model for picture embeddings: a Hub name, open_clip:NAME/PRETRAINED, or a local folder")
-    group.add_argument("--picture", choices=("sketch", "photo"), default="sketch",
-                       help="embed <name>_sketch.JPEG, as Thought2Text does, or the photograph <name>.JPEG")
+    group.add_argument("--picture", choices=("sketch", "photo"),
+                       help="embed <name>_sketch.JPEG, as Thought2Text does, or the photograph <name>.JPEG (unset: sketch, "
+                            "but photo for a data set folder without sketches)")
     group.add_argument("--cache_dir", help="folder for picture embeddings that are computed once "
                                            "(unset: $EEG_TO_TEXT_CACHE or ~/.cache/eeg_to_text)")
     return group

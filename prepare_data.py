@@ -1,27 +1,126 @@
-"""Turn recordings and pictures into a data set folder: `eeg.pth`, `splits.pth`, `images/`.
+"""Turn recordings and pictures into a data set folder that every stage takes as --eeg_dataset.
 
     python prepare_data.py simulated --output runs/demo/data
     python prepare_data.py n170 --recordings n170/muse2016 --stimuli n170/stimuli --output runs/n170/data
+
+Then, on such a folder:
+
+    python prepare_data.py audit runs/demo/data
+    python prepare_data.py split runs/demo/data --split_by subject
+    python prepare_data.py caption runs/demo/data --model Salesforce/blip-image-captioning-base
+    python prepare_data.py push runs/demo/data org/name
 """
 
 import sys
+from pathlib import Path
 
 import options
 from errors import exits_cleanly
 from sources import SOURCES
 
 
+def add_source(name, command):
+    SOURCES[name].add_arguments(command)
+    group = command.add_argument_group("data set folder")
+    group.add_argument("--output", required=True, help="folder to write the data set to; an interrupted run goes on")
+    group.add_argument("--overwrite", action="store_true", help="replace another data set in --output")
+    group.add_argument("--scale", choices=("recording", "none"),
+                       help="divide each channel by its standard deviation over a recording's trials, or leave it (unset: "
+                            "recording where the EEG is in microvolts)")
+    options.split_options(command)
+    options.audit_options(command)
+    command.set_defaults(run=prepare)
+
+
+def add_command(name, command):
+    command.add_argument("folder", metavar="FOLDER", help="data set folder" + (" or .pth file" if name == "audit" else ""))
+    if name == "split":
+        options.split_options(command)
+        command.add_argument("--splits_path", help="file to write (unset: splits.pth in FOLDER)")
+    elif name == "audit":
+        command.add_argument("--splits_path", help="splits file (unset: the folder's own)")
+        command.add_argument("--image_dir", help="folder of pictures and captions (unset: the folder's own)")
+        command.add_argument("--split_num", type=options.bounded(int, 0), default=0, help="which of the file's splits")
+        command.add_argument("--output", help="folder for audit.json and audit.html (unset: FOLDER)")
+        options.audit_options(command)
+    elif name == "caption":
+        command.add_argument("--model", required=True, help="image-to-text model: a Hub name or a local folder")
+        command.add_argument("--overwrite", action="store_true", help="write machine-made captions anew too; those of people "
+                                                                      "are never replaced")
+        command.add_argument("--batch_size", type=options.positive, default=8, help="pictures at a time")
+        command.add_argument("--max_new_tokens", type=options.positive, default=40, help="longest caption in tokens")
+        options.run_options(command)
+    elif name == "push":
+        command.add_argument("repository", metavar="ORG/NAME", help="data set repository on the Hub; made if it is not there")
+        command.add_argument("--private", action="store_true", help="make the repository private")
+    command.set_defaults(run=COMMANDS[name][1])
+
+
+def prepare(args):
+    """Write the data set of a source, its splits and its page."""
+    from dataset_folder import write_folder
+
+    data = SOURCES[args.command].find(args)
+    scale = args.scale or ("recording" if data.units == "uV" else "none")
+    record = write_folder(data, args.output, args.command, scale, args.overwrite)
+    args.folder, args.splits_path = args.output, None
+    args.split_by = args.split_by or record["split_by"]
+    split(args)
+    if not args.no_audit:
+        args.image_dir, args.output, args.split_num = None, None, 0
+        audit(args)
+    print(f"data set written; give it to the stages as --eeg_dataset {args.folder}")
+
+
+def split(args):
+    """Make splits of a data set folder anew."""
+    from datautils import load_trials
+    from splits import describe, make_splits, write_splits
+
+    trials = load_trials(args.folder)
+    splits = make_splits(trials, args.split_by or trials.record["split_by"], args.val_fraction, args.test_fraction,
+                         args.split_seed)
+    path = args.splits_path or Path(args.folder) / "splits.pth"
+    write_splits(path, splits, made_from={"by": args.split_by, "val_fraction": args.val_fraction,
+                                          "test_fraction": args.test_fraction, "seed": args.split_seed,
+                                          "data": trials.fingerprint})
+    print(describe(trials, splits))
+    print(f"splits written to {path}")
+
+
+def audit(args):
+    """Check a data set for what would make a result untrue; write audit.json and audit.html."""
+    from audit.page import write_page
+
+
+def caption(args):
+    """Have a model write captions for pictures that have none."""
+
+
+def push(args):
+    """Upload a data set folder to the Hub, from where --eeg_dataset datasets/ORG/NAME fetches it."""
+
+
+COMMANDS = {  # name: what it does, the function
+    "split": ("make the splits of a data set folder anew", split),
+    "audit": ("check a data set for what would make a result untrue", audit),
+    "caption": ("have a model write captions for pictures that have none", caption),
+    "push": ("upload a data set folder to the Hub", push),
+}
+
+
 @exits_cleanly
 def main(argv=None):
     parser = options.make_parser(__doc__)
-    commands = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, source in SOURCES.items():
-        command = commands.add_parser(name, help=source.__doc__.splitlines()[0], description=source.__doc__,
-                                      formatter_class=parser.formatter_class)
-        command.add_argument("--output", required=True, help="folder to write the data set to")
-        source.add_arguments(command)
+        add_source(name, commands.add_parser(name, help=source.__doc__.splitlines()[0], description=source.__doc__,
+                                             formatter_class=parser.formatter_class, allow_abbrev=False))
+    for name, (what, _) in COMMANDS.items():
+        add_command(name, commands.add_parser(name, help=what, description=what, formatter_class=parser.formatter_class,
+                                              allow_abbrev=False))
     args = parser.parse_args(argv)
-    SOURCES[args.source].prepare(args)
+    args.run(args)
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def write_parts(output, samples, recordings, part_of):
     import numpy as np
     import torch
 
-    from runs import save_torch
+    from pickles import save_torch
     from sources.insight import CHANNELS, SFREQ
 
     members = {part: np.array([part_of[recording] == part for recording in recordings]) for part in PARTS}

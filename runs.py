@@ -36,14 +36,6 @@ def atomic_path(path):
         Path(temporary).unlink(missing_ok=True)
 
 
-def save_torch(path, content):
-    """torch.save, atomically; equal content gives equal bytes (given a path, torch would write its name into the file)."""
-    import torch
-
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        torch.save(content, file)
-
-
 def write_json(path, content):
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")

@@ -41,7 +41,7 @@ def check_pictures(args, folder, names, identity):
 
     A predecessor's encoder folder does not tell either.
     """
-    from datautils import picture_path
+    from pictures import picture_path
     from runs import file_hash, read_json
 
     if (folder / "args.json").is_file():
@@ -112,14 +112,17 @@ def print_scores(scores, tables):
 @exits_cleanly
 def main(argv=None):
     args = parse(argv)
-    from datautils import image_embeddings, load_split, load_trials
+    from datautils import image_embeddings, load_trials
+    from splits import load_split
     from encoders import check_fits, encode, load_encoder
     from encoders.clip import clip_identity
     from checkpoints import resolve_checkpoint
+    from dataset_folder import complete_data
     from metrics.classification import classification_scores
     from metrics.retrieval import retrieval_scores
     from runs import write_json
 
+    complete_data(args)
     device = options.resolve_device(args.device)
     folder = resolve_checkpoint(args.output, "--output")
     encoder = load_encoder(folder, "--output")

@@ -101,7 +101,7 @@ def read_samples(folder, part):
     """`samples` [N, C, T] float32 of `<folder>/<part>.pt`, as pretrain_data_processor.py writes them."""
     import torch
 
-    from sources.eegcvpr40 import load_pickle
+    from pickles import load_pickle
 
     path = Path(folder) / f"{part}.pt"
     content = load_pickle(path, "--pretrained")
@@ -197,7 +197,10 @@ def main(argv=None):
     from transformers import set_seed
 
     from checkpoints import check_output
-    from datautils import load_split, load_trials, picture_hashes
+    from dataset_folder import complete_data
+    from splits import load_split
+    from datautils import load_trials
+    from pictures import picture_hashes
     from encoders import save_encoder
     from encoders.clip import clip_identity
     from encoders.training import Augmentation, EncoderObjective, fit, gather, validation_scores
@@ -210,6 +213,7 @@ def main(argv=None):
     if args.pretrain:
         pretrain(args, device, output)
         return
+    complete_data(args)
     arguments = arguments_for(args, device, output, args.num_epochs, label_names=["labels", "target"], **best)
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
     split = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))

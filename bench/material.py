@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from sources import drawings
-from sources.eegcvpr40 import read_splits, write_captions, write_pth, write_splits
+from splits import read_splits, write_splits
+from pictures import write_captions
 
 # Shapes from the config.json of the models named.
 SHAPES = {
@@ -111,3 +112,24 @@ def write_subset(splits_path, destination, **most):
 def read_captions(image_dir):
     """All captions under a folder of pictures."""
     return [path.read_text(encoding="utf-8").strip() for path in sorted(Path(image_dir).rglob("*_caption.txt"))]
+
+
+def write_pth(path, *, eeg, label, image, subject, images, class_ids, class_names, sfreq, ch_names, session=None,
+              units="standardised", about=None):
+    """Write trials in the EEGCVPR40 layout with sampling rate, channel and class names.
+
+    eeg: [trials, channels, samples] float32; label, image, subject, session: [trials] ints; images: picture names
+    `<class id>_<...>`; class_ids, class_names: by label; sfreq in Hz; about: how the file was made.
+    """
+    import torch
+
+    from pickles import save_torch
+
+    eeg = torch.as_tensor(np.asarray(eeg), dtype=torch.float32)
+    records = [{"eeg": eeg[i].clone(), "image": int(image[i]), "label": int(label[i]), "subject": int(subject[i])}
+               for i in range(len(eeg))]
+    for i, record in enumerate(records if session is not None else ()):
+        record["session"] = int(session[i])
+    content = {"dataset": records, "labels": list(class_ids), "images": list(images), "sfreq": float(sfreq),
+               "ch_names": list(ch_names), "class_names": list(class_names), "units": units, "about": about or {}}
+    save_torch(path, content)

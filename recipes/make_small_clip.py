@@ -64,7 +64,7 @@ def main(argv=None):
     from tqdm import tqdm
 
     import torchvision_cpu  # noqa: F401
-    from datautils import read_caption
+    from pictures import read_caption
     from open_clip import SimpleTokenizer, image_transform
     from open_clip.model import CLIP
 
@@ -103,7 +103,8 @@ def find_pictures(image_dir):
 
 def split_names(args, names):
     """Names of the training and the validation pictures of the split; a picture of two parts trains nothing."""
-    from datautils import load_split, load_trials
+    from splits import load_split
+    from datautils import load_trials
 
     trials = load_trials(args.eeg_dataset)
     parts = load_split(args.splits_path, trials, args.split_num, needed=("train",))
@@ -119,7 +120,7 @@ def split_names(args, names):
 
 
 def open_picture(image_dir, name):
-    from datautils import picture_path
+    from pictures import picture_path
     from PIL import Image, UnidentifiedImageError
 
     path = picture_path(image_dir, name)

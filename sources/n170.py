@@ -277,7 +277,8 @@ def write_data_set(output, recordings, shares, args):
     """Scale the trials, give each a picture, write eeg.pth and splits.pth."""
     import numpy as np
 
-    from sources.eegcvpr40 import write_pth, write_splits
+    from bench.material import write_pth
+    from splits import write_splits
 
     eeg = np.concatenate([recording.eeg for recording in recordings])
     label = np.concatenate([recording.label for recording in recordings])
@@ -320,7 +321,7 @@ def write_pictures(image_dir, pictures):
     from PIL import Image, UnidentifiedImageError
 
     from runs import atomic_path
-    from sources.eegcvpr40 import write_captions
+    from pictures import write_captions
 
     for class_id, by_name in pictures.items():
         for name, path in by_name.items():

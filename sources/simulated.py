@@ -2,24 +2,22 @@
 
     python prepare_data.py simulated --output runs/demo/data --snr 1.0
 
-Writes `eeg.pth`, `splits.pth` and `images/<class id>/<name>.JPEG` with a caption each. Current dipoles in visual areas
-of a four-shell sphere (MNE) answer each picture with evoked components between 90 and 420 ms; amplitudes and latencies
+Current dipoles in visual areas of a four-shell sphere (MNE) answer each picture with evoked components between 90 and 420 ms; amplitudes and latencies
 are a code of the picture's class, colour, number, place and background, shared by all subjects up to each subject's
 own dipole places, orientations and gains. Behind it run 1/f activity of the whole cortex, occipital alpha, mains hum,
 eye blinks and sensor noise. The continuous recording is then treated as a real one: band-pass, standardised per channel,
-cut into epochs, baseline. Pictures come in random order, never in blocks; records stand in the order of presentation.
-With `--snr 0` the EEG holds no trace of the pictures.
+cut into epochs, baseline. Records stand in the order of presentation, which is random. With `--snr 0` the EEG holds no
+trace of the pictures; `--order blocks --drift 20` then shows what the audit is for: slow changes give the class away.
 """
 
-import random
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 
 from errors import InputError
-from runs import atomic_path
 
 from . import drawings
+from .records import Block, DataSet, Picture, Recording
 
 MONTAGE = "biosemi64"
 HEAD_RADIUS, BRAIN_RADIUS = .095, .072  # m; dipoles lie within the brain's sphere
@@ -46,49 +44,46 @@ def add_arguments(parser):
     parser.add_argument("--classes", nargs="+", default=list(drawings.CLASSES), choices=drawings.CLASSES,
                         metavar="CLASS", help="classes to draw")
     parser.add_argument("--sfreq", type=float, default=250., help="sampling rate in Hz")
-    parser.add_argument("--tmin", type=float, default=0., help="start of an epoch in s from picture onset")
+    parser.add_argument("--tmin", type=float, default=-.2, help="start of an epoch in s from picture onset; "
+                        "the stages read from the onset on")
     parser.add_argument("--tmax", type=float, default=.6, help="end of an epoch in s from picture onset")
     parser.add_argument("--band", nargs=2, type=float, default=(.5, 40.), metavar=("LOW", "HIGH"),
                         help="band-pass in Hz")
-    parser.add_argument("--val_part", type=float, default=.15, help="part of each class's pictures for validation")
-    parser.add_argument("--test_part", type=float, default=.15, help="part of each class's pictures for the test")
+    parser.add_argument("--order", choices=("random", "blocks"), default="random",
+                        help="order of presentation: random, or one block a class (the design to avoid)")
+    parser.add_argument("--drift", type=float, default=0., help="slow changes over the recording: RMS in microvolts of each "
+                        "electrode's wandering potential, and in percent of each background source's wandering amplitude")
     parser.add_argument("--image_size", type=int, default=224, help="width and height of the pictures in pixels")
-    parser.add_argument("--seed", type=int, default=0, help="seed of pictures, people, noise, order and splits")
+    parser.add_argument("--seed", type=int, default=0, help="seed of pictures, people, noise and order")
 
 
-def prepare(args):
-    """Write the data set folder `args.output`; see `add_arguments` for the options."""
-    from tqdm import tqdm
-
-    from .eegcvpr40 import write_captions, write_pth, write_splits
-
+def find(args):
+    """The simulated DataSet: a recording a subject."""
     _check(args)
     scenes = drawings.sample_scenes(args.n_pictures, args.seed, args.classes)
     names = [f"{scene.kind}_{i:04d}" for i, scene in enumerate(scenes)]
-    parts = split_pictures([scene.kind for scene in scenes], args.val_part, args.test_part, args.seed)
-    output = Path(args.output)
-    _refuse_other_pictures(output / "images", names)
-    for name, scene in zip(names, tqdm(scenes, desc="pictures", unit="picture"), strict=True):
-        with atomic_path(output / "images" / scene.kind / f"{name}.JPEG") as temporary:
-            drawings.draw(scene, args.image_size).save(temporary, format="JPEG", quality=92)
-    write_captions(output / "images", {n: drawings.caption(s) for n, s in zip(names, scenes, strict=True)})
+    options = {key: value for key, value in vars(args).items() if key in (
+        "snr", "n_pictures", "trials_per_picture", "classes", "sfreq", "tmin", "tmax", "band", "image_size", "seed", "order",
+        "drift")}
+    recordings = [Recording(f"subject {n}", n, 1, [n, options], partial(_read, scenes, names, args, n))
+                  for n in range(1, args.n_subjects + 1)]
+    return DataSet(
+        recordings, sfreq=args.sfreq, ch_names=montage().ch_names, n_times=round(args.tmax * args.sfreq) -
+        round(args.tmin * args.sfreq), tmin=round(args.tmin * args.sfreq) / args.sfreq, units="standardised",
+        class_ids=list(args.classes), class_names=list(args.classes),
+        pictures={name: Picture(partial(drawings.draw, scene, args.image_size), (drawings.caption(scene),))
+                  for name, scene in zip(names, scenes, strict=True)},
+        about={**options, "steps": [f"band-pass {args.band[0]:g} to {args.band[1]:g} Hz", "each channel standardised over "
+                                    "the recording", "mean of the 0.1 s before the picture subtracted"]})
 
-    eeg, image, subject = [], [], []
-    for number in tqdm(range(1, args.n_subjects + 1), desc="EEG", unit="subject"):
-        recording = simulate_recording(scenes, args.trials_per_picture, args.snr, args.sfreq, (args.seed, number))
-        eeg.append(preprocess(recording, args.tmin, args.tmax, args.band))
-        image.append(recording["image"])
-        subject.append(np.full(len(recording["image"]), number))
-    image, subject = np.concatenate(image), np.concatenate(subject)
-    label = np.array([args.classes.index(scene.kind) for scene in scenes])[image]
-    write_pth(output / "eeg.pth", eeg=np.concatenate(eeg), label=label, image=image, subject=subject, images=names,
-              class_ids=args.classes, class_names=args.classes, sfreq=args.sfreq, ch_names=recording["ch_names"],
-              session=np.ones_like(subject),
-              about={"source": "simulated", "record_order": "by subject, then by time of presentation",
-                     **{key: value for key, value in vars(args).items() if key not in ("output", "source")}})
-    write_splits(output / "splits.pth", {part: np.flatnonzero(np.isin(image, pictures))
-                                         for part, pictures in parts.items()})
-    print(f"{len(image)} trials of {args.n_subjects} subjects, {len(names)} pictures, SNR {args.snr:g}: {output}")
+
+def _read(scenes, names, args, subject):
+    """One subject's trials, in the order of presentation."""
+    recording = simulate_recording(scenes, args.trials_per_picture, args.snr, args.sfreq, (args.seed, subject), args.order,
+                                   args.drift)
+    label = [args.classes.index(scenes[i].kind) for i in recording["image"]]
+    yield Block(preprocess(recording, args.tmin, args.tmax, args.band), np.array(label),
+                [names[i] for i in recording["image"]], recording["onset"] / args.sfreq)
 
 
 def _check(args):
@@ -103,8 +98,7 @@ def _check(args):
             ("n_pictures", 3 * len(args.classes) <= args.n_pictures <= most,
              f"{3 * len(args.classes)} (3 a class, one for each part) to {most} (all different scenes)"),
             ("image_size", 16 <= args.image_size <= 1024, "16 to 1024"),
-            ("val_part", 0 < args.val_part < 1, "between 0 and 1"),
-            ("test_part", 0 < args.test_part < 1 - args.val_part, "between 0 and 1 - val_part"),
+            ("drift", 0 <= args.drift <= 100, "0 to 100"),
             ("band", 0 < args.band[0] < args.band[1] < args.sfreq / 2, "0 < LOW < HIGH < half the sampling rate"),
             ("sfreq", 110 <= args.sfreq <= 2000, "110 to 2000 (the mains hum at 50 Hz must be below half of it)"),
             ("tmin", -.2 <= args.tmin < args.tmax, "-0.2 or more and less than tmax"),
@@ -113,25 +107,10 @@ def _check(args):
             raise InputError(f"--{flag} {getattr(args, flag)}: expected {expected}")
 
 
-def _refuse_other_pictures(image_dir, names):
-    others = sorted({path.stem for path in image_dir.glob("*/*.JPEG") if not path.name.startswith(".")} - set(names))
-    if others:
-        raise InputError(f"--output: {image_dir} holds {len(others)} pictures of another data set, {others[0]} among them; "
-                         "remove that folder or choose another one")
+def montage():
+    import mne
 
-
-def split_pictures(class_of, val_part, test_part, seed):
-    """Share out pictures class by class; returns {"train", "val", "test"} -> sorted picture numbers, each class in each."""
-    chooser, parts = random.Random(seed), {"train": [], "val": [], "test": []}
-    for name in dict.fromkeys(class_of):
-        pictures = [i for i, other in enumerate(class_of) if other == name]
-        chooser.shuffle(pictures)
-        n_test = min(max(1, round(test_part * len(pictures))), len(pictures) - 2)
-        n_val = min(max(1, round(val_part * len(pictures))), len(pictures) - n_test - 1)
-        parts["test"] += pictures[:n_test]
-        parts["val"] += pictures[n_test:n_test + n_val]
-        parts["train"] += pictures[n_test + n_val:]
-    return {part: sorted(pictures) for part, pictures in parts.items()}
+    return mne.channels.make_standard_montage(MONTAGE, head_size=HEAD_RADIUS)
 
 
 def forward_gain(positions, orientations):
@@ -141,8 +120,7 @@ def forward_gain(positions, orientations):
     """
     import mne
 
-    montage = mne.channels.make_standard_montage(MONTAGE, head_size=HEAD_RADIUS)
-    info = mne.create_info(montage.ch_names, 250., "eeg").set_montage(montage)
+    info = mne.create_info(montage().ch_names, 250., "eeg").set_montage(montage())
     sphere = mne.make_sphere_model((0., 0., 0.), HEAD_RADIUS, verbose="error")
     unit = orientations / np.linalg.norm(orientations, axis=1, keepdims=True)
     space = mne.setup_volume_source_space(pos={"rr": positions, "nn": unit}, verbose="error")
@@ -176,7 +154,7 @@ def scene_code(scenes):
     return .7 * amplitude + .5 * np.tanh(amplitude), delay
 
 
-def simulate_recording(scenes, trials_per_picture, snr, sfreq, seed):
+def simulate_recording(scenes, trials_per_picture, snr, sfreq, seed, order="random", drift=0.):
     """One subject's continuous recording.
 
     Returns a dict: `data` [channels, samples] microvolt, `sfreq`, `ch_names`, `onset` [trials] samples of picture
@@ -185,10 +163,13 @@ def simulate_recording(scenes, trials_per_picture, snr, sfreq, seed):
     """
     rng = np.random.default_rng(seed)
     image = rng.permutation(np.repeat(np.arange(len(scenes)), trials_per_picture))
+    if order == "blocks":
+        kinds = rng.permutation(sorted({scene.kind for scene in scenes})).tolist()
+        image = image[np.argsort([kinds.index(scenes[i].kind) for i in image], kind="stable")]
     onset = np.round((2. + np.cumsum(rng.uniform(*SOA, len(image)))) * sfreq).astype(int)
     n = int(onset[-1] + 3 * sfreq)
     gain, ch_names = _subject_gain(rng)
-    data = _background(gain, n, sfreq, rng)
+    data = _background(gain, n, sfreq, rng, drift)
     evoked = _evoked(scenes, gain["visual"], sfreq, rng)
     evoked *= snr * BACKGROUND_RMS / np.sqrt(np.mean(evoked ** 2))
     for shown, start in zip(image, onset, strict=True):
@@ -228,10 +209,15 @@ def _evoked(scenes, gain, sfreq, rng):
     return np.einsum("cd,sdk,skt->sct", gain / gain.std(), amplitude, shape, optimize=True)
 
 
-def _background(gain, n, sfreq, rng):
-    """1/f activity, alpha, mains hum, blinks and sensor noise: [channels, n] microvolt."""
-    data = _scaled(gain["cortex"] @ _coloured(gain["cortex"].shape[1], n, sfreq, rng, lambda f: 1 / np.maximum(f, .5)),
-                   BACKGROUND_RMS)
+def _background(gain, n, sfreq, rng, drift):
+    """1/f activity, alpha, mains hum, blinks, sensor noise and slow drift: [channels, n] microvolt."""
+    slow = np.random.default_rng(rng.bit_generator.seed_seq.spawn(1)[0])  # the rest stays the same without drift
+    cortex = _coloured(gain["cortex"].shape[1], n, sfreq, rng, lambda f: 1 / np.maximum(f, .5))
+    if drift:
+        cortex *= np.exp(drift / 100 * _walks(len(cortex), n, sfreq, slow))
+    data = _scaled(gain["cortex"] @ cortex, BACKGROUND_RMS)
+    if drift:
+        data += drift * _walks(len(data), n, sfreq, slow)
     peak = rng.uniform(9., 11.)
     data += _scaled(gain["alpha"] @ _coloured(gain["alpha"].shape[1], n, sfreq, rng,
                                               lambda f: np.exp(-.5 * (f - peak) ** 2)), ALPHA_RMS)
@@ -246,6 +232,15 @@ def _background(gain, n, sfreq, rng):
     eyes = gain["eyes"].sum(1, keepdims=True)
     data += eyes / eyes.max() * BLINK_PEAK * blinks
     return data + rng.normal(scale=SENSOR_RMS, size=data.shape)
+
+
+def _walks(number, n, sfreq, rng):
+    """Random walks over a recording [number, n], each of mean 0 and RMS 1."""
+    seconds = np.arange(int(n / sfreq) + 2)
+    walks = rng.normal(size=(number, len(seconds))).cumsum(1)
+    walks = np.stack([np.interp(np.arange(n) / sfreq, seconds, walk) for walk in walks])
+    walks -= walks.mean(1, keepdims=True)
+    return walks / walks.std(1, keepdims=True)
 
 
 def _coloured(sources, n, sfreq, rng, power):

@@ -15,7 +15,9 @@ import torch
 from PIL import Image
 
 import torchvision_cpu  # noqa: F401
-from sources.eegcvpr40 import write_captions, write_pth, write_splits
+from pictures import write_captions
+from bench.material import write_pth
+from splits import write_splits
 from tiny import CHANNELS, CLASSES, make_llm
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -14,8 +14,10 @@ import train_eeg_classifier
 from tiny import data_arguments
 
 from errors import InputError
-from runs import file_hash, save_torch
-from sources.eegcvpr40 import read_pth, read_splits
+from runs import file_hash
+from pickles import save_torch
+from sources.eegcvpr40 import read_pth
+from splits import read_splits
 
 
 def stops(main, arguments, capsys, *said):

@@ -14,7 +14,7 @@ import options
 from encoders import load_encoder
 from generation import matched_noise, swap
 from runs import file_hash
-from sources.eegcvpr40 import write_splits
+from splits import write_splits
 
 COLUMNS = ["Ground Truth Image", "Expected object", "Predicted object", "Expected Caption", "Generated Caption", "trial",
            "subject", "image", "split", "condition", "prompt"]

@@ -3,9 +3,11 @@ import pickle
 import pytest
 import torch
 
-from datautils import collate, image_embeddings, load_split, load_trials, read_caption
+from datautils import collate, image_embeddings, load_trials
+from splits import load_split
+from pictures import read_caption
 from errors import InputError
-from sources.eegcvpr40 import write_splits
+from splits import write_splits
 from tiny import CHANNELS
 
 

@@ -11,7 +11,7 @@ import torch
 from bench import gpu_check
 from bench.material import llm_config, write_subset
 from errors import InputError
-from sources.eegcvpr40 import read_splits, write_splits
+from splits import read_splits, write_splits
 
 ROOT = Path(__file__).resolve().parents[1]
 

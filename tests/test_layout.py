@@ -11,10 +11,10 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = [
     {"errors", "config", "loss", "torchvision_cpu"},
     {"options", "runs"},
-    {"checkpoints"},
-    {"sources", "encoders", "metrics", "prompts"},
+    {"checkpoints", "pickles", "pictures", "montage"},
+    {"sources", "encoders", "metrics", "prompts", "dataset_folder", "splits"},
     {"datautils", "model"},
-    {"generation", "captioner_training"},
+    {"generation", "captioner_training", "audit"},
     {"pretrain_data_processor", "prepare_data", "train_eeg_classifier", "test_eeg_classifier", "finetune_llm", "inference",
      "inference_chance", "evaluate", "apps", "recipes"},
     {"bench"},  # measures the scripts, so it stands above them

@@ -11,7 +11,8 @@ from PIL import Image
 
 import prepare_data
 from sources import n170
-from sources.eegcvpr40 import read_pth, read_splits
+from sources.eegcvpr40 import read_pth
+from splits import read_splits
 
 REAL = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "n170"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason=f"{REAL} is absent")

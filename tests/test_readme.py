@@ -14,7 +14,8 @@ from PIL import Image
 from tiny import make_llm
 
 from config import CLASS_NAMES, EEGCVPR40_LABELS
-from sources.eegcvpr40 import write_captions, write_splits
+from pictures import write_captions
+from splits import write_splits
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = re.findall(r"(?:^|`)(python [^`\n]+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)

@@ -12,7 +12,8 @@ from sklearn.model_selection import cross_val_score
 
 import prepare_data
 from sources import drawings, simulated
-from sources.eegcvpr40 import read_pth, read_splits
+from sources.eegcvpr40 import read_pth
+from splits import read_splits
 
 SFREQ = 250.
 

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 import test_eeg_classifier as scoring
 import train_eeg_classifier as training
 from encoders import load_encoder
-from sources.eegcvpr40 import read_pth, write_splits
+from sources.eegcvpr40 import read_pth
+from splits import write_splits
 from tiny import CHANNELS, CLASSES, data_arguments
 
 SMALL = ["--d_model", "32", "--attn_heads", "4", "--layers", "1", "--spatial_filters", "8", "--device", "cpu",

@@ -1,0 +1,77 @@
+"""What every source gives: the recordings of a data set, read one by one into trials, and its pictures."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass
+class Block:
+    """Trials cut from one recording, in the order of presentation.
+
+    eeg [trials, channels, samples] float32 in the data set's units; label [trials]: number of the class; picture: names
+    in DataSet.pictures; onset [trials]: seconds from the recording's start to the picture, NaN where unknown; part:
+    "train", "val" or "test" of each trial where the source's publishers say so, else None. dropped: reason -> number of
+    events that gave no trial; notes: sentences on what was done to this recording alone.
+    """
+
+    eeg: np.ndarray
+    label: np.ndarray
+    picture: list
+    onset: np.ndarray
+    part: list | None = None
+    dropped: dict = field(default_factory=dict)
+    notes: list = field(default_factory=list)
+
+
+@dataclass
+class Recording:
+    """A recording that waits to be read.
+
+    name: unique, for people; key: JSON-like, all that its trials depend on (file hashes, options), no paths; read(): the
+    trials as one or more Blocks, several where they would not fit into memory at once.
+    """
+
+    name: str
+    subject: int
+    session: int
+    key: object
+    read: Callable[[], Iterator[Block]]
+
+
+@dataclass
+class Picture:
+    """A picture: photo is a file or a function that draws it; captions may be empty; sketch: a file, or None."""
+
+    photo: Path | Callable
+    captions: tuple = ()
+    sketch: Path | None = None
+
+
+@dataclass
+class DataSet:
+    """A data set as a source found it, before the long work.
+
+    sfreq in Hz; tmin: seconds from the picture's onset to a trial's first sample, None where unknown; units "uV" or
+    "standardised"; positions: channel name -> [x, y, z] in m (head coordinates), None: standard places by name;
+    pictures: name `<class id>_<...>` -> Picture, where class ids hold no "_"; pictures_known: "yes", "class" (a picture
+    of the right class was assigned, which of them was seen is unknown) or "no" (no pictures: names are
+    `<class id>_unknown`). split_by: how splits are made where the user does not say ("given": by Block.part). about:
+    JSON-like facts for the record, among them what was done to the EEG under "steps" (a list of sentences).
+    """
+
+    recordings: list
+    sfreq: float
+    ch_names: list
+    n_times: int
+    tmin: float | None
+    units: str
+    class_ids: list
+    class_names: list
+    pictures: dict
+    pictures_known: str = "yes"
+    positions: dict | None = None
+    split_by: str = "picture"
+    about: dict = field(default_factory=dict)
