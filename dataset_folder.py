@@ -68,7 +68,7 @@ def read_record(folder):
     file = Path(folder) / "dataset.json"
     if not file.is_file():
         unfinished = (Path(folder) / "trials").is_dir()
-        raise InputError(f"--eeg_dataset {folder}: holds no dataset.json; " + (
+        raise InputError(f"{folder}: holds no dataset.json; " + (
             "it is not finished: run the prepare_data.py command again, it goes on where it stopped" if unfinished else
             "expected a folder that prepare_data.py wrote, or a .pth file"))
     record = read_json(file)
@@ -98,13 +98,14 @@ def open_folder(folder):
         try:
             table = pyarrow.ipc.open_stream(pyarrow.memory_map(str(file))).read_all()
             for chunk in table.column("eeg").chunks:
-                blocks.append(chunk.flatten().flatten().to_numpy(zero_copy_only=True).reshape(shape))
+                values = chunk.flatten().flatten()  # to_numpy() would do the same, but import pandas
+                blocks.append(np.frombuffer(values.buffers()[1], np.float32, len(values), values.offset * 4).reshape(shape))
             tables.append(table.select(COLUMNS))
         except (pyarrow.ArrowException, KeyError, ValueError, OSError) as error:
             raise InputError(f"{file}: damaged ({str(error).splitlines()[0][:200]}); copy the data set folder again, or "
                              "prepare it again") from None
     table = pyarrow.concat_tables(tables)
-    columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in COLUMNS}
+    columns = {name: np.array(table.column(name).to_pylist()) for name in COLUMNS}
     return record, blocks, columns
 
 
@@ -119,6 +120,9 @@ def complete_data(args, needed=("splits_path", "image_dir"), picture=True):
     if not folder.is_dir() and str(args.eeg_dataset).startswith("datasets/"):
         folder = resolve_checkpoint(args.eeg_dataset, "--eeg_dataset")
         args.eeg_dataset = str(folder)
+    if not folder.exists():
+        raise InputError(f"--eeg_dataset {folder}: no such file or folder; expected a .pth file, a data set folder of "
+                         "prepare_data.py, or its Hub id datasets/org/name")
     kind = "sketch"
     if folder.is_dir():
         kind = read_record(folder)["picture"]

@@ -34,7 +34,7 @@ def caption_one(captioner, args):
     import torch
 
     from dataset_folder import complete_data
-    from datautils import load_trials
+    from trials import load_trials
     from generation import check_model_fits, generation_options, read_eeg_file
     from prompts import instruction_of
 

@@ -89,12 +89,15 @@ def split_options(parser):
     group.add_argument("--val_fraction", type=fraction, default=0.15, help="share for validation, at least one")
     group.add_argument("--test_fraction", type=fraction, default=0.15, help="share for testing, at least one")
     group.add_argument("--split_seed", type=bounded(int, 0, 2**32 - 1), default=0, help="seed of the splits")
+    group.add_argument("--split_gap", type=bounded(float, 0), default=5., help="with --split_by time: seconds between the "
+                       "trials of two parts; trials nearer to a border are left out")
+    group.add_argument("--unseen_pictures", action="store_true", help="with --split_by subject, session, recording or "
+                       "time: no picture in two parts either; the trials that would bring one are left out")
     return group
 
 
 def audit_options(parser):
     group = parser.add_argument_group("audit")
-    group.add_argument("--no_audit", action="store_true", help="leave the audit out")
     group.add_argument("--permutations", type=bounded(int, 99), default=1000, help="permutations for each p-value")
     return group
 

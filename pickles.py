@@ -1,6 +1,7 @@
 """`.pth` files: written atomically, read without executing anything that they hold."""
 
 import pickle
+import struct
 import zipfile
 
 import numpy as np
@@ -28,7 +29,7 @@ def load_pickle(path, flag):
     except IsADirectoryError:
         raise InputError(f"{flag} {path}: is a folder, expected a .pth file") from None
     except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, LookupError, TypeError,
-            AttributeError, OSError) as error:  # a damaged pickle can fail in any of these ways
+            AttributeError, OSError, struct.error) as error:  # a damaged pickle can fail in any of these ways
         reason = str(error).strip().split("\n")[0][:200]
         raise InputError(f"{flag} {path}: not a readable .pth file, cut short or not made by torch.save ({reason}); "
                          "compare its size with the source's and copy it again") from None

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 import options
-from errors import exits_cleanly
+from errors import InputError, exits_cleanly
 from sources import SOURCES
 
 
@@ -28,7 +28,7 @@ def add_source(name, command):
                        help="divide each channel by its standard deviation over a recording's trials, or leave it (unset: "
                             "recording where the EEG is in microvolts)")
     options.split_options(command)
-    options.audit_options(command)
+    options.audit_options(command).add_argument("--no_audit", action="store_true", help="leave the audit out")
     command.set_defaults(run=prepare)
 
 
@@ -42,16 +42,17 @@ def add_command(name, command):
         command.add_argument("--image_dir", help="folder of pictures and captions (unset: the folder's own)")
         command.add_argument("--split_num", type=options.bounded(int, 0), default=0, help="which of the file's splits")
         command.add_argument("--output", help="folder for audit.json and audit.html (unset: FOLDER)")
+        command.add_argument("--strict", action="store_true", help="exit with code 1 where a finding is severe")
         options.audit_options(command)
     elif name == "caption":
         command.add_argument("--model", required=True, help="image-to-text model: a Hub name or a local folder")
-        command.add_argument("--overwrite", action="store_true", help="write machine-made captions anew too; those of people "
-                                                                      "are never replaced")
+        command.add_argument("--overwrite", action="store_true", help="write machine-made captions anew too; those of "
+                                                                      "people are never replaced")
         command.add_argument("--batch_size", type=options.positive, default=8, help="pictures at a time")
         command.add_argument("--max_new_tokens", type=options.positive, default=40, help="longest caption in tokens")
         options.run_options(command)
     elif name == "push":
-        command.add_argument("repository", metavar="ORG/NAME", help="data set repository on the Hub; made if it is not there")
+        command.add_argument("repository", metavar="ORG/NAME", help="data set repository on the Hub, made where absent")
         command.add_argument("--private", action="store_true", help="make the repository private")
     command.set_defaults(run=COMMANDS[name][1])
 
@@ -67,38 +68,78 @@ def prepare(args):
     args.split_by = args.split_by or record["split_by"]
     split(args)
     if not args.no_audit:
-        args.image_dir, args.output, args.split_num = None, None, 0
+        args.image_dir, args.output, args.split_num, args.strict = None, None, 0, False
         audit(args)
     print(f"data set written; give it to the stages as --eeg_dataset {args.folder}")
 
 
 def split(args):
     """Make splits of a data set folder anew."""
-    from datautils import load_trials
+    from trials import load_trials
     from splits import describe, make_splits, write_splits
 
-    trials = load_trials(args.folder)
-    splits = make_splits(trials, args.split_by or trials.record["split_by"], args.val_fraction, args.test_fraction,
-                         args.split_seed)
     path = args.splits_path or Path(args.folder) / "splits.pth"
-    write_splits(path, splits, made_from={"by": args.split_by, "val_fraction": args.val_fraction,
-                                          "test_fraction": args.test_fraction, "seed": args.split_seed,
-                                          "data": trials.fingerprint})
-    print(describe(trials, splits))
+    if not args.splits_path and not Path(args.folder).is_dir():
+        raise InputError(f"{args.folder}: is no data set folder; for a .pth file give --splits_path, the file to write")
+    trials = load_trials(args.folder)
+    by = args.split_by or trials.record.get("split_by", "picture")
+    splits = make_splits(trials, by, args.val_fraction, args.test_fraction, args.split_seed, args.split_gap,
+                         args.unseen_pictures)
+    write_splits(path, splits, made_from={
+        "by": by, "val_fraction": args.val_fraction, "test_fraction": args.test_fraction, "seed": args.split_seed,
+        "gap": args.split_gap, "unseen_pictures": args.unseen_pictures, "data": trials.fingerprint})
+    print(describe(trials, splits, by))
     print(f"splits written to {path}")
 
 
 def audit(args):
     """Check a data set for what would make a result untrue; write audit.json and audit.html."""
-    from audit.page import write_page
+    from audit.page import audit_files, summary, write_page
+    from dataset_folder import complete_data
+
+    args.eeg_dataset = args.folder
+    complete_data(args, needed=("splits_path",), picture=False)
+    if not args.image_dir:
+        print("note: without --image_dir pictures are compared by their names only, and captions are not looked for")
+    trials, split, findings = audit_files(args.eeg_dataset, args.splits_path, args.image_dir, args.split_num,
+                                          permutations=args.permutations)
+    print(summary(findings))
+    given = Path(args.folder)
+    folder = args.output or (given if given.is_dir() else given.parent if given.is_file() else ".")
+    page = write_page(trials, split, findings, folder, args.splits_path, args.split_num, args.image_dir)
+    print(f"audit written to {page}")
+    return int(args.strict and any(one.severity == "severe" for one in findings))
 
 
 def caption(args):
     """Have a model write captions for pictures that have none."""
+    from dataset_folder import read_record
+    from machine_captions import caption_pictures
+
+    folder, names = Path(args.folder), None
+    if (folder / "dataset.json").is_file() or (folder / "trials").is_dir():
+        folder, names = folder / "images", read_record(folder)["pictures"]
+    caption_pictures(folder, names, args.model, options.resolve_device(args.device), args.overwrite, args.batch_size,
+                     args.max_new_tokens)
 
 
 def push(args):
     """Upload a data set folder to the Hub, from where --eeg_dataset datasets/ORG/NAME fetches it."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError, HTTPError, LocalTokenNotFoundError
+
+    from dataset_folder import read_record
+    from errors import InputError
+
+    read_record(args.folder)  # an unfinished folder stays here
+    api = HfApi()
+    try:
+        api.create_repo(args.repository, repo_type="dataset", private=args.private, exist_ok=True)
+        api.upload_folder(repo_id=args.repository, folder_path=args.folder, repo_type="dataset")
+    except (HTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as error:
+        raise InputError(f"{args.repository}: cannot be pushed to ({str(error).splitlines()[0][:200]}); log in with "
+                         "`hf auth login`, check the name and the connection") from None
+    print(f"pushed; the stages take it as --eeg_dataset datasets/{args.repository}")
 
 
 COMMANDS = {  # name: what it does, the function
@@ -120,7 +161,7 @@ def main(argv=None):
         add_command(name, commands.add_parser(name, help=what, description=what, formatter_class=parser.formatter_class,
                                               allow_abbrev=False))
     args = parser.parse_args(argv)
-    args.run(args)
+    return args.run(args)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,21 @@ def check_pictures(args, folder, names, identity):
                          f"{known[0]} among them; use the split it was trained with, or give --allow_known_pictures")
 
 
+def picture_gallery(args, trials, rows, device, embedding_size, folder):
+    """CLIP embeddings [n, E] of the pictures that trials `rows` show, and which of them each trial shows [N]."""
+    from datautils import image_embeddings
+    from encoders.clip import clip_identity
+
+    pictures, shown = trials.image[rows].unique(return_inverse=True)
+    names = [trials.images[i] for i in pictures.tolist()]
+    gallery = image_embeddings(names, args.image_dir, args.clip_model, args.picture, device, args.cache_dir)
+    if gallery.shape[1] != embedding_size:
+        raise InputError(f"--clip_model {args.clip_model}: embeddings of size {gallery.shape[1]}, the encoder gives "
+                         f"{embedding_size}; name the CLIP model that it was trained towards")
+    check_pictures(args, folder, names, clip_identity(args.clip_model))
+    return gallery.numpy(), shown.numpy()
+
+
 def baseline_scores(args, trials, split, clusters):
     """Scores of the classical baseline, fitted on the training part, on the same trials as the encoder."""
     import numpy as np
@@ -103,7 +118,7 @@ def print_scores(scores, tables):
         line(key, scores, key)
     if "classical_baseline" in scores:
         line("balanced_accuracy, classical baseline", scores["classical_baseline"], "balanced_accuracy")
-    for k in (1, 5):
+    for k in (1, 5) if "retrieval" in scores else ():
         line(f"picture among {scores['retrieval']['n']}, top {k} (chance {scores['retrieval'][f'top{k}_chance']:.3f})",
              scores["retrieval"], f"top{k}")
     print(tables["per_subject"].to_string(float_format="{:.3f}".format))
@@ -112,10 +127,9 @@ def print_scores(scores, tables):
 @exits_cleanly
 def main(argv=None):
     args = parse(argv)
-    from datautils import image_embeddings, load_trials
+    from trials import load_trials
     from splits import load_split
-    from encoders import check_fits, encode, load_encoder
-    from encoders.clip import clip_identity
+    from encoders import encode, fit_to_encoder, load_encoder
     from checkpoints import resolve_checkpoint
     from dataset_folder import complete_data
     from metrics.classification import classification_scores
@@ -127,25 +141,22 @@ def main(argv=None):
     folder = resolve_checkpoint(args.output, "--output")
     encoder = load_encoder(folder, "--output")
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
-    check_fits(encoder.config, trials, "--output")
+    fit_to_encoder(encoder.config, trials, "--output")
     if max(trials.class_names) >= encoder.config.num_classes:
         raise InputError(f"--output {args.output}: knows {encoder.config.num_classes} classes, {trials.path} has "
                          f"{len(trials.class_names)}; train an encoder on this data set")
     needed = {args.split, "train"} if args.classical_baseline else {args.split}
     split = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=needed)
     rows = split[args.split]
-    pictures, target = trials.image[rows].unique(return_inverse=True)
-    names = [trials.images[i] for i in pictures.tolist()]
-    gallery = image_embeddings(names, args.image_dir, args.clip_model, args.picture, device, args.cache_dir)
-    if gallery.shape[1] != encoder.config.embedding_size:
-        raise InputError(f"--clip_model {args.clip_model}: embeddings of size {gallery.shape[1]}, the encoder gives "
-                         f"{encoder.config.embedding_size}; name the CLIP model that it was trained towards")
-    check_pictures(args, folder, names, clip_identity(args.clip_model))
+    gallery, clusters = None, None  # without pictures the classes alone are scored
+    if trials.has_pictures:
+        gallery, clusters = picture_gallery(args, trials, rows, device, encoder.config.embedding_size, folder)
 
     embeddings, logits = (tensor.numpy() for tensor in encode(encoder, trials.eeg[rows], args.batch_size, device))
-    labels, clusters = trials.label[rows].numpy(), target.numpy()
+    labels = trials.label[rows].numpy()
     scores = classification_scores(labels, logits, clusters)
-    scores["retrieval"] = retrieval_scores(embeddings, gallery.numpy(), clusters)
+    if trials.has_pictures:
+        scores["retrieval"] = retrieval_scores(embeddings, gallery, clusters)
     if args.classical_baseline:
         scores["classical_baseline"] = baseline_scores(args, trials, split, clusters)
     scores |= {"split": args.split, "data": trials.fingerprint, "subject": args.subject}

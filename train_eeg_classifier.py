@@ -168,11 +168,19 @@ def _options_key(args):
 
 
 def picture_targets(args, trials, split, device):
-    """CLIP embeddings of each trial's picture [N, E] (zero in the test part), and of the training pictures [n, E]."""
+    """CLIP embeddings of each trial's picture [N, E] (zero in the test part), and of the training pictures [n, E].
+
+    A data set without pictures has none to give: zeros of E = 1, and --loss_weight must be 0.
+    """
     import torch
 
     from datautils import image_embeddings
 
+    if not trials.has_pictures:
+        if args.loss_weight:
+            raise InputError(f"--eeg_dataset {trials.path}: has no pictures to match; give --loss_weight 0 to train a "
+                             "classifier only")
+        return torch.zeros(len(trials), 1), torch.zeros(1, 1)
     pictures = {part: trials.image[split[part]].unique() for part in ("train", "val")}
     both = torch.cat(list(pictures.values())).unique()
     embeddings = image_embeddings([trials.images[i] for i in both.tolist()], args.image_dir, args.clip_model, args.picture,
@@ -199,7 +207,7 @@ def main(argv=None):
     from checkpoints import check_output
     from dataset_folder import complete_data
     from splits import load_split
-    from datautils import load_trials
+    from trials import load_trials
     from pictures import picture_hashes
     from encoders import save_encoder
     from encoders.clip import clip_identity
@@ -233,7 +241,7 @@ def main(argv=None):
     objective = EncoderObjective(encoder, args.loss, args.loss_weight, args.label_smoothing,
                                  target_variance(train_pictures), augmentation)
     batches = gather({"eeg": trials.eeg, "labels": trials.label, "target": target, "image": trials.image})
-    identity = clip_identity(args.clip_model)
+    identity = clip_identity(args.clip_model) if trials.has_pictures else None
     log = fit(objective, batches, split, arguments, resume=args.resume, patience=args.patience,
               options_key=[_options_key(args), trials.fingerprint, identity], save_every=args.save_steps,
               compute_metrics=validation_scores)
@@ -241,7 +249,8 @@ def main(argv=None):
     save_encoder(encoder, output)
     write_json(output / "id2label.json", trials.class_names)
     write_json(output / "train_log.json", {"stage1": log})
-    write_json(output / "train_images.json", picture_hashes(args.image_dir, names, args.picture))
+    write_json(output / "train_images.json",
+               picture_hashes(args.image_dir, names, args.picture) if trials.has_pictures else {})
     save_run(output, args, data=trials.fingerprint, splits=file_hash(args.splits_path), clip=identity)
     print(f"encoder written to {output}; its scores on the test part: test_eeg_classifier.py --output {output}")
 

@@ -48,11 +48,11 @@ def parse(argv):
     parser = options.make_parser(__doc__)
     parser.prog = "bench/gpu_check.sh"
     parser.add_argument("--device", default="cuda", help="cuda, cuda:0 or cpu")
-    parser.add_argument("--data", type=Path, help="data set folder with eeg.pth, splits.pth and images/ "
+    parser.add_argument("--data", type=Path, help="data set folder of prepare_data.py "
                                                   f"(unset: {DEMO}/data, made by recipes/demo.sh where absent)")
     parser.add_argument("--synthetic", action="store_true", help="measure on drawn pictures and EEG of noise")
     parser.add_argument("--tiny", action="store_true", help="synthetic data and one tiny LLM only, for a test on a CPU")
-    parser.add_argument("--clip_model", help="CLIP model of the data's pictures (unset: clip/ in the data set folder)")
+    parser.add_argument("--clip_model", help="CLIP model of the data's pictures (unset: clip/ beside the data set folder)")
     parser.add_argument("--picture", choices=("sketch", "photo"), default="photo", help="which pictures are embedded")
     parser.add_argument("--eeg_encoder_path", help="encoder of stage 1 (unset: eeg_encoder/ beside the data set folder, "
                                                    "else one is trained for an epoch)")
@@ -224,9 +224,10 @@ def prepare_options(args, data, scratch, processes, device):
     splits, trials = scratch / "splits.pth", args.steps * args.batch_size
     kept = write_subset(data / "splits.pth", splits, train=trials, val=2 * args.batch_size, test=args.captions)
     args.captions = kept["test"]  # a small data set has fewer
-    where = ["--eeg_dataset", f"{data}/eeg.pth", "--splits_path", f"{splits}", "--image_dir", f"{data}/images",
+    dataset = data / "eeg.pth" if args.synthetic or args.tiny else data
+    where = ["--eeg_dataset", f"{dataset}", "--splits_path", f"{splits}", "--image_dir", f"{data}/images",
              "--cache_dir", f"{scratch}/cache", "--device", device]
-    pictures = ["--clip_model", args.clip_model or f"{data}/clip", "--picture", args.picture]
+    pictures = ["--clip_model", args.clip_model or f"{data.parent}/clip", "--picture", args.picture]
     encoder = args.eeg_encoder_path or data.parent / "eeg_encoder"
     if not args.eeg_encoder_path and not (Path(encoder) / "config.json").is_file():
         encoder = scratch / "eeg_encoder"

@@ -2,7 +2,7 @@
 # Finetuning and inference on a GPU in bf16, in 8 bit + LoRA and in 4 bit + LoRA; numbers go to bench/RESULTS.md.
 #
 #   bench/gpu_check.sh                              one CUDA GPU, on runs/demo (made by recipes/demo.sh where absent)
-#   bench/gpu_check.sh --data FOLDER                on a data set folder that was made elsewhere: eeg.pth, splits.pth, images/
+#   bench/gpu_check.sh --data FOLDER                on a data set folder that prepare_data.py made elsewhere
 #   bench/gpu_check.sh --synthetic                  on drawn pictures and made-up EEG, where mne is not installed
 #   bench/gpu_check.sh --device cpu --tiny          a tiny model on a CPU, in seconds
 #   bench/gpu_check.sh --help                       everything else

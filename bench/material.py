@@ -63,10 +63,10 @@ def make_tokenizer(texts):
 
 
 def make_data(folder, pictures):
-    """Write a data set folder: drawn pictures of 4 classes with captions and one trial of made-up EEG for each.
+    """Write eeg.pth, splits.pth, images/: drawn pictures of 4 classes with captions, a trial of made-up EEG for each.
 
     The EEG is white noise with the class as a sine on one channel: for speed and memory its values do not matter. A
-    small CLIP with random weights lies beside it in clip/.
+    small CLIP with random weights lies beside the folder in clip/.
     """
     import torch
 
@@ -93,9 +93,9 @@ def make_data(folder, pictures):
     torch.manual_seed(0)
     CLIPVisionModelWithProjection(CLIPVisionConfig(
         hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2, image_size=64, patch_size=16,
-        projection_dim=64)).save_pretrained(folder / "clip")
+        projection_dim=64)).save_pretrained(folder.parent / "clip")
     CLIPImageProcessorPil(size={"shortest_edge": 64},
-                          crop_size={"height": 64, "width": 64}).save_pretrained(folder / "clip")
+                          crop_size={"height": 64, "width": 64}).save_pretrained(folder.parent / "clip")
 
 
 def write_subset(splits_path, destination, **most):

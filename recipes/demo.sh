@@ -3,15 +3,14 @@
 set -euo pipefail
 RUN=${1:-runs/demo}
 SNR=${2:-1.0}
-DATA="--eeg_dataset $RUN/data/eeg.pth --splits_path $RUN/data/splits.pth --image_dir $RUN/data/images"
-PICTURES="--clip_model $RUN/data/clip --picture photo --cache_dir $RUN/cache"
+DATA="--eeg_dataset $RUN/data"
+PICTURES="--clip_model $RUN/clip --cache_dir $RUN/cache"
 LLM=runs/smollm2
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 echo "== prepare: pictures, captions and EEG at SNR $SNR"
-python prepare_data.py simulated --output "$RUN/data" --snr "$SNR" --val_part 0.1 --test_part 0.1
-python -m recipes.make_small_clip --image_dir "$RUN/data/images" --output "$RUN/data/clip" \
-    --eeg_dataset "$RUN/data/eeg.pth" --splits_path "$RUN/data/splits.pth" --extra_drawings 2000
+python prepare_data.py simulated --output "$RUN/data" --snr "$SNR" --val_fraction 0.1 --test_fraction 0.1
+python -m recipes.make_small_clip $DATA --output "$RUN/clip" --extra_drawings 2000
 python -m recipes.make_small_llm --output "$LLM"
 
 echo "== stage 1: EEG encoder"

@@ -1,11 +1,11 @@
 """Train a small CLIP on a folder of pictures with captions and save it for open_clip.
 
-    python -m recipes.make_small_clip --image_dir runs/demo/data/images --output runs/demo/data/clip \\
-        --eeg_dataset runs/demo/data/eeg.pth --splits_path runs/demo/data/splits.pth --extra_drawings 2000
+    python -m recipes.make_small_clip --eeg_dataset runs/demo/data --output runs/demo/clip --extra_drawings 2000
+    python -m recipes.make_small_clip --image_dir runs/demo/data/images --output runs/demo/clip
 
-The folder then takes the place of a downloaded CLIP: `--clip_model local-dir:runs/demo/data/clip`, the name that
+The folder then takes the place of a downloaded CLIP: `--clip_model local-dir:runs/demo/clip`, the name that
 `open_clip.create_model_and_transforms` takes. Model, tokenizer and loss are open_clip's own (CLIP with a modified ResNet
-and a text transformer; Radford et al. 2021). With `--eeg_dataset` and `--splits_path` only the split's training pictures
+and a text transformer; Radford et al. 2021). With `--eeg_dataset` only the split's training pictures
 are used, and the validation pictures are scored at the end. Run it from the project's root.
 """
 
@@ -24,10 +24,11 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 def parse(argv):
     parser = options.make_parser(__doc__)
     parser.prog = "python -m recipes.make_small_clip"
-    parser.add_argument("--image_dir", required=True, help="folder with <class id>/<name>.JPEG and <name>_caption.txt")
+    parser.add_argument("--image_dir", help="folder with <class id>/<name>.JPEG and <name>_caption.txt (unset: that of "
+                                            "--eeg_dataset)")
     parser.add_argument("--output", required=True, help="folder for open_clip_config.json and open_clip_model.safetensors")
-    parser.add_argument("--eeg_dataset", help="data set file whose split's training pictures alone are used")
-    parser.add_argument("--splits_path", help="splits file that belongs to --eeg_dataset")
+    parser.add_argument("--eeg_dataset", help="data set whose split's training pictures alone are used")
+    parser.add_argument("--splits_path", help="splits file of --eeg_dataset (unset: its own)")
     parser.add_argument("-sn", "--split_num", type=int, default=0, help="number of the split in --splits_path")
     parser.add_argument("--extra_drawings", type=int, default=0, help="pictures to draw in addition, as the simulated data "
                         "set's are drawn, of other scenes than any picture in --image_dir")
@@ -49,14 +50,18 @@ def parse(argv):
         raise InputError(f"--learning_rate {args.learning_rate}: expected more than 0")
     if args.image_size % 32 or args.width % 2:
         raise InputError(f"--image_size {args.image_size} --width {args.width}: expected multiples of 32 and of 2")
-    if bool(args.eeg_dataset) != bool(args.splits_path):
-        raise InputError("--eeg_dataset and --splits_path: expected both or neither, they name a split together")
+    if not args.eeg_dataset and (args.splits_path or not args.image_dir):
+        raise InputError("--eeg_dataset is missing: expected it, or --image_dir without --splits_path")
     return args
 
 
 @exits_cleanly
 def main(argv=None):
     args = parse(argv)
+    if args.eeg_dataset:
+        from dataset_folder import complete_data
+
+        complete_data(args, picture=False)
     names = find_pictures(args.image_dir)
     train, val = (names, []) if args.eeg_dataset is None else split_names(args, names)
 
@@ -104,7 +109,7 @@ def find_pictures(image_dir):
 def split_names(args, names):
     """Names of the training and the validation pictures of the split; a picture of two parts trains nothing."""
     from splits import load_split
-    from datautils import load_trials
+    from trials import load_trials
 
     trials = load_trials(args.eeg_dataset)
     parts = load_split(args.splits_path, trials, args.split_num, needed=("train",))

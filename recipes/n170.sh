@@ -5,16 +5,16 @@
 set -euo pipefail
 FOLDER=${1:-../shared/data/n170}
 RUN=${2:-runs/n170}
-CLIP_MODEL=${CLIP_MODEL:-$RUN/data/clip}
+CLIP_MODEL=${CLIP_MODEL:-$RUN/clip}
 LLM=${LLM:-runs/smollm2}
-DATA="--eeg_dataset $RUN/data/eeg.pth --splits_path $RUN/data/splits.pth --image_dir $RUN/data/images"
-PICTURES="--clip_model $CLIP_MODEL --picture photo --cache_dir $RUN/cache"
+DATA="--eeg_dataset $RUN/data"
+PICTURES="--clip_model $CLIP_MODEL --cache_dir $RUN/cache"
 
 echo "== prepare: recordings to trials, split by recording within subject"
-python prepare_data.py n170 --recordings "$FOLDER" --stimuli "$FOLDER/stimuli" --output "$RUN/data"
-if [ "$CLIP_MODEL" = "$RUN/data/clip" ]; then
-    python -m recipes.make_small_clip --image_dir "$RUN/data/images" --output "$CLIP_MODEL" \
-        --eeg_dataset "$RUN/data/eeg.pth" --splits_path "$RUN/data/splits.pth" --epochs 60
+python prepare_data.py n170 --recordings "$FOLDER" --stimuli "$FOLDER/stimuli" --output "$RUN/data" \
+    --val_fraction 0.2 --test_fraction 0.2
+if [ "$CLIP_MODEL" = "$RUN/clip" ]; then
+    python -m recipes.make_small_clip $DATA --output "$CLIP_MODEL" --epochs 60
 fi
 if [ "$LLM" = runs/smollm2 ]; then python -m recipes.make_small_llm --output "$LLM"; fi
 export HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-$([ -d "$LLM" ] && echo 1 || echo 0)} TOKENIZERS_PARALLELISM=false

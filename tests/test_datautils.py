@@ -3,7 +3,8 @@ import pickle
 import pytest
 import torch
 
-from datautils import collate, image_embeddings, load_trials
+from datautils import collate, image_embeddings
+from trials import load_trials
 from splits import load_split
 from pictures import read_caption
 from errors import InputError

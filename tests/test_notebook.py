@@ -56,7 +56,8 @@ def test_as_it_is_stored(notebook):
 
 def test_every_stage_runs(execute, data, clip, llm, tmp_path):
     executed = execute(
-        RUN_ON_COLAB=False, DATA="folder", DATA_FOLDER=str(data), CLIP_MODEL=str(clip), LLM=str(llm), NUM_EPOCHS=2,
+        RUN_ON_COLAB=False, DATA="folder", EEG_DATASET=str(data / "eeg.pth"), SPLITS=str(data / "splits.pth"),
+        IMAGES=str(data / "images"), CLIP_MODEL=str(clip), LLM=str(llm), NUM_EPOCHS=2,
         NUM_EPOCHS_IMAGE=1, NUM_EPOCHS_EEG=1, CONDITIONS="shuffled_within_class label", MAX_NEW_TOKENS=4,
         RUN=str(tmp_path / "run"))
     results = tmp_path / "run" / "results"
@@ -76,6 +77,6 @@ def test_every_stage_runs(execute, data, clip, llm, tmp_path):
 
 
 def test_a_stage_that_fails_stops_it(execute, tmp_path):
-    with pytest.raises(nbclient.exceptions.CellExecutionError, match=r"absent/eeg[.]pth: no such file"):
+    with pytest.raises(nbclient.exceptions.CellExecutionError, match=r"absent: no such file"):
         execute(RUN_ON_COLAB=False, DATA="folder", DATA_FOLDER=str(tmp_path / "absent"), RUN=str(tmp_path / "run"))
     assert not (tmp_path / "run" / "captioner").exists()

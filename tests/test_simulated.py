@@ -11,9 +11,10 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import cross_val_score
 
 import prepare_data
+from dataset_folder import read_record
 from sources import drawings, simulated
-from sources.eegcvpr40 import read_pth
 from splits import read_splits
+from trials import load_trials
 
 SFREQ = 250.
 
@@ -36,7 +37,7 @@ def prepared(tmp_path_factory):
 
 def make(folder, *options):
     prepare_data.main(["simulated", "--output", str(folder), "--n_subjects", "2", "--n_pictures", "24",
-                       "--image_size", "64", *options])
+                       "--image_size", "64", "--no_audit", *options])
     return folder
 
 
@@ -133,25 +134,38 @@ def test_gain_agrees_with_the_potential_of_a_dipole_in_a_homogeneous_sphere_in_s
 
 
 def test_files_and_splits(prepared):
-    content, (split,) = read_pth(prepared / "eeg.pth"), read_splits(prepared / "splits.pth")
-    records, n_pictures = content["dataset"], len(content["images"])
-    assert len(records) == 48 and records[0]["eeg"].shape == (64, 150) and content["sfreq"] == 250
-    assert len(content["ch_names"]) == 64 and content["about"]["snr"] == 1.0 and content["about"]["seed"] == 0
-    assert sorted(i for part in split.values() for i in part) == list(range(48))
-    pictures = {part: {records[i]["image"] for i in rows} for part, rows in split.items()}
-    assert sum(map(len, pictures.values())) == n_pictures  # no picture in two parts
-    for rows in split.values():
-        assert {records[i]["label"] for i in rows} == set(range(len(drawings.CLASSES)))
-    for record in records:
-        assert content["images"][record["image"]].split("_")[0] == content["labels"][record["label"]]
+    trials, (split,) = load_trials(prepared), read_splits(prepared / "splits.pth")
+    record = trials.record
+    assert trials.eeg.shape == (48, 64, 150) and trials.sfreq == 250 and record["n_times"] == 200 and record["tmin"] == -.2
+    assert len(trials.ch_names) == 64 and record["about"]["snr"] == 1.0 and record["about"]["seed"] == 0
+    assert sorted(i for part in ("train", "val", "test") for i in split[part]) == list(range(48))
+    pictures = {part: set(trials.image[split[part]].tolist()) for part in ("train", "val", "test")}
+    assert sum(map(len, pictures.values())) == len(trials.images) == 24  # no picture in two parts
+    for part in pictures:
+        assert set(trials.label[split[part]].tolist()) == set(range(len(drawings.CLASSES)))
+    names = trials.names(torch.arange(48))
+    assert [name.split("_")[0] for name in names] == [trials.class_names[i] for i in trials.label.tolist()]
     for subject in (1, 2):  # in random order: a class never stands in one block
-        labels = [r["label"] for r in records if r["subject"] == subject]
+        labels = trials.label[trials.subject == subject].tolist()
         assert len(list(itertools.groupby(labels))) > 2 * len(drawings.CLASSES)
+        assert (np.diff(trials.onset[trials.subject == subject]) >= .85).all()
+
+
+def test_blocks_and_drift_change_only_what_they_say(scenes):
+    blocked = simulated.simulate_recording(scenes, 5, 0., SFREQ, (0, 1), "blocks", 20.)
+    kinds = [scenes[i].kind for i in blocked["image"]]
+    assert len(list(itertools.groupby(kinds))) == len(set(kinds))
+    still = simulated.simulate_recording(scenes, 5, 0., SFREQ, (0, 1), "blocks")
+    assert sorted(still["image"]) == sorted(blocked["image"])
+    drift = (blocked["data"] - still["data"])[:, ::250]
+    power = np.abs(np.fft.rfft(drift))[:, 1:] ** 2
+    below = np.fft.rfftfreq(drift.shape[1])[1:] < .02  # Hz; 4% of the band
+    assert power[:, below].sum() > .6 * power.sum()
+    assert drift.std(1).mean() == pytest.approx(20, rel=.1)
 
 
 def test_captions_lie_beside_the_pictures_and_name_their_scenes(prepared):
-    content = read_pth(prepared / "eeg.pth")
-    for name, scene in zip(content["images"], drawings.sample_scenes(24, 0), strict=True):
+    for name, scene in zip(read_record(prepared)["pictures"], drawings.sample_scenes(24, 0), strict=True):
         folder = prepared / "images" / scene.kind
         assert (folder / f"{name}.JPEG").is_file()
         assert (folder / f"{name}_caption.txt").read_text().strip() == drawings.caption(scene)
@@ -159,15 +173,15 @@ def test_captions_lie_beside_the_pictures_and_name_their_scenes(prepared):
 
 def test_equal_seeds_give_equal_files(prepared, tmp_path):
     again, other = make(tmp_path / "again"), make(tmp_path / "other", "--seed", "1")
-    first, second, third = (read_pth(folder / "eeg.pth") for folder in (prepared, again, other))
-    for a, b in zip(first["dataset"], second["dataset"], strict=True):
-        assert torch.equal(a["eeg"], b["eeg"]) and a["image"] == b["image"]
+    first, second, third = (load_trials(folder) for folder in (prepared, again, other))
+    assert torch.equal(first.eeg[:], second.eeg[:]) and torch.equal(first.image, second.image)
+    assert first.fingerprint == second.fingerprint != third.fingerprint
     assert read_splits(prepared / "splits.pth") == read_splits(again / "splits.pth")
-    assert not torch.equal(first["dataset"][0]["eeg"], third["dataset"][0]["eeg"])
+    assert not torch.equal(first.eeg[0], third.eeg[0])
 
 
 @pytest.mark.parametrize("options", [["--snr", "-1"], ["--n_pictures", "10"], ["--band", "40", "1"], ["--tmax", ".8"],
-                                     ["--test_part", ".9"], ["--sfreq", "100"], ["--classes", "ball"], ["--seed", "-1"]])
+                                     ["--drift", "-1"], ["--sfreq", "100"], ["--classes", "ball"], ["--seed", "-1"]])
 def test_bad_options_end_with_one_sentence(options, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         prepare_data.main(["simulated", "--output", str(tmp_path), *options])

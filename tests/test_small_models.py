@@ -89,6 +89,7 @@ def test_bad_clip_input_ends_with_one_sentence(data, tmp_path, capsys):
     images = ["--image_dir", str(tmp_path / "images")]
     cases = [(["--image_dir", str(tmp_path / "none")], "no picture found"),
              ([*images, "--eeg_dataset", str(data / "eeg.pth")], "--splits_path"),
+             ([*images, "--splits_path", str(data / "splits.pth")], "--eeg_dataset"),
              ([*images, "--image_size", "50"], "--image_size"),
              ([*images, "--eeg_dataset", str(data / "eeg.pth"), "--splits_path", str(data / "splits.pth")], "missing"),
              ([*images, "--extra_drawings", "100000"], "--extra_drawings"),

@@ -1,0 +1,269 @@
+"""Data set folders: written, interrupted, opened, read by the stages and by Hugging Face `datasets`, refused when damaged."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import test_eeg_classifier as scoring
+import train_eeg_classifier as training
+from dataset_folder import MappedEEG, open_folder, read_record, write_folder
+from trials import load_trials
+from errors import InputError
+from pictures import picture_path
+from sources.records import Block, DataSet, Picture, Recording
+
+NAMES = ["cat_0", "cat_1", "dog_0", "dog_1"]
+CHANNELS = ["Fz", "Cz", "Oz"]
+
+
+def signals(subject, n=8):
+    return np.random.default_rng(subject).normal(size=(n, 3, 50)).astype(np.float32) * 10
+
+
+def data_set(folder, *, spoil=None, calls=None, pictures_known="yes", units="uV", blocks=2):
+    """Two subjects with 8 trials each; `spoil` is applied to a block; `calls` collects which recordings were read."""
+    photographs = {}
+    for i, name in enumerate(NAMES):
+        photographs[name] = folder / f"{name}.png"
+        Image.new("RGB", (8, 8), (60 * i, 0, 90)).save(photographs[name])
+
+    def reader(subject):
+        def read():
+            if calls is not None:
+                calls.append(subject)
+            for half in np.array_split(np.arange(8), blocks):
+                block = Block(signals(subject)[half], half % 4 // 2, [NAMES[i % 4] for i in half], half * 1.5,
+                              dropped={"amplitude above 100 uV": 1}, notes=[f"subject {subject}"])
+                yield spoil(block) if spoil else block
+        return read
+
+    known = pictures_known != "no"
+    return DataSet(
+        [Recording(f"sub-{s}", s, 1, [s], reader(s)) for s in (1, 2)], sfreq=100, ch_names=CHANNELS, n_times=50, tmin=-.1,
+        units=units, class_ids=["cat", "dog"], class_names=["cat", "dog"], pictures_known=pictures_known,
+        pictures={name: Picture(path, (f"A {name[:3]}.", "Another wording.")) for name, path in photographs.items()
+                  } if known else {}, about={"steps": []})
+
+
+@pytest.fixture
+def written(tmp_path):
+    write_folder(data_set(tmp_path), tmp_path / "out", "test", "none")
+    return tmp_path / "out"
+
+
+def test_trials_come_back_as_they_were(written):
+    trials = load_trials(written, time_low=0)
+    everything = np.concatenate([signals(1), signals(2)])
+    assert isinstance(trials.eeg, MappedEEG) and trials.eeg.shape == (16, 3, 50) and len(trials) == 16
+    rows = torch.tensor([3, 15, 0, 8])
+    assert np.array_equal(trials.eeg[rows].numpy(), everything[rows]) and trials.eeg[rows].dtype == torch.float32
+    assert np.array_equal(trials.eeg[5].numpy(), everything[5]) and np.array_equal(trials.eeg[2:4].numpy(), everything[2:4])
+    assert trials.subject.tolist() == [1] * 8 + [2] * 8 and trials.label.tolist() == [0, 0, 1, 1] * 4
+    assert trials.names(torch.tensor([1, 2])) == ["cat_1", "dog_0"] and trials.onset[9] == 1.5
+    assert trials.ch_names == CHANNELS and trials.class_names == {0: "cat", 1: "dog"} and trials.sfreq == 100
+    entries = read_record(written)["recordings"]
+    assert entries[0]["dropped"] == {"amplitude above 100 uV": 2} and entries[1]["notes"] == ["subject 2"] * 2
+    assert (written / "images" / "dog" / "dog_1_caption.txt").read_text() == "A dog.\nAnother wording.\n"
+
+
+def test_the_stages_read_from_the_picture_on_and_one_subject_where_asked(written):
+    assert load_trials(written).eeg.shape == (16, 3, 40) and load_trials(written).tmin == pytest.approx(0)
+    second = load_trials(written, 5, 25, subject=2)
+    assert np.array_equal(second.eeg[[7, 0]].numpy(), signals(2)[[7, 0], :, 5:25])
+    assert second.trial.tolist() == list(range(8, 16)) and second.tmin == pytest.approx(-.05)
+    for window in ((0, 51), (10, 10)):
+        with pytest.raises(InputError, match="time_low"):
+            load_trials(written, *window)
+    with pytest.raises(InputError, match="--subject 9"):
+        load_trials(written, subject=9)
+
+
+def test_recordings_are_scaled_each_by_its_own_deviation(tmp_path):
+    write_folder(data_set(tmp_path, blocks=1), tmp_path / "out", "test", "recording")
+    trials = load_trials(tmp_path / "out", time_low=0)
+    for subject in (1, 2):
+        own = signals(subject)
+        deviation = own.std((0, 2), keepdims=True)
+        np.testing.assert_allclose(trials.eeg[trials.subject == subject].numpy(), own / deviation, rtol=1e-5)
+        np.testing.assert_allclose(read_record(tmp_path / "out")["recordings"][subject - 1]["scale"], deviation.ravel(),
+                                   rtol=1e-6)
+
+
+def test_hugging_face_datasets_reads_and_streams_it(written):
+    from datasets import load_dataset
+
+    table = load_dataset(str(written), split="train", streaming=True)
+    rows = list(table)
+    np.testing.assert_array_equal(np.array(rows[9]["eeg"], np.float32), signals(2)[1])
+    assert rows[9]["picture"] == "cat_1" and table.features["label"].names == ["cat", "dog"]
+
+
+def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(tmp_path, capsys):
+    def stop(block):
+        if block.notes == ["subject 2"]:
+            raise KeyboardInterrupt
+        return block
+
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(data_set(tmp_path, spoil=stop), tmp_path / "out", "test", "none")
+    with pytest.raises(InputError, match="not finished"):
+        load_trials(tmp_path / "out")
+    calls = []
+    write_folder(data_set(tmp_path, calls=calls), tmp_path / "out", "test", "none")
+    assert calls == [2]
+    write_folder(data_set(tmp_path), tmp_path / "whole", "test", "none")
+    for path in (tmp_path / "whole").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "out" / path.relative_to(tmp_path / "whole")).read_bytes(), path.name
+    calls.clear()
+    capsys.readouterr()
+    write_folder(data_set(tmp_path, calls=calls), tmp_path / "out", "test", "none")
+    assert not calls and "already" in capsys.readouterr().out
+
+
+def test_another_data_set_is_replaced_only_when_asked(written, tmp_path):
+    before = read_record(written)["fingerprint"]
+    other = data_set(tmp_path)
+    other.sfreq = 200
+    with pytest.raises(InputError, match="--overwrite"):
+        write_folder(other, written, "test", "none")
+    assert read_record(written)["fingerprint"] == before
+    write_folder(other, written, "test", "none", overwrite=True)
+    assert read_record(written)["sfreq"] == 200 and read_record(written)["fingerprint"] != before
+
+
+def test_pictures_of_another_data_set_are_left_alone(tmp_path):
+    stranger = tmp_path / "out" / "images" / "cow" / "cow_1.JPEG"
+    stranger.parent.mkdir(parents=True)
+    stranger.write_bytes(b"mine")
+    with pytest.raises(InputError, match="cow_1"):
+        write_folder(data_set(tmp_path), tmp_path / "out", "test", "none")
+    assert stranger.read_bytes() == b"mine"
+
+
+def with_nan(block):
+    block.eeg[1, 2, 3] = np.nan
+    return block
+
+
+def of_other_length(block):
+    block.eeg = block.eeg[:, :, :-1]
+    return block
+
+
+def of_unknown_picture(block):
+    block.picture[0] = "cow_1"
+    return block
+
+
+def empty(block):
+    return Block(block.eeg[:0], block.label[:0], [], block.onset[:0], dropped={"amplitude above 100 uV": 4})
+
+
+@pytest.mark.parametrize(("spoil", "message"), [(with_nan, "sub-1: trial 1, channel Oz holds NaN"),
+                                                (of_other_length, "shape"), (of_unknown_picture, "cow_1"),
+                                                (empty, "amplitude above 100 uV")])
+def test_bad_trials_are_refused_and_leave_no_data_set(tmp_path, spoil, message):
+    with pytest.raises(InputError, match=message):
+        write_folder(data_set(tmp_path, spoil=spoil), tmp_path / "out", "test", "none")
+    assert not (tmp_path / "out" / "dataset.json").exists()
+
+
+def cut(folder):
+    shard = folder / "trials" / "00001-000.arrow"
+    shard.write_bytes(shard.read_bytes()[:-100])
+
+
+def flip_header(folder):
+    shard = folder / "trials" / "00000-000.arrow"
+    content = bytearray(shard.read_bytes())
+    content[0:64] = b"\xff" * 64
+    shard.write_bytes(content)
+
+
+def lose(folder):
+    (folder / "trials" / "00000-001.arrow").unlink()
+
+
+def other_format(folder):
+    record = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps(record | {"format": "something"}))
+
+
+def spoil_json(folder):
+    (folder / "dataset.json").write_text("{")
+
+
+@pytest.mark.parametrize(("damage", "message"), [
+    (cut, "00001-000.arrow.*expected"), (flip_header, "00000-000.arrow.*damaged"), (lose, "00000-001.arrow.*absent"),
+    (other_format, "format 'something'"), (spoil_json, "not readable as JSON")])
+def test_damaged_folders_are_refused(written, damage, message):
+    damage(written)
+    with pytest.raises(InputError, match=message):
+        load_trials(written)
+
+
+def test_a_channel_matrix_is_applied_on_reading(written):
+    trials = load_trials(written, time_low=0)
+    matrix = torch.tensor([[0., 0., 1.], [.5, .5, 0.]])
+    eeg = trials.eeg.with_channels(matrix)
+    assert eeg.shape == (16, 2, 50)
+    np.testing.assert_allclose(eeg[[2]][0, 1], signals(1)[2, :2].mean(0), rtol=1e-5)
+    np.testing.assert_allclose(eeg.with_channels(torch.tensor([[2., 0.]]))[2], 2 * signals(1)[2, 2:], rtol=1e-5)
+
+
+def test_folder_and_file_give_the_same_encoder(data, clip, tmp_path):
+    """Stage 1 on a folder, without further paths, is stage 1 on the .pth of the same trials."""
+    from splits import read_splits, write_splits
+    from tiny import data_arguments
+
+    whole = load_trials(data / "eeg.pth")
+    parts = [np.flatnonzero(whole.subject == s) for s in (1, 2)]
+    pictures = {name: Picture(picture_path(data / "images", name), ("A picture.",)) for name in whole.images}
+    made = DataSet(
+        [Recording(f"sub-{i}", i + 1, 1, i, lambda rows=rows: iter([Block(
+            whole.eeg[rows].numpy(), whole.label[rows].numpy(), whole.names(torch.from_numpy(rows)), rows * 1.)]))
+         for i, rows in enumerate(parts)], sfreq=128, ch_names=whole.ch_names, n_times=64, tmin=0., units="standardised",
+        class_ids=list(whole.class_names.values()), class_names=list(whole.class_names.values()), pictures=pictures)
+    write_folder(made, tmp_path / "folder", "test", "none")
+    place = {record: i for i, record in enumerate(np.concatenate(parts).tolist())}
+    split = read_splits(data / "splits.pth")[0]
+    write_splits(tmp_path / "folder" / "splits.pth", {part: [place[i] for i in split[part]] for part in split})
+    scores = []
+    for name, where in (("folder", ["--eeg_dataset", str(tmp_path / "folder")]),
+                        ("file", [*data_arguments(data), "--picture", "photo"])):
+        common = [*where, "--clip_model", str(clip), "--output", str(tmp_path / name)]
+        training.main([*common, "--num_epochs", "2", "--batch_size", "256"])
+        scoring.main(common)
+        scores.append(json.loads((tmp_path / name / "test" / "scores.json").read_text()))
+    assert scores[0]["top1"] == scores[1]["top1"] and scores[0]["retrieval"]["top5"] == scores[1]["retrieval"]["top5"]
+
+
+def test_a_data_set_without_pictures_trains_a_classifier_only(tmp_path, capsys):
+    from splits import write_splits
+
+    def unnamed(block):
+        block.picture = [f"{('cat', 'dog')[label]}_unknown" for label in block.label]
+        return block
+
+    write_folder(data_set(tmp_path, pictures_known="no", spoil=unnamed), tmp_path / "out", "test", "recording")
+    write_splits(tmp_path / "out" / "splits.pth", {"train": range(8), "val": range(8, 12), "test": range(12, 16)})
+    common = ["--eeg_dataset", str(tmp_path / "out"), "--output", str(tmp_path / "encoder")]
+    with pytest.raises(SystemExit) as stop:
+        training.main([*common, "--num_epochs", "1"])
+    assert stop.value.code == 2 and "--loss_weight 0" in capsys.readouterr().err
+    training.main([*common, "--num_epochs", "1", "--loss_weight", "0"])
+    scoring.main(common)
+    scores = json.loads((tmp_path / "encoder" / "test" / "scores.json").read_text())
+    assert scores["n"] == 4 and "retrieval" not in scores
+
+
+def test_opening_reads_no_trial(written):
+    """The arrays lie on disk: nothing is copied into memory before trials are asked for."""
+    _, blocks, columns = open_folder(written)
+    assert all(not block.flags.owndata and not block.flags.writeable for block in blocks)
+    assert len(columns["label"]) == 16
+    shutil.rmtree(written)
