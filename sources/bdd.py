@@ -1,11 +1,22 @@
-"""BDD (LKbrilliant, Brain-Download-Datasets): raw Emotiv Insight recordings, one CSV a recording.
+"""BDD (LKbrilliant, Brain-Download-Datasets): one man's EEG from an Emotiv Insight while a screen shows pictures.
 
-A folder a paradigm. Header and rows are separated by comma and blank, as in
+    python prepare_data.py bdd --folder bdd --paradigm Image-Blank --output runs/bdd/data
+
+`--folder`: a folder a paradigm, one CSV a recording. Header and rows are separated by comma and blank, as in
 `COUNTER, AF3, T7, Pz, T8, AF4, MARKERS['Blank','Image'], TICK, ContactQuality`: the markers' column has commas in its
-name, so a plain CSV reader shifts the columns after it. COUNTER counts the samples modulo 128.
+name, so a plain CSV reader shifts the columns after it. COUNTER counts the samples modulo 128. The marker is a number
+into the names in its column's name, the class of the picture on the screen; it stays on, and TICK flips between 0 and 1
+with each new picture, also where the class stays the same. So a trial begins where TICK flips (and at the first row), and
+its class is the marker's in the middle of the picture's time, as the marker follows TICK by up to some 10 samples.
+
+The paradigms are Image-Blank (a picture or a blank screen), Left-Right_Arrows (an arrow at the left or right edge, or a
+mark in the centre) and Visual_Q&A (the answer, yes or no, to a question about a picture), a new one every 2 s; in Baseline
+nothing was to be seen. Markers do not name the single picture, and there are no pictures: only the class can be learned.
+With fewer than three recordings split by time: `--split_by time --split_gap 0`.
 """
 
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +25,134 @@ from tqdm import tqdm
 from errors import InputError
 from runs import file_hash
 
-from .insight import CHANNELS, SKIPPED, Windows, check_microvolts, join_channels
+from . import epochs
+from .insight import CHANNELS, SFREQ, SKIPPED, Windows, check_microvolts, join_channels
+from .records import Block, DataSet, Recording
 
 PARADIGMS = ("Baseline", "Image-Blank", "VisualQA", "Visual_Q&A", "Left-Right_Arrows")
+FOLDERS = {"Image-Blank": ("Image-Blank",), "Left-Right_Arrows": ("Left-Right_Arrows",),
+           "Visual_Q&A": ("Visual_Q&A", "VisualQA"), "Baseline": ("Baseline",)}
+READABLE = {"blank": "blank screen", "image": "picture", "center": "mark in the centre", "left": "left arrow",
+            "right": "right arrow"}
 COUNTER_PERIOD = 128
+MOST_JUMPS = 0.1  # of a file's rows; where COUNTER jumps more often, the rows are not in their order
+TIME = re.compile(r"(\d{6})-\d{6}")  # day and time of a recording, in its file's name
 
 
-def find_recordings(folder):
+def add_arguments(parser):
+    parser.add_argument("--folder", required=True, help="folder of the paradigms' folders, or one that holds it as BDD")
+    parser.add_argument("--paradigm", choices=FOLDERS, default="Image-Blank",
+                        help="experiment; each has classes of its own")
+    # Blinks of some 350 uV at AF3 and AF4 are in most trials, so that 100 uV would leave nothing.
+    epochs.add_arguments(parser, band=(1.0, 30.0), window=(-0.2, 1.0), reject=500.0)
+    parser.add_argument("--min_contact", type=float, default=100.0, help="leave out trials during which the headset's "
+                        "contact quality in percent is below this, as the publishers do; 0 keeps all")
+
+
+def find(args):
+    """The DataSet of one paradigm: a recording a CSV."""
+    epochs.check_arguments(args, SFREQ)
+    if not 0 <= args.min_contact <= 100:
+        raise InputError(f"--min_contact {args.min_contact}: expected percent, 0 to 100")
+    if args.paradigm == "Baseline":
+        raise InputError("--paradigm Baseline: recorded with nothing to be seen, its markers name no pictures; choose "
+                         "another paradigm (pretrain_data_processor.py uses Baseline, too)")
+    found = find_recordings(args.folder, FOLDERS[args.paradigm])
+    if not found:
+        raise InputError(f"--folder {args.folder}: no CSV of the paradigm {args.paradigm}; expected {args.paradigm}/*.csv "
+                         f"or BDD/{args.paradigm}/*.csv in it")
+    found = sorted(found.items(), key=lambda each: (_time(each[1]), each[0]))
+    classes = marker_names(read_header(found[0][1]), found[0][1])
+    for _, path in found:
+        names = marker_names(read_header(path), path)
+        if set(names) != set(classes):
+            raise InputError(f"{path}: the markers are {', '.join(names)}, those of {found[0][1].name} "
+                             f"{', '.join(classes)}; expected the same in all recordings of a paradigm")
+    days = sorted({_time(path)[:6] for _, path in found} - {""})
+    sessions = {path: days.index(_time(path)[:6]) + 1 if _time(path) else len(days) + number
+                for number, (_, path) in enumerate(found)}
+    first, last = epochs.window_samples(args, SFREQ)
+    options = {name: getattr(args, name) for name in ("band_low", "band_high", "tmin", "tmax", "reject", "min_contact")}
+    steps = [f"samples counted at {SFREQ:g} Hz, the headset's nominal rate (by the screen's clock it was about 127)",
+             "each channel's mean over the recording subtracted (the headset's zero is about 4200 uV)", *epochs.steps(args)]
+    if args.min_contact:
+        steps.append(f"trials with a contact quality below {args.min_contact:g}% left out")
+    return DataSet(
+        [Recording(name.removeprefix("BDD/"), 1, sessions[path], [file_hash(path), options, classes],
+                   partial(_read, path, classes, args)) for name, path in found],
+        sfreq=SFREQ, ch_names=list(CHANNELS), n_times=last - first + 1, tmin=first / SFREQ, units="uV",
+        class_ids=[class_id(name) for name in classes],
+        class_names=[READABLE.get(name.lower(), name.lower()) for name in classes], pictures={}, pictures_known="no",
+        split_by="recording", about={"experiment": f"BDD (LKbrilliant, Brain-Download-Datasets): {args.paradigm}",
+                                     "subjects": "one man, 25 years old", **options, "steps": steps})
+
+
+def _time(path):
+    match = TIME.search(path.name)
+    return match[0] if match else ""
+
+
+def class_id(name):
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())
+
+
+def _read(path, classes, args):
+    """The trials of one CSV."""
+    columns = read_columns(path)
+    markers = marker_names(columns, path)
+    column = next(name for name in columns if name.startswith("MARKERS"))
+    for name, highest in ((column, len(markers) - 1), ("TICK", 1), ("COUNTER", COUNTER_PERIOD - 1)):
+        if name not in columns:
+            raise InputError(f"{path}: column {name} is missing (found {', '.join(columns)})")
+        wrong = np.flatnonzero(~np.isin(columns[name], np.arange(highest + 1)))
+        if len(wrong):
+            raise InputError(f"{path}, line {wrong[0] + 2}: {name} is {columns[name][wrong[0]]:g}, expected a whole number "
+                             f"from 0 to {highest}; the file is damaged")
+    signal = stack_channels(columns, path)
+    epochs.check_length(signal.shape[1], SFREQ, args, path)
+    jumps = find_jumps(columns, path)
+    onsets = np.concatenate([[0], np.flatnonzero(np.diff(columns["TICK"])) + 1])
+    middle = (onsets + np.append(onsets[1:], signal.shape[1])) // 2
+    label = np.array([classes.index(markers[number]) for number in columns[column][middle].astype(int)])
+    good = good_contact(columns, onsets, args, path)
+    eeg, kept, dropped = epochs.cut_trials(signal - signal.mean(1, keepdims=True), SFREQ, CHANNELS, onsets[good],
+                                           jumps - 1, args)
+    if not good.all():
+        dropped[f"contact quality below {args.min_contact:g}%"] = int((~good).sum())
+    label, onsets = label[good][kept], onsets[good][kept]
+    seconds = np.concatenate([[0], np.cumsum(np.diff(columns["COUNTER"]) % COUNTER_PERIOD)]) / SFREQ
+    notes = [f"{len(jumps)} gaps of lost samples"] if len(jumps) else []
+    yield Block(eeg, label, [f"{class_id(classes[number])}_unknown" for number in label], seconds[onsets], None, dropped,
+                notes)
+
+
+def good_contact(columns, onsets, args, path):
+    """Whether the contact quality stays at --min_contact or above from each trial's start to its end: [events] bool."""
+    if not args.min_contact:
+        return np.ones(len(onsets), bool)
+    if "ContactQuality" not in columns:
+        raise InputError(f"{path}: column ContactQuality is missing; --min_contact 0 does without it")
+    bad = np.concatenate([[0], np.cumsum(~(columns["ContactQuality"] >= args.min_contact))])
+    first, last = (np.clip(onsets + edge, 0, len(bad) - 2) for edge in epochs.window_samples(args, SFREQ))
+    return bad[last + 1] == bad[first]
+
+
+def marker_names(names, path):
+    """What the numbers in the markers' column stand for, from its name: `MARKERS['Blank','Image']` -> [Blank, Image]."""
+    column = next((name for name in names if name.startswith("MARKERS")), "")
+    markers = re.findall(r"'([^']+)'", column)
+    if len(markers) < 2 or len({class_id(name) for name in markers}) < len(markers):
+        raise InputError(f"{path}: the column {column or 'MARKERS'} names no classes; expected a header with "
+                         "MARKERS['Blank','Image'] or the like")
+    return markers
+
+
+def find_recordings(folder, paradigms=PARADIGMS):
     """{recording id: CSV} of the paradigms in `folder`/BDD, or directly in `folder`; empty where there are none."""
     folder = Path(folder)
     root = folder / "BDD" if (folder / "BDD").is_dir() else folder
-    paths = [path for name in PARADIGMS for path in sorted((root / name).rglob("*.csv")) if not path.name.startswith(".")]
+    paths = [path for name in paradigms for path in sorted((root / name).rglob("*.csv"))
+             if path.is_file() and not path.name.startswith(".")]
     unlike = {}
     for path in paths:
         unlike.setdefault(file_hash(path), path)
@@ -38,21 +166,30 @@ def split_header(line):
     return [name.strip() for name in re.split(r",(?![^\[]*\])", line.strip())]
 
 
-def read_recording(path):
-    """Read one CSV as a list of uninterrupted stretches [5, samples] (microvolts, channels as in `CHANNELS`).
-
-    A jump of COUNTER (lost radio packets) ends a stretch. The first `SKIPPED` samples are left out.
-    Raises InputError for a file that is cut, holds cells that are no numbers, NaN or Inf, or lacks a channel.
-    """
+def read_header(path):
+    """Column names of a CSV."""
     try:
-        header, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
+        with open(path, encoding="utf-8") as file:
+            names = split_header(file.readline())
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start} is no text, so the file is damaged; expected a CSV") from None
-    names = split_header(header)
     missing = [name for name in CHANNELS if name not in names]
     if missing:
         found = ", ".join(names)[:200] or "nothing"
         raise InputError(f"{path}: column {', '.join(missing)} is missing (found {found})")
+    return names
+
+
+def read_columns(path):
+    """One CSV as {column name: float64 [samples]}.
+
+    Raises InputError for a file that is cut, holds cells that are no numbers, NaN or Inf, or lacks a channel.
+    """
+    names = read_header(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()[1:]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: byte {error.start} is no text, so the file is damaged; expected a CSV") from None
     if not lines:
         raise InputError(f"{path}: the header is not followed by any sample")
     try:
@@ -65,11 +202,33 @@ def read_recording(path):
     columns = dict(zip(names, table.T, strict=True))
     for name in CHANNELS:
         check_microvolts(columns[name], f"{path}, column {name}")
-    signal = join_channels({name: columns[name] for name in CHANNELS}, path)
-    jumps = []
-    if "COUNTER" in columns:
-        jumps = np.flatnonzero(np.diff(columns["COUNTER"]) % COUNTER_PERIOD > 1) + 1
-    return np.split(signal[:, SKIPPED:], [jump - SKIPPED for jump in jumps if jump > SKIPPED], axis=1)
+    return columns
+
+
+def stack_channels(columns, path):
+    return join_channels({name: columns[name] for name in CHANNELS}, path)
+
+
+def find_jumps(columns, path):
+    """Positions of the first samples after lost radio packets, where COUNTER jumps."""
+    steps = np.diff(columns["COUNTER"]) % COUNTER_PERIOD
+    jumps = np.flatnonzero(~(steps <= 1)) + 1  # NaN as well
+    if len(jumps) > MOST_JUMPS * len(columns["COUNTER"]):
+        raise InputError(f"{path}: COUNTER jumps {len(jumps)} times in {len(columns['COUNTER'])} rows; expected the rows "
+                         "of one recording in their order")
+    return jumps
+
+
+def read_recording(path):
+    """Read one CSV as a list of uninterrupted stretches [5, samples] (microvolts, channels as in `CHANNELS`).
+
+    A jump of COUNTER (lost radio packets) ends a stretch. The first `SKIPPED` samples are left out. Raises InputError
+    as `read_columns` does.
+    """
+    columns = read_columns(path)
+    signal = stack_channels(columns, path)[:, SKIPPED:]
+    jumps = find_jumps(columns, path) if "COUNTER" in columns else []
+    return np.split(signal, [jump - SKIPPED for jump in jumps if jump > SKIPPED], axis=1)
 
 
 def read_windows(folder, min_samples, skip_damaged=False):

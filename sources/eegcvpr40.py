@@ -1,22 +1,242 @@
-"""EEGCVPR40 `.pth` files (Spampinato et al. 2017; Palazzo et al. 2020) and splits files, and our own in the same layout.
+"""EEGCVPR40: photographs of 40 ImageNet classes, seen by 6 people (Spampinato et al. 2017; Palazzo et al. 2020).
 
-A data set is a pickled dict: `dataset` (list of records `eeg` FloatTensor [channels, samples], `image` int into
-`images`, `label` int, `subject` int), `labels` (class ids, for example synsets), `images` (names `<class id>_<...>`).
-Files written here carry `sfreq`, `ch_names`, `class_names`, `units` and `about` too, which the published files lack.
+    python prepare_data.py eegcvpr40 --eeg_dataset eeg_55_95_std.pth --splits_path block_splits_by_image_all.pth \\
+        --image_dir data/images --output data/eegcvpr40
+    python prepare_data.py eegcvpr40 --table luigi-s/EEG_Image_CVPR_ALL_subj --output data/eegcvpr40_table
+
+A `.pth` data set is a pickled dict: `dataset` (list of records `eeg` FloatTensor [channels, samples], `image` int into
+`images`, `label` int, `subject` int), `labels` (class ids, for example synsets), `images` (names `<class id>_<...>`). Files
+written by this project carry `sfreq`, `ch_names`, `class_names`, `units` and `about` too, which the published files lack.
+Nothing in a pickle is executed. Of the published files, records of 450 to 600 samples and of these samples 20 to 460 are
+kept, as in the field. Without --image_dir the data set has no pictures: an encoder can still learn the classes
+(train_eeg_classifier.py --loss_weight 0), and the splits are by subject unless --splits_path or --split_by says otherwise.
+
+--table reads a Hub data set, or its parquet files in a folder, with one row a trial: eegcvpr40_table.py says what it holds.
+
+Each class was shown in one block: slow drifts give it away (Li et al. 2021, arXiv 1812.07697). The audit looks at this.
 """
 
 import math
+import re
+from functools import partial
+from pathlib import Path
 
-import torch
+import numpy as np
 
 from errors import InputError
-from pickles import brief, is_whole, load_pickle
+from options import bounded, samples
+from runs import content_key, file_hash
+
+from .records import Block, DataSet, Picture, Recording
 
 RECORD_KEYS = ("eeg", "image", "label", "subject")
+SFREQ = 1000.
+WINDOW = (20, 460)  # samples of the published records, and the lengths of record, that the field keeps
+LENGTHS = (450, 600)
+BLOCK = 1000  # trials
+# Brain Products' actiCAP with 128 channels, index 0 first, as I. Kavasidis, an author of the data set, published it:
+# github.com/perceivelab/eeg_visual_classification, issue 4.
+_ORDER = """
+    Fp1 Fp2 F7 F3 Fz F4 F8 FC5 FC1 FC2 FC6 T7 C3 Cz C4 T8 TP9 CP5 CP1 CP2 CP6 TP10 P7 P3 Pz P4 P8 PO9 O1 Oz O2 PO10
+    AF7 AF3 AF4 AF8 F5 F1 F2 F6 FT9 FT7 FC3 FC4 FT8 FT10 C5 C1 C2 C6 TP7 CP3 CPz CP4 TP8 P5 P1 P2 P6 PO7 PO3 POz PO4 PO8
+    Fpz F9 AFF5h AFF1h AFF2h AFF6h F10 FTT9h FTT7h FCC5h FCC3h FCC1h FCC2h FCC4h FCC6h FTT8h FTT10h TPP9h TPP7h CPP5h
+    CPP3h CPP1h CPP2h CPP4h CPP6h TPP8h TPP10h POO9h POO1 POO2 POO10h Iz AFp1 AFp2 FFT9h FFT7h FFC5h FFC3h FFC1h FFC2h
+    FFC4h FFC6h FFT8h FFT10h TTP7h CCP5h CCP3h CCP1h CCP2h CCP4h CCP6h TTP8h P9 PPO9h PPO5h PPO1h PPO2h PPO6h PPO10h P10
+    I1 OI1h OI2h I2"""
+CHANNELS = tuple(_ORDER.split())
+BLOCKS = {"presentation": "blocks: each class was shown in one block (Li et al. 2021, arXiv 1812.07697)"}
+
+
+def add_arguments(parser):
+    parser.add_argument("--eeg_dataset", help="the .pth file, for example eeg_55_95_std.pth")
+    parser.add_argument("--table", help="in place of --eeg_dataset: a Hub data set, luigi-s/EEG_Image_CVPR_ALL_subj, "
+                                        "a folder of its parquet files, or one of them")
+    parser.add_argument("--splits_path", help="published splits file, block_splits_by_image_all.pth (unset: the splits "
+                                              "are made as --split_by says)")
+    parser.add_argument("--split_num", type=bounded(int, 0), default=0, help="which of the file's splits to use")
+    parser.add_argument("--splits_index", choices=("auto", "all", "subject"), default="auto",
+                        help="with --subject: whether the splits file counts all records or that subject's only")
+    parser.add_argument("--image_dir", help="folder of pictures and captions: <class>/<name>.JPEG, <name>_sketch.JPEG, "
+                                            "<name>_caption.txt (unset: none)")
+    parser.add_argument("-sub", "--subject", type=bounded(int, 0), default=0, help="take this subject only; 0 is all")
+    parser.add_argument("-tl", "--time_low", type=samples, help="first sample to keep (unset: 20, or 0 of files that name "
+                                                                "their sampling rate)")
+    parser.add_argument("-th", "--time_high", type=samples, help="end of the samples to keep, exclusive (unset: 460, or "
+                                                                 "the longest record's end)")
+
+
+def find(args):
+    """The DataSet of a .pth file or a table: a recording a subject (and session, of files that name it)."""
+    if (args.eeg_dataset is None) == (args.table is None):
+        raise InputError("--eeg_dataset, --table: give one of them, the .pth file or the table of the Hub")
+    if args.table is not None:
+        from . import eegcvpr40_table
+
+        given = [f"--{name}" for name in ("splits_path", "image_dir", "time_low", "time_high")
+                 if getattr(args, name) is not None]
+        if given:
+            raise InputError(f"{', '.join(given)}: not with --table, which brings its own pictures, parts and window")
+        return eegcvpr40_table.find(args.table, args.subject)
+    path, content = args.eeg_dataset, read_pth(args.eeg_dataset)
+    records, published = content["dataset"], "sfreq" not in content
+    low, high, lengths = window(args, records, published)
+    chosen = [i for i, record in enumerate(records) if args.subject in (0, int(record["subject"]))]
+    kept = [i for i in chosen if max(high, lengths[0]) <= records[i]["eeg"].shape[1] <= lengths[1]]
+    if not kept:
+        raise InputError(f"--eeg_dataset {path}: no record of {f'subject {args.subject} ' if args.subject else ''}has "
+                         f"{max(high, lengths[0])} to {lengths[1]} samples; check --subject, -tl and -th")
+    n_chans = records[kept[0]]["eeg"].shape[0]
+    other = next((i for i in kept if records[i]["eeg"].shape[0] != n_chans), None)
+    if other is not None:
+        raise InputError(f"--eeg_dataset {path}: record {other} has {records[other]['eeg'].shape[0]} channels, others have "
+                         f"{n_chans}")
+    classes, fingerprint = class_ids(content, path), file_hash(path)
+    if len(content.get("class_names") or classes) != len(classes):
+        raise InputError(f"--eeg_dataset {path}: 'class_names' has {len(content['class_names'])} entries, 'labels' has "
+                         f"{len(classes)}; expected one name a label")
+    names = sorted({content["images"][int(records[i]["image"])] for i in kept})
+    part = given_parts(args, content, kept, fingerprint) if args.splits_path else None
+    ch_names, places = (content.get("ch_names"), {}) if content.get("ch_names") else channel_names(n_chans, published)
+    return DataSet(
+        [recording(*who, [i for i in chosen if _who(records[i]) == who], set(kept), content, (low, high), lengths, part,
+                   fingerprint) for who in sorted({_who(records[i]) for i in chosen})],
+        sfreq=float(content.get("sfreq", SFREQ)), ch_names=list(ch_names), n_times=high - low,
+        tmin=low / SFREQ if published else None, units="uV" if content.get("units") == "uV" else "standardised",
+        class_ids=classes, class_names=list(content.get("class_names") or names_of(classes)),
+        pictures=pictures(names, args.image_dir) if args.image_dir else {},
+        pictures_known="yes" if args.image_dir else "no",
+        split_by="given" if part else "picture" if args.image_dir else "subject", **places,
+        about=about(path, content, published, low, high))
+
+
+def window(args, records, published):
+    """First and end sample to keep, and the shortest and longest record to keep."""
+    longest = max(record["eeg"].shape[1] for record in records)
+    low = args.time_low if args.time_low is not None else (WINDOW[0] if published else 0)
+    high = args.time_high if args.time_high is not None else (WINDOW[1] if published else longest)
+    if not 0 <= low < high:
+        raise InputError(f"--time_low {low} --time_high {high}: expected 0 <= time_low < time_high, in samples")
+    return low, high, LENGTHS if published else (0, longest)
+
+
+def class_ids(content, path):
+    """Class id by label: what the names of the label's pictures begin with; of labels without records, from `labels`."""
+    found = {}
+    for record in content["dataset"]:
+        class_id = content["images"][int(record["image"])].split("_")[0]
+        if found.setdefault(int(record["label"]), class_id) != class_id:
+            raise InputError(f"--eeg_dataset {path}: label {int(record['label'])} has pictures of "
+                             f"{found[int(record['label'])]} and of {class_id}; expected one class a label")
+    rest = iter([name for name in content["labels"] if name not in found.values()])
+    classes = [found[label] if label in found else next(rest, "") for label in range(len(content["labels"]))]
+    if len(set(classes)) < len(classes) or not all(classes):
+        raise InputError(f"--eeg_dataset {path}: 'labels' names {len(set(content['labels']))} classes for "
+                         f"{len(content['labels'])} labels and pictures of {len(set(found.values()))}; expected one class "
+                         "a label, by which the pictures' names begin")
+    return classes
+
+
+def names_of(classes):
+    """Readable class names of ImageNet synsets."""
+    from config import CLASS_NAMES
+
+    return [CLASS_NAMES.get(class_id, class_id) for class_id in classes]
+
+
+def channel_names(n_chans, published):
+    """Names of EEG rows that the file does not name, and what a DataSet says of their places."""
+    if published and n_chans == len(CHANNELS):
+        return CHANNELS, {}
+    return [f"E{i + 1}" for i in range(n_chans)], {"positions": {}}  # no scalp map, no interpolation: places are unknown
+
+
+def about(path, content, published, low, high):
+    if not published:
+        return {"steps": ["as the file came"], **(content["about"] if isinstance(content.get("about"), dict) else {})}
+    band = re.search(r"_(\d+)_(\d+)_std", Path(path).name)
+    known = len(content["dataset"][0]["eeg"]) == len(CHANNELS)
+    return {**BLOCKS, "steps": ["filtered and standardised by the publishers" if not band else
+                                f"band-pass {band[1]} to {band[2]} Hz, as the file's name says, and standardised by the "
+                                "publishers", f"samples {low} to {high} after the picture's onset kept"],
+            "channels": "order published by the data set's authors (github.com/perceivelab/eeg_visual_classification, "
+                        "issue 4)" if known else "names and places unknown",
+            "order": "the file holds neither the order of presentation nor the sessions"}
+
+
+def given_parts(args, content, kept, fingerprint):
+    """{record: part} of the published split, checked as the stages do."""
+    from splits_file import split_records
+
+    records = content["dataset"]
+    parts = split_records(args.splits_path, args.eeg_dataset, [int(record["image"]) for record in records],
+                          [int(record["subject"]) for record in records], fingerprint, args.subject, args.split_num,
+                          args.splits_index)
+    part = {number: name for name, numbers in parts.items() for number in numbers}
+    for name, numbers in parts.items():
+        if not set(numbers) & set(kept):
+            raise InputError(f"--splits_path {args.splits_path}: part '{name}' is empty for these trials ({len(numbers)} "
+                             "indices in the file, none of them among the trials kept); check --subject and the window")
+    return part
+
+
+def pictures(names, image_dir):
+    """The pictures by name, with captions and, where every one has one, sketches."""
+    from pictures import caption_path, picture_path, read_captions
+
+    photos = {name: picture_path(image_dir, name) for name in names}
+    sketches = {name: picture_path(image_dir, name, "sketch") for name in names}
+    absent = [path for path in photos.values() if not path.is_file()]
+    if absent:
+        raise InputError(f"--image_dir {image_dir}: {len(absent)} of {len(names)} pictures are missing, {absent[0]} among "
+                         "them; get them, or leave --image_dir out: an encoder can learn the classes without")
+    unlike = [path for path in sketches.values() if not path.is_file()]
+    if 0 < len(unlike) < len(names):
+        raise InputError(f"--image_dir {image_dir}: {len(unlike)} of {len(names)} pictures have no sketch, {unlike[0]} "
+                         "among them; make these, or take all _sketch.JPEG away to use the photographs")
+    silent = [caption_path(image_dir, name) for name in names if not caption_path(image_dir, name).is_file()]
+    if 0 < len(silent) < len(names):
+        raise InputError(f"--image_dir {image_dir}: {len(silent)} of {len(names)} pictures have no caption, {silent[0]} "
+                         "among them; write one sentence into each such file")
+    if silent:
+        print(f"--image_dir {image_dir}: no captions; prepare_data.py caption has a model write them")
+    return {name: Picture(photos[name], () if silent else tuple(read_captions(image_dir, name)),
+                          None if unlike else sketches[name]) for name in names}
+
+
+def _who(record):
+    """Subject and session (-1: unknown) of a record."""
+    return int(record["subject"]), int(record.get("session", -1))
+
+
+def recording(subject, session, records, kept, content, window, lengths, part, fingerprint):
+    """The Recording of some records: those in `kept` become trials."""
+    parts = None if part is None else [part.get(i, "") for i in records]
+    name = f"subject {subject}" + (f", session {session}" if session >= 0 else "")
+    return Recording(name, subject, session, [fingerprint, subject, session, window, lengths, content_key(parts)],
+                     partial(read, records, kept, content, window, lengths, part))
+
+
+def read(records, kept, content, window, lengths, part):
+    """Blocks: an empty one with what was dropped, then BLOCK trials each."""
+    shortest, dropped = max(window[1], lengths[0]), {}
+    for i in sorted(set(records) - kept):
+        short = content["dataset"][i]["eeg"].shape[1] < shortest
+        reason = f"fewer than {shortest} samples" if short else f"more than {lengths[1]} samples"
+        dropped[reason] = dropped.get(reason, 0) + 1
+    rows = [i for i in records if i in kept]
+    yield Block(np.empty((0, 0, 0)), [], [], [], dropped=dropped)
+    for start in range(0, len(rows), BLOCK):
+        chosen = [content["dataset"][i] for i in rows[start:start + BLOCK]]
+        yield Block(np.stack([record["eeg"][:, slice(*window)].float().numpy() for record in chosen]),
+                    np.array([int(record["label"]) for record in chosen]),
+                    [content["images"][int(record["image"])] for record in chosen], np.full(len(chosen), np.nan),
+                    None if part is None else [part.get(i, "") for i in rows[start:start + BLOCK]])
 
 
 def read_pth(path):
     """Read and check a data set file; returns its dict."""
+    from pickles import brief, load_pickle
+
     content = load_pickle(path, "--eeg_dataset")
     for key in ("dataset", "labels", "images"):
         if not isinstance(content, dict) or key not in content:
@@ -29,7 +249,7 @@ def read_pth(path):
     for key in ("labels", "images", *(key for key in ("class_names", "ch_names") if content.get(key))):
         if not isinstance(content[key], list) or not all(isinstance(name, str) for name in content[key]):
             raise InputError(f"--eeg_dataset {path}: '{key}' is {brief(content[key])}, expected a list of names")
-    sfreq = content.get("sfreq", 1000.0)
+    sfreq = content.get("sfreq", SFREQ)
     if not isinstance(sfreq, int | float) or not math.isfinite(sfreq) or sfreq <= 0:
         raise InputError(f"--eeg_dataset {path}: 'sfreq' is {sfreq!r}, expected a sampling rate in Hz")
     for number, record in enumerate(content["dataset"]):
@@ -38,6 +258,10 @@ def read_pth(path):
 
 
 def _check_record(name, record, content):
+    import torch
+
+    from pickles import brief, is_whole
+
     missing = [key for key in RECORD_KEYS if not isinstance(record, dict) or key not in record]
     if missing:
         raise InputError(f"{name} lacks {missing}; expected {list(RECORD_KEYS)}")

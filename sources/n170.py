@@ -1,5 +1,7 @@
 """Real recordings of people who look at photographs of faces and houses (N170 experiment of NeuroTechX EEG-ExPy).
 
+    python prepare_data.py n170 --recordings n170/muse2016 --stimuli n170/stimuli --output runs/n170/data
+
 `--recordings`: Muse CSVs anywhere below that folder, one a recording, with `subject<n>`, `session<n>` and the time
 `YYYY-MM-DD-HH.MM.SS` in the path; columns `timestamps` (s), `TP9 AF7 AF8 TP10` (microvolts, 256 Hz) and, last, the
 marker: 0 none, 1 house, 2 face. `--stimuli`: the photographs in `houses` and `faces`.
@@ -8,19 +10,23 @@ A marker names the class and not the photograph, so the picture within the class
 photograph of its class in a fixed rotation, and only the class in pictures and captions can be decoded from the EEG.
 Each part (train, val, test) rotates through photographs of its own, so no picture is in two parts.
 
-The split is by recording within subject: of a subject's recordings that hold both classes, in order of time, the last
-ones are the test, those before them validation; with two, the later is the test; a single one is for training, and
-so are recordings with one class only. The EEG of all parts is scaled by the training trials' mean and standard
-deviation of each channel.
+Unless --split_by says otherwise, the split is by recording within subject: of a subject's recordings that hold both
+classes, in order of time, the last ones are the test, those before them validation; with two, the later is the test; a
+single one is for training, and so are recordings with one class only.
 """
 
 import re
 import zlib
+from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from errors import InputError
 from runs import file_hash
+
+from . import epochs
+from .records import Block, DataSet, Picture, Recording
 
 CHANNELS = ("TP9", "AF7", "AF8", "TP10")
 SFREQ = 256.0
@@ -38,67 +44,67 @@ NAME = re.compile(r"subject(\d+)[/_]session(\d+)[/_].*?(\d{4}-\d\d-\d\d-\d\d\.\d
 
 
 @dataclass
-class Recording:
-    """One CSV cut into epochs: eeg [kept, 4, samples] in microvolts, label [kept], and what happened to the markers."""
+class Cut:
+    """A CSV cut into trials: eeg [kept, 4, samples] microvolts, label [kept], onset [kept] in s from its first sample."""
 
+    path: Path
     name: str
     subject: int
-    time: str
-    markers: int
+    session: int
     eeg: object
     label: object
-    rejected: int
-    cut_off: int
-    gaps: int
-    backward: int
+    onset: object
+    dropped: dict
+    notes: list
     part: str = "train"
 
 
 def add_arguments(parser):
     parser.add_argument("--recordings", required=True, help="folder of the Muse CSVs, for example n170/muse2016")
     parser.add_argument("--stimuli", required=True, help="folder with the photographs' folders `houses` and `faces`")
-    parser.add_argument("--band_low", type=float, default=1.0, help="lower edge of the band-pass filter in Hz")
-    parser.add_argument("--band_high", type=float, default=30.0, help="upper edge of the band-pass filter in Hz")
-    parser.add_argument("--tmin", type=float, default=-0.1, help="start of a trial in s from the picture's onset")
-    parser.add_argument("--tmax", type=float, default=0.8, help="end of a trial in s from the picture's onset")
-    parser.add_argument("--reject", type=float, default=100.0,
-                        help="leave out trials with a channel whose peak-to-peak amplitude in microvolts is above "
-                             "this; 0 keeps all")
-    parser.add_argument("--val_fraction", type=float, default=0.2,
-                        help="part of each subject's recordings and of the photographs for validation, at least one")
-    parser.add_argument("--test_fraction", type=float, default=0.2,
-                        help="part of each subject's recordings and of the photographs for testing, at least one")
+    epochs.add_arguments(parser, band=(1.0, 30.0), window=(-0.1, 0.8), reject=100.0)
 
 
-def prepare(args):
-    """Write eeg.pth, splits.pth and images/ (pictures and captions) to the folder `args.output`."""
-    check_options(args)
-    output = Path(args.output)
-    recordings = [read_recording(*found, args) for found in find_recordings(args.recordings)]
-    split_recordings(recordings, args.val_fraction, args.test_fraction)
-    print_table(recordings)
-    check_parts(recordings)
-    pictures = find_pictures(args.stimuli)
-    write_pictures(output / "images", pictures)
-    write_data_set(output, recordings, share_out(pictures, args.val_fraction, args.test_fraction), args)
-    print(f"written to {output}: eeg.pth, splits.pth, images/")
+def find(args):
+    """The DataSet: a recording a CSV. All are read now, as the parts and the pictures depend on every one's trials."""
+    from tqdm import tqdm
+
+    epochs.check_arguments(args, SFREQ)
+    check_fractions(args)
+    found, pictures = find_recordings(args.recordings), find_pictures(args.stimuli)
+    cuts = [read_recording(*each, args) for each in tqdm(found, desc="read", unit="file")]
+    split_recordings(cuts, args.val_fraction, args.test_fraction)
+    if args.split_by in (None, "given"):
+        check_parts(cuts)
+    shown = rotate(cuts, share_out(pictures, args.val_fraction, args.test_fraction))
+    first, last = epochs.window_samples(args, SFREQ)
+    options = {name: getattr(args, name) for name in ("band_low", "band_high", "tmin", "tmax", "reject")}
+    return DataSet(
+        [Recording(cut.name, cut.subject, cut.session, [file_hash(cut.path), options, cut.part, names],
+                   partial(_read, cut, names)) for cut, names in zip(cuts, shown, strict=True)],
+        sfreq=SFREQ, ch_names=list(CHANNELS), n_times=last - first + 1, tmin=first / SFREQ, units="uV",
+        class_ids=list(CLASSES), class_names=list(CLASSES),
+        pictures={name: Picture(path, (caption(class_id, name),))
+                  for class_id, by_name in pictures.items() for name, path in by_name.items()},
+        pictures_known="class", split_by="given",
+        about={"experiment": "N170 (NeuroTechX EEG-ExPy): photographs of faces and houses",
+               "pictures": "the markers name the class only; the picture within class is NOT known: each trial has one of "
+                           "its class in a fixed rotation, from photographs that belong to its part",
+               **options, "steps": epochs.steps(args)})
 
 
-def check_options(args):
-    if not 0 < args.band_low < args.band_high < SFREQ / 2:
-        raise InputError(f"--band_low {args.band_low} --band_high {args.band_high}: expected 0 < low < high < "
-                         f"{SFREQ / 2:g} Hz")
-    if not args.tmin < args.tmax:
-        raise InputError(f"--tmin {args.tmin} --tmax {args.tmax}: the trial's end must be after its start")
-    if not args.reject >= 0:
-        raise InputError(f"--reject {args.reject}: expected microvolts above 0, or 0 to keep all")
+def _read(cut, pictures):
+    yield Block(cut.eeg, cut.label, pictures, cut.onset, [cut.part] * len(pictures), cut.dropped, cut.notes)
+
+
+def check_fractions(args):
     if not 0 < args.val_fraction < 1 or not 0 < args.test_fraction < 1 or args.val_fraction + args.test_fraction >= 1:
         raise InputError(f"--val_fraction {args.val_fraction} --test_fraction {args.test_fraction}: both must be above "
                          "0 and their sum below 1")
 
 
 def find_recordings(folder):
-    """[(path, name, subject, time)] in order of subject and time."""
+    """[(path, name, subject, session)] in order of subject and time."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"--recordings {folder}: no such folder")
@@ -109,7 +115,7 @@ def find_recordings(folder):
         if match is None:
             raise InputError(f"--recordings {path}: subject, session and time cannot be read from the name; expected "
                              "subject<n>_session<n>_..._YYYY-MM-DD-HH.MM.SS.csv")
-        found.append((path, name, int(match[1]), match[3]))
+        found.append((path, name, int(match[1]), int(match[2]), match[3]))
     hashes = {}
     for recording in sorted(found, key=lambda each: (each[1].count("/"), each[1])):
         hashes.setdefault(file_hash(recording[0]), recording)
@@ -118,7 +124,7 @@ def find_recordings(folder):
         found = list(hashes.values())
     if not found:
         raise InputError(f"--recordings {folder}: holds no .csv; expected Muse recordings as in n170/muse2016")
-    return sorted(found, key=lambda each: (each[2], each[3], each[1]))
+    return [each[:4] for each in sorted(found, key=lambda each: (each[2], each[4], each[1]))]
 
 
 def read_csv(path):
@@ -173,38 +179,18 @@ def check_clock(times, path):
     return np.flatnonzero(steps > JITTER), int((steps < 0).sum())
 
 
-def cut_epochs(signal, marker, gaps, args):
-    """Filter a recording and cut it at its markers, with MNE.
-
-    signal: [4, samples] microvolts; marker: [samples]; gaps: positions of the last samples before missing ones, across
-    which neither the filter nor a trial reaches. Returns mne.Epochs in volts, with the reasons of `drop_log`.
-    """
-    import mne
+def read_recording(path, name, subject, session, args):
     import numpy as np
 
-    info = mne.create_info(list(CHANNELS), SFREQ, "eeg")
-    raw = mne.io.RawArray(signal * 1e-6, info, verbose="error")
-    raw.set_annotations(mne.Annotations(gaps / SFREQ, 1 / SFREQ, "BAD_ACQ_SKIP"))
-    raw.filter(args.band_low, args.band_high, verbose="error")
-    onsets = np.flatnonzero(marker)
-    events = np.stack([onsets, np.zeros_like(onsets), marker[onsets]], axis=1)
-    return mne.Epochs(raw, events, {name: label + 1 for label, name in enumerate(CLASSES)}, args.tmin, args.tmax,
-                      baseline=None, reject={"eeg": args.reject * 1e-6} if args.reject else None, preload=True,
-                      on_missing="ignore", verbose="error")
-
-
-def read_recording(path, name, subject, time, args):
     times, signal, marker = read_csv(path)
-    shortest = 3.3 / args.band_low  # s, the length of MNE's filter for that edge
-    if len(times) < shortest * SFREQ:
-        raise InputError(f"{path}: {len(times) / SFREQ:.1f} s long, but the filter from {args.band_low:g} Hz needs "
-                         f"{shortest:.1f} s; the file is cut short, or take it out")
+    epochs.check_length(len(times), SFREQ, args, path)
     gaps, backward = check_clock(times, path)
-    epochs = cut_epochs(signal, marker, gaps, args)
-    rejected = sum(any(reason in CHANNELS for reason in reasons) for reasons in epochs.drop_log)
-    return Recording(name, subject, time, markers=len(epochs.drop_log), eeg=epochs.get_data(verbose="error") * 1e6,
-                     label=epochs.events[:, 2] - 1, rejected=rejected, gaps=len(gaps), backward=backward,
-                     cut_off=len(epochs.drop_log) - len(epochs) - rejected)
+    onsets = np.flatnonzero(marker)
+    eeg, kept, dropped = epochs.cut_trials(signal, SFREQ, CHANNELS, onsets, gaps, args)
+    notes = [f"{len(gaps)} gaps of lost samples"] * bool(len(gaps)) + [
+        f"{backward} timestamps stand before an earlier one, by {JITTER:g} s at most"] * bool(backward)
+    return Cut(path, name, subject, session, eeg, label=marker[onsets][kept] - 1, onset=(times[onsets] - times[0])[kept],
+               dropped=dropped, notes=notes)
 
 
 def part_sizes(count, val_fraction, test_fraction):
@@ -218,35 +204,24 @@ def part_sizes(count, val_fraction, test_fraction):
     return n_val, n_test
 
 
-def split_recordings(recordings, val_fraction, test_fraction):
-    """Set each recording's `part` by the rule of the module's docstring; `recordings` are in order of time."""
-    for subject in {recording.subject for recording in recordings}:
-        whole = [r for r in recordings if r.subject == subject and len(set(r.label)) == len(CLASSES)]
+def split_recordings(cuts, val_fraction, test_fraction):
+    """Set each recording's `part` by the rule of the module's docstring; `cuts` are in order of time."""
+    for subject in {cut.subject for cut in cuts}:
+        whole = [cut for cut in cuts if cut.subject == subject and len(set(cut.label)) == len(CLASSES)]
         n_val, n_test = part_sizes(len(whole), val_fraction, test_fraction)
         n_train = len(whole) - n_val - n_test
-        for position, recording in enumerate(whole[n_train:]):
-            recording.part = "val" if position < n_val else "test"
+        for position, cut in enumerate(whole[n_train:]):
+            cut.part = "val" if position < n_val else "test"
 
 
-def check_parts(recordings):
+def check_parts(cuts):
     for part in PARTS:
-        labels = {int(label) for recording in recordings if recording.part == part for label in recording.label}
+        labels = {int(label) for cut in cuts if cut.part == part for label in cut.label}
         missing = [name for label, name in enumerate(CLASSES) if label not in labels]
         if missing:
             raise InputError(f"the part {part} has no trial of {' and '.join(missing)}: at least one subject needs "
-                             "three recordings with trials of both classes; give more recordings or a higher --reject")
-
-
-def print_table(recordings):
-    width = max(len(recording.name) for recording in recordings)
-    print(f"{'recording':<{width}} part  markers kept house face rejected cut_off gaps backward_timestamps")
-    for r in recordings:
-        print(f"{r.name:<{width}} {r.part:<5} {r.markers:>7} {len(r.label):>4} {(r.label == 0).sum():>5} "
-              f"{(r.label == 1).sum():>4} {r.rejected:>8} {r.cut_off:>7} {r.gaps:>4} {r.backward:>8}")
-    for part in PARTS:
-        own = [recording for recording in recordings if recording.part == part]
-        print(f"{part}: {len(own)} recordings of subjects {sorted({r.subject for r in own})}, "
-              f"{sum(len(r.label) for r in own)} trials")
+                             "three recordings with trials of both classes; give more recordings, a higher --reject or "
+                             "another --split_by")
 
 
 def find_pictures(folder):
@@ -273,63 +248,19 @@ def share_out(pictures, val_fraction, test_fraction):
     return shares
 
 
-def write_data_set(output, recordings, shares, args):
-    """Scale the trials, give each a picture, write eeg.pth and splits.pth."""
-    import numpy as np
-
-    from bench.material import write_pth
-    from splits import write_splits
-
-    eeg = np.concatenate([recording.eeg for recording in recordings])
-    label = np.concatenate([recording.label for recording in recordings])
-    session = np.repeat(np.arange(len(recordings)), [len(recording.label) for recording in recordings])
-    part = np.array([recordings[number].part for number in session])
-    training = eeg[part == "train"]
-    mean, deviation = (f(training, axis=(0, 2), keepdims=True) for f in (np.mean, np.std))
-    if not (deviation > 0).all():
-        raise InputError(f"channel {CHANNELS[int(np.argmin(deviation))]} is constant in all training trials")
-    images = [name for by_part in shares.values() for names in by_part.values() for name in names]
-    number_of, turns, image = {name: number for number, name in enumerate(images)}, {}, []
-    for trial_label, trial_part in zip(label, part, strict=True):
-        names = shares[CLASSES[trial_label]][trial_part]
-        turn = turns[trial_label, trial_part] = turns.get((trial_label, trial_part), -1) + 1
-        image.append(number_of[names[turn % len(names)]])
-    about = {
-        "experiment": "N170 (NeuroTechX EEG-ExPy): photographs of faces and houses",
-        "pictures": "the markers name the class only; the picture within class is NOT known: each trial has one of its "
-                    "class in a fixed rotation, from photographs that belong to its part",
-        "recordings": [recording.name for recording in recordings],  # by session number
-        "parts": [recording.part for recording in recordings],
-        "band_Hz": [args.band_low, args.band_high], "epoch_s": [args.tmin, args.tmax], "reject_uV": args.reject,
-        "scale": "(microvolts - mean) / standard deviation, each channel's over the training trials",
-        "mean_uV": mean.ravel().tolist(), "standard_deviation_uV": deviation.ravel().tolist(),
-    }
-    write_pth(output / "eeg.pth", eeg=(eeg - mean) / deviation, label=label, image=image, session=session,
-              subject=[recordings[number].subject for number in session], images=images, class_ids=CLASSES,
-              class_names=CLASSES, sfreq=SFREQ, ch_names=CHANNELS, about=about)
-    write_splits(output / "splits.pth", {name: np.flatnonzero(part == name) for name in PARTS})
+def rotate(cuts, shares):
+    """The picture names of each recording's trials: the photographs of the trial's class and part, in turn."""
+    turns, shown = Counter(), []
+    for cut in cuts:
+        shown.append([])
+        for label in cut.label.tolist():
+            names = shares[CLASSES[label]][cut.part]
+            shown[-1].append(names[turns[label, cut.part] % len(names)])
+            turns[label, cut.part] += 1
+    return shown
 
 
 def caption(class_id, name):
     """One of the class's wordings, chosen by a checksum of the picture's name."""
     wordings = WORDINGS[class_id]
     return wordings[zlib.crc32(name.encode()) % len(wordings)]
-
-
-def write_pictures(image_dir, pictures):
-    """Write each photograph as RGB JPEG and its caption beside it."""
-    from PIL import Image, UnidentifiedImageError
-
-    from runs import atomic_path
-    from pictures import write_captions
-
-    for class_id, by_name in pictures.items():
-        for name, path in by_name.items():
-            try:
-                with Image.open(path) as image:
-                    photograph = image.convert("RGB")
-            except (UnidentifiedImageError, OSError) as error:
-                raise InputError(f"--stimuli {path}: not a readable picture ({error}); get it again") from None
-            with atomic_path(image_dir / class_id / f"{name}.JPEG") as temporary:
-                photograph.save(temporary, "JPEG", quality=95)
-        write_captions(image_dir, {name: caption(class_id, name) for name in by_name})

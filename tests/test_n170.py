@@ -1,5 +1,6 @@
-"""prepare_data.py n170: Muse recordings of faces and houses into a data set split by recording within subject."""
+"""prepare_data.py n170: Muse recordings of faces and houses into a data set folder, split by recording within subject."""
 
+import re
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -11,11 +12,9 @@ from PIL import Image
 
 import prepare_data
 from sources import n170
-from sources.eegcvpr40 import read_pth
 from splits import read_splits
+from trials import load_trials
 
-REAL = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "n170"
-needs_real = pytest.mark.skipif(not REAL.is_dir(), reason=f"{REAL} is absent")
 COLUMNS = ["timestamps", "TP9", "AF7", "AF8", "TP10", "Right AUX", "Marker0"]
 PARTS = ("train", "val", "test")
 
@@ -54,9 +53,14 @@ def folder(tmp_path):
 
 
 def prepare(folder, *options):
-    prepare_data.main(["n170", "--recordings", str(folder / "recordings"), "--stimuli", str(folder / "stimuli"),
-                       "--output", str(folder / "out"), *map(str, options)])
-    return read_pth(folder / "out" / "eeg.pth"), read_splits(folder / "out" / "splits.pth")[0]
+    """The trials from -0.1 s on, and the split."""
+    return prepare_from(folder / "recordings", folder / "stimuli", folder / "out", *options)
+
+
+def prepare_from(recordings, stimuli, output, *options):
+    prepare_data.main(["n170", "--recordings", str(recordings), "--stimuli", str(stimuli), "--output", str(output),
+                       "--no_audit", *map(str, options)])
+    return load_trials(output, time_low=0), read_splits(output / "splits.pth")[0]
 
 
 def fails(capsys, folder, *options):
@@ -68,63 +72,63 @@ def fails(capsys, folder, *options):
     return message
 
 
-def column(data, key):
-    return np.array([record[key] for record in data["dataset"]])
-
-
-def check_split(data, split):
+def check_split(trials, split):
     """Every trial in one part; no recording and no picture in two; both classes in each part."""
-    assert sorted(split["train"] + split["val"] + split["test"]) == list(range(len(data["dataset"])))
-    session, image, label = (column(data, key) for key in ("session", "image", "label"))
-    for values in (session, image):
+    assert sorted(split["train"] + split["val"] + split["test"]) == list(range(len(trials)))
+    for values in (trials.recording, trials.image):
         sets = [set(values[split[part]].tolist()) for part in PARTS]
         assert sum(map(len, sets)) == len(set.union(*sets))
-    assert all(set(label[split[part]]) == {0, 1} for part in PARTS)
+    assert all(set(trials.label[split[part]].tolist()) == {0, 1} for part in PARTS)
+
+
+def parts_of(trials, split):
+    """{recording: part}"""
+    numbers = {number: part for part in PARTS for number in trials.recording[split[part]].tolist()}
+    return {trials.record["recordings"][number]["name"]: part for number, part in numbers.items()}
 
 
 def test_made_up_recordings_are_split_by_time_within_subject(folder):
-    data, split = prepare(folder)
-    check_split(data, split)
-    about = data["about"]
-    parts = dict(zip(about["recordings"], about["parts"], strict=True))
-    assert parts == {name(1, 0): "train", name(1, 1): "train", name(1, 2): "train", name(1, 3): "val",
+    trials, split = prepare(folder)
+    check_split(trials, split)
+    assert parts_of(trials, split) == {name(1, 0): "train", name(1, 1): "train", name(1, 2): "train", name(1, 3): "val",
                      name(1, 4): "test", name(2, 0): "train", name(2, 1): "test", name(3, 0): "train"}
-    assert data["sfreq"] == 256 and data["ch_names"] == ["TP9", "AF7", "AF8", "TP10"]
-    assert data["labels"] == data["class_names"] == ["house", "face"]
-    training = torch.stack([data["dataset"][i]["eeg"] for i in split["train"]])
-    torch.testing.assert_close(training.mean(dim=(0, 2)), torch.zeros(4), atol=1e-4, rtol=0)
-    torch.testing.assert_close(training.transpose(0, 1).flatten(1).std(dim=1), torch.ones(4), atol=1e-3, rtol=0)
+    assert trials.sfreq == 256 and trials.ch_names == ["TP9", "AF7", "AF8", "TP10"]
+    assert trials.class_names == {0: "house", 1: "face"} and trials.tmin == -26 / 256 and trials.eeg.shape[1:] == (4, 232)
+    assert load_trials(folder / "out").tmin == 0  # what the stages read
+    assert (trials.record["units"], trials.record["pictures_known"], trials.record["split_by"]) == ("uV", "class", "given")
+    onsets = {number: trials.onset[trials.recording == number] for number in range(8)}
+    for seconds in onsets.values():  # the marker stands at row 100 + 200 k of 256 Hz
+        np.testing.assert_allclose(seconds, (100 + 200 * np.arange(len(seconds))) / 256, atol=1e-4)
 
 
 def test_test_recordings_do_not_change_what_the_training_trials_are(folder):
     """No leakage: ten times the amplitude in the test recording leaves every training trial's numbers as they are."""
-    data, split = prepare(folder, "--reject", 0)
-    before = torch.stack([data["dataset"][i]["eeg"] for i in split["train"]])
+    trials, split = prepare(folder, "--reject", 0)
+    before, test = trials.eeg[split["train"]], trials.eeg[split["test"]]
     signal = np.random.default_rng(3).normal(0, 100, (4, 20 * 256))
     write_recording(folder / "recordings" / name(1, 4), signal)
-    data, split = prepare(folder, "--reject", 0)
-    assert torch.equal(before, torch.stack([data["dataset"][i]["eeg"] for i in split["train"]]))
+    trials, split = prepare(folder, "--reject", 0, "--overwrite")
+    assert torch.equal(before, trials.eeg[split["train"]]) and not torch.equal(test, trials.eeg[split["test"]])
 
 
 def test_pictures_and_captions(folder):
-    data, split = prepare(folder)
-    assert len(data["images"]) == 12 and "face_one0-1" in data["images"]
-    for image in data["images"]:
+    trials, split = prepare(folder)
+    assert len(trials.images) == 12 and "face_one0-1" in trials.images
+    for image in trials.images:
         class_id = image.split("_")[0]
         path = folder / "out" / "images" / class_id / f"{image}.JPEG"
         with Image.open(path) as picture:
             assert picture.mode == "RGB" and picture.size == (20, 30) and picture.format == "JPEG"
         caption = path.with_name(f"{image}_caption.txt").read_text().strip()
         assert caption in n170.WORDINGS[class_id] and class_id in caption
-    for record in data["dataset"]:
-        assert data["images"][record["image"]].startswith(data["labels"][record["label"]] + "_")
-    image, label = column(data, "image"), column(data, "label")
+    image, label = trials.image.numpy(), trials.label.numpy()
+    assert [trials.images[i].split("_")[0] for i in image] == [trials.class_names[i] for i in label]
     for part in PARTS:  # a fixed rotation: each of the part's pictures equally often, give or take one
         for this in (0, 1):
             own = [i for i in split[part] if label[i] == this]
             counts = np.unique(image[own], return_counts=True)[1]
             assert counts.max() - counts.min() <= 1
-    assert "NOT known" in data["about"]["pictures"] and "NOT known" in n170.__doc__
+    assert "NOT known" in trials.record["about"]["pictures"] and "NOT known" in n170.__doc__
 
 
 def test_wordings_vary_and_depend_on_the_name_alone():
@@ -139,9 +143,9 @@ def test_filter_keeps_10_hz_and_takes_60_hz_and_drift_away(folder):
     times = np.arange(20 * 256) / 256
     sines = np.stack([30 * np.sin(2 * np.pi * frequency * times) for frequency in (10, 60, 0.1, 20)])
     path = write_recording(folder / "one.csv", sines)
-    recording = n170.read_recording(path, "one", 1, "t", parse(folder, "--reject", 0))
+    recording = n170.read_recording(path, "one", 1, 1, parse(folder, "--reject", 0))
     onsets = np.flatnonzero(pandas.read_csv(path).Marker0)
-    assert recording.markers == len(onsets) == len(recording.label)
+    assert not recording.dropped and len(onsets) == len(recording.label)
     assert recording.label.tolist() == [number % 2 for number in range(len(onsets))]
     start = round(-0.1 * 256)
     for epoch, onset in list(zip(recording.eeg, onsets, strict=True))[4:-4]:
@@ -164,9 +168,11 @@ def test_large_amplitudes_are_rejected_and_gaps_cut_off(folder):
     table.loc[onsets[5] + 50, "AF7"] += 1500  # an artefact in one trial
     table.loc[onsets[12] + 20 :, "timestamps"] += 0.5  # half a second was lost within another
     table.to_csv(path, index=False)
-    recording = n170.read_recording(path, "one", 1, "t", parse(folder))
-    assert (recording.markers, recording.rejected, recording.cut_off, recording.gaps) == (len(onsets), 1, 1, 1)
-    assert len(recording.label) == len(onsets) - 2
+    recording = n170.read_recording(path, "one", 1, 1, parse(folder))
+    assert recording.dropped == {"amplitude above 100 uV": 1, "cut off or across a gap": 1}
+    assert recording.notes == ["1 gaps of lost samples"] and len(recording.label) == len(onsets) - 2
+    later = onsets[13:] / 256 + 0.5  # the clock of the timestamps goes on in the gap
+    np.testing.assert_allclose(recording.onset[-len(later):] + 100 / 256 - onsets[0] / 256, later, atol=1e-4)
 
 
 def change(path, edit):
@@ -215,44 +221,83 @@ def test_what_is_missing_or_empty_is_named(folder, capsys):
     assert "--band_low" in fails(capsys, folder, "--band_low", "40")
 
 
+def test_fractions_and_another_split(folder, capsys):
+    assert "their sum below 1" in fails(capsys, folder, "--val_fraction", "0.6", "--test_fraction", "0.5")
+    for file in (folder / "recordings").glob("subject0001*"):
+        file.unlink()  # no subject with three is left
+    assert "the part val has no trial" in fails(capsys, folder)
+    _, split = prepare(folder, "--split_by", "time", "--split_gap", "0")
+    assert all(split[part] for part in PARTS)
+
+
 def test_missing_and_broken_photographs(folder, capsys):
     picture = folder / "stimuli" / "faces" / "one3.1.jpg"
     picture.write_bytes(picture.read_bytes()[:200])
     assert "one3.1.jpg: not a readable picture" in fails(capsys, folder)
-    assert not (folder / "out" / "eeg.pth").exists()
+    assert not (folder / "out" / "dataset.json").exists() and not list((folder / "out").rglob("face_one3*"))
     for file in (folder / "stimuli" / "houses").glob("*"):
         file.unlink()
     assert "0 photographs" in fails(capsys, folder)
 
 
-@needs_real
-def test_real_recordings(tmp_path, capsys):
-    """Markers and trials against counting with pandas; the trials against MNE's filter redone over the whole file."""
-    prepare_data.main(["n170", "--recordings", str(REAL / "muse2016"), "--stimuli", str(REAL / "stimuli"),
-                       "--output", str(tmp_path), "--reject", "0"])
-    data, split = read_pth(tmp_path / "eeg.pth"), read_splits(tmp_path / "splits.pth")[0]
-    check_split(data, split)
-    assert set(column(data, "subject")) == {1, 2, 10}
-    assert len(data["images"]) == len(list((tmp_path / "images").rglob("*.JPEG"))) == 96
-    assert data["dataset"][0]["eeg"].shape[0] == 4
-    printed = capsys.readouterr().out
-    session, label = column(data, "session"), column(data, "label")
-    for number, recording in enumerate(data["about"]["recordings"]):
-        marker = pandas.read_csv(REAL / "muse2016" / recording).iloc[:, -1].to_numpy()
-        whole = [i for i in np.flatnonzero(marker) if i >= 26 and i + 205 < len(marker)]  # -0.1 to 0.8 s
-        assert label[session == number].tolist() == (marker[whole] - 1).tolist()
-        row = next(line.split() for line in printed.splitlines() if line.startswith(recording))
-        assert int(row[2]) == (marker > 0).sum() and int(row[3]) == len(whole)
-    times = {recording: recording.split("_")[-1] for recording in data["about"]["recordings"]}
-    for subject in ("0001", "0002", "0010"):
-        own = [(times[r], p) for r, p in zip(data["about"]["recordings"], data["about"]["parts"], strict=True)
-               if r.startswith(f"subject{subject}")]
-        assert own == sorted(own) and [p for _, p in own] == {
-            "0001": ["train"] * 4 + ["val", "test"], "0002": ["train", "test"], "0010": ["train"] * 4}[subject]
+@pytest.fixture(scope="module")
+def real(shared, tmp_path_factory):
+    source, output = shared / "n170", tmp_path_factory.mktemp("n170")
+    return source / "muse2016", *prepare_from(source / "muse2016", source / "stimuli", output)
 
 
-@needs_real
-def test_real_trials_are_told_apart_as_in_the_data_notes(tmp_path):
+def test_real_recordings(real):
+    """Markers and trials against counting with pandas."""
+    source, trials, split = real
+    check_split(trials, split)
+    assert set(trials.subject.tolist()) == {1, 2, 10}
+    assert len(trials.images) == len(list((Path(trials.path) / "images").rglob("*.JPEG"))) == 96
+    record = trials.record["recordings"]
+    assert [each["name"] for each in record] == sorted((path.name for path in source.glob("*.csv")), key=by_time)
+    for number, each in enumerate(record):
+        table = pandas.read_csv(source / each["name"])
+        marker = table.iloc[:, -1].to_numpy()
+        outside = [i for i in np.flatnonzero(marker) if i < 26 or i + 205 >= len(marker)]  # -0.1 to 0.8 s
+        own = (trials.recording == number).numpy()
+        dropped = each["dropped"]
+        assert own.sum() + sum(dropped.values()) == (marker > 0).sum()
+        assert dropped.get("cut off or across a gap", 0) == len(outside)
+        shown = {(round(table.timestamps[i] - table.timestamps[0], 6), marker[i] - 1) for i in np.flatnonzero(marker)}
+        assert set(zip(trials.onset[own].round(6).tolist(), trials.label[own].tolist(), strict=True)) <= shown
+        assert set(trials.session[own].tolist()) <= {int(re.search(r"session(\d+)", each["name"])[1])}
+    parts = parts_of(trials, split)
+    for subject, expected in (("0001", ["train"] * 4 + ["val", "test"]), ("0002", ["train", "test"]), ("0010", ["train"])):
+        assert [parts[each["name"]] for each in record
+                if f"subject{subject}" in each["name"] and each["name"] in parts] == expected
+
+
+def by_time(name):
+    return name[:11], name.split("_")[-1]
+
+
+def test_real_trials_are_the_files_own(real):
+    """A trial against SciPy: the file's samples around the marker, filtered by MNE's kernel and divided by the scale."""
+    import mne
+    from scipy.signal import fftconvolve
+
+    source, trials, _ = real
+    entry = trials.record["recordings"][1]
+    table = pandas.read_csv(source / entry["name"])
+    signal = table[["TP9", "AF7", "AF8", "TP10"]].to_numpy().T
+    kernel = mne.filter.create_filter(None, 256., 1., 30., verbose="error")
+    filtered = fftconvolve(signal, kernel[None], mode="same", axes=1)
+    own = np.flatnonzero(trials.recording == 1)
+    checked = 0
+    for row in own[20:40].tolist():
+        onset = trials.onset[row]
+        at = np.flatnonzero((table.iloc[:, -1] > 0) & (np.abs(table.timestamps - table.timestamps[0] - onset) < 1e-6))
+        expected = filtered[:, at[0] - 26:at[0] + 206] / np.array(entry["scale"])[:, None]
+        np.testing.assert_allclose(trials.eeg[row].numpy(), expected, atol=2e-3)
+        checked += trials.label[row] + 1 == table.iloc[at[0], -1]
+    assert checked == 20
+
+
+def test_real_trials_are_told_apart_as_in_the_data_notes(real):
     """Labels and trials belong together: cross-validated above chance with pyriemann, without test trials."""
     from pyriemann.estimation import XdawnCovariances
     from pyriemann.tangentspace import TangentSpace
@@ -260,12 +305,24 @@ def test_real_trials_are_told_apart_as_in_the_data_notes(tmp_path):
     from sklearn.model_selection import StratifiedKFold, cross_val_score
     from sklearn.pipeline import make_pipeline
 
-    prepare_data.main(["n170", "--recordings", str(REAL / "muse2016"), "--stimuli", str(REAL / "stimuli"),
-                       "--output", str(tmp_path)])
-    data, split = read_pth(tmp_path / "eeg.pth"), read_splits(tmp_path / "splits.pth")[0]
-    chosen = [i for i in split["train"] + split["val"] if data["dataset"][i]["subject"] == 1]
-    eeg = torch.stack([data["dataset"][i]["eeg"] for i in chosen]).double().numpy()
+    _, trials, split = real
+    chosen = [i for i in split["train"] + split["val"] if trials.subject[i] == 1]
     pipeline = make_pipeline(XdawnCovariances(2, estimator="oas"), TangentSpace(), LogisticRegression(max_iter=1000))
-    scores = cross_val_score(pipeline, eeg, column(data, "label")[chosen], scoring="balanced_accuracy",
-                             cv=StratifiedKFold(5, shuffle=True, random_state=0))
+    scores = cross_val_score(pipeline, trials.eeg[chosen].double().numpy(), trials.label[chosen].numpy(),
+                             scoring="balanced_accuracy", cv=StratifiedKFold(5, shuffle=True, random_state=0))
     assert scores.mean() > 0.6
+
+
+@pytest.mark.parametrize(("change", "expected"), [
+    (lambda text: text[:len(text) // 2], "cut short"),
+    (lambda text: text[:70_000] + b"\x00\xff" + text[70_002:], "not readable"),
+    (lambda text: b"\n".join([*text.split(b"\n")[:1], *reversed(text.split(b"\n")[1:-1])]), "before an earlier one"),
+    (lambda text: text.replace(b"TP9", b"TP7", 1), "column TP9 is missing"),
+])
+def test_damaged_real_recordings(shared, folder, capsys, change, expected):
+    """A real recording cut in the middle of a number, with flipped bytes, with its rows turned round, of another cap."""
+    real = sorted((shared / "n170" / "muse2016").glob("*.csv"))[0]
+    path = folder / "recordings" / real.name
+    path.write_bytes(change(real.read_bytes()))
+    message = fails(capsys, folder)
+    assert expected in message and real.name in message and not (folder / "out").exists()

@@ -1,0 +1,258 @@
+"""THINGS-EEG2: 16,740 pictures of 1,854 object concepts in rapid succession, 10 people (Gifford et al. 2022).
+
+    python prepare_data.py things --folder things_eeg2 --output data/things
+
+`--folder` holds the preprocessed files `sub-01/preprocessed_eeg_training.npy`, `sub-01/preprocessed_eeg_test.npy` and so
+on, and, unless --images says where, the pictures in `training_images/00001_aardvark/aardvark_01b.jpg` and
+`test_images/00001_aircraft_carrier/aircraft_carrier_06s.jpg`, with `image_metadata.npy` if there, which the pictures are
+then checked against. Row i of a file is picture i of the sorted folders. Files made by NICE-EEG's scripts (250 Hz, 63
+channels) are read too. Nothing in them is executed, and large ones stay on disk.
+
+Training trials are single repetitions (4 a picture), test trials the average of all 80, as in the published protocol;
+--average_train and --average_test change that. The test is zero-shot: its 200 concepts are in no training picture. For
+validation concepts are taken out of the training part, evenly spaced in its sorted list: --val_fraction of them, at least
+one. THINGS brings no captions: `prepare_data.py caption` has a model write them.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from errors import InputError
+from runs import content_key, file_hash
+
+from .object_npy import read_object_npy
+from .records import Block, DataSet, Picture, Recording
+
+FILES = {"training": "preprocessed_eeg_training.npy", "test": "preprocessed_eeg_test.npy"}
+KEYS = ("preprocessed_eeg_data", "ch_names", "times")
+BLOCK = 2000  # repetitions read at a time
+LARGEST = 1e6  # in whatever unit, EEG is below; a damaged exponent is mostly not
+STEPS = ["epoched, baseline-corrected and resampled by the publishers' script",
+         "multivariate noise normalisation of each session by the publishers' script, in the published files with "
+         "covariances of training and test trials together"]
+
+
+def repetitions(text):
+    """An argparse type: "all", "none" or how many repetitions to average."""
+    if text not in ("all", "none") and not (text.isdecimal() and int(text) > 0):
+        raise ValueError(text)
+    return text if text in ("all", "none") else int(text)
+
+
+def add_arguments(parser):
+    parser.add_argument("--folder", required=True, help="folder of the preprocessed EEG, with sub-01, sub-02 and so on")
+    parser.add_argument("--images", help="folder with training_images and test_images (unset: --folder)")
+    parser.add_argument("--subjects", nargs="+", type=int, metavar="N", help="numbers of the people to take (unset: all)")
+    parser.add_argument("--average_train", type=repetitions, default="none", metavar="all|none|N",
+                        help="repetitions of a training picture to average into one trial")
+    parser.add_argument("--average_test", type=repetitions, default="all", metavar="all|none|N",
+                        help="repetitions of a test picture to average into one trial")
+
+
+@dataclass
+class Picked:
+    """A picture of the sorted folders, and the class id and readable name of its concept."""
+
+    name: str
+    class_id: str
+    class_name: str
+    path: Path
+
+
+def find(args):
+    """The DataSet: a recording a subject."""
+    from tqdm import tqdm
+
+    images = Path(args.images or args.folder)
+    pictures = {part: find_pictures(images / f"{part}_images") for part in FILES}
+    check_metadata(images / "image_metadata.npy", pictures)
+    class_names = {picked.class_id: picked.class_name for part in FILES for picked in pictures[part]}
+    classes = list(class_names)
+    validation = choose_validation(list(dict.fromkeys(p.class_id for p in pictures["training"])), args.val_fraction)
+    options = [args.average_train, args.average_test, sorted(validation),
+               content_key([[p.name for p in pictures[part]] for part in FILES])]
+    recordings, first, known = [], None, None
+    for subject, folder in tqdm(find_subjects(args.folder, args.subjects).items(), desc="check", unit="subject"):
+        for part, average in (("training", args.average_train), ("test", args.average_test)):
+            path = folder / FILES[part]
+            eeg, *facts = open_eeg(path)
+            check_eeg(path, eeg, pictures[part], part, average)
+            if first and facts != known:
+                raise InputError(f"{path}: {_facts(facts)}, but {first}: {_facts(known)}; expected files of one "
+                                 "preprocessing")
+            first, known = first or path, facts
+        key = [[file_hash(folder / name) for name in FILES.values()], options]
+        recordings.append(Recording(f"sub-{subject:02d}", subject, -1, key, partial(
+            read, folder, pictures, {c: i for i, c in enumerate(classes)}, validation,
+            {"training": args.average_train, "test": args.average_test})))
+    ch_names, times = known
+    return DataSet(
+        recordings, sfreq=round((len(times) - 1) / (times[-1] - times[0]), 3), ch_names=ch_names, n_times=len(times),
+        tmin=times[0], units="standardised", class_ids=classes, class_names=list(class_names.values()),
+        pictures={p.name: Picture(p.path) for part in FILES for p in pictures[part]}, split_by="given",
+        about={"steps": [*STEPS, *(f"{part} trials: {_average_text(average)}" for part, average in (
+                   ("training", args.average_train), ("test", args.average_test)))],
+               "presentation": "random: pictures in random order, 5 a second (Gifford et al. 2022)",
+               "order": "the preprocessed files hold neither the order of presentation nor the sessions",
+               "validation": f"{len(validation)} of the training part's concepts, evenly spaced in their sorted list"})
+
+
+def find_subjects(folder, wanted):
+    """{number: folder} of the people, in order."""
+    found = {int(match[1]): path for path in Path(folder).glob("sub-*") if (match := re.fullmatch(r"sub-(\d+)", path.name))}
+    if not found:
+        raise InputError(f"--folder {folder}: holds no sub-01, sub-02 and so on; expected the folder of the preprocessed "
+                         "EEG of THINGS-EEG2")
+    missing = sorted(set(wanted or ()) - set(found))
+    if missing:
+        raise InputError(f"--subjects {missing[0]}: {folder} holds {', '.join(found[s].name for s in sorted(found))}")
+    return {subject: found[subject] for subject in sorted(set(wanted or found))}
+
+
+def find_pictures(folder):
+    """The pictures of the concept folders, in the order of the EEG's rows."""
+    concepts = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if match := re.fullmatch(r"(\d+)_(.+)", path.name):
+            concepts[path] = int(match[1]), match[2]
+    if not concepts:
+        raise InputError(f"{folder}: holds no concept folders such as 00001_aardvark; give the pictures of THINGS-EEG2 as "
+                         "--images")
+    numbers = [number for number, _ in concepts.values()]
+    absent = sorted(set(range(1, max(numbers) + 1)) - set(numbers))
+    if absent or len(numbers) > len(set(numbers)):
+        what = f"no concept folder {absent[0]:05d}_..." if absent else (
+            f"two concept folders of number {Counter(numbers).most_common(1)[0][0]}")
+        raise InputError(f"{folder}: {what}, of {max(numbers)} that are numbered; the EEG's rows follow them, so unpack "
+                         "the pictures again")
+    found = {path: sorted(file for file in path.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png")
+                          and not file.name.startswith(".")) for path in concepts}
+    usual = Counter(map(len, found.values())).most_common(1)[0][0]
+    odd = [path for path, files in found.items() if len(files) != usual]
+    if odd or not usual:
+        path = odd[0] if odd else next(iter(found))
+        raise InputError(f"{path}: holds {len(found[path])} pictures, expected {usual or 'some'} as in the others; the "
+                         "EEG's rows follow the pictures, so unpack them again")
+    names = {concept for _, concept in concepts.values()}
+    return [_picked(file, concept, names) for path, (_, concept) in concepts.items() for file in found[path]]
+
+
+def _picked(file, concept, concepts):
+    own, rest = f"{concept}_", file.stem
+    if rest.startswith(own):
+        rest = rest.removeprefix(own)
+    elif rest.rpartition("_")[0] in concepts:
+        raise InputError(f"{file}: is a picture of {rest.rpartition('_')[0]} in the folder of {concept}; the EEG's rows "
+                         "follow the pictures, so unpack them again")
+    class_id = re.sub(r"[_\s]+", "-", concept)
+    return Picked(f"{class_id}_{rest}", class_id, concept.replace("_", " "), file)
+
+
+def check_metadata(path, pictures):
+    """Raise InputError where the publishers' list, if it is there, names other pictures, or parts share a concept."""
+    concepts = {part: {picked.class_id for picked in pictures[part]} for part in FILES}
+    shared = sorted(concepts["training"] & concepts["test"])
+    if shared:
+        raise InputError(f"{path.parent}: {len(shared)} concepts are in training_images and in test_images, {shared[0]} "
+                         "among them; the test's concepts must be new, so unpack the pictures again")
+    if not path.is_file():
+        return
+    content = read_object_npy(path)
+    for part, prefix in (("training", "train"), ("test", "test")):
+        listed = [str(name) for name in content.get(f"{prefix}_img_files", ())]
+        here = [picked.path.name for picked in pictures[part]]
+        if listed != here:
+            row = next((i for i, pair in enumerate(zip(listed, here, strict=False)) if pair[0] != pair[1]), None)
+            what = f"{len(listed)} pictures, here are {len(here)}" if row is None else (
+                f"{listed[row]} as picture {row}, here is {here[row]}")
+            raise InputError(f"{path}: '{prefix}_img_files' lists {what} in {part}_images; the EEG's rows follow that "
+                             "list, so unpack the pictures again")
+
+
+def choose_validation(concepts, share):
+    """The concepts held out for validation: evenly spaced in the list, at least one."""
+    count = max(1, round(len(concepts) * share))
+    if count >= len(concepts):
+        raise InputError(f"--val_fraction {share}: leaves none of {len(concepts)} training concepts for training; lower it")
+    return {concepts[int((i + .5) * len(concepts) / count)] for i in range(count)}
+
+
+def open_eeg(path):
+    """EEG [pictures, repetitions, channels, samples], on disk where it is large; channel names; times of samples in s."""
+    content = read_object_npy(path)
+    missing = [key for key in KEYS if key not in content]
+    if missing:
+        raise InputError(f"{path}: key '{missing[0]}' is missing (found {sorted(map(str, content))}); expected "
+                         f"{list(KEYS)}")
+    eeg, names, times = (content[key] for key in KEYS)
+    if not isinstance(eeg, np.ndarray) or eeg.ndim != 4 or eeg.dtype.kind != "f" or not eeg.size:
+        found = f"of shape {eeg.shape} and {eeg.dtype}" if isinstance(eeg, np.ndarray) else f"a {type(eeg).__name__}"
+        raise InputError(f"{path}: 'preprocessed_eeg_data' is {found}, expected floats of four axes (pictures, "
+                         "repetitions, channels, samples)")
+    names = list(map(str, names)) if isinstance(names, list | np.ndarray) else []
+    if len(names) != eeg.shape[2] or len(set(names)) < len(names):
+        raise InputError(f"{path}: 'ch_names' has {len(set(names))} different names, the EEG {eeg.shape[2]} channels")
+    times = np.asarray(times)
+    if times.ndim != 1 or times.dtype.kind not in "fi" or len(times) < max(2, eeg.shape[3]):
+        raise InputError(f"{path}: 'times' has shape {times.shape} and type {times.dtype}, expected the time in s of each "
+                         f"of the {eeg.shape[3]} samples at least")
+    times = times[-eeg.shape[3]:].astype(float)  # NICE-EEG's files name the times of samples that were cut off at the start
+    steps = np.diff(times)
+    if not np.isfinite(times).all() or not len(steps) or steps.min() <= 0 or np.ptp(steps) > .01 * steps.mean():
+        raise InputError(f"{path}: 'times' does not rise in even steps; expected the time of each sample in s")
+    return eeg, names, [round(t, 6) for t in times.tolist()]
+
+
+def check_eeg(path, eeg, pictures, part, average):
+    if len(eeg) != len(pictures):
+        raise InputError(f"{path}: EEG of {len(eeg)} pictures, but {part}_images holds {len(pictures)}; expected a row a "
+                         "picture: unpack the pictures again, or copy the file again")
+    if isinstance(average, int) and average > eeg.shape[1]:
+        raise InputError(f"--average_{part.removesuffix('ing')} {average}: {path} holds {eeg.shape[1]} repetitions of a "
+                         "picture")
+
+
+def read(folder, pictures, number, validation, average):
+    """One subject's trials: the training file's, then the test file's, in the order of pictures and repetitions."""
+    for part, name in FILES.items():
+        eeg = open_eeg(folder / name)[0]
+        step = max(1, BLOCK // eeg.shape[1])
+        for start in range(0, len(eeg), step):
+            picked = pictures[part][start:start + step]
+            trials, left_over = averaged(eeg[start:start + step], average[part])
+            if max(trials.max(), -trials.min()) > LARGEST and np.isfinite(trials).all():  # NaN is for the writer to tell
+                raise InputError(f"{folder / name}: holds values above {LARGEST:g} among those of pictures {start} to "
+                                 f"{start + len(picked) - 1}; that is no EEG, the file is damaged: copy it again")
+            each = trials.shape[1]
+            parts = ["test" if part == "test" else "val" if p.class_id in validation else "train" for p in picked]
+            dropped = {f"{part} repetitions left over by averaging {average[part]}": left_over * len(picked)}
+            yield Block(trials.reshape(-1, *trials.shape[2:]), np.repeat([number[p.class_id] for p in picked], each),
+                        [p.name for p in picked for _ in range(each)], np.full(len(picked) * each, np.nan),
+                        [each_part for each_part in parts for _ in range(each)], dropped if left_over else {})
+
+
+def averaged(eeg, average):
+    """EEG [pictures, repetitions, channels, samples] averaged over `average` repetitions, float32, and how many of a
+    picture's repetitions are left over."""
+    size = {"all": eeg.shape[1], "none": 1}.get(average, average)
+    groups, left_over = divmod(eeg.shape[1], size)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which the writer refuses
+        if size == 1:
+            return np.asarray(eeg, np.float32), 0
+        means = [eeg[:, i * size:(i + 1) * size].mean(1, dtype=np.float64) for i in range(groups)]
+        return np.stack(means, 1).astype(np.float32), left_over
+
+
+def _average_text(average):
+    return "single repetitions" if average in ("none", 1) else f"average of {average} repetitions"
+
+
+def _facts(facts):
+    names, times = facts
+    return (f"{len(names)} channels from {names[0]} to {names[-1]}, {len(times)} samples from {times[0]:g} to "
+            f"{times[-1]:g} s")
