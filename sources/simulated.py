@@ -2,12 +2,13 @@
 
     python prepare_data.py simulated --output runs/demo/data --snr 1.0
 
-Current dipoles in visual areas of a four-shell sphere (MNE) answer each picture with evoked components between 90 and 420 ms; amplitudes and latencies
-are a code of the picture's class, colour, number, place and background, shared by all subjects up to each subject's
-own dipole places, orientations and gains. Behind it run 1/f activity of the whole cortex, occipital alpha, mains hum,
-eye blinks and sensor noise. The continuous recording is then treated as a real one: band-pass, standardised per channel,
-cut into epochs, baseline. Records stand in the order of presentation, which is random. With `--snr 0` the EEG holds no
-trace of the pictures; `--order blocks --drift 20` then shows what the audit is for: slow changes give the class away.
+Current dipoles in visual areas of a four-shell sphere (MNE) answer each picture with evoked components between 90 and
+420 ms; amplitudes and latencies are a code of the picture's class, colour, number, place and background, shared by
+all subjects up to each subject's own dipole places, orientations and gains. Behind it run 1/f activity of the whole
+cortex, occipital alpha, mains hum, eye blinks and sensor noise. The continuous recording is then treated as a real
+one: band-pass, standardised per channel, cut into epochs, baseline. Records stand in the order of presentation, which
+is random. With `--snr 0` the EEG holds no trace of the pictures; `--order blocks --drift 20` then shows what the
+audit is for: slow changes give the class away.
 """
 
 from functools import partial
@@ -51,8 +52,8 @@ def add_arguments(parser):
                         help="band-pass in Hz")
     parser.add_argument("--order", choices=("random", "blocks"), default="random",
                         help="order of presentation: random, or one block a class (the design to avoid)")
-    parser.add_argument("--drift", type=float, default=0., help="slow changes over the recording: RMS in microvolts of each "
-                        "electrode's wandering potential, and in percent of each background source's wandering amplitude")
+    parser.add_argument("--drift", type=float, default=0., help="slow changes over the recording: RMS in microvolts of "
+                        "each electrode's wandering potential, and in percent of each background source's wandering amplitude")
     parser.add_argument("--image_size", type=int, default=224, help="width and height of the pictures in pixels")
     parser.add_argument("--seed", type=int, default=0, help="seed of pictures, people, noise and order")
 
@@ -63,8 +64,8 @@ def find(args):
     scenes = drawings.sample_scenes(args.n_pictures, args.seed, args.classes)
     names = [f"{scene.kind}_{i:04d}" for i, scene in enumerate(scenes)]
     options = {key: value for key, value in vars(args).items() if key in (
-        "snr", "n_pictures", "trials_per_picture", "classes", "sfreq", "tmin", "tmax", "band", "image_size", "seed", "order",
-        "drift")}
+        "snr", "n_pictures", "trials_per_picture", "classes", "sfreq", "tmin", "tmax", "band", "image_size", "seed",
+        "order", "drift")}
     recordings = [Recording(f"subject {n}", n, 1, [n, options], partial(_read, scenes, names, args, n))
                   for n in range(1, args.n_subjects + 1)]
     return DataSet(

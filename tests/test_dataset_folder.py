@@ -1,4 +1,4 @@
-"""Data set folders: written, interrupted, opened, read by the stages and by Hugging Face `datasets`, refused when damaged."""
+"""Data set folders: written, interrupted, opened, read by the stages and by `datasets`, refused when damaged."""
 
 import json
 import shutil
