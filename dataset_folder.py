@@ -21,6 +21,8 @@ from runs import atomic_path, content_key, file_hash, read_json, versions, write
 
 FORMAT = "eeg-to-text data set 1"
 ROWS = 256  # trials in a record batch
+HEAD = ("sfreq", "ch_names", "positions", "units", "tmin", "n_times", "class_ids", "class_names", "pictures_known", "split_by",
+        "about")  # what a DataSet says of itself
 COLUMNS = ("label", "subject", "session", "recording", "onset", "picture", "part")
 
 
@@ -74,6 +76,10 @@ def read_record(folder):
     record = read_json(file)
     if record.get("format") != FORMAT:
         raise InputError(f"{file}: format {record.get('format')!r}, expected {FORMAT!r}; prepare the data set again")
+    missing = [name for name in (*HEAD, "pictures", "picture", "recordings", "fingerprint") if name not in record]
+    if missing or not record["recordings"]:
+        raise InputError(f"{file}: {', '.join(missing) or 'recordings'} missing; it was changed by hand or is damaged; prepare "
+                         "the data set again")
     return record
 
 
@@ -144,9 +150,7 @@ def write_folder(data, output, source, scale, overwrite=False):
     holds another data set is refused unless `overwrite`.
     """
     output = Path(output)
-    head = {"format": FORMAT, "source": source, "scale": scale, **{
-        name: getattr(data, name) for name in ("sfreq", "ch_names", "positions", "units", "tmin", "n_times", "class_ids",
-                                               "class_names", "pictures_known", "split_by", "about")}}
+    head = {"format": FORMAT, "source": source, "scale": scale, **{name: getattr(data, name) for name in HEAD}}
     key = content_key([head, [(r.name, r.subject, r.session, r.key) for r in data.recordings], sorted(data.pictures)])
     if not _begin(output, key, overwrite):
         print(f"{output}: holds this data set already; nothing to do")

@@ -191,7 +191,8 @@ def _subject_gain(rng):
     gain, ch_names = {}, None
     for name, (directions, depth, spread, orientation, tilt) in groups.items():
         places = directions / np.linalg.norm(directions, axis=1, keepdims=True) * depth
-        places = (places + rng.normal(scale=spread, size=places.shape)) * BRAIN_RADIUS
+        places = places + rng.normal(scale=spread, size=places.shape)
+        places *= BRAIN_RADIUS * np.minimum(1, 1.15 / np.linalg.norm(places, axis=1, keepdims=True))  # inside the skull
         gain[name], ch_names = forward_gain(places, orientation + rng.normal(scale=tilt, size=places.shape))
     gain["visual"] = gain["visual"] * rng.lognormal(sigma=.2, size=gain["visual"].shape[1])
     return gain, ch_names
