@@ -21,8 +21,8 @@ from runs import atomic_path, content_key, file_hash, read_json, versions, write
 
 FORMAT = "eeg-to-text data set 1"
 ROWS = 256  # trials in a record batch
-HEAD = ("sfreq", "ch_names", "positions", "units", "tmin", "n_times", "class_ids", "class_names", "pictures_known", "split_by",
-        "about")  # what a DataSet says of itself
+HEAD = ("sfreq", "ch_names", "positions", "units", "tmin", "n_times", "class_ids", "class_names", "pictures_known",
+        "split_by", "about")  # what a DataSet says of itself
 COLUMNS = ("label", "subject", "session", "recording", "onset", "picture", "part")
 
 
@@ -78,8 +78,8 @@ def read_record(folder):
         raise InputError(f"{file}: format {record.get('format')!r}, expected {FORMAT!r}; prepare the data set again")
     missing = [name for name in (*HEAD, "pictures", "picture", "recordings", "fingerprint") if name not in record]
     if missing or not record["recordings"]:
-        raise InputError(f"{file}: {', '.join(missing) or 'recordings'} missing; it was changed by hand or is damaged; prepare "
-                         "the data set again")
+        raise InputError(f"{file}: {', '.join(missing) or 'recordings'} missing; it was changed by hand or is damaged, so "
+                         "prepare the data set again")
     return record
 
 

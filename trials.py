@@ -114,8 +114,8 @@ def _from_folder(folder, time_low, time_high, subject):
     number = {name: i for i, name in enumerate(images)}
     strangers = sorted(set(columns["picture"].tolist()) - set(number))
     if strangers or columns["label"].max() >= len(record["class_names"]):
-        raise InputError(f"{folder}: trials show picture {strangers[0] if strangers else ''} or a class that dataset.json does "
-                         "not list; shards of two data sets are mixed, prepare it again")
+        raise InputError(f"{folder}: trials show picture {strangers[0] if strangers else ''} or a class that dataset.json "
+                         "does not list; shards of two data sets are mixed, prepare it again")
     image = np.array([number[name] for name in columns["picture"]])
     fields = {key: torch.from_numpy(columns[key][rows].astype(np.int64)) for key in ("label", "subject", "session")}
     return Trials(

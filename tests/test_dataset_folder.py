@@ -189,8 +189,18 @@ def lose(folder):
 
 
 def other_format(folder):
+    change(folder, format="something")
+
+
+def change(folder, **fields):
     record = json.loads((folder / "dataset.json").read_text())
-    (folder / "dataset.json").write_text(json.dumps(record | {"format": "something"}))
+    (folder / "dataset.json").write_text(json.dumps(record | fields))
+
+
+def lose_key(folder):
+    record = json.loads((folder / "dataset.json").read_text())
+    del record["sfreq"]
+    (folder / "dataset.json").write_text(json.dumps(record))
 
 
 def spoil_json(folder):
@@ -199,7 +209,9 @@ def spoil_json(folder):
 
 @pytest.mark.parametrize(("damage", "message"), [
     (cut, "00001-000.arrow.*expected"), (flip_header, "00000-000.arrow.*damaged"), (lose, "00000-001.arrow.*absent"),
-    (other_format, "format 'something'"), (spoil_json, "not readable as JSON")])
+    (other_format, "format 'something'"), (spoil_json, "not readable as JSON"), (lose_key, "sfreq missing"),
+    (lambda f: change(f, recordings=[]), "recordings"), (lambda f: change(f, pictures=NAMES[:3]), "dog_1"),
+    (lambda f: change(f, n_times=49), "damaged"), (lambda f: change(f, class_names=["cat"]), "class that dataset.json")])
 def test_damaged_folders_are_refused(written, damage, message):
     damage(written)
     with pytest.raises(InputError, match=message):
