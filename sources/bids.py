@@ -1,0 +1,45 @@
+"""BIDS data sets: recordings found and opened with mne-bids."""
+
+from pathlib import Path
+
+from errors import InputError
+
+from .raw_files import File, check_whole, mne_reads
+
+SUFFIXES = (".edf", ".bdf", ".vhdr", ".set", ".fif", ".cnt")
+
+
+def find_files(root, task=None, cut_short=False):
+    """The EEG recordings below a BIDS root as Files, with their events tables."""
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"--bids {root}: no such folder")
+    try:
+        import mne_bids
+    except ImportError:
+        raise InputError("--bids needs the package mne-bids; pip install mne-bids") from None
+    with mne_reads(root):
+        tasks = mne_bids.get_entity_vals(root, "task", ignore_datatypes=("anat", "func", "dwi", "fmap", "perf"))
+        if task is not None and task not in tasks:
+            raise InputError(f"--task {task}: not in --bids {root} (tasks {', '.join(tasks) or 'none'})")
+        found = mne_bids.find_matching_paths(root, tasks=task, datatypes="eeg", suffixes="eeg", extensions=list(SUFFIXES),
+                                             ignore_nosub=True)
+    if not found:
+        raise InputError(f"--bids {root}: holds no EEG recording (sub-<label>/[ses-<label>/]eeg/*_eeg with the ending "
+                         f"{' '.join(SUFFIXES)})")
+    files = []
+    for path in sorted(found, key=lambda each: str(each.fpath)):
+        sidecar = path.find_matching_sidecar(suffix="events", extension=".tsv", on_error="ignore")
+        files.append(File(path.fpath, path.fpath.relative_to(root).as_posix(), lambda path=path: open_raw(path, cut_short),
+                          path.subject, path.session, Path(sidecar) if sidecar else None))
+    return files
+
+
+def open_raw(path, cut_short=False):
+    """Open a BIDSPath with its sidecars: channel types, bad channels and electrode places; returns mne Raw and notes."""
+    import mne_bids
+
+    with mne_reads(path.fpath) as notes:
+        raw = mne_bids.read_raw_bids(path, verbose="warning")
+    check_whole(path.fpath, raw, notes, cut_short)
+    return raw, notes

@@ -1,0 +1,391 @@
+"""Recordings of any amplifier that MNE reads, or a BIDS folder, with events that say which picture was shown.
+
+    python prepare_data.py raw --recordings s1.edf --events events.tsv --pictures pictures --output data/mine
+    python prepare_data.py raw --bids ROOT --task images --pictures ROOT/stimuli --output data/mine
+
+Events come from --events, else from <recording>_events.tsv beside a recording, else from the annotations or the stim
+channel in the file. A table has the columns onset (s from the recording's start; or sample), and picture (or stim_file,
+image), class, or trial_type or value; and, if it is one for several recordings, file. --picture_map tells what other names
+mean: event, and picture or class. A picture is named by its path below --pictures, its file name or that without suffix;
+its class is the folder it lies in, unless a table's column class says otherwise. Captions: columns caption, caption2, ...
+of any table, or <name>_caption.txt or <name>.txt beside the picture.
+
+Where events name a class only, each gets a picture of the class in a fixed rotation, and the record says so; without
+--pictures the data set has classes only, as chosen by --event_names or a column class.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import options
+from errors import InputError
+from runs import content_key, read_json
+
+from . import bids, preprocessing, raw_files
+from .events import choose_by_name, mark_boundaries, read_events, recorded_events, settle_times, share_table
+from .records import Block, DataSet, Recording
+from .stimuli import assign_in_turn, find_stimuli, name_pictures, slug
+
+AVERAGE_FROM = 16  # channels, for --reference auto
+RATE, RATE_ABOVE = 250., 256.  # Hz, for --resample unset
+PROCESSING = ("exclude", "l_freq", "h_freq", "notch", "unit_scale", "bads", "reference", "resample", "tmin", "tmax",
+              "baseline", "reject", "flat", "event_names", "stim_channel", "stream", "task", "cut_short")
+
+
+def add_arguments(parser):
+    number, frequency = options.bounded(float), options.bounded(float, 0)
+    group = parser.add_argument_group("recordings")
+    group.add_argument("--recordings", nargs="+", metavar="PATH", help="files, and folders to search for recordings "
+                                                                       "(EDF, BDF, GDF, BrainVision, EEGLAB, FIF, ANT, "
+                                                                       "Neuroscan, EGI, Nicolet, Curry, XDF, ...)")
+    group.add_argument("--bids", metavar="ROOT", help="a BIDS folder, in place of --recordings")
+    group.add_argument("--task", help="task in the BIDS folder (unset: all)")
+    group.add_argument("--participants", metavar="TSV", help="table of columns file, subject and perhaps session (unset: "
+                                                             "sub- and ses- in the paths, else each file is a subject)")
+    group.add_argument("--stream", help="name of the EEG stream in XDF files that hold several")
+    group.add_argument("--cut_short", action="store_true", help="take files that end before their header says so")
+    group = parser.add_argument_group("events and pictures")
+    group.add_argument("--events", metavar="TSV", help="table of events (unset: <recording>_events.tsv beside a recording, "
+                                                       "else its annotations or stim channel)")
+    group.add_argument("--event_names", metavar="REGEX", help="use only events whose trial_type, value or annotation "
+                                                              "matches this regular expression as a whole")
+    group.add_argument("--stim_channel", help="channel to read event codes from, in place of annotations")
+    group.add_argument("--picture_map", metavar="TSV", help="table of columns event, and picture or class: what the "
+                                                            "events' names mean")
+    group.add_argument("--pictures", metavar="FOLDER", help="pictures as <class>/<file>, or all in one folder with their "
+                                                            "classes in a table (unset: the data set has classes only; in "
+                                                            "BIDS, ROOT/stimuli if it is there)")
+    group.add_argument("--picture_list", metavar="TSV", help="table of columns picture, class, caption; a picture may have "
+                                                             "several rows")
+    group = parser.add_argument_group("processing, in this order")
+    group.add_argument("--exclude", metavar="NAME,...", help="channels to leave out, besides all that are no EEG by type or"
+                                                             " name")
+    group.add_argument("--unit_scale", type=options.bounded(float, 1e-12), default=1., help="factor for files whose header "
+                       "names the wrong unit")
+    group.add_argument("--notch", type=frequency, default=0., help="mains frequency to take out with its multiples, in Hz; "
+                                                                   "0 is off")
+    group.add_argument("--l_freq", type=frequency, default=.5, help="lower edge of the band-pass in Hz; 0 is off")
+    group.add_argument("--h_freq", type=frequency, default=40., help="upper edge of the band-pass in Hz; 0 is off")
+    group.add_argument("--bads", default="auto", metavar="auto|none|NAME,...", help="channels to interpolate from the "
+                       "others; auto: those that the file marks, flat ones and outliers")
+    group.add_argument("--reference", default="auto", metavar="auto|keep|average|NAME,...", help="auto: average from "
+                       f"{AVERAGE_FROM} channels on, else keep")
+    group.add_argument("--match_encoder", metavar="FOLDER", help="bring channels and sampling rate to those of this "
+                                                                 "encoder, by name; missing channels are interpolated")
+    group.add_argument("--resample", type=frequency, help=f"sampling rate in Hz; 0 keeps it (unset: {RATE:g} for "
+                                                          f"recordings above {RATE_ABOVE:g} Hz)")
+    group.add_argument("--tmin", type=number, default=-.2, help="start of a trial in s from the picture's onset; the "
+                                                                "stages read from the onset on")
+    group.add_argument("--tmax", type=number, default=.8, help="end of a trial in s from the picture's onset")
+    group.add_argument("--baseline", nargs="+", metavar="S", help="start and end in s of what is subtracted as baseline, "
+                                                                  "or none (unset: from --tmin to 0 if --tmin is below 0)")
+    group.add_argument("--reject", type=frequency, default=500., help="leave out trials with more microvolts peak to peak "
+                       "on any channel; 0 keeps all. The default drops electrode pops and movement and keeps blinks; ERP "
+                       "studies use 100 to 150")
+    group.add_argument("--flat", type=frequency, default=.1, help="leave out trials with less microvolts peak to peak on "
+                                                                  "any channel; 0 keeps all")
+
+
+@dataclass
+class Found:
+    """A recording before it is read: file; sfreq, duration in s; names of its EEG channels;
+    places of electrodes; bads that the file names; all_names; notes; events and, later, what they show."""
+
+    file: raw_files.File
+    sfreq: float
+    duration: float
+    names: list
+    places: dict
+    bads: list
+    all_names: list
+    notes: list
+    events: list
+    shown: list | None = None
+
+
+def find(args):
+    """The DataSet of --recordings or --bids: headers and events are read now, the EEG later."""
+    from tqdm import tqdm
+
+    _check(args)
+    files = bids.find_files(args.bids, args.task, args.cut_short) if args.bids else raw_files.find_files(
+        args.recordings, args.stream, args.cut_short)
+    tables = _tables(args, files)
+    exclude = _names(args.exclude or "")
+    found = [_open(file, tables.get(file.name), exclude, args.stim_channel)
+             for file in tqdm(files, desc="headers", unit="recording", disable=len(files) < 4)]
+    kept = raw_files.drop_copies([each.file for each in found])
+    found = [each for each in found if any(each.file is file for file in kept)]
+    people = raw_files.set_people(kept, args.participants)
+    _check_names(exclude, found, "--exclude")
+    stimuli, ignored = _show(args, found)
+    silent = [each.file.name for each in found if not each.events]
+    if silent:
+        print(f"{len(silent)} recordings left out, as no event of theirs shows a picture: {', '.join(silent)[:300]}")
+        found = [each for each in found if each.events]
+    settings = _settle(args, found)
+    _check_clashes(found, settings.sfreq)
+    return _data_set(args, found, stimuli, ignored, settings, people)
+
+
+def _check(args):
+    if not find_spec("mne"):
+        raise InputError("the source raw needs the package mne; pip install mne")
+    if bool(args.recordings) == bool(args.bids):
+        raise InputError("expected either --recordings or --bids, to say where the recordings are")
+    if args.task and not args.bids:
+        raise InputError("--task chooses among the tasks of a --bids folder; leave it out")
+    if args.events and args.bids:
+        raise InputError("--events: in a --bids folder each recording brings its own events.tsv; leave it out, or give "
+                         "--recordings")
+    if args.events and args.stim_channel:
+        raise InputError("--events and --stim_channel both say where events are; give one of them")
+    if not -60 <= args.tmin < args.tmax <= 60 or args.tmax <= 0:
+        raise InputError(f"--tmin {args.tmin:g} --tmax {args.tmax:g}: expected seconds from the onset, -60 <= tmin < tmax "
+                         "<= 60, and tmax above 0")
+    if args.l_freq and args.h_freq and args.l_freq >= args.h_freq:
+        raise InputError(f"--l_freq {args.l_freq:g} --h_freq {args.h_freq:g}: expected l_freq below h_freq, or 0 for none")
+
+
+def _names(text):
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _check_names(names, found, flag):
+    for name in names:
+        if not any(name in each.all_names for each in found):
+            raise InputError(f"{flag} {name}: no channel of that name in {found[0].file.name} or the others (channels "
+                             f"{', '.join(found[0].all_names)[:300]})")
+
+
+def _tables(args, files):
+    """{name of a File: its Events} as far as tables give them."""
+    if args.events:
+        return share_table(args.events, files)
+    beside = [file for file in files if file.events]
+    if args.stim_channel or not beside:
+        return {}
+    if len(beside) < len(files):
+        without = next(file for file in files if not file.events)
+        name = f"{raw_files.recording_stem(without.path)}_events.tsv"
+        raise InputError(f"{without.path}: no events table beside it ({name}), but {len(beside)} of {len(files)} "
+                         "recordings have one; write it, or leave the recording out")
+    print(f"events: {beside[0].events.name}{f' and {len(beside) - 1} more tables' if len(beside) > 1 else ''}, beside the "
+          "recordings")
+    return {file.name: [event for _, event in read_events(file.events, "--bids" if args.bids else "events table")]
+            for file in beside}
+
+
+def _open(file, events, exclude, stim_channel):
+    raw, notes = file.open()
+    sfreq = float(raw.info["sfreq"])
+    names, left = preprocessing.eeg_channels(raw, exclude)
+    if not names:
+        raise InputError(f"{file.path}: no EEG channel among its {len(raw.ch_names)} "
+                         f"({ {why: each[:8] for why, each in left.items()} }); expected channels of type EEG")
+    places, more = preprocessing.places_of(raw, names)
+    file.hashes = raw_files.hash_files(file, raw)
+    if events is None:
+        events = recorded_events(file, raw, stim_channel)
+    notes = [*notes, *more]
+    notes += [f"{len(each)} channels left out ({why}): {', '.join(each[:20])}" for why, each in left.items()]
+    return Found(file, sfreq, float(raw.n_times / sfreq), names, places, list(raw.info["bads"]), list(raw.ch_names), notes,
+                 events)
+
+
+def _show(args, found):
+    """Keep the events that show something, and what; returns the Stimuli and {name: number} of the other events."""
+    folder = args.pictures
+    if folder is None and args.bids and (Path(args.bids) / "stimuli").is_dir():
+        folder = str(Path(args.bids) / "stimuli")
+        print(f"pictures: {folder}")
+    stimuli = find_stimuli(folder, args.picture_list, args.picture_map)
+    ignored, names = Counter(), Counter()
+    for each in found:
+        names.update(event.name for event in each.events)
+        each.events, others = choose_by_name(each.events, args.event_names)
+        shown = [(event, stimuli.resolve(event, args.event_names is not None)) for event in each.events]
+        others.update(event.name for event, what in shown if what is None)
+        each.events = [event for event, what in shown if what is not None]
+        each.shown = [what for _, what in shown if what is not None]
+        settle_times(each.events, each.sfreq, each.duration)
+        ignored += others
+    total = sum(len(each.events) for each in found)
+    if not total:
+        held = ", ".join(f"{name} ({count})" for name, count in names.most_common(12)) or " ".join(
+            ["none at all", *(f"({note})" for note in found[0].notes if "annotation" in note)])
+        expected = ("one that names a picture or class of --pictures" if folder else
+                    "--event_names REGEX to say which are classes, or --picture_map or --pictures to say what they mean")
+        raise InputError(f"{found[0].file.path}{' and others' if len(found) > 1 else ''}: no event shows a picture; the "
+                         f"events' names are: {held}; expected {expected}")
+    print(f"{total} events show pictures" + (", ignored are " + ", ".join(f"{count} of '{name}'" for name, count in
+                                                                        ignored.most_common(12)) if ignored else ""))
+    if any(event.captions and what.file is None for each in found for event, what in
+           zip(each.events, each.shown, strict=True)):
+        print("captions of events that name no picture are left out: a caption belongs to a picture")
+    return stimuli, ignored
+
+
+def _settle(args, found):
+    """The Settings, checked against every recording's header."""
+    wanted, rate = _encoder(args.match_encoder, args.resample) if args.match_encoder else (_common(found), args.resample)
+    rates = sorted({each.sfreq for each in found})
+    if rate is None:
+        rates = sorted({RATE if each > RATE_ABOVE else each for each in rates})
+    rates = [rate] if rate else rates
+    if len(rates) > 1:
+        odd = next(each for each in found if each.sfreq != found[0].sfreq)
+        raise InputError(f"{odd.file.path}: {odd.sfreq:g} samples a second, {found[0].file.name} has {found[0].sfreq:g}; "
+                         "give --resample")
+    sfreq = float(rates[0])
+    first, last = round(args.tmin * sfreq), round(args.tmax * sfreq)
+    reference = {"auto": "average" if len(wanted) >= AVERAGE_FROM else "keep"}.get(args.reference, args.reference)
+    reference = reference if reference in ("keep", "average") else _names(reference)
+    bads = args.bads if args.bads in ("auto", "none") else _names(args.bads)
+    settings = preprocessing.Settings(
+        args.l_freq, args.h_freq, args.notch, bads, reference, sfreq, first, last,
+        _baseline(args, first / sfreq, (last - 1) / sfreq), args.reject, args.flat, args.unit_scale, wanted)
+    _check_names(bads if isinstance(bads, list) else [], found, "--bads")
+    for each in found:
+        _check_names(reference if isinstance(reference, list) else [], [each], "--reference")
+        preprocessing.check_filters(settings, each.file.path, each.sfreq, each.duration)
+        named = preprocessing.find_bads(None, each.names, [], settings)[0] if isinstance(bads, list) else {}
+        recorded = preprocessing.with_references(each.names, settings)
+        preprocessing.channel_matrix(recorded, each.names, named, each.places, settings)
+    return settings
+
+
+def _common(found):
+    """The channels that every recording has, by name, as the first recording orders and spells them."""
+    from montage import plain_name
+
+    have = [{plain_name(name) for name in each.names} for each in found]
+    common = [name for name in found[0].names if all(plain_name(name) in names for names in have)]
+    others = sorted({name for each in found for name in each.names if plain_name(name) not in map(plain_name, common)})
+    if not common:
+        raise InputError(f"{found[0].file.path} and {found[-1].file.name} have no EEG channel in common (by name); prepare "
+                         "them apart, or give --match_encoder")
+    if others:
+        print(f"{len(others)} channels left out, as not every recording has them: {', '.join(others)[:300]}")
+    return common
+
+
+def _encoder(folder, rate):
+    """Channel names and sampling rate of an encoder folder's config.json."""
+    file = Path(folder) / "config.json"
+    config = read_json(file)
+    if not config.get("ch_names") or not config.get("sfreq"):
+        raise InputError(f"--match_encoder {file}: names no channels (ch_names) or sampling rate (sfreq), so nothing can "
+                         "be matched to it; give an encoder that train_eeg_classifier.py made from a data set folder")
+    if rate not in (None, config["sfreq"]):
+        raise InputError(f"--resample {rate:g}: --match_encoder {folder} takes {config['sfreq']:g} Hz; leave --resample "
+                         "out")
+    return list(config["ch_names"]), float(config["sfreq"])
+
+
+def _baseline(args, start, end):
+    given = args.baseline
+    if given is None:
+        return (start, 0.) if start < 0 else None
+    if given == ["none"]:
+        return None
+    try:
+        low, high = map(float, given)
+    except ValueError:
+        raise InputError(f"--baseline {' '.join(given)}: expected START END in seconds, or none") from None
+    if not args.tmin <= low < high <= args.tmax:
+        raise InputError(f"--baseline {low:g} {high:g}: expected a stretch of the trial, {args.tmin:g} <= START < END <= "
+                         f"{args.tmax:g}")
+    return (max(low, start), min(high, end))
+
+
+def _check_clashes(found, sfreq):
+    """Two pictures at one moment would be equal trials with unlike labels."""
+    for each in found:
+        at = {}
+        for event in each.events:
+            other = at.setdefault(round(event.onset * sfreq), event)
+            if other is not event:
+                raise InputError(f"{event.place}: shows a picture at {event.onset:.3f} s, as {other.place} does; expected "
+                                 "one a moment, choose with --event_names or mend the events")
+
+
+def _data_set(args, found, stimuli, ignored, settings, people):
+    shown = [what for each in found for what in each.shown]
+    kinds = sorted({what.kind for what in shown}, key=lambda kind: (slug(kind), kind))
+    class_ids = [slug(kind) for kind in kinds]
+    alike = [kind for kind, count in Counter(map(str.lower, class_ids)).items() if count > 1]
+    if alike:
+        raise InputError(f"classes {', '.join(kind for kind in kinds if slug(kind).lower() == alike[0])}: differ by "
+                         "spelling only; write one name for each class")
+    class_of = dict(zip(kinds, class_ids, strict=True))
+    known = "no" if not stimuli.files else "yes"
+    in_turn = assign_in_turn(shown, stimuli) if stimuli.files else 0
+    if in_turn:
+        known = "class"
+        print(f"NOTE: {in_turn} of {len(shown)} events name a class and no picture; each gets a picture of the class in a "
+              "fixed rotation, WHICH one was seen is not known: only the class in pictures and captions can be decoded")
+    names, pictures = name_pictures(stimuli, class_of, sorted({what.file for what in shown if what.file}))
+    places, whole = found[0].places, all(name in found[0].places for name in settings.ch_names)
+    positions = {name: places[name] for name in settings.ch_names} if whole else None
+    ids, recordings = {kind: label for label, kind in enumerate(kinds)}, []
+    for each in found:
+        label = [ids[what.kind] for what in each.shown]
+        picture = [names[what.file] if what.file else f"{class_of[what.kind]}_unknown" for what in each.shown]
+        onset = [event.onset for event in each.events]
+        key = [each.file.hashes, settings.key(), each.names, each.bads, each.places, onset, label, picture]
+        recordings.append(Recording(each.file.name, each.file.subject, each.file.session, content_key(key),
+                                    partial(_read, each, settings, label, picture)))
+    counts = Counter(what.kind for what in shown)
+    steps = preprocessing.steps(settings, sorted({each.sfreq for each in found}))
+    if args.match_encoder:
+        steps.append(f"channels brought by name to the {len(settings.ch_names)} of the encoder "
+                     f"{Path(args.match_encoder).name}, missing ones interpolated")
+    about = {
+        "steps": steps,
+        "options": {name: getattr(args, name) for name in PROCESSING} | {"baseline": settings.baseline,
+                                                                        "reference": settings.reference},
+        "files": [{"name": each.file.name, "sha256": each.file.hashes, "sfreq": each.sfreq, "channels": len(each.names),
+                   "seconds": round(each.duration, 3), "events": len(each.events)}
+                  for each in found],
+        "events": {"shown": dict(counts), "ignored": dict(ignored.most_common())}, **people}
+    if in_turn:
+        about["pictures"] = (f"{in_turn} of {len(shown)} events name the class only: the picture within the class is NOT "
+                             "known, each of them has one of its class in a fixed rotation")
+    return DataSet(recordings, settings.sfreq, settings.ch_names, settings.last - settings.first,
+                   settings.first / settings.sfreq, "uV", class_ids, kinds, pictures, known, positions,
+                   _split_by(shown, known, len(found)), about)
+
+
+def _split_by(shown, known, recordings):
+    """What splits are made by unless the user says: pictures, where each class has enough of them."""
+    trials = min(Counter(what.kind for what in shown).values())
+    pictures = min(Counter(kind for kind, _ in {(what.kind, what.file) for what in shown}).values())
+    if known == "yes" and pictures >= 3:
+        return "picture"
+    if trials < 3 and len({what.kind for what in shown}) >= 6:
+        return "class"  # no class has trials for three parts
+    return "recording" if recordings >= 3 else "time"
+
+
+def _read(found, settings, label, picture):
+    """Trials of one recording."""
+    import numpy as np
+
+    from montage import match_channels
+
+    raw, _ = found.file.open()
+    marks = mark_boundaries(raw)
+    notes = [*found.notes, *match_channels(found.names, settings.ch_names, found.places or None)[1]]
+    if marks:
+        notes.append(f"{marks} pauses in the recording: neither filters nor trials reach across them")
+    onset, label = np.array([event.onset for event in found.events]), np.array(label)
+    trials, dropped, more = preprocessing.cut_trials(found.file.path, raw, found.names, found.places, found.bads, onset,
+                                                     settings)
+    for eeg, rows in trials:
+        yield Block(eeg, label[rows], [picture[row] for row in rows], onset[rows])
+    nothing = np.zeros((0, len(settings.ch_names), settings.last - settings.first), np.float32)
+    yield Block(nothing, label[:0], [], onset[:0], dropped=dropped, notes=[*notes, *more])

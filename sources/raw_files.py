@@ -1,0 +1,316 @@
+"""Files of raw recordings: found in folders, opened by MNE, told apart by subject and session.
+
+Whatever MNE's readers raise becomes one InputError that names the file; what they warn of becomes notes.
+"""
+
+import contextlib
+import re
+import subprocess
+import sys
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from errors import InputError
+from runs import file_hash
+
+from .tables import read_table
+
+# What a folder is searched for; a format of several files counts once. A file that is named itself may be of any kind
+# that mne.io.read_raw takes.
+SUFFIXES = (".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".fif", ".fif.gz", ".cnt", ".mff", ".raw", ".nxe", ".data",
+            ".cdt", ".lay", ".mefd", ".xdf", ".xdfz")
+PARTS = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set", ".evt": ".cnt", ".dat": ".vhdr"}  # of the file to give
+NO_RECORDING = re.compile(r"-(epo|ave|cov|trans|src|fwd|inv|eve|ica|proj)\.fif(\.gz)?$|"
+                          r"(-\d+|_split-0*([2-9]|\d\d+)_\w+)\.fif(\.gz)?$")  # FIF of another kind, or a later part
+ENTITY = {name: re.compile(rf"(?:^|[/_]){short}-([0-9A-Za-z]+)(?=[/_.]|$)") for name, short in
+          (("subject", "sub"), ("session", "ses"))}
+BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}  # of a sample in BrainVision files
+ANT_SECONDS = 60  # a header takes a fraction of one
+CUT = "the file is cut short; get it again, or give --cut_short to take what is there"
+
+
+@dataclass
+class File:
+    """A recording's file. name: unique, without the folder that the user gave; subject, session: labels or None; hashes
+    of all its data files; open(): -> (mne Raw, notes); events: the events TSV that belongs to it, or None."""
+
+    path: Path
+    name: str
+    open: object
+    subject: str | None = None
+    session: str | None = None
+    events: Path | None = None
+    hashes: list = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def mne_reads(path):
+    """Collect what MNE warns of in the list that it yields; anything that MNE raises becomes an InputError."""
+    notes = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield notes
+        except InputError:
+            raise
+        except FileNotFoundError as error:
+            raise InputError(f"{path}: a file that belongs to it is not there ({_brief(error)}); keep the files of a "
+                             "recording together, under the names that they were written with") from None
+        except ImportError as error:
+            raise InputError(f"{path}: its kind needs a package that is not installed ({_brief(error)}); pip install "
+                             "it") from None
+        except Exception as error:  # a damaged file makes the readers fail in any way
+            raise InputError(f"{path}: not readable ({_brief(error)}); " + (
+                "install that package" if "could not be imported" in str(error) else
+                "the file is damaged, cut short or of another kind than its name says; get it again or leave it out")
+            ) from None
+        finally:
+            texts = [str(w.message).strip() for w in caught if issubclass(w.category, RuntimeWarning)]
+            notes += dict.fromkeys(text.replace(f"{Path(path).parent}/", "") for text in texts)  # no machine's folders
+
+
+def _brief(error):
+    lines = [line for line in str(error).splitlines() if line.strip()] or [""]
+    text = lines[-1 if any('File "' in line for line in lines) else 0]  # some readers put a traceback into their message
+    text = "".join(c if c.isprintable() else "?" for c in text.split(", please report")[0].strip()[:200])
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def find_files(given, stream=None, cut_short=False):
+    """The recordings among files and folders, as Files in order; a folder is searched with all that it holds."""
+    found = {}
+    for start in map(Path, given):
+        if not start.exists():
+            raise InputError(f"--recordings {start}: no such file or folder")
+        single = start.is_file() or start.name.lower().endswith(SUFFIXES)  # some recordings are folders
+        for path in [start] if single else _search(start):
+            text = path.as_posix() if single else path.relative_to(start.absolute().parent).as_posix()
+            found.setdefault(path.absolute(), (path, text))
+    paths = [path for path, _ in found.values()]
+    return [File(path, name, lambda path=path: open_raw(path, stream, cut_short), _label("subject", text),
+                 _label("session", text), events_beside(path))
+            for (path, text), name in zip(found.values(), _short_names(paths), strict=True)]
+
+
+def _search(folder):
+    folder = folder.absolute()
+
+    def seen(path):
+        inner = path.relative_to(folder).parts
+        return not any(part.startswith(".") for part in inner) and not any(
+            part.lower().endswith((".mff", ".mefd")) for part in inner[:-1])
+
+    found = sorted(path for path in folder.rglob("*") if path.name.lower().endswith(SUFFIXES) and seen(path)
+                   and not NO_RECORDING.search(path.name.lower()))
+    if not found:
+        raise InputError(f"--recordings {folder}: holds no recording; expected files that end in {' '.join(SUFFIXES)}")
+    return found
+
+
+def _short_names(paths):
+    """The shortest end of each path that no other has."""
+    ends = [[path.as_posix().split("/")[-length:] for length in range(1, len(path.parts) + 1)] for path in paths]
+    counts = Counter(tuple(end) for each in ends for end in each)
+    return ["/".join(next((end for end in each if counts[tuple(end)] == 1), each[-1])) for each in ends]
+
+
+def _label(entity, text):
+    """The label after `sub-` or `ses-` in a path."""
+    labels = ENTITY[entity].findall(text)
+    return labels[-1] if labels else None
+
+
+def named(files, text, place):
+    """The File that a table's cell names, by the end of its path, with or without what comes after the stem; else None."""
+    fits = [file for file in files if f"/{file.path.as_posix()}".endswith(f"/{text}") or text in
+            (file.name, recording_stem(file.path))]
+    if len(fits) > 1:
+        raise InputError(f"{place}: file '{text}' fits {len(fits)} recordings, {fits[0].name} and {fits[1].name}; write "
+                         "more of the path")
+    return fits[0] if fits else None
+
+
+def recording_stem(path):
+    """The name without its kind: `sub-01_task-x_eeg.vhdr` and `sub-01_task-x.edf` both give `sub-01_task-x`."""
+    suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if path.name.lower().endswith(s)), path.suffix)
+    return path.name[:len(path.name) - len(suffix)].removesuffix("_eeg")
+
+
+def events_beside(path):
+    events = path.with_name(f"{recording_stem(path)}_events.tsv")
+    return events if events.is_file() else None
+
+
+def open_raw(path, stream=None, cut_short=False):
+    """Open a recording without reading its EEG; returns mne Raw and notes.
+
+    stream: name of the stream of an XDF file; cut_short: take a file that ends before its header says so.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if path.is_file() and not path.stat().st_size:
+        raise InputError(f"{path}: is empty; get it again or leave it out")
+    if suffix in PARTS and path.with_suffix(PARTS[suffix]).is_file():
+        raise InputError(f"{path}: is a part of a recording; give {path.with_suffix(PARTS[suffix]).name} instead")
+    with mne_reads(path) as notes:
+        raw = _reader(path, stream, cut_short)(path)
+    check_whole(path, raw, notes, cut_short)
+    return raw, notes
+
+
+def check_whole(path, raw, notes, cut_short):
+    """Raise InputError for a recording that holds nothing or, unless `cut_short`, less than its header says."""
+    suffix = path.suffix.lower()
+    for note in notes:
+        truncated = suffix in (".edf", ".bdf") and "does not match the file size" in note and not _unfinished(path)
+        truncated = truncated or "Invalid tag with only" in note  # FIF
+        missing = suffix in (".vhdr", ".ahdr") and note.startswith("Omitted") and "outside data range" in note
+        if (truncated or missing) and not cut_short:
+            what = ("its header tells of more or fewer data than it holds" if truncated else
+                    f"{re.sub('[^0-9]', '', note)} of its markers lie after the end of its data file")
+            raise InputError(f"{path}: {what}; {CUT}")
+    if suffix in (".vhdr", ".ahdr") and not cut_short:
+        _check_brainvision(path, raw)
+    if not raw.n_times:
+        raise InputError(f"{path}: holds no samples; get it again or leave it out")
+
+
+def _reader(path, stream, cut_short):
+    import mne
+
+    name = path.name.lower()
+    if name.endswith((".xdf", ".xdfz")):
+        from .xdf import read_raw_xdf
+
+        return lambda path: read_raw_xdf(path, stream, cut_short)
+    if name.endswith(".set"):
+        return _read_set
+    reader = mne.io.read_raw
+    if name.endswith(".raw"):
+        reader = mne.io.read_raw_egi
+    elif name.endswith(".cnt"):  # two amplifiers' formats; mne.io.read_raw tries both and says nothing of why neither fits
+        with open(path, "rb") as file:
+            ant = file.read(4) in (b"RIFF", b"RF64")
+        reader = mne.io.read_raw_ant if ant else mne.io.read_raw_cnt
+        if ant:
+            _check_ant(path)
+    return lambda path: reader(path, preload=False, verbose="warning")
+
+
+def _check_ant(path):
+    """A damaged file can crash ANT's C library, and Python with it, or hold it for ever: another process tries first."""
+    code = ("import sys, antio.parser as p; from antio import read_cnt; c = read_cnt(sys.argv[1]); "
+            "[f(c) for f in (p.read_info, p.read_meas_date, p.read_device_info, p.read_subject_info, p.read_triggers)]")
+    if not find_spec("antio"):
+        raise InputError(f"{path}: ANT recordings need the package antio; pip install antio")
+    try:
+        done = subprocess.run([sys.executable, "-c", code, str(path)], check=False, capture_output=True,
+                              timeout=ANT_SECONDS)
+    except subprocess.TimeoutExpired:
+        done = None
+    if done is None or done.returncode not in (0, 1):
+        raise InputError(f"{path}: ANT's reader {'crashes' if done else 'finds no end'}, so the file is damaged; get it "
+                         "again or leave it out")
+
+
+def _read_set(path):
+    import mne
+
+    try:
+        return mne.io.read_raw_eeglab(path, preload=False, verbose="warning")
+    except TypeError as error:
+        if "number of trials" not in str(error):
+            raise
+        raise InputError(f"{path}: holds trials that are cut already, expected the continuous recording; save it before "
+                         "epochs are extracted") from None
+
+
+def _unfinished(path):
+    """Whether an EDF or BDF header says that the number of records is not known (-1), as while recording."""
+    with open(path, "rb") as file:
+        return file.read(244)[236:].strip() == b"-1"
+
+
+def _check_brainvision(path, raw):
+    """The header holds no number of samples, or one that MNE does not look at."""
+    text = path.read_text(encoding="latin-1")
+    form = re.search(r"^BinaryFormat=(\w+)", text, re.M | re.I)
+    points = re.search(r"^DataPoints=(\d+)", text, re.M | re.I)
+    size = sum(Path(name).stat().st_size for name in raw.filenames)
+    count = re.search(r"^NumberOfChannels=(\d+)", text, re.M | re.I)
+    row = int(count[1]) * BYTES.get(form[1].upper(), 1) if count and form else 1
+    if size % row:
+        raise InputError(f"{path}: its data file of {size} bytes is no whole number of samples of {row} bytes; {CUT}")
+    if points and int(points[1]) != raw.n_times:
+        raise InputError(f"{path}: its header counts {points[1]} samples, its data file holds {raw.n_times}; {CUT}")
+
+
+def hash_files(file, raw):
+    """SHA-256 of the recording's file and of its data files; a folder counts as a file."""
+    paths = [file.path, *(Path(name) for name in raw.filenames if name is not None)]
+    inside = file.path.is_dir()
+    return [file_hash(path) for path in dict.fromkeys(path.resolve() for path in (paths[:1] if inside else paths))]
+
+
+def drop_copies(files):
+    """Leave out recordings whose data files are equal byte for byte: a copy could be in two parts of a split.
+
+    Of equal ones, that stays whose path says most of subject and session, else the first.
+    """
+    best = {}
+    for file in sorted(files, key=lambda file: (file.subject is None) + (file.session is None)):
+        other = best.setdefault(tuple(file.hashes[1:] or file.hashes), file)
+        if other is not file:
+            print(f"{file.name}: left out, its data are those of {other.name}")
+    return [file for file in files if any(file is other for other in best.values())]
+
+
+def set_people(files, participants=None):
+    """Give each File `subject` and `session` as numbers; returns {"subjects": {number: label}, "sessions": ...}.
+
+    The labels come from `participants` (a TSV: file, subject, perhaps session), else from `sub-` and `ses-` in the paths,
+    else each file is a subject of its own, and it says so. Whole numbers from 1 on are kept, other labels are numbered in
+    sorted order.
+    """
+    if participants:
+        _read_participants(files, participants)
+    without = [file.name for file in files if file.subject is None]
+    if without and len(without) < len(files):
+        raise InputError(f"--recordings: the path of {without[0]} names no subject (sub-<label>), others do; give "
+                         "--participants with columns file, subject")
+    if without:
+        order = ", ".join(f"{number} {file.name}" for number, file in enumerate(files[:12], 1))
+        print(f"the paths name no subjects (sub-<label>), so each recording is one: {order}{', ...' * (len(files) > 12)}; "
+              "to change that, give --participants")
+        for number, file in enumerate(files, 1):
+            file.subject = str(number)
+    names = {}
+    for entity in ENTITY:
+        labels = [getattr(file, entity) or "1" for file in files]
+        kinds = sorted(set(labels), key=lambda label: (len(label), label) if label.isdigit() else (0, label))
+        as_they_are = all(label.isdecimal() and int(label) for label in kinds) and len(set(map(int, kinds))) == len(kinds)
+        number = {label: int(label) if as_they_are else i for i, label in enumerate(kinds, 1)}
+        for file, label in zip(files, labels, strict=True):
+            setattr(file, entity, number[label])
+        names[f"{entity}s"] = {number[label]: label for label in kinds}
+    return names
+
+
+def _read_participants(files, path):
+    _, rows = read_table(path, "--participants", needed=("file", "subject"))
+    people = {}
+    for line, row in rows:
+        place = f"--participants {path}, line {line}"
+        if not row["subject"] or not row["file"]:
+            raise InputError(f"{place}: expected a file and a subject")
+        file = named(files, row["file"], place)
+        if file and people.setdefault(file.name, line) != line:
+            raise InputError(f"{place}: {file.name} has a row already, line {people[file.name]}; expected one")
+        if file:
+            file.subject, file.session = row["subject"], row.get("session") or None
+    for file in files:
+        if file.name not in people:
+            raise InputError(f"--participants {path}: no row for {file.name}; add one, column file names the recording")

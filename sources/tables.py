@@ -1,0 +1,61 @@
+"""Tables that people write: TSV or CSV with a header line, each cell's line known for messages."""
+
+import csv
+from pathlib import Path
+
+from errors import InputError
+
+MISSING = ("", "n/a", "N/A")  # BIDS writes n/a
+
+
+def read_table(path, flag, needed=()):
+    """(column names, [(line number, {column: text, "" where missing})]) of a table.
+
+    `.csv` files have commas between cells, others tabs. Raises InputError for a file that is no such table or lacks a
+    column of `needed`.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{flag} {path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{flag} {path}: is a folder, expected a table (.tsv)") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{flag} {path}: byte {error.start} is no UTF-8 text; save the table as UTF-8 text") from None
+    comma = path.suffix.lower() == ".csv"
+    rows = [_cells(line, comma) for line in lines]
+    columns = rows[0] if rows else []
+    expected = f"columns {', '.join(needed)}" if needed else "a header line of column names"
+    between = "commas" if comma else "tabs"
+    if not any(columns) or len(set(columns)) < len(columns):
+        raise InputError(f"{flag} {path}, line 1: found {', '.join(columns)[:200] or 'nothing'}; expected {expected}, each "
+                         f"once, with {between} between them")
+    if len(columns) == 1 and not comma and ("," in columns[0] or ";" in columns[0]):
+        raise InputError(f"{flag} {path}, line 1: {columns[0][:200]} is one cell; expected tabs between cells, or commas "
+                         "in a file that ends in .csv")
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise InputError(f"{flag} {path}, line 1: column {', '.join(missing)} is missing (found "
+                         f"{', '.join(columns)[:200]}); expected {expected}, with {between} between them")
+    table = []
+    for number, cells in enumerate(rows[1:], 2):
+        if not any(cells):
+            continue
+        if len(cells) != len(columns):
+            raise InputError(f"{flag} {path}, line {number}: {len(cells)} cells, expected {len(columns)} as in the header, "
+                             f"with {between} between them")
+        table.append((number, {name: "" if cell in MISSING else cell for name, cell in zip(columns, cells, strict=True)}))
+    return columns, table
+
+
+def _cells(line, comma):
+    if comma:
+        return [cell.strip() for cell in next(csv.reader([line]), [])]
+    cells = [cell.strip() for cell in line.split("\t")]
+    return [cell[1:-1] if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell for cell in cells]  # as spreadsheets do
+
+
+def first_of(row, names):
+    """The first cell of `names` that says something, else ""."""
+    return next((row[name] for name in names if row.get(name)), "")

@@ -1,0 +1,106 @@
+"""XDF files of the Lab Streaming Layer, read with pyxdf into mne Raw (MNE has no reader of its own)."""
+
+import logging
+import warnings
+
+from errors import InputError
+
+MICROVOLTS = {"uv": 1., "µv": 1., "μv": 1., "microvolt": 1., "microvolts": 1., "mv": 1e3, "millivolt": 1e3,
+              "millivolts": 1e3, "v": 1e6, "volt": 1e6, "volts": 1e6, "nv": 1e-3, "nanovolt": 1e-3, "nanovolts": 1e-3}
+MARKERS = ("markers", "marker", "events", "event", "stim")  # types of streams
+OFF = .02  # of the nominal rate; a clock that is off by more is another rate
+
+
+def read_raw_xdf(path, name=None, cut_short=False):
+    """The EEG stream as mne Raw, with the marker streams as annotations; gaps are marked BAD_ACQ_SKIP.
+
+    name: of the stream, where several are of type EEG. Raises InputError for none or several, and, unless `cut_short`,
+    where the file is damaged or has no end.
+    """
+    import mne
+    import numpy as np
+
+    streams = _load(path, cut_short)
+    eeg = _choose(path, streams, name)
+    times, signal = eeg["time_stamps"], np.asarray(eeg["time_series"], float).T
+    if len(times) < 2:
+        raise InputError(f"{path}: the stream {_of(eeg, 'name')} holds {len(times)} samples; leave the file out")
+    if "footer" not in eeg and not cut_short:
+        raise InputError(f"{path}: the stream {_of(eeg, 'name')} has no end (footer): the file is cut short; get it again, "
+                         "or give --cut_short to take what is there")
+    rate, segments = float(_of(eeg, "nominal_srate") or 0), eeg["info"]["segments"]
+    measured = float(eeg["info"]["effective_srate"])
+    if rate <= 0 or abs(measured / rate - 1) > OFF:
+        raise InputError(f"{path}: the stream {_of(eeg, 'name')} says {rate:g} samples a second, its time stamps say "
+                         f"{measured:.2f}; the recording is damaged or lost samples")
+    names, scale, kinds = _channels(path, eeg, len(signal))
+    raw = mne.io.RawArray(signal * scale[:, None] * 1e-6, mne.create_info(names, rate, kinds), verbose="error")
+    marks = [(_sample(times, stamp, rate) / rate, 0., str(row[0])) for stream in streams if _of(stream, "type").lower() in
+             MARKERS for stamp, row in zip(stream["time_stamps"], stream["time_series"], strict=True)]
+    kept = [mark for mark in marks if 0 <= mark[0] < len(times) / rate]
+    if len(kept) < len(marks):
+        warnings.warn(f"{len(marks) - len(kept)} of {len(marks)} marks lie before, after or in gaps of the EEG",
+                      RuntimeWarning, stacklevel=2)
+    kept += [(start / rate, 1 / rate, "BAD_ACQ_SKIP") for start, _ in segments[1:]]
+    if kept:
+        raw.set_annotations(mne.Annotations(*(list(each) for each in zip(*sorted(kept), strict=True))))
+    return raw
+
+
+def _load(path, cut_short):
+    """The streams; pyxdf reports damage to its log and goes on, which is an InputError here."""
+    import pyxdf
+
+    faults = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: faults.append(record.getMessage())
+    log = logging.getLogger("pyxdf.pyxdf")
+    log.addHandler(handler)
+    propagate, log.propagate = log.propagate, False
+    try:
+        streams, _ = pyxdf.load_xdf(str(path))
+    finally:
+        log.removeHandler(handler)
+        log.propagate = propagate
+    if faults and not cut_short:
+        raise InputError(f"{path}: damaged or cut short ({faults[0][:200]}); get it again, or give --cut_short to take "
+                         "what is there")
+    return streams
+
+
+def _of(stream, key):
+    return (stream["info"].get(key) or [""])[0] or ""
+
+
+def _choose(path, streams, name):
+    listed = "; ".join(f"{_of(s, 'name')} ({_of(s, 'type')}, {_of(s, 'channel_count')} channels)" for s in streams)
+    eeg = [s for s in streams if (_of(s, "name") == name if name else _of(s, "type").upper() == "EEG")]
+    if len(eeg) != 1:
+        what = f"{len(eeg)} streams named {name}" if name else f"{len(eeg)} streams of type EEG"
+        raise InputError(f"{path}: {what}, expected one; it holds {listed or 'no stream'}: give --stream NAME")
+    return eeg[0]
+
+
+def _channels(path, eeg, count):
+    """Names, factors to microvolts and MNE types from the stream's description; numbers as names where it has none."""
+    import numpy as np
+
+    described = (eeg["info"].get("desc") or [None])[0] or {}
+    described = ((described.get("channels") or [None])[0] or {}).get("channel") or []
+    names = [(channel.get("label") or [None])[0] for channel in described]
+    if len(names) != count or not all(names) or len(set(names)) < count:
+        return [f"EEG {i:03d}" for i in range(1, count + 1)], np.ones(count), ["eeg"] * count
+    units = [((channel.get("unit") or [None])[0] or "microvolts").strip().lower() for channel in described]
+    kinds = [((channel.get("type") or [None])[0] or "EEG").strip().lower() for channel in described]
+    return (names, np.array([MICROVOLTS.get(unit, 1.) for unit in units]),
+            ["eeg" if kind == "eeg" and unit in MICROVOLTS else "misc" for kind, unit in zip(kinds, units, strict=True)])
+
+
+def _sample(times, stamp, rate):
+    """Position of a time stamp among the samples', in samples; NaN more than a sample from any."""
+    import numpy as np
+
+    after = int(np.clip(np.searchsorted(times, stamp), 1, len(times) - 1))
+    nearest = after if abs(times[after] - stamp) < abs(times[after - 1] - stamp) else after - 1
+    away = float(stamp - times[nearest]) * rate
+    return nearest + away if abs(away) <= 1 else np.nan
