@@ -1,0 +1,43 @@
+"""The data audit: checks for what would make a result untrue, each with a severity and one sentence on what it means."""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+SEVERITIES = ("severe", "warning", "note", "not checked", "passed")  # worst first
+
+
+@dataclass
+class Finding:
+    """What one check found.
+
+    check: short title, such as "Slow drift"; severity: one of SEVERITIES; sentence: what was found and what it means for a
+    result; numbers: JSON-like, the accuracies, p-values, counts and names behind the sentence.
+    """
+
+    check: str
+    severity: str
+    sentence: str
+    numbers: dict = field(default_factory=dict)
+
+
+def run_audit(trials, split, image_dir=None, permutations=1000, seed=0):
+    """All checks of a data set and one of its splits; returns Findings, worst first.
+
+    trials: datautils.Trials over the whole epoch (`load_trials(path, time_low=0, time_high=n_times)`; of a published
+    EEGCVPR40 file its window); split: {"train"|"val"|"test": LongTensor of positions in trials}; image_dir: the folder of
+    the pictures, None: pictures are compared by name only; permutations: of each p-value. Shows a progress bar.
+    """
+    from tqdm import tqdm
+
+    from . import counts, duplicates, integrity, leaks, order, same_pictures, signal
+    from .material import Material
+
+    material = Material(trials, split, image_dir, permutations, seed)
+    trained = leaks.Leaks(material)
+    checks = [trained.check_prestimulus, trained.check_drift, trained.check_neighbours]
+    checks += [partial(check, material) for check in (
+        order.check_order, duplicates.check_duplicates, duplicates.check_overlap, same_pictures.check_pictures,
+        counts.check_counts, counts.check_test_size, signal.check_edges, signal.check_filters, signal.check_channels,
+        signal.check_line_noise, signal.check_units, integrity.check_integrity)]
+    findings = [check() for check in tqdm(checks, desc="audit", unit="check")]
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))

@@ -1,0 +1,110 @@
+"""How many trials there are, of whom and of what, and what so many can show."""
+
+import numpy as np
+
+from splits import check_split
+from splits.making import PARTS, listed
+
+from . import Finding
+from .material import counted, percent
+
+FEW = 10  # training trials of a class
+UNEVEN = 3.  # the largest class over the smallest
+LOST = .3  # share of a recording's events that gave no trial
+FEW_PICTURES = 20
+
+
+def check_counts(material):
+    """Trials by class, subject and part: what is missing, few or uneven."""
+    trials, label = material.trials, material.label
+    classes = sorted(trials.class_names)
+    count = {part: np.bincount(label[rows], minlength=max(classes) + 1) for part, rows in material.split.items()}
+    numbers = {
+        "parts": {part: len(rows) for part, rows in material.split.items()},
+        "classes": {part: {trials.class_names[c]: int(count[part][c]) for c in classes} for part in PARTS},
+        "subjects": {str(s): {part: int((material.subject[rows] == s).sum()) for part, rows in material.split.items()}
+                     for s in np.unique(material.subject)},
+        "dropped": {recording["name"]: recording["dropped"] for recording in trials.record.get("recordings", [])
+                    if recording["dropped"]}}
+    if not all(len(material.split[part]) for part in ("train", "test")):
+        return Finding("Counts", "severe", "The training or the test part is empty: nothing can be learned or "
+                                           "told.", numbers)
+    found = [(severity, finding["sentence"]) for finding in check_split(trials, _as_tensors(material))
+             if (severity := _severity(finding, count["train"], count["test"]))]
+    present = count["train"][count["train"] > 0]
+    few = [trials.class_names[c] for c in classes if 0 < count["train"][c] < FEW]
+    if few:
+        found.append(("warning", f"{counted(len(few), 'class')} with fewer than {FEW} training trials "
+                                 f"({listed(few)})"))
+    if present.max() > UNEVEN * present.min():
+        found.append(("warning", f"the training part's classes are uneven ({present.min()} to {present.max()} trials): a "
+                                 "model that always names the largest looks good, so read the balanced accuracy"))
+    lost = [name for name, share in _lost(trials.record).items() if share > LOST]
+    if lost:
+        found.append(("warning", f"of {counted(len(lost), 'recording')} more than {percent(LOST)} of the events gave no "
+                                 f"trial ({listed(lost)}): what remains may not stand for the rest"))
+    severity = next((s for s in ("severe", "warning", "note") if s in {s for s, _ in found}), "passed")
+    parts = ", ".join(f"{name} {number:,}" for name, number in numbers["parts"].items())
+    text = f"{len(classes)} classes, {counted(len(numbers['subjects']), 'subject')}, trials: {parts}"
+    numbers["findings"] = [sentence for _, sentence in found]
+    if not found:
+        text += "; every class and subject is in the training and the test part"
+    sentences = (text, *numbers["findings"])
+    return Finding("Counts", severity, " ".join(f"{each[0].upper()}{each[1:]}." for each in sentences), numbers)
+
+
+def _as_tensors(material):
+    import torch
+
+    return {part: torch.from_numpy(rows) for part, rows in material.split.items()}
+
+
+def _severity(finding, train, test):
+    """How bad a finding of check_split is; None: another check tells it."""
+    if finding["check"] == "pictures":
+        return None
+    if finding["check"] == "class" and finding["part"] == "test":
+        zero_shot = not ((train > 0) & (test > 0)).any()  # by design
+        return "note" if zero_shot else "severe"
+    if finding["check"] == "empty":
+        return "warning"
+    return "note" if finding["check"] == "subject" else "warning" if finding["part"] == "test" else "note"
+
+
+def _lost(record):
+    """Recording -> share of its events that gave no trial."""
+    share = {}
+    for recording in record.get("recordings", []):
+        dropped, kept = sum(recording["dropped"].values()), sum(shard["trials"] for shard in recording["shards"])
+        share[recording["name"]] = dropped / max(1, dropped + kept)
+    return share
+
+
+def check_test_size(material):
+    """The smallest accuracy above chance that the test part could show."""
+    from scipy.stats import binom
+
+    test = material.split["test"]
+    classes = len(np.unique(material.label[test]))
+    if not len(test) or classes < 2:
+        return Finding("Size of the test part", "severe", f"The test part holds {counted(len(test), 'trial')} of "
+                       f"{counted(classes, 'class')}: no accuracy can be told from chance.",
+                       {"trials": len(test), "classes": classes})
+    n, chance = len(test), 1 / classes
+    critical = (binom.ppf(.95, n, chance) + 1) / n  # P(at least so many right by chance) <= .05
+    grid = np.linspace(chance, 1, 2001)
+    power = binom.sf(np.ceil(critical * n - 1e-9) - 1, n, grid)
+    detectable = float(grid[np.argmax(power >= .8)])
+    pictures = len(np.unique(material.image[test])) if material.picture_known else None
+    numbers = {"trials": n, "pictures": pictures, "classes": classes, "chance": chance, "significant_from": critical,
+               "detectable": detectable}
+    text = (f"With {n:,} test trials of {classes} classes an accuracy is above chance ({percent(chance)}) from "
+            f"{percent(critical)} on (binomial, one-sided 5%), and a decoder must reach {percent(detectable)} to be found "
+            "so four times in five")
+    if critical > 1 or detectable > chance + .5 * (1 - chance):
+        return Finding("Size of the test part", "warning", f"{text}: too few for any claim but a very strong one.", numbers)
+    if pictures is not None and pictures < FEW_PICTURES:
+        return Finding("Size of the test "
+                       "part", "warning", f"{text}; they show only {counted(pictures, 'picture')}, so claims "
+                       "about captions rest on these few.", numbers)
+    return Finding("Size of the test part", "passed", f"{text}.", numbers)

@@ -1,0 +1,227 @@
+"""Trials that are there twice, and trials whose windows overlap in time."""
+
+import hashlib
+from itertools import combinations
+
+import numpy as np
+
+from splits.making import listed
+
+from . import Finding
+from .material import ALPHA, counted, percent
+
+CHECK = "Duplicate trials"
+CHANNELS, COMPONENTS = 32, 12  # at most, that the search looks at
+LAGS = (0., .008, .016, .032, .064)  # s
+SIMILAR, CANDIDATES, EACH = .7, 3000, 3  # similarity worth a closer look; how many looks, in all and for a trial
+NEAR, NARROW, STRICT = .95, .9, .999  # |r| of a copy; where unrelated trials reach NARROW, a copy must reach STRICT
+SHIFT = .25  # of the window: how far a copy may be shifted
+HALF = .5
+
+
+def check_duplicates(material):
+    """Copies of trials across parts: byte for byte, or scaled, noisy or shifted by some samples."""
+    rows = np.flatnonzero(material.part != "")
+    hashes, prints, window = _prints(material, rows)
+    exact = _exact(material, rows, hashes)
+    known = {pair for pairs in exact.values() for pair in pairs}
+    near, threshold, looks = _near(material, rows, prints, window, known)
+    numbers = {"trials": len(rows), "threshold": threshold, "candidates": looks, "unrelated": window["unrelated"],
+               "exact": {name: len(pairs) for name, pairs in exact.items()},
+               "near": {name: len(pairs) for name, pairs in near.items()},
+               "pairs": [{"parts": name, "trials": [int(material.trials.trial[i]) for i in pair[:2]],
+                          "r": round(float(pair[2]), 4) if len(pair) > 2 else 1.}
+                         for found in (exact, near) for name, pairs in found.items() for pair in pairs[:20]]}
+    if not exact and not near:
+        return Finding(CHECK, "passed", f"None of {counted(len(rows), 'trial')} is a copy of another part's, neither byte "
+                       "for byte nor scaled, noisy or shifted by some samples.", numbers)
+    told = [f"{counted(len(pairs), 'pair')} {name} {kind}" for kind, found in (("byte for byte", exact), ("nearly", near))
+            for name, pairs in found.items()]
+    first = numbers["pairs"][0]
+    text = f"The same EEG is there more than once: {listed(told, 8)} (trials {first['trials'][0]} and {first['trials'][1]})"
+    if "train-test" in exact or "train-test" in near:
+        return Finding(CHECK, "severe", f"{text}: test trials that training saw inflate every score.", numbers)
+    across = any("-" in name for name in (*exact, *near))
+    return Finding(CHECK, "warning" if across or "within test" in exact else "note", f"{text}: "
+                   + ("what was learned or chosen on one part is no news to the other." if across else
+                      "they count more than once."), numbers)
+
+
+def _name(material, i, j):
+    parts = sorted({str(material.part[i]), str(material.part[j])}, key=("train", "val", "test").index)
+    return "-".join(parts) if len(parts) > 1 else f"within {parts[0]}"
+
+
+def _exact(material, rows, hashes):
+    """Pairs of trials with the same bytes, {"train-test", ..., "within train": pairs of positions}."""
+    groups, found = {}, {}
+    for row, digest in zip(rows, hashes, strict=True):
+        groups.setdefault(digest, []).append(int(row))
+    for group in groups.values():
+        for pair in combinations(group[:50], 2):  # of very many all-zero trials some pairs are enough
+            found.setdefault(_name(material, *pair), []).append(pair)
+    return found
+
+
+def _prints(material, rows):
+    """One pass over the EEG: a hash of each trial's bytes, and a print of it that scale, noise and a shift change little.
+
+    Returns hashes, prints [n, F] float32 of unit length, and what `_clean` needs.
+    """
+    n_chans, n_times = material.trials.eeg.shape[1:]
+    sfreq = material.trials.sfreq
+    chosen = np.unique(np.linspace(0, n_chans - 1, min(CHANNELS, n_chans)).round().astype(int))
+    window = {"chosen": chosen, "nuisance": _nuisance(n_times, sfreq), "unrelated": None}
+    sample = _clean(material.trials.eeg[np.sort(material.drawn(rows, 300, 1))].numpy(), window)
+    flat = sample.transpose(1, 0, 2).reshape(len(chosen), -1)
+    space = np.linalg.eigh(flat @ flat.T)[1][:, ::-1][:, :COMPONENTS].T  # the components that carry most
+    deviation = np.sqrt(((space @ flat) ** 2).mean(1))
+    space = space / np.maximum(deviation, 1e-6 * deviation[0])[:, None]
+    lags = np.unique([min(round(lag * sfreq), n_times // 4) for lag in LAGS])
+    hashes, prints = [], []
+    for _, eeg in material.chunks(rows):
+        hashes += [hashlib.blake2b(trial.tobytes(), digest_size=16).digest() for trial in np.ascontiguousarray(eeg)]
+        source = np.einsum("kc,nct->nkt", space, _clean(eeg, window), optimize=True)
+        prints.append(_lagged(source, lags))
+    prints = np.concatenate(prints)
+    prints -= prints.mean(0)
+    prints /= np.maximum(prints.std(0), 1e-12)
+    prints /= np.maximum(np.linalg.norm(prints, axis=1, keepdims=True), 1e-12)
+    return hashes, prints.astype(np.float32), window
+
+
+def _nuisance(n_times, sfreq):
+    """Orthonormal [T, k] basis of what unrelated trials share: a linear trend, and 50 and 60 Hz hum with its harmonics."""
+    time = np.arange(n_times) / sfreq
+    columns = [np.ones(n_times), time - time.mean()]
+    for frequency in (50., 60., 100., 120.):
+        if frequency < sfreq / 2 and n_times > 40:
+            columns += [np.sin(2 * np.pi * frequency * time), np.cos(2 * np.pi * frequency * time)]
+    return np.linalg.qr(np.stack(columns, axis=1))[0].astype(np.float32)
+
+
+def _clean(eeg, window):
+    """Some channels without trend and hum, each of unit variance in each trial; a flat one is 0."""
+    eeg = eeg[:, window["chosen"]]
+    eeg = eeg - (eeg @ window["nuisance"]) @ window["nuisance"].T
+    deviation = eeg.std(2, keepdims=True)
+    return np.divide(eeg, deviation, out=np.zeros_like(eeg), where=deviation > 1e-9)
+
+
+def _lagged(source, lags):
+    """Products of all pairs of components at some lags: the same in a trial and its copy, whatever its sign and shift."""
+    n_times, parts = source.shape[2], []
+    for lag in lags:
+        product = np.matmul(source[:, :, :n_times - lag], source[:, :, lag:].transpose(0, 2, 1)) / (n_times - lag)
+        if lag == 0:
+            upper = np.triu_indices(product.shape[1])
+            product = product[:, upper[0], upper[1]]
+        parts.append(product.reshape(len(source), -1))
+    return np.concatenate(parts, axis=1)
+
+
+def _near(material, rows, prints, window, exact):
+    """Near copies across parts, {"train-test": [(position, position, r)], ...}, the threshold and the number of looks."""
+    part, candidates = material.part[rows], []
+    for query, others in (("test", ("train", "val")), ("val", ("train",))):
+        mine, theirs = np.flatnonzero(part == query), np.flatnonzero(np.isin(part, others))
+        if not len(theirs):
+            continue
+        each = min(EACH, len(theirs))
+        for start in range(0, len(mine), 1000):
+            block = mine[start:start + 1000]
+            similar = prints[block] @ prints[theirs].T
+            best = np.argpartition(-similar, each - 1, axis=1)[:, :each]
+            value = np.take_along_axis(similar, best, axis=1)
+            for i, k in zip(*np.nonzero(value >= SIMILAR), strict=True):
+                candidates.append((value[i, k], int(rows[theirs[best[i, k]]]), int(rows[block[i]])))
+    candidates = [(i, j) for _, i, j in sorted(candidates, reverse=True) if tuple(sorted((i, j))) not in exact
+                  and not _overlap(material, i, j)][:CANDIDATES]
+    train, test, rng = rows[part == "train"], rows[part == "test"], material.rng(2)
+    unrelated = [(int(rng.choice(train)), int(rng.choice(test))) for _ in range(200 if len(train) and len(test) else 0)]
+    unrelated = [pair for pair in unrelated if not _overlap(material, *pair) and tuple(sorted(pair)) not in exact]
+    known = _correlations(material, unrelated, window)
+    window["unrelated"] = round(float(np.quantile(known, .99)), 3) if len(known) else None
+    threshold = STRICT if len(known) and window["unrelated"] >= NARROW else NEAR
+    found = {}
+    for (i, j), r in zip(candidates, _correlations(material, candidates, window), strict=True):
+        if r >= threshold:
+            found.setdefault(_name(material, i, j), []).append((i, j, r))
+    return found, threshold, len(candidates)
+
+
+def _overlap(material, i, j):
+    """Whether two trials are cut from overlapping stretches of a recording, which check_overlap tells of."""
+    if not material.timed or material.recording[i] != material.recording[j]:
+        return False
+    return abs(material.trials.onset[i] - material.trials.onset[j]) < material.window
+
+
+def _correlations(material, pairs, window):
+    """Largest |r| of each pair over all channels and shifts up to a quarter of the window."""
+    values = []
+    for start in range(0, len(pairs), 100):
+        block = np.array(pairs[start:start + 100])
+        first, second = (_clean(material.trials.eeg[block[:, k]].numpy(), window) for k in (0, 1))
+        values += [_shifted_correlation(a, b) for a, b in zip(first, second, strict=True)]
+    return np.array(values)
+
+
+def _shifted_correlation(a, b):
+    """Largest |r| of a [C, T] and b over shifts; r over all channels of the samples that both then have."""
+    from scipy.fft import irfft, next_fast_len, rfft
+
+    n_times = a.shape[1]
+    most, length = int(SHIFT * n_times), next_fast_len(2 * n_times, real=True)
+    product = irfft((np.conj(rfft(a, length)) * rfft(b, length)).sum(0), length)
+    product = np.concatenate([product[-most:], product[:most + 1]]) if most else product[:1]
+    shift = np.arange(-most, most + 1)  # b[t + shift] fits a[t]
+    energy = [np.concatenate([[0.], np.cumsum((x ** 2).sum(0))]) for x in (a, b)]
+    low, high = np.maximum(0, -shift), n_times - np.maximum(0, shift)
+    norm = np.sqrt((energy[0][high] - energy[0][low]) * (energy[1][high + shift] - energy[1][low + shift]))
+    best = int(np.argmax(np.abs(product) / np.maximum(norm, 1e-9)))
+    a, b = a[:, low[best]:high[best]], b[:, low[best] + shift[best]:high[best] + shift[best]]
+    a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
+    return float(abs((a * b).sum()) / max(1e-9, np.sqrt((a ** 2).sum() * (b ** 2).sum())))
+
+
+def check_overlap(material):
+    """Trials of different parts whose windows share a stretch of the recording."""
+    check = "Overlapping trials"
+    if not material.timed:
+        return Finding(check, "not "
+                              "checked", "The file names no times of presentation, so trials that share a stretch of the "
+                       "recording cannot be told.")
+    share, pairs = np.zeros(len(material.part)), {}
+    for rows in material.sequences:
+        onset = material.trials.onset[rows]
+        for step in range(1, len(rows)):
+            gap = onset[step:] - onset[:-step]
+            hit = np.flatnonzero(gap < material.window - .5 / material.trials.sfreq)
+            if not len(hit):
+                break
+            for k in hit:
+                i, j = rows[k], rows[k + step]
+                if material.part[i] != material.part[j] and material.part[i] and material.part[j]:
+                    name = _name(material, i, j)
+                    pairs[name] = pairs.get(name, 0) + 1
+                    if name == "train-test":
+                        row = i if material.part[i] == "test" else j
+                        share[row] = max(share[row], 1 - gap[k] / material.window)
+    hit = share[share > 0]
+    numbers = {"window": material.window, "pairs": pairs, "test_trials": len(hit),
+               "of_test_trials": len(material.split["test"]), "largest_share": float(share.max(initial=0))}
+    if not pairs:
+        return Finding(check, "passed", f"No trials of different parts share a stretch of the recording (trials last "
+                       f"{material.window:.2f} s).", numbers)
+    if not len(hit):
+        return Finding(check, "note", f"Trials of different parts share stretches of the recording ({listed(pairs)}), but "
+                       "none of the test part with the training part.", numbers)
+    text = (f"{len(hit)} of {len(material.split['test'])} test trials share up to {percent(numbers['largest_share'])} of "
+            "their window with a training trial of the same recording")
+    if numbers["largest_share"] >= HALF or material.order.get("p", 1.) <= ALPHA:
+        return Finding(check, "severe", f"{text}: in part training saw the very samples that it is tested on; split by "
+                       "recording or by time, or cut shorter trials.", numbers)
+    return Finding(check, "warning", f"{text}; the classes of neighbours are unrelated, so it tells little about the "
+                   "class, but the noise is shared: to be safe split by recording or by time, or cut shorter "
+                   "trials.", numbers)

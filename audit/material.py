@@ -1,0 +1,121 @@
+"""What every check of the audit works on: columns as arrays, the order of presentation, EEG in chunks; and how findings
+are worded."""
+
+from functools import cached_property
+
+import numpy as np
+
+from splits.making import PARTS
+
+ALPHA = .01  # a permutation p-value at or below this lets a check fire
+CHUNK = 64 * 2**20  # bytes of EEG read at once
+
+
+class Material:
+    """Trials and a split, prepared for the checks.
+
+    label, subject, image, recording [N] int; part [N]: "train", "val", "test" or "" of each trial; picture_known: whether
+    each trial names the picture that was seen.
+    """
+
+    def __init__(self, trials, split, image_dir=None, permutations=1000, seed=0):
+        self.trials, self.image_dir, self.permutations, self.seed = trials, image_dir, permutations, seed
+        self.label, self.subject, self.image = (getattr(trials, name).numpy() for name in ("label", "subject", "image"))
+        if trials.recording is not None:
+            self.recording = trials.recording.numpy()
+        else:  # a .pth file: what belongs together is at best a session
+            sessions = np.stack([self.subject, trials.session.numpy()])
+            self.recording = np.unique(sessions, axis=1, return_inverse=True)[1].ravel()
+        self.split = {part: np.asarray(split[part], dtype=np.int64) for part in PARTS}
+        self.part = np.full(len(trials), "", dtype="U5")
+        for part, rows in self.split.items():
+            self.part[rows] = part
+        self.picture_known = trials.record.get("pictures_known", "yes") == "yes"
+        self.about = trials.record.get("about") or {}
+
+    def rng(self, *more):
+        return np.random.default_rng((self.seed, *more))
+
+    @property
+    def window(self):
+        """Length of a trial in s."""
+        return self.trials.eeg.shape[2] / self.trials.sfreq
+
+    @property
+    def times(self):
+        """Seconds of each sample from the picture's onset, None where unknown."""
+        if self.trials.tmin is None:
+            return None
+        return self.trials.tmin + np.arange(self.trials.eeg.shape[2]) / self.trials.sfreq
+
+    @cached_property
+    def timed(self):
+        """Whether the time of every trial in its recording is known."""
+        return self.trials.onset is not None and bool(np.isfinite(self.trials.onset).all())
+
+    @cached_property
+    def sequences(self):
+        """Positions of each recording's trials in the order of presentation; in file order where onsets are unknown."""
+        rows = np.argsort(self.recording, kind="stable")
+        if self.timed:
+            rows = np.lexsort((self.trials.onset, self.recording))
+        return np.split(rows, np.flatnonzero(np.diff(self.recording[rows])) + 1)
+
+    @cached_property
+    def shared_recordings(self):
+        """Recordings that have trials in the training and in the test part."""
+        return np.intersect1d(self.recording[self.split["train"]], self.recording[self.split["test"]])
+
+    @cached_property
+    def order(self):
+        """How class and time hang together: the numbers of order.class_in_time."""
+        from .order import class_in_time
+
+        return class_in_time(self)
+
+    def recording_name(self, number):
+        recordings = self.trials.record.get("recordings")
+        return recordings[number]["name"] if recordings else f"subject {self.subject[self.recording == number][0]}"
+
+    def chunks(self, rows, low=0, high=None):
+        """Yield (slice into rows, EEG [n, C, samples low..high] float32 array), never much memory at once."""
+        _, n_chans, n_times = self.trials.eeg.shape
+        step = max(1, CHUNK // (4 * n_chans * n_times))
+        for start in range(0, len(rows), step):
+            part = slice(start, min(start + step, len(rows)))
+            yield part, self.trials.eeg[rows[part]].numpy()[:, :, low:high]
+
+    def drawn(self, rows, most, number):
+        """At most `most` of rows, drawn at random, in their order; `number` keeps the draws of the checks apart."""
+        if len(rows) <= most:
+            return rows
+        return rows[np.sort(self.rng(number).choice(len(rows), most, replace=False))]
+
+    @cached_property
+    def sampled(self):
+        """Recording number -> at most 60 of its trials, some 3,000 in all: what checks of the signal look at."""
+        each = int(np.clip(3000 // len(self.sequences), 2, 60))
+        return {int(self.recording[rows[0]]): self.drawn(rows, each, 9) for rows in self.sequences}
+
+    @property
+    def microvolt_scale(self):
+        """Recording number -> factors [C] that bring its EEG back to microvolts; None where units are others."""
+        if self.trials.record.get("units") != "uV":
+            return None
+        return {number: 1. if recording["scale"] is None else np.asarray(recording["scale"])
+                for number, recording in enumerate(self.trials.record["recordings"])}
+
+
+def percent(share):
+    """.612 -> 61%, .125 -> 12.5%, .0034 -> 0.34%."""
+    return f"{100 * share:.{3 if .1 <= share < .995 else 2}g}%" if share < .995 else f"{100 * share:.0f}%"
+
+
+def p_text(p):
+    """.001 -> p = .001; .0414 -> p = .041; .0002 -> p < .001."""
+    return "p < .001" if p < .0005 else f"p = {p:.3f}".replace("0.", ".")
+
+
+def counted(number, what):
+    """1, "trial" -> 1 trial; 2, "class" -> 2 classes."""
+    return f"{number:,} {what}{'' if number == 1 else 'es' if what.endswith('s') else 's'}"

@@ -1,0 +1,294 @@
+"""A data set's page: audit.html with findings, facts and pictures, and audit.json, from which the report of a run takes the
+findings.
+"""
+
+import base64
+import io
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from errors import InputError
+from pictures import caption_path, machine_made, picture_path, read_captions
+from runs import atomic_path, file_hash, read_json, write_json
+
+from .material import counted
+
+FORMAT = "eeg-to-text audit 1"
+WIDEST = 12  # classes in the table of counts; more become shades
+CARDS, CARD_SIZE = 8, 150
+MOST_NUMBERS = 16
+KNOWN = {"yes": "yes, each trial names its picture",
+         "class": "no, only its class: each trial was given a picture of its class in rotation",
+         "no": "no: the data set has no pictures"}
+
+
+def audit_files(path, splits_path, image_dir=None, split_num=0, subject=0, index="auto", permutations=1000):
+    """Audit a data set folder or .pth file over the whole epochs; returns its Trials, its split and the Findings."""
+    from dataset_folder import read_record
+    from splits import load_split
+    from trials import load_trials
+
+    from . import run_audit
+
+    window = (0, read_record(path)["n_times"]) if Path(path).is_dir() else (None, None)
+    trials = load_trials(path, *window, subject)
+    split = load_split(splits_path, trials, split_num, index, needed=())
+    return trials, split, run_audit(trials, split, image_dir, permutations)
+
+
+def made_of(trials, splits_path, split_num):
+    """What findings hold for: the data, the subject (0: all) and the split."""
+    return {"fingerprint": trials.fingerprint, "subject": trials.chosen_subject, "splits": file_hash(splits_path),
+            "split_num": split_num}
+
+
+def write_audit(file, findings, made_from, facts=None):
+    """audit.json: findings worst first, what they hold for, and facts of the data set."""
+    write_json(file, plain({"format": FORMAT, "made_from": made_from, "facts": facts or {},
+                            "findings": finding_dicts(findings)}))
+
+
+def read_audit(file, made_from):
+    """The findings of an audit.json, as dicts; None where it is absent or holds for other data or another split."""
+    if not Path(file).is_file():
+        return None
+    content = read_json(file)
+    if content.get("format") != FORMAT or content.get("made_from") != made_from:
+        return None
+    return content["findings"]
+
+
+def write_page(trials, split, findings, folder, splits_path, split_num=0, image_dir=None):
+    """Write audit.json and audit.html of a data set into folder; returns the page's path.
+
+    trials over the whole epoch, split {"train" | "val" | "test": positions}, findings of run_audit; splits_path and
+    split_num: where the split is from; image_dir: the pictures, None: not at hand.
+    """
+    from .evoked import pictures
+
+    facts = facts_of(trials, split, splits_path, split_num, image_dir)
+    page = Path(folder) / "audit.html"
+    content = {"title": f"Data set {Path(trials.path).resolve().name}", "facts": fact_rows(facts), "steps": facts["steps"],
+               "headline": headline(findings), "findings": finding_texts(findings), "figures": pictures(trials),
+               "counts": count_table(trials, split), "recordings": recording_rows(trials),
+               "cards": picture_cards(trials, image_dir)}
+    text = render("page.html", content, Path(__file__).parent)
+    write_audit(Path(folder) / "audit.json", findings, made_of(trials, splits_path, split_num), facts)
+    with atomic_path(page) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
+    return page
+
+
+def render(template, content, *folders):
+    """A page as text, from templates in folders. All that content holds is escaped but figures, which do so themselves."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(loader=FileSystemLoader(folders), autoescape=True, undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template(template).render(content)
+
+
+def data_uri(path, size, kind="JPEG"):
+    """The picture, at most size x size pixels, as a data URI; None where the file is absent or no picture."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            image.thumbnail((size, size))
+            buffer = io.BytesIO()
+            image.convert("RGB").save(buffer, kind, quality=85)
+    except (OSError, ValueError, Image.DecompressionBombError):  # ValueError: a name with a null character
+        return None
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def plain(value):
+    """JSON-like content without NumPy's types."""
+    if isinstance(value, dict):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+
+
+def finding_dicts(findings):
+    """Findings, objects or dicts of an audit.json, as {"check", "severity", "sentence", "numbers"}."""
+    return [one if isinstance(one, dict) else plain(vars(one)) for one in findings]
+
+
+def headline(findings):
+    """One sentence: the worst finding if it is severe, else that none is; findings worst first."""
+    count = Counter(one.severity for one in findings)
+    severe = [one.sentence for one in findings if one.severity == "severe"]
+    if severe:
+        return f"{count['severe']} severe {'finding' if len(severe) == 1 else 'findings, first'}: {severe[0]}"
+    made = len(findings) - count["not checked"]
+    warnings = f"; {counted(count['warning'], 'warning')}" if count["warning"] else ""
+    missing = f"; {counted(count['not checked'], 'check')} could not be made" if count["not checked"] else ""
+    return f"No severe finding in {counted(made, 'check')}{warnings}{missing}."
+
+
+def summary(findings):
+    """Findings for the terminal: a line each, those passed and not checked in one."""
+    lines = [f"{one.severity}: {one.check}: {one.sentence}" for one in findings
+             if one.severity not in ("passed", "not checked")]
+    for severity in ("not checked", "passed"):
+        names = [one.check for one in findings if one.severity == severity]
+        if names:
+            lines.append(f"{severity}: {', '.join(names)}")
+    return "\n".join(lines)
+
+
+def finding_texts(findings):
+    """Findings as the template shows them."""
+    return [{**one, "numbers": list(number_texts(one["numbers"]))[:MOST_NUMBERS]} for one in finding_dicts(findings)]
+
+
+def number_texts(numbers, before=""):
+    """(name, text) of the single numbers and short lists in numbers, one level of nesting deep; audit.json holds all."""
+    for key, value in numbers.items():
+        name = f"{before}{key}".replace("_", " ")
+        if isinstance(value, dict):
+            yield from number_texts(value, f"{name}, ") if not before else ()
+        elif isinstance(value, float):
+            yield name, f"{value:.3g}"
+        elif isinstance(value, int | str):
+            yield name, str(value)
+        elif value and len(value) <= 4 and all(isinstance(entry, int | float | str) for entry in value):
+            yield name, ", ".join(f"{entry:.3g}" if isinstance(entry, float) else str(entry) for entry in value)
+
+
+def facts_of(trials, split, splits_path, split_num, image_dir):
+    """What is in a data set and its split, JSON-like."""
+    from splits_file import read_splits_file
+
+    splits, made_from = read_splits_file(splits_path)
+    record, labels, subjects = trials.record, trials.label.tolist(), trials.subject.tolist()
+    sessions = {(s, n) for s, n in zip(subjects, trials.session.tolist(), strict=True) if n >= 0}
+    names = trials.names(slice(None)) if trials.has_pictures else []
+    return {
+        "trials": len(trials), "channels": trials.ch_names or trials.eeg.shape[1], "sfreq": trials.sfreq,
+        "units": record.get("units"), "scale": record.get("scale"), "tmin": trials.tmin, "n_times": trials.eeg.shape[2],
+        "subjects": dict(sorted(Counter(subjects).items())), "sessions": len(sessions),
+        "recordings": len(record["recordings"]) if record else None,
+        "classes": {trials.class_names[label]: count for label, count in sorted(Counter(labels).items())},
+        "pictures": len(set(names)), "pictures_known": record.get("pictures_known", "yes"),
+        "captions": caption_facts(sorted(set(names)), image_dir), "source": record.get("source", ".pth file"),
+        "steps": (record.get("about") or {}).get("steps", []), "versions": record.get("versions", {}),
+        "fingerprint": trials.fingerprint,
+        "split": {"name": splits[split_num].get("name"), "number": split_num, "of": len(splits), "made_from": made_from,
+                  "parts": {part: len(rows) for part, rows in split.items()}}}
+
+
+def caption_facts(names, image_dir):
+    """{"pictures": {captions a picture: pictures}, "machine_made": {model: pictures}}; None where none are at hand."""
+    if image_dir is None or not names:
+        return None
+    made = machine_made(image_dir)
+    return {"pictures": dict(sorted(Counter(
+        len(read_captions(image_dir, name)) if caption_path(image_dir, name).is_file() else 0 for name in names).items())),
+        "machine_made": dict(Counter(made[name] for name in names if name in made))}
+
+
+def caption_text(pictures, machine_made):
+    texts = [f"{counted(count, 'picture')} with {counted(n, 'caption')}" for n, count in pictures.items()]
+    texts += [f"{counted(count, 'picture')} with one that a model wrote ({model})" for model, count in machine_made.items()]
+    return ", ".join(texts)
+
+
+def fact_rows(facts):
+    """(name, text) lines of the table of facts."""
+    def listed(texts, most=140):
+        return ", ".join(map(str, texts[:most])) + (f" and {len(texts) - most} more" if len(texts) > most else "")
+
+    channels, start, split = facts["channels"], facts["tmin"], facts["split"]
+    length = 1000 * facts["n_times"] / facts["sfreq"]
+    units = {"uV": "microvolts", "standardised": "standardised", None: "as in the file, which does not say"}[facts["units"]]
+    subjects = [f"{name} ({count})" for name, count in facts["subjects"].items()]
+    classes = [f"{name} ({count})" for name, count in facts["classes"].items()]
+    made = ", ".join(f"{name} {value}".replace("_", " ") for name, value in split["made_from"].items()
+                     if name != "data" and value is not False)
+    left = facts["trials"] - sum(split["parts"].values())
+    return [
+        ("Trials", f"{facts['trials']:,}"),
+        ("Channels", counted(channels, "channel") + ", unnamed" if isinstance(channels, int) else
+         f"{len(channels)}: {listed(channels)}"),
+        ("Sampling rate", f"{facts['sfreq']:g} Hz"),
+        ("Unit", units + (", then divided by each channel's standard deviation over a recording's trials"
+                          if facts["scale"] == "recording" else "")),
+        ("Trial", f"{facts['n_times']} samples, " + (f"{length:.0f} ms; the picture's onset is not known" if start is None
+                                                     else f"{1000 * start:.0f} to {1000 * start + length:.0f} ms from the "
+                                                          "picture's onset")),
+        ("Subjects", f"{counted(len(subjects), 'subject')}, with trials: {listed(subjects)}"),
+        ("Sessions", f"{counted(facts['sessions'], 'session')}" if facts["sessions"] else "not known"),
+        ("Recordings", "not known" if facts["recordings"] is None else counted(facts["recordings"], "recording")),
+        ("Classes", f"{counted(len(classes), 'class')}, with trials: {listed(classes)}"),
+        ("Is the picture known?", KNOWN[facts["pictures_known"]]),
+        ("Pictures", f"{facts['pictures']:,}"),
+        ("Captions", caption_text(**facts["captions"]) if facts["captions"] else "not at hand"),
+        ("Split", f"{split['name'] or 'without a name'}, number {split['number']} in a file of {split['of']}"
+         + (f"; made from: {made}" if made else "")),
+        ("Trials in parts", ", ".join(f"{part} {count:,}" for part, count in split["parts"].items())
+         + (f", in no part {left:,}" if left else "")),
+        ("Source", facts["source"]), ("Fingerprint", facts["fingerprint"]),
+        ("Made with", ", ".join(f"{name} {version}" for name, version in facts["versions"].items()) or "not known")]
+
+
+def count_table(trials, split):
+    """Trials by subject, class and part: {"parts", "classes", "rows": [(subject, cells, counts of the parts)], "figures"},
+    the last row the sum. A cell: a class's counts of the parts, and whether the class is absent from a part that holds
+    others. Of many classes figures, one a part, in place of rows."""
+    from .evoked import draw_counts
+
+    subjects, subject = np.unique(trials.subject.numpy(), return_inverse=True)
+    labels, label = np.unique(trials.label.numpy(), return_inverse=True)
+    counts = np.zeros((len(split), len(subjects), len(labels)), int)
+    for part, rows in enumerate(split.values()):
+        np.add.at(counts[part], (subject[rows], label[rows]), 1)
+    classes, names = [trials.class_names[one] for one in labels.tolist()], subjects.tolist()
+    if len(classes) > WIDEST:
+        return {"parts": list(split), "classes": classes, "rows": [], "figures": [
+            draw_counts(counts[part], names, classes, f"Trials: {name}") for part, name in enumerate(split)
+            if counts[part].any()]}
+    lines = [(name, counts[:, place]) for place, name in enumerate(names)]
+    if len(lines) > 1:
+        lines.append(("all", counts.sum(1)))
+    rows = [(name, [(cell.tolist(), bool((line.any(1) & (cell == 0)).any())) for cell in line.T], line.sum(1).tolist())
+            for name, line in lines]
+    return {"parts": list(split), "classes": classes, "rows": rows, "figures": []}
+
+
+def recording_rows(trials):
+    """What became of each recording's events: {"lines": [(name, subject, kept, dropped, reasons, notes)], "kept",
+    "dropped", "reasons"}; {} of a file, which does not say."""
+    entries = [one for one in trials.record.get("recordings", []) if trials.chosen_subject in (0, one["subject"])]
+    if not entries:
+        return {}
+
+    def reasons(dropped):
+        return ", ".join(f"{reason} {count:,}" for reason, count in sorted(dropped.items(), key=lambda pair: -pair[1]))
+
+    total = Counter()
+    for entry in entries:
+        total.update(entry["dropped"])
+    lines = [(entry["name"], entry["subject"], sum(shard["trials"] for shard in entry["shards"]),
+              sum(entry["dropped"].values()), reasons(entry["dropped"]), " ".join(entry["notes"])) for entry in entries]
+    return {"lines": lines, "kept": sum(line[2] for line in lines), "dropped": total.total(), "reasons": reasons(total)}
+
+
+def picture_cards(trials, image_dir):
+    """A picture and its first caption of each of up to CARDS classes: what the trials' labels are believed to mean."""
+    if image_dir is None or not trials.has_pictures:
+        return []
+    cards = []
+    for label in np.unique(trials.label.numpy()).tolist()[:CARDS]:
+        name = trials.names((trials.label == label).nonzero()[0])[0]
+        try:
+            caption = read_captions(image_dir, name)[0]
+        except InputError:  # the audit says which are missing; here it is one example
+            caption = "no caption"
+        cards.append({"class": trials.class_names[label], "name": name, "caption": caption,
+                      "picture": data_uri(picture_path(image_dir, name), CARD_SIZE)})
+    return cards

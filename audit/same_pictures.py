@@ -1,0 +1,108 @@
+"""Pictures that training and test share: by name, by their bytes, or nearly."""
+
+import numpy as np
+
+from pictures import picture_path
+from runs import file_hash
+from splits.making import listed
+
+from . import Finding
+from .material import counted
+
+CHECK = "Pictures across parts"
+MOST = 6000  # pictures whose pixels are compared
+# At most so many different bits of the hash, this mean and this 99% quantile of the differences between thumbnails, of 255.
+# A picture scaled, brightened or compressed anew stayed below 10, 8 and 28; drawings that differ in a detail are above 45.
+BITS, MEAN, MOST_PIXELS = 10, 10., 35.
+
+
+def check_pictures(material):
+    """The same picture in the training and the test part."""
+    known = material.trials.record.get("pictures_known", "yes")
+    if known != "yes":
+        what = "which picture of its class was seen in a trial" if known == "class" else "what was seen but its class"
+        return Finding(CHECK, "note", f"The data set does not know {what}: nothing beyond the class can be learned or "
+                       "shown from it, and whether training and test share pictures cannot be told.",
+                       {"pictures_known": known})
+    parts = {part: np.unique(material.image[rows]) for part, rows in material.split.items()}
+    shared = np.intersect1d(parts["train"], parts["test"])
+    numbers = {"pictures": {part: len(images) for part, images in parts.items()}, "same_name": len(shared),
+               "same_name_val": len(np.intersect1d(parts["train"], parts["val"]))}
+    names = material.trials.images
+    same, near, problems = [], [], {}
+    if material.image_dir is not None:
+        same, near, problems = _compare(material, parts, numbers)
+    numbers.update(same_file=[list(pair) for pair in same[:50]], near=[list(pair) for pair in near[:50]], **problems)
+    sentences = []
+    if same:
+        sentences.append(("severe", f"{counted(len(same), 'test picture')} {'is' if len(same) == 1 else 'are'} in the "
+                          f"training part under another name, byte for byte ({same[0][0]} and {same[0][1]}): the split "
+                          "does not keep pictures apart, and scores on them are for known pictures."))
+    if len(shared):
+        sentences.append(("warning", f"{len(shared)} of {counted(len(parts['test']), 'test picture')} "
+                          f"{'is' if len(shared) == 1 else 'are'} in the training part too "
+                          f"({listed((names[i] for i in shared), 2)}): scores are for known pictures and do not show that "
+                          "new ones can be told."))
+    if near:
+        sentences.append(("warning", f"{counted(len(near), 'test picture')} {'looks' if len(near) == 1 else 'look'} almost "
+                          f"like one of the training part ({near[0][0]} and {near[0][1]}): they may be the same."))
+    for problem, what in (("missing", "has no file"), ("unreadable", "cannot be read")):
+        if problems.get(problem):
+            number = counted(len(problems[problem]), "picture")
+            what = what.replace("has", "have") if len(problems[problem]) > 1 else what
+            sentences.append(("warning", f"{number} {what} in the picture folder ({listed(problems[problem], 3)})."))
+    if sentences:
+        severity = "severe" if any(s == "severe" for s, _ in sentences) else "warning"
+        return Finding(CHECK, severity, " ".join(text for _, text in sentences), numbers)
+    how = "by name, by the bytes of their files and by how they look" if material.image_dir is not None else \
+        "by name; their files were not given"
+    number = counted(len(parts["test"]), "test picture")
+    return Finding(CHECK, "passed", f"None of {number} is in the training part, {how}.", numbers)
+
+
+def _compare(material, parts, numbers):
+    """Pairs (test name, training name) of the same bytes and of almost the same look, and what could not be compared."""
+    names = material.trials.images
+    path = {i: picture_path(material.image_dir, names[i]) for i in np.union1d(parts["train"], parts["test"])}
+    missing = [names[i] for i in path if not path[i].is_file()]
+    train, test = ([i for i in parts[part] if path[i].is_file()] for part in ("train", "test"))
+    hashes = {i: file_hash(path[i]) for i in {*train, *test}}
+    owner = {}
+    for i in train:
+        owner.setdefault(hashes[i], []).append(i)
+    same = [(names[i], names[j]) for i in test for j in owner.get(hashes[i], ()) if i != j]
+    train, test = (material.drawn(np.array(rows, dtype=int), MOST // 2, 8) for rows in (train, test))
+    looks, unreadable = {}, []
+    for i in np.union1d(train, test):
+        try:
+            looks[i] = _look(path[i])
+        except (OSError, SyntaxError):
+            unreadable.append(names[i])
+    train, test = ([i for i in rows if i in looks] for rows in (train, test))
+    numbers["compared_by_look"] = {"train": len(train), "test": len(test)}
+    near = []
+    if train and test:
+        bits = np.stack([looks[i][0] for i in train])
+        pixels = np.stack([looks[i][1] for i in train])
+        for i in test:
+            for k in np.flatnonzero((bits != looks[i][0]).sum(1) <= BITS):
+                different = i != train[k] and hashes[i] != hashes[train[k]]
+                apart = np.abs(pixels[k] - looks[i][1])
+                if different and apart.mean() <= MEAN and np.quantile(apart, .99) <= MOST_PIXELS:
+                    near.append((names[i], names[train[k]]))
+    return same, near, {"missing": missing, "unreadable": unreadable}
+
+
+def _look(path):
+    """A picture's difference hash (64 bits: is a pixel of 9 x 8 clearly brighter than its left one), and a thumbnail.
+
+    The hash stays when a picture is scaled or compressed anew (Krawetz 2013); the thumbnail tells colours apart.
+    """
+    from PIL import Image
+
+    with Image.open(path) as image:
+        image.draft("RGB", (256, 256))  # a large JPEG is decoded at a fraction of its size
+        image = image.convert("RGB")
+        grey = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
+        thumbnail = np.asarray(image.resize((32, 32), Image.Resampling.BOX), dtype=np.float32)
+    return (np.diff(grey, axis=1) > 2).ravel(), thumbnail
