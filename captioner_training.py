@@ -69,6 +69,7 @@ class Stage:
     def run(self, modality, embeddings, labels, captions, epochs, folder):
         """Train on {"train", "val"} embeddings [n, E], class names and captions; returns the trainer's log.
 
+        captions: a text or a list of texts an example.
         The weights of the evaluation with the lowest validation loss are kept.
         """
         self.model.projector.set_statistics(modality, embeddings["train"].to(self.device))
@@ -82,7 +83,7 @@ class Stage:
             train_dataset=self.dataset(embeddings["train"], labels["train"], captions["train"], training=True),
             eval_dataset=self.dataset(embeddings["val"], labels["val"], captions["val"], training=False),
             callbacks=[SaveEvery(self.args.save_steps)])
-        trainer.lengths = self.args.group_by_length and [len(ids) for ids in trainer.train_dataset.captions]
+        trainer.lengths = self.args.group_by_length and [max(map(len, ids)) for ids in trainer.train_dataset.captions]
         trainer.projector_learning_rate = self.args.projector_learning_rate
         print(f"stage {2 if modality == 'image' else 3}: {len(labels['train'])} examples, "
               f"{sum(p.numel() for p in self.model.parameters() if p.requires_grad):,} trained parameters on {self.device}")

@@ -38,6 +38,9 @@ def parse(argv):
     group.add_argument("--prompt_template", choices=("auto", "chat", "plain", "thought2text"), default="auto",
                        help="how the prompt is written; auto is the tokenizer's chat template where it has one, else plain")
     group.add_argument("--prompt_type", choices=options.PROMPT_TYPES, default="basic", help="instruction in the prompt")
+    group.add_argument("--captions", choices=("first", "all"), default="first",
+                       help="captions to train on: the first line of <name>_caption.txt, or one of its lines, drawn anew "
+                            "in each epoch; validation takes the first")
     group.add_argument("--max_caption_tokens", type=options.positive, default=64, help="training cuts longer captions")
     group = parser.add_argument_group("stages")
     group.add_argument("--no_stage2", action="store_true", help="leave stage 2 (picture embeddings) out")
@@ -64,6 +67,16 @@ def parse(argv):
     return args
 
 
+def part_captions(args, names):
+    """For the train and val part, by picture name: the caption, or with --captions all a list of them to train on."""
+    from pictures import read_captions
+
+    captions = {part: {name: read_captions(args.image_dir, name) for name in names[part]} for part in names}
+    for part in names if args.captions == "first" else ("val",):
+        captions[part] = {name: texts[0] for name, texts in captions[part].items()}
+    return captions
+
+
 @exits_cleanly
 def main(argv=None):
     args = parse(argv)
@@ -76,10 +89,11 @@ def main(argv=None):
     from checkpoints import check_output
     from config import EEGModelForCausalLMConfig
     from dataset_folder import complete_data
-    from datautils import image_embeddings, load_trials
+    from datautils import image_embeddings
+    from trials import load_trials
     from splits import load_split
-    from pictures import picture_hashes, read_caption
-    from encoders import check_fits, encode, load_encoder
+    from pictures import picture_hashes
+    from encoders import encode, fit_to_encoder, load_encoder
     from encoders.clip import clip_identity
     from generation import load_tokenizer
     from model import EEGModelForCausalLM
@@ -94,13 +108,13 @@ def main(argv=None):
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
     split = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
     encoder = load_encoder(args.eeg_encoder_path)
-    check_fits(encoder.config, trials, "--eeg_encoder_path")
+    fit_to_encoder(encoder.config, trials, "--eeg_encoder_path")
     if encoder.config.num_classes != len(trials.class_names):
         raise InputError(f"--eeg_encoder_path {args.eeg_encoder_path}: knows {encoder.config.num_classes} classes, "
                          f"{trials.path} has {len(trials.class_names)}; train an encoder on this data set")
     tokenizer = load_tokenizer(args.llm_backbone_name_or_path)
-    captions = {name: read_caption(args.image_dir, name)
-                for part in ("train", "val") for name in sorted(set(trials.names(split[part])))}
+    names = {part: sorted(set(trials.names(split[part]))) for part in ("train", "val")}
+    captions = part_captions(args, names)
     class_of = {name: trials.class_names[label] for name, label in
                 zip(trials.names(torch.arange(len(trials))), trials.label.tolist(), strict=True)}
 
@@ -115,7 +129,6 @@ def main(argv=None):
     log, output = {}, Path(args.output)
 
     if not args.no_stage2:
-        names = {part: sorted(set(trials.names(split[part]))) for part in ("train", "val")}
         embeddings = {part: image_embeddings(names[part], args.image_dir, args.clip_model, args.picture, device,
                                              args.cache_dir) for part in names}
         if embeddings["train"].shape[1] != encoder.config.embedding_size:
@@ -128,7 +141,7 @@ def main(argv=None):
                              f"{args.eeg_encoder_path} was trained towards; name the same CLIP model")
         log["stage2"] = stage.reuse_or_run(
             "image", embeddings, {part: [class_of[name] for name in names[part]] for part in names},
-            {part: [captions[name] for name in names[part]] for part in names}, args.num_epochs_image,
+            {part: [captions[part][name] for name in names[part]] for part in names}, args.num_epochs_image,
             clip=clip)
     if not args.no_stage3:
         embeddings, labels = {}, {}
@@ -140,15 +153,14 @@ def main(argv=None):
             kind = args.train_label if part == "train" else "predicted"  # validated as inference will read it
             labels[part] = [trials.class_names[i] for i in chosen[kind].tolist()]
         log["stage3"] = stage.run("eeg", embeddings, labels,
-                                  {part: [captions[name] for name in trials.names(split[part])] for part in embeddings},
+                                  {part: [captions[part][name] for name in trials.names(split[part])] for part in captions},
                                   args.num_epochs_eeg, output / "checkpoints" / "stage3")
 
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)
     write_json(output / "id2label.json", trials.class_names)
     write_json(output / "train_log.json", log)
-    write_json(output / "train_images.json", picture_hashes(
-        args.image_dir, sorted(set(trials.names(split["train"]))), args.picture))
+    write_json(output / "train_images.json", picture_hashes(args.image_dir, names["train"], args.picture))
     save_run(output, args, data=trials.fingerprint)
     print(f"captioner written to {output}")
 

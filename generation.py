@@ -16,10 +16,11 @@ from transformers.utils import logging as transformers_logging
 
 import options
 from dataset_folder import complete_data
-from datautils import CaptionDataset, collate, image_embeddings, load_trials
+from datautils import CaptionDataset, collate, image_embeddings
+from trials import load_trials
 from splits import load_split
-from pictures import picture_path, read_caption
-from encoders import check_fits, encode
+from pictures import machine_made, picture_path, read_caption
+from encoders import encode, fit_to_encoder
 from checkpoints import resolve_checkpoint
 from errors import InputError
 from model import EEGModelForCausalLM
@@ -229,7 +230,7 @@ def _read_partial(path, key):
 
 
 def check_model_fits(captioner, trials, flag="--model_path"):
-    check_fits(captioner.model.encoder.config, trials, flag)
+    fit_to_encoder(captioner.model.encoder.config, trials, flag)
     known = set(captioner.class_names.values())
     strangers = sorted(set(trials.class_names.values()) - known)
     if strangers:
@@ -252,6 +253,14 @@ def check_unseen(captioner, names):
                          f"{known[0]} among them; use the split that it was trained with, or give --allow_known_pictures")
 
 
+def tell_machine_made(image_dir, names):
+    """Print how many of the pictures' captions, which the scores compare with, were written by a model."""
+    made = {name: model for name, model in machine_made(image_dir).items() if name in names}
+    if made:
+        print(f"note: the reference captions of {len(made)} of {len(names)} pictures were written by a model "
+              f"({', '.join(sorted(set(made.values())))}), not by people; scores tell how alike two models write")
+
+
 def write_captions(captioner, args, conditions):
     """Caption a part of a split under each condition, one CSV each; the trials are read once."""
     complete_data(args, picture=False)  # the captioner knows which pictures it was trained on
@@ -260,6 +269,7 @@ def write_captions(captioner, args, conditions):
     positions = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=(args.split,))[args.split]
     if args.split == "test" and not args.allow_known_pictures:
         check_unseen(captioner, sorted(set(trials.names(positions))))
+    tell_machine_made(args.image_dir, set(trials.names(positions)))
     read = captioner.read(trials.eeg[positions])
     print(f"{len(positions)} {args.split} trials, predicted class right in "
           f"{(read[1] == trials.label[positions]).float().mean():.1%}")
@@ -284,6 +294,8 @@ def read_eeg_file(path, config):
     if eeg.ndim != 2 or eeg.shape[0] != config.n_chans or eeg.shape[1] < config.n_times:
         raise InputError(f"--eeg_file {path}: shape {tuple(eeg.shape)}, expected [{config.n_chans} channels, at least "
                          f"{config.n_times} samples] at {config.sfreq:g} Hz")
+    if config.ch_names:
+        print(f"--eeg_file {path}: names no channels; its rows are taken as {', '.join(config.ch_names)}")
     if not torch.isfinite(eeg).all():
         raise InputError(f"--eeg_file {path}: holds NaN or infinite values; repair or drop those samples")
     return eeg[None, :, :config.n_times]

@@ -1,9 +1,15 @@
-"""Pictures and their captions in an image folder: `<class id>/<name>.JPEG`, `<name>_sketch.JPEG`, `<name>_caption.txt`."""
+"""Pictures and their captions in an image folder: `<class id>/<name>.JPEG`, `<name>_sketch.JPEG`, `<name>_caption.txt`.
 
+`machine_captions.json` tells which captions a model wrote.
+"""
+
+import hashlib
 from pathlib import Path
 
 from errors import InputError
-from runs import atomic_path, file_hash
+from runs import atomic_path, file_hash, read_json, write_json
+
+MARKS = "machine_captions.json"
 
 
 def picture_path(image_dir, name, picture="photo"):
@@ -45,9 +51,48 @@ def read_caption(image_dir, name):
 def write_captions(image_dir, captions):
     """Write `<name>_caption.txt` for each picture name -> caption, or list of captions, a line each."""
     for name, texts in captions.items():
-        lines = [texts] if isinstance(texts, str) else texts
         with atomic_path(caption_path(image_dir, name)) as temporary:
-            temporary.write_text("".join(f"{' '.join(line.split())}\n" for line in lines), encoding="utf-8")
+            temporary.write_bytes(_lines([texts] if isinstance(texts, str) else texts))
+
+
+def _lines(texts):
+    return "".join(f"{' '.join(text.split())}\n" for text in texts).encode()
+
+
+def has_caption(image_dir, name):
+    """Whether `<name>_caption.txt` holds anything."""
+    path = caption_path(image_dir, name)
+    return path.is_file() and bool(path.read_bytes().strip())
+
+
+def write_machine_captions(image_dir, captions, model):
+    """write_captions of picture name -> the caption that `model` made, with a mark that it is no person's.
+
+    The pictures have no caption yet, or one that a model made. The marks stand in `machine_captions.json`: {name: {"model",
+    "sha256" of the caption file}}. Captions go before their marks do and come after them: an interruption leaves a mark
+    without its caption, which counts for nothing, never a caption without its mark.
+    """
+    marks = _marks(image_dir)
+    for name, text in captions.items():
+        caption_path(image_dir, name).unlink(missing_ok=True)
+        marks[name] = {"model": model, "sha256": hashlib.sha256(_lines([text])).hexdigest()}
+    write_json(Path(image_dir) / MARKS, marks)
+    write_captions(image_dir, captions)
+
+
+def machine_made(image_dir):
+    """The pictures whose captions a model wrote: {name: model}. A caption that was edited since is a person's."""
+    found = [(name, mark, caption_path(image_dir, name)) for name, mark in _marks(image_dir).items()]
+    return {name: mark["model"] for name, mark, path in found if path.is_file() and file_hash(path) == mark["sha256"]}
+
+
+def _marks(image_dir):
+    path = Path(image_dir) / MARKS
+    marks = read_json(path) if path.is_file() else {}
+    if not all(isinstance(mark, dict) and {"model", "sha256"} <= set(mark) for mark in marks.values()):
+        raise InputError(f"{path}: expected a model and a sha256 for each picture name; restore that file, or remove "
+                         "it and with it the knowledge which captions a model wrote")
+    return marks
 
 
 def write_picture(image_dir, name, picture):

@@ -33,7 +33,8 @@ def add_source(name, command):
 
 
 def add_command(name, command):
-    command.add_argument("folder", metavar="FOLDER", help="data set folder" + (" or .pth file" if name == "audit" else ""))
+    more = {"audit": ", or .pth file", "caption": ", or folder of pictures <class>/<name>.JPEG"}
+    command.add_argument("folder", metavar="FOLDER", help="data set folder" + more.get(name, ""))
     if name == "split":
         options.split_options(command)
         command.add_argument("--splits_path", help="file to write (unset: splits.pth in FOLDER)")

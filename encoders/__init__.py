@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save
 from tqdm import tqdm
@@ -9,6 +10,7 @@ from tqdm import tqdm
 from checkpoints import load_strictly, read_tensors, resolve_checkpoint
 from config import ChannelNetConfig, EEGEncoderConfig
 from errors import InputError
+from montage import match_channels
 from runs import atomic_path, read_json
 
 from .channelnet import ChannelNetModel
@@ -47,19 +49,24 @@ def save_encoder(model, folder):
             temporary.write_bytes(content)
 
 
-def check_fits(config, trials, flag):
-    """Raise InputError unless trials have the channels, length and sampling rate that an encoder was built for."""
-    found = {"channels": trials.eeg.shape[1], "samples": trials.eeg.shape[2], "Hz": trials.sfreq}
-    built = {"channels": config.n_chans, "samples": config.n_times, "Hz": config.sfreq}
-    for what, value in built.items():
-        if found[what] != value:
-            raise InputError(f"{flag}: the encoder was built for {value:g} {what}, {trials.path} has {found[what]:g}; use "
-                             "the window (-tl, -th) and data set that it was trained on, or train another")
-    if config.ch_names and trials.ch_names and list(config.ch_names) != list(trials.ch_names):
-        pairs = zip(config.ch_names, trials.ch_names, strict=True)
-        differ = [f"{i}: {built} / {found}" for i, (built, found) in enumerate(pairs) if built != found]
-        raise InputError(f"{flag}: channel names or order differ from {trials.path} (built for / found) {differ[:5]}; "
-                         "reorder the channels")
+def fit_to_encoder(config, trials, flag):
+    """Bring trials to the channels that an encoder was built for, by name, and check the rest of what it expects.
+
+    Where both name their channels and the names differ, `trials.eeg` and `trials.ch_names` are replaced (montage.py) and a
+    line is printed on what was done. Raises InputError where channels cannot be matched, and on another length, sampling
+    rate or other class names.
+    """
+    _check_time(config, trials, flag)
+    if config.ch_names and trials.ch_names:
+        _match_channels(config, trials, flag)
+    elif config.ch_names or trials.ch_names:
+        which = "the encoder" if config.ch_names else "the data set"
+        print(f"{trials.path}: only {which} names its channels, so they are taken by position; see that the order is the "
+              "same")
+    if trials.eeg.shape[1] != config.n_chans:
+        raise InputError(f"{flag}: the encoder was built for {config.n_chans} channels, {trials.path} has "
+                         f"{trials.eeg.shape[1]} and names are missing to match them by; use the data set that it was "
+                         "trained on, prepare one that names its channels, or train another encoder")
     names = {int(label): name for label, name in (config.id2label or {}).items()}
     own = {label: name for label, name in names.items() if name not in (f"class {label}", f"LABEL_{label}")}
     differ = [f"{label}: {own[label]} / {name}" for label, name in trials.class_names.items()
@@ -67,6 +74,34 @@ def check_fits(config, trials, flag):
     if differ:
         raise InputError(f"{flag}: class names differ from {trials.path} (trained / found) {differ[:5]}; the labels of the "
                          "two data sets mean different classes")
+
+
+def _check_time(config, trials, flag):
+    if trials.sfreq != config.sfreq:
+        raise InputError(f"{flag}: the encoder was built for {config.sfreq:g} Hz, {trials.path} has {trials.sfreq:g}; "
+                         f"prepare the recordings again with prepare_data.py ... --resample {config.sfreq:g} (or "
+                         "--match_encoder, which takes rate and channels from an encoder), or train another")
+    if trials.eeg.shape[2] != config.n_times:
+        raise InputError(f"{flag}: the encoder was built for {config.n_times} samples, {trials.path} has "
+                         f"{trials.eeg.shape[2]}; use the window (-tl, -th) that it was trained with, prepare the "
+                         "recordings again with trials of that length (prepare_data.py ... --tmax), or train another")
+
+
+def _match_channels(config, trials, flag):
+    if list(config.ch_names) == list(trials.ch_names):
+        return
+    try:
+        matrix, notes = match_channels(trials.ch_names, config.ch_names, trials.record.get("positions"))
+    except InputError as error:
+        raise InputError(f"{flag}: the channels of {trials.path} do not fit the encoder: {error}") from None
+    for note in notes:
+        print(f"{trials.path}: {note}")
+    if trials.record.get("scale") == "recording" and (np.count_nonzero(matrix, 1) > 1).any():
+        print(f"{trials.path}: its channels were scaled one by one before this interpolation; prepare_data.py ... "
+              "--match_encoder interpolates first")
+    matrix = torch.from_numpy(matrix)
+    trials.eeg = matrix @ trials.eeg if isinstance(trials.eeg, torch.Tensor) else trials.eeg.with_channels(matrix)
+    trials.ch_names = list(config.ch_names)
 
 
 @torch.no_grad()

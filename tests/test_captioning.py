@@ -132,7 +132,7 @@ def test_predecessors_file_names(captioner, data, tmp_path):
 def test_one_trial_and_one_file(captioner, data, tmp_path, capsys):
     import numpy as np
 
-    from datautils import load_trials
+    from trials import load_trials
 
     table = write(captioner, data, tmp_path / "captions.csv")
     number = int(table["trial"][3])

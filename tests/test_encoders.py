@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import torchvision_cpu  # noqa: F401
 from config import ChannelNetConfig, EEGEncoderConfig
-from encoders import ENCODERS, build_encoder, check_fits, encode, load_encoder, save_encoder
+from encoders import ENCODERS, build_encoder, encode, fit_to_encoder, load_encoder, save_encoder
 from encoders.classical import classical_baseline
 from checkpoints import resolve_checkpoint
 from encoders.masked import MaskedReconstruction, transfer_weights
@@ -32,7 +32,7 @@ def small(name, n_chans=8, n_times=60, **more):
 
 def trials(n_chans=8, n_times=60, sfreq=100.0, ch_names=None):
     return SimpleNamespace(eeg=torch.zeros(2, n_chans, n_times), sfreq=sfreq, ch_names=ch_names, path="eeg.pth",
-                           class_names={})
+                           class_names={}, record={})
 
 
 @pytest.fixture(params=ENCODERS)
@@ -100,13 +100,13 @@ def test_loading_is_strict(encoder, tmp_path, change):
 
 
 @pytest.mark.parametrize("found, message", [
-    ({"n_chans": 7}, "8 channels"), ({"n_times": 61}, "60 samples"), ({"sfreq": 250.0}, "100 Hz"),
-    ({"ch_names": NAMES[::-1]}, "0: Fz / P4")])
+    ({"n_chans": 7}, "8 channels.*names are missing"), ({"n_times": 61}, "60 samples.*-tl"),
+    ({"sfreq": 250.0}, "--resample 100"), ({"ch_names": ["Fz", "Cz", *"uvwxyz"]}, "Pz, Oz, .*only 2 of the 8")])
 def test_other_eeg_is_refused(encoder, found, message):
-    check_fits(encoder.config, trials(), "--x")
-    check_fits(encoder.config, trials(ch_names=list(NAMES)), "--x")
-    with pytest.raises(InputError, match=message):
-        check_fits(encoder.config, trials(**found), "--x")
+    fit_to_encoder(encoder.config, trials(), "--x")
+    fit_to_encoder(encoder.config, trials(ch_names=list(NAMES)), "--x")
+    with pytest.raises(InputError, match=f"^--x: .*{message}"):
+        fit_to_encoder(encoder.config, trials(**found), "--x")
 
 
 @pytest.mark.parametrize("n_chans, n_times, sfreq", [(1, 5, 100), (4, 230, 256), (129, 33, 64)])

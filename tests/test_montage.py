@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+import test_eeg_classifier as scoring
 import torchvision_cpu  # noqa: F401
 from config import EEGEncoderConfig
 from dataset_folder import write_folder
-from encoders import build_encoder, encode, fit_to_encoder
+from encoders import build_encoder, encode, fit_to_encoder, save_encoder
 from errors import InputError
 from montage import match_channels, plain_name
 from sources.records import Block, DataSet, Recording
+from splits import write_splits
 from trials import load_trials
 
 NAMES = ["Fp1", "Fz", "Cz", "Pz", "Oz", "T7", "T8", "P7", "P8"]
@@ -195,3 +197,19 @@ def test_positions_are_believed_only_with_a_word(tmp_path, encoder, capsys, know
     told = capsys.readouterr().out
     assert trials.eeg is before and told.count("taken by position") == told.count("\n") == (known != "")
     assert f"only {known}" in told or not known
+
+
+def test_a_stage_scores_scrambled_channels_as_the_right_ones(tmp_path, encoder, capsys):
+    eeg = np.random.default_rng(3).normal(size=(24, 9, 40)).astype(np.float32)
+    order = np.random.default_rng(2).permutation(9)
+    save_encoder(encoder, tmp_path / "encoder")
+    scores = {}
+    for kind, names, trials in (("right", NAMES, eeg), ("mixed", [NAMES[i] for i in order], eeg[:, order]),
+                                ("wrong", NAMES, eeg[:, order])):
+        make_folder(tmp_path / kind, names, trials)
+        write_splits(tmp_path / kind / "splits.pth", {"train": [0], "val": [1], "test": list(range(2, 24))})
+        scoring.main(["--eeg_dataset", str(tmp_path / kind), "--output", str(tmp_path / "encoder"), "--device", "cpu",
+                      "--results_dir", str(tmp_path / kind / "scores")])
+        scores[kind] = (tmp_path / kind / "scores" / "confusion_matrix.csv").read_text()
+        assert ("9 channels put in the order asked for, by name" in capsys.readouterr().out) == (kind == "mixed")
+    assert scores["mixed"] == scores["right"] != scores["wrong"]

@@ -1,0 +1,81 @@
+"""Pictures and captions in an image folder: written as they are where that works, refused where they are damaged."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from errors import InputError
+from pictures import machine_made, read_captions, write_captions, write_machine_captions, write_picture
+from sources.records import Picture
+
+PIXELS = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
+
+
+def test_an_rgb_jpeg_is_copied_byte_for_byte(tmp_path):
+    Image.fromarray(PIXELS).save(tmp_path / "own.jpg", quality=71)
+    own = tmp_path / "own.jpg"
+    write_picture(tmp_path / "images", "cat_1", Picture(own, ("A cat.", "One\n cat."), sketch=own))
+    folder = tmp_path / "images" / "cat"
+    assert sorted(path.name for path in folder.iterdir()) == ["cat_1.JPEG", "cat_1_caption.txt", "cat_1_sketch.JPEG"]
+    for name in ("cat_1.JPEG", "cat_1_sketch.JPEG"):
+        assert (folder / name).read_bytes() == own.read_bytes()
+    assert read_captions(tmp_path / "images", "cat_1") == ["A cat.", "One cat."]
+
+
+@pytest.mark.parametrize("kind", ["grey.png", "alpha.png", "palette.gif", "grey.jpg", "cmyk.jpg", "drawn"])
+def test_anything_else_becomes_an_rgb_jpeg(tmp_path, kind):
+    mode = {"grey": "L", "alpha": "RGBA", "palette": "P", "cmyk": "CMYK", "drawn": "RGB"}[kind.split(".")[0]]
+    image = Image.fromarray(np.kron(PIXELS[:2, :3], np.ones((16, 16, 1), np.uint8)))
+    image = image.quantize(6) if mode == "P" else image.convert(mode)
+    if kind != "drawn":
+        image.save(tmp_path / kind)
+    write_picture(tmp_path, "cat_1", Picture(tmp_path / kind if kind != "drawn" else lambda: image))
+    written = Image.open(tmp_path / "cat" / "cat_1.JPEG")
+    assert (written.format, written.mode, written.size) == ("JPEG", "RGB", (48, 32))
+    assert np.abs(np.asarray(written, int) - np.asarray(image.convert("RGB"), int)).mean() < 12
+    assert not (tmp_path / "cat" / "cat_1_caption.txt").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "empty", "absent", "folder"])
+def test_bad_pictures_are_named_and_leave_nothing(tmp_path, damage):
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(np.tile(PIXELS, (9, 9, 1))).save(path)
+    content = path.read_bytes()
+    path.write_bytes({"cut": content[:len(content) // 2], "text": b"<html>not found</html>", "empty": b""}.get(damage, b""))
+    if damage in ("absent", "folder"):
+        path.unlink()
+    if damage == "folder":
+        path.mkdir()
+    with pytest.raises(InputError, match=r"photo\.jpg: (picture not found|not a readable picture)"):
+        write_picture(tmp_path / "images", "cat_1", Picture(path, ("A cat.",)))
+    assert not list((tmp_path / "images").rglob("*")) or not list((tmp_path / "images").rglob("cat_1*"))
+
+
+def test_what_is_there_already_stays(tmp_path):
+    Image.fromarray(PIXELS).save(tmp_path / "own.png")
+    write_captions(tmp_path, {"cat_1": "Mine."})
+    (tmp_path / "cat" / "cat_1.JPEG").write_bytes(b"mine")
+    write_picture(tmp_path, "cat_1", Picture(tmp_path / "own.png", ("Another.",)))
+    assert read_captions(tmp_path, "cat_1") == ["Mine."] and (tmp_path / "cat" / "cat_1.JPEG").read_bytes() == b"mine"
+
+
+def test_captions_are_lines_in_utf8(tmp_path):
+    write_captions(tmp_path, {"cat_1": ["Ein Kätzchen\tim\r\nGras.", "猫\u2028です"], "cat_2": "  One.  "})
+    assert (tmp_path / "cat" / "cat_1_caption.txt").read_bytes() == "Ein Kätzchen im Gras.\n猫 です\n".encode()
+    assert read_captions(tmp_path, "cat_2") == ["One."]
+    (tmp_path / "cat" / "cat_2_caption.txt").write_bytes("Käse".encode("latin-1"))
+    with pytest.raises(InputError, match=r"cat_2_caption\.txt: not UTF-8"):
+        read_captions(tmp_path, "cat_2")
+
+
+def test_marks_hold_for_the_marked_text_only(tmp_path):
+    assert machine_made(tmp_path) == {}
+    write_machine_captions(tmp_path, {"cat_1": "A cat.", "dog_1": "A dog."}, "org/model")
+    write_machine_captions(tmp_path, {"dog_2": "A dog\nagain."}, "other")
+    assert machine_made(tmp_path) == {"cat_1": "org/model", "dog_1": "org/model", "dog_2": "other"}
+    write_captions(tmp_path, {"cat_1": "A cat, as a person corrected it."})
+    (tmp_path / "dog" / "dog_1_caption.txt").unlink()
+    assert machine_made(tmp_path) == {"dog_2": "other"}
+    (tmp_path / "machine_captions.json").write_text('{"cat_1": "org/model"}')
+    with pytest.raises(InputError, match=r"machine_captions\.json: expected a model and a sha256"):
+        machine_made(tmp_path)
