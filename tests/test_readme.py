@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from raw_material import ONSETS, make_pictures, make_raw, save, write_table
 from tiny import make_llm
 
 from config import CLASS_NAMES, EEGCVPR40_LABELS
@@ -48,22 +49,59 @@ def shortened(command):
     return arguments + few.get(arguments[0], [])
 
 
-def test_the_stages_commands_run_in_order(tmp_path, clip, monkeypatch):
-    make_published_data(tmp_path / "data")
+@pytest.fixture
+def run(tmp_path, clip, monkeypatch):
+    """A function that runs commands in a folder where the default CLIP model and LLM are tiny ones."""
     shutil.copytree(clip, tmp_path / "openai" / "clip-vit-base-patch32")
     make_llm(tmp_path / "deepseek-ai" / "deepseek-llm-7b-base", chat=False)
     monkeypatch.chdir(tmp_path)
+
+    def run(commands):
+        for command in commands:
+            arguments = shortened(command)
+            arguments[1:] = [str(p) for a in arguments[1:] for p in (sorted(Path().glob(a)) if "*" in a else [a])]
+            script, *rest = arguments[1:] if arguments[0] == "-m" else arguments
+            monkeypatch.setattr(sys, "argv", [script, *rest])
+            with pytest.raises(SystemExit) as stop:
+                runpy.run_path(str(ROOT / f"{script.removesuffix('.py').replace('.', '/')}.py"), run_name="__main__")
+            assert not stop.value.code, command
+
+    return run
+
+
+STAGES = ["train_eeg_classifier.py", "test_eeg_classifier.py", "finetune_llm.py", "inference.py", "inference_chance.py",
+          "evaluate.py"]
+
+
+def test_the_stages_commands_run_in_order(run, tmp_path):
+    make_published_data(tmp_path / "data")
     stages = [c for c in COMMANDS if "data/block" in c or c.startswith("python evaluate.py results/*.csv")]
-    assert [c.split()[1] for c in stages] == ["train_eeg_classifier.py", "test_eeg_classifier.py", "finetune_llm.py",
-                                              "inference.py", "inference_chance.py", "evaluate.py"]
-    for command in stages:
-        arguments = shortened(command)
-        arguments[1:] = [str(p) for a in arguments[1:] for p in (sorted(Path().glob(a)) if "*" in a else [a])]
-        monkeypatch.setattr(sys, "argv", arguments)
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
-        assert not stop.value.code, command
+    assert [c.split()[1] for c in stages] == STAGES
+    run(stages)
     assert len(list(Path("results").glob("*.csv"))) == 9 and Path("results/scores.json").is_file()
+
+
+def own_recording(folder):
+    """me.edf, events.tsv with the README's columns, and pictures/, of noise."""
+    folder.mkdir(exist_ok=True)
+    save(make_raw(), folder / "me.edf")
+    pictures = sorted(make_pictures(folder / "pictures").rglob("*.png"))
+    shown = [pictures[i % len(pictures)].relative_to(folder / "pictures").as_posix() for i in range(len(ONSETS))]
+    write_table(folder / "events.tsv", ("onset", "picture", "caption"),
+                *((f"{onset:.3f}", name, f"A picture of {name}.") for onset, name in zip(ONSETS, shown, strict=True)))
+
+
+def test_the_own_recordings_commands_run_in_order(run, tmp_path, capsys):
+    pytest.importorskip("edfio")
+    own_recording(tmp_path)
+    commands = [c for c in COMMANDS if "data/mine" in c or "runs/mine" in c]
+    commands = commands[:next(i for i, c in enumerate(commands) if "apps.report" in c) + 1]
+    assert [c.split()[1] for c in commands] == ["prepare_data.py", *STAGES, "-m"]
+    run(commands)
+    assert "data set written" in capsys.readouterr().out and (tmp_path / "data/mine/audit.html").is_file()
+    assert len(list(Path("runs/mine/results").glob("*.csv"))) == 9
+    page = Path("runs/mine/report.html").read_text(encoding="utf-8")
+    assert "A picture of cat/cat_" in page and "audit" in page.lower()
 
 
 def test_no_command_is_left_out():
@@ -71,5 +109,5 @@ def test_no_command_is_left_out():
     elsewhere = {"metrics.wordnet", "pretrain_data_processor.py", "prepare_data.py", "apps.report"}
     for command in COMMANDS:
         script = command.split()[2] if command.split()[1] == "-m" else command.split()[1]
-        assert script in elsewhere or "data/block" in command or script in (
+        assert script in elsewhere or "data/block" in command or "mine" in command or script in (
             "evaluate.py", "inference.py", "train_eeg_classifier.py"), command
