@@ -12,6 +12,7 @@ Then, on such a folder:
 """
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import options
@@ -65,13 +66,28 @@ def prepare(args):
     data = SOURCES[args.command].find(args)
     scale = args.scale or ("recording" if data.units == "uV" else "none")
     record = write_folder(data, args.output, args.command, scale, args.overwrite)
+    print(kept_and_dropped(record))
     args.folder, args.splits_path = args.output, None
     args.split_by = args.split_by or record["split_by"]
-    split(args)
+    try:
+        split(args)
+    except InputError as error:
+        raise InputError(f"{error}. The trials are in {args.output} all the same; make splits with prepare_data.py split "
+                         f"{args.output} --split_by ...") from None
     if not args.no_audit:
         args.image_dir, args.output, args.split_num, args.strict = None, None, 0, False
         audit(args)
     print(f"data set written; give it to the stages as --eeg_dataset {args.folder}")
+
+
+def kept_and_dropped(record):
+    """One sentence on how many events of the recordings gave a trial, and why others did not."""
+    trials = sum(shard["trials"] for recording in record["recordings"] for shard in recording["shards"])
+    dropped = Counter()
+    for recording in record["recordings"]:
+        dropped.update(recording["dropped"])
+    reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common()) or "none"
+    return f"{trials} trials of {len(record['recordings'])} recordings; events that gave no trial: {reasons}"
 
 
 def split(args):

@@ -217,7 +217,8 @@ def _show(args, found):
     if not total:
         held = ", ".join(f"{name} ({count})" for name, count in names.most_common(12)) or " ".join(
             ["none at all", *(f"({note})" for note in found[0].notes if "annotation" in note)])
-        expected = ("one that names a picture or class of --pictures" if folder else
+        expected = (f"a --event_names that fits whole names, such as '.*{args.event_names}.*'" if args.event_names else
+                    "one that names a picture or class of --pictures" if folder else
                     "--event_names REGEX to say which are classes, or --picture_map or --pictures to say what they mean")
         raise InputError(f"{found[0].file.path}{' and others' if len(found) > 1 else ''}: no event shows a picture; the "
                          f"events' names are: {held}; expected {expected}")

@@ -53,7 +53,7 @@ def add_arguments(parser):
     parser.add_argument("--order", choices=("random", "blocks"), default="random",
                         help="order of presentation: random, or one block a class (the design to avoid)")
     parser.add_argument("--drift", type=float, default=0., help="slow changes over the recording: RMS in microvolts of "
-                        "each electrode's wandering potential, and in percent of each background source's wandering amplitude")
+                        "each electrode's wandering potential, and in percent of each source's wandering amplitude")
     parser.add_argument("--image_size", type=int, default=224, help="width and height of the pictures in pixels")
     parser.add_argument("--seed", type=int, default=0, help="seed of pictures, people, noise and order")
 
