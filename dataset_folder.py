@@ -217,6 +217,11 @@ def _write_trials(data, folder, head_key, scale):
             entry = {"key": key, **_write_recording(data, recording, number, folder, scale)}
             write_json(file, entry)
         entries.append(entry)
+    named = {f"{number:05d}.json" for number in range(len(entries))}
+    named |= {shard["file"] for entry in entries for shard in entry["shards"]}
+    for path in folder.iterdir():  # of an interrupted run with other options; the Hub would read them, too
+        if path.name not in named:
+            path.unlink()
     if found:
         print(f"{folder}: went on after {found} recordings of an interrupted run")
     return entries

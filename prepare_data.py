@@ -13,6 +13,7 @@ Then, on such a folder:
 
 import sys
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import options
@@ -59,8 +60,15 @@ def add_command(name, command):
     command.set_defaults(run=COMMANDS[name][1])
 
 
+def require(*packages):
+    missing = [name for name in packages if not find_spec(name)]
+    if missing:
+        raise InputError(f"the package {' and '.join(missing)} is not installed; pip install -r requirements-data.txt")
+
+
 def prepare(args):
     """Write the data set of a source, its splits and its page."""
+    require("datasets", "mne")
     from dataset_folder import write_folder
 
     data = SOURCES[args.command].find(args)
@@ -111,6 +119,7 @@ def split(args):
 
 def audit(args):
     """Check a data set for what would make a result untrue; write audit.json and audit.html."""
+    require("mne")
     from audit.page import audit_files, summary, write_page
     from dataset_folder import complete_data
 

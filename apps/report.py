@@ -3,7 +3,8 @@
     python -m apps.report runs/demo
     python -m apps.report runs/demo --compare runs/demo_snr0 --output page.html
 
-Pictures are embedded; the page refers to nothing outside itself. Without --compare a run in RUN_DIR/snr0 (the same
+Pictures are embedded; the page refers to nothing outside itself. The audit of the run's data is taken from the data set,
+or made if that holds none, and kept in RUN_DIR/audit.json. Without --compare a run in RUN_DIR/snr0 (the same
 with the signal switched off) stands beside, if it is there. The claim on top is drawn from results/*.csv each time.
 """
 
@@ -13,15 +14,6 @@ from pathlib import Path
 from errors import exits_cleanly
 from options import bounded, make_parser
 from runs import atomic_path
-
-
-def render(content):
-    """The page as text. Everything that content holds is escaped but the charts, which escape their own texts."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("report_page.html").render(content)
 
 
 @exits_cleanly
@@ -35,18 +27,24 @@ def main(argv=None):
                         help="number of examples, a third each of good, median and bad captions")
     parser.add_argument("--title", help="heading of the page (unset: EEG-to-Text and the run folder's name)")
     args = parser.parse_args(argv)
+    import audit.page
+    from apps.report_audit import find_audit
     from apps.report_page import page
     from apps.report_run import read_run
 
     run = read_run(args.run_dir)
+    find_audit(run)
     beside = args.compare or (run.folder / "snr0" if (run.folder / "snr0").is_dir() else None)
     other = read_run(beside) if beside else None
     content = page(run, other, args.title or f"EEG-to-Text: {run.folder.resolve().name}", args.examples)
     output = Path(args.output or run.folder / "report.html")
     with atomic_path(output) as temporary:
         # What JSON can hold and UTF-8 cannot, such as half a surrogate pair, becomes a character reference.
-        temporary.write_text(render(content), encoding="utf-8", errors="xmlcharrefreplace")
+        text = audit.page.render("report_page.html", content, Path(__file__).parent, Path(audit.page.__file__).parent)
+        temporary.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
     print(content["claim"])
+    for sentence in content["severe"]:
+        print(f"severe finding on the data: {sentence}")
     print(f"wrote {output}")
 
 

@@ -1,12 +1,11 @@
 """What the report's template shows, made ready from runs: tables of texts, charts, pictures as data URIs."""
 
-import base64
-import io
 import math
 from pathlib import Path
 
 from apps.report_charts import bar_chart, loss_chart
 from apps.report_evidence import METRIC, WITHIN_CLASS, choose_examples, claim
+from audit.page import data_uri, finding_texts
 from metrics.caption_files import MODEL_CONDITION, paired_rows
 from options import CONDITIONS
 
@@ -46,20 +45,6 @@ def interval_of(ends):
 def interval_text(ends):
     low, high = interval_of(ends)
     return "" if low is None else f"{low:.3f} to {high:.3f}"
-
-
-def data_uri(path, size, kind="JPEG"):
-    """The picture, at most size x size pixels, as a data URI; None where the file is absent or no picture."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            image.thumbnail((size, size))
-            buffer = io.BytesIO()
-            image.convert("RGB").save(buffer, kind, quality=85)
-    except (OSError, ValueError, Image.DecompressionBombError):  # ValueError: a name with a null character
-        return None
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def picture_uri(folder, row):
@@ -222,6 +207,11 @@ def option_tables(content):
     return [(heading, [(name, text(value)) for name, value in table.items()]) for heading, table in tables]
 
 
+def severe_sentences(run):
+    """What the data's audit found that the claim cannot be read without."""
+    return [one["sentence"] for one in run.findings if one["severity"] == "severe"]
+
+
 def page(run, other, title, count):
     """Everything that the template shows. other: a second run to stand beside, or None."""
     matrix = run.folder / "eeg_encoder" / "test" / "confusion_matrix.png"
@@ -230,6 +220,7 @@ def page(run, other, title, count):
     accuracy = run.encoder.get("balanced_accuracy")
     return {
         "title": title, "run": run, "claim": claim(run.differences), "metric": METRIC,
+        "findings": finding_texts(run.findings), "severe": severe_sentences(run),
         "other": other and {"name": str(other.folder), "claim": claim(other.differences), "notes": other.notes,
                             "encoder_sentence": encoder_sentence(other.encoder),
                             "table": score_table(others), "beside": comparison_table(run.scores, others)},

@@ -24,6 +24,7 @@ class Run:
     encoder: dict = field(default_factory=dict)
     losses: dict = field(default_factory=dict)  # stage -> {"training" | "validation": [(epoch, loss)]}
     options: dict = field(default_factory=dict)  # stage -> args.json
+    findings: list = field(default_factory=list)  # of the data's audit, worst first, as report_audit.find_audit gives them
     notes: dict = field(default_factory=dict)  # part of the page -> [what is to be said there]
 
     def note(self, part, text):

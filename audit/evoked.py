@@ -4,6 +4,7 @@ The EEG is read once, a chunk at a time, for sums; figures are drawn from those 
 stays text and whose colours come from page.css.
 """
 
+import base64
 import contextlib
 import io
 import re
@@ -163,11 +164,21 @@ def svg(figure, title, description, dpi=150):
     body = re.sub(r"font-family: [^;\"]+", "font-family: inherit", body)
     body = re.sub(r"(font: [^;\"]*?px) [^;\"]+", r"\1 system-ui, sans-serif", body)
     body = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), body)
+    body = re.sub(r"base64,([^\"]+)", lambda found: f"base64,{smaller(found[1])}", body)
     body = re.sub(r"\n\s*", " ", body)
     for colour, variable in ((INK, "ink"), (SOFT, "soft")):
         body = body.replace(colour, f"var(--{variable})")
     return Markup('<svg{} role="img"><title>{}</title><desc>{}</desc>{}').format(Markup(head), title, description,
                                                                                  Markup(body))
+
+
+def smaller(png):
+    """A PNG of 128 colours in place of one of millions; both in base64."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(base64.b64decode(png))).quantize(128).save(buffer, "PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def panel(height, title):
@@ -223,7 +234,8 @@ def draw_channels(trials, found, samples):
                 axes.fill_between(found.times, mean - error, mean + error, color=colour, alpha=.18, lw=0, rasterized=True)
         mark_onset(axes, found, trials.tmin is not None)
         axes.set_ylabel(unit(trials))
-        figures.append(svg(figure, f"Evoked responses by class at {name}", "a line a class, with the 95% band of its mean"))
+        figures.append(svg(figure, f"Evoked responses by class at {name}", "a line a class, with the 95% band of its mean",
+                           dpi=110))
     return figures
 
 

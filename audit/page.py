@@ -71,7 +71,7 @@ def write_page(trials, split, findings, folder, splits_path, split_num=0, image_
     facts = facts_of(trials, split, splits_path, split_num, image_dir)
     page = Path(folder) / "audit.html"
     content = {"title": f"Data set {Path(trials.path).resolve().name}", "facts": fact_rows(facts), "steps": facts["steps"],
-               "headline": headline(findings), "findings": finding_texts(findings), "figures": pictures(trials),
+               "claim": headline(findings), "findings": finding_texts(findings), "figures": pictures(trials),
                "counts": count_table(trials, split), "recordings": recording_rows(trials),
                "cards": picture_cards(trials, image_dir)}
     text = render("page.html", content, Path(__file__).parent)
@@ -156,7 +156,8 @@ def number_texts(numbers, before=""):
             yield name, f"{value:.3g}"
         elif isinstance(value, int | str):
             yield name, str(value)
-        elif value and len(value) <= 4 and all(isinstance(entry, int | float | str) for entry in value):
+        elif value and len(value) <= 4 and all(not isinstance(entry, list | dict) and len(str(entry)) <= 60
+                                               for entry in value):
             yield name, ", ".join(f"{entry:.3g}" if isinstance(entry, float) else str(entry) for entry in value)
 
 

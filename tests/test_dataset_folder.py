@@ -124,6 +124,21 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(tmp_path, capsy
     assert not calls and "already" in capsys.readouterr().out
 
 
+def test_what_an_interrupted_run_with_other_options_left_is_gone(tmp_path):
+    def stop(block):
+        if block.notes == ["subject 2"]:
+            raise KeyboardInterrupt
+        return block
+
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(data_set(tmp_path, spoil=stop, blocks=4), tmp_path / "out", "test", "none")
+    (tmp_path / "out" / "trials" / ".00001-000.arrow.killed.arrow").write_bytes(b"half")
+    write_folder(data_set(tmp_path, blocks=1), tmp_path / "out", "test", "recording")
+    names = sorted(path.name for path in (tmp_path / "out" / "trials").iterdir())
+    assert names == ["00000-000.arrow", "00000.json", "00001-000.arrow", "00001.json"]
+    assert len(load_trials(tmp_path / "out")) == 16
+
+
 def test_another_data_set_is_replaced_only_when_asked(written, tmp_path):
     before = read_record(written)["fingerprint"]
     other = data_set(tmp_path)
@@ -279,3 +294,13 @@ def test_opening_reads_no_trial(written):
     assert all(not block.flags.owndata and not block.flags.writeable for block in blocks)
     assert len(columns["label"]) == 16
     shutil.rmtree(written)
+
+
+def test_a_missing_package_is_named(monkeypatch, tmp_path, capsys):
+    import prepare_data
+
+    monkeypatch.setattr(prepare_data, "find_spec", lambda name: None if name == "mne" else True)
+    for command in (["simulated", "--output", str(tmp_path / "out")], ["audit", str(tmp_path)]):
+        with pytest.raises(SystemExit) as stop:
+            prepare_data.main(command)
+        assert stop.value.code == 2 and "mne" in capsys.readouterr().err
