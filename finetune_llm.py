@@ -106,6 +106,7 @@ def main(argv=None):
     check_output(args.output, EEGModelForCausalLMConfig.model_type)
     set_seed(args.seed)
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
+    trials.require_pictures()
     split = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
     encoder = load_encoder(args.eeg_encoder_path)
     fit_to_encoder(encoder.config, trials, "--eeg_encoder_path")

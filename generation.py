@@ -265,6 +265,7 @@ def write_captions(captioner, args, conditions):
     """Caption a part of a split under each condition, one CSV each; the trials are read once."""
     complete_data(args, picture=False)  # the captioner knows which pictures it was trained on
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
+    trials.require_pictures()
     check_model_fits(captioner, trials)
     positions = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=(args.split,))[args.split]
     if args.split == "test" and not args.allow_known_pictures:

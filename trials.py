@@ -58,6 +58,11 @@ class Trials:
         """Whether the data set has pictures; without them only classes can be learned."""
         return self.record.get("pictures_known") != "no"
 
+    def require_pictures(self):
+        if not self.has_pictures:
+            raise InputError(f"--eeg_dataset {self.path}: has no pictures and so no captions, only classes; train and test "
+                             "an encoder on it (train_eeg_classifier.py --loss_weight 0), or prepare it with its pictures")
+
 
 def load_trials(path, time_low=None, time_high=None, subject=0):
     """Read a data set folder or .pth file; keep one subject's trials (0: all) and the window [time_low, time_high).

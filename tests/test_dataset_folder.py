@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+import finetune_llm
 import test_eeg_classifier as scoring
 import train_eeg_classifier as training
 from dataset_folder import MappedEEG, open_folder, read_record, write_folder
@@ -286,6 +287,10 @@ def test_a_data_set_without_pictures_trains_a_classifier_only(tmp_path, capsys):
     scoring.main(common)
     scores = json.loads((tmp_path / "encoder" / "test" / "scores.json").read_text())
     assert scores["n"] == 4 and "retrieval" not in scores
+    with pytest.raises(SystemExit) as stop:
+        finetune_llm.main(["--eeg_dataset", str(tmp_path / "out"), "--eeg_encoder_path", str(tmp_path / "encoder"),
+                           "--output", str(tmp_path / "captioner")])
+    assert stop.value.code == 2 and "no pictures" in capsys.readouterr().err
 
 
 def test_opening_reads_no_trial(written):
