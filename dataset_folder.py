@@ -16,13 +16,15 @@ import torch
 
 from checkpoints import resolve_checkpoint
 from errors import InputError
-from pictures import write_picture
+from pictures import machine_made, same_captions, write_captions, write_picture
 from runs import atomic_path, content_key, file_hash, read_json, versions, write_json
 
 FORMAT = "eeg-to-text data set 1"
 ROWS = 256  # trials in a record batch
 HEAD = ("sfreq", "ch_names", "positions", "units", "tmin", "n_times", "class_ids", "class_names", "pictures_known",
         "split_by", "about")  # what a DataSet says of itself
+FILES = {"dataset.json", "trials", "images", "splits.pth", "README.md", "audit.json", "audit.html"}
+RUN = "run.json"  # in trials/ until the folder is finished: the key of the run
 COLUMNS = ("label", "subject", "session", "recording", "onset", "picture", "part")
 
 
@@ -145,17 +147,22 @@ def complete_data(args, needed=("splits_path", "image_dir"), picture=True):
 def write_folder(data, output, source, scale, overwrite=False):
     """Write `data` (sources.records.DataSet) as a data set folder; an interrupted run goes on.
 
-    source: its name; scale: "recording" divides each
-    channel by its standard deviation over the recording's trials, "none" does not. Returns the record. A folder that
-    holds another data set is refused unless `overwrite`.
+    source: its name; scale: "recording" divides each channel by its standard deviation over the recording's trials, "none"
+    does not. Returns the record. A folder that holds another data set is refused unless `overwrite`.
     """
     output = Path(output)
     head = {"format": FORMAT, "source": source, "scale": scale, **{name: getattr(data, name) for name in HEAD}}
     key = content_key([head, [(r.name, r.subject, r.session, r.key) for r in data.recordings], sorted(data.pictures)])
+    _check_output(data, output)
     if not _begin(output, key, overwrite):
-        print(f"{output}: holds this data set already; nothing to do")
+        _write_pictures(data, output / "images")  # captions may have come since
+        print(f"{output}: holds this data set already; nothing to do for its trials")
         return read_record(output)
-    _write_pictures(data, output / "images")
+    marker = output / "trials" / RUN  # an interrupted run with other options left other pictures of the same names
+    stale = marker.is_file() and read_json(marker, str) != key
+    write_json(marker, f"{key}, pictures of another run" if stale else key)
+    _write_pictures(data, output / "images", stale)
+    write_json(marker, key)
     recordings = _write_trials(data, output / "trials", content_key(head), scale)
     if not sum(shard["trials"] for recording in recordings for shard in recording["shards"]):
         reasons = {r["name"]: r["dropped"] for r in recordings if r["dropped"]}
@@ -166,7 +173,24 @@ def write_folder(data, output, source, scale, overwrite=False):
     record["fingerprint"] = content_key([key, [[s["sha256"] for s in r["shards"]] for r in recordings]])
     _write_card(output / "README.md", record)
     write_json(output / "dataset.json", record)
+    marker.unlink()
     return record
+
+
+def _check_output(data, output):
+    """Raise InputError for a folder of other things, or one whose pictures would be read and written."""
+    if output.is_dir() and not (output / "dataset.json").is_file():
+        own = FILES if (output / "trials").is_dir() else {"images"}  # what an interrupted run may leave
+        others = sorted(path.name for path in output.iterdir() if path.name not in own and not path.name.startswith("."))
+        if others:
+            raise InputError(f"--output {output}: holds {', '.join(others)[:200]} and no data set; expected an empty or a "
+                             "new folder, as files there could be replaced")
+    inside = (output / "images").resolve()
+    read = [path for each in data.pictures.values() for path in (each.photo, each.sketch) if isinstance(path, Path)]
+    within = next((path for path in read if path.resolve().is_relative_to(inside)), None)
+    if within:
+        raise InputError(f"--output {output}: {within} lies in its folder images, where pictures are written to; move the "
+                         "pictures, or choose another folder")
 
 
 def _begin(output, key, overwrite):
@@ -187,15 +211,25 @@ def _begin(output, key, overwrite):
     return True
 
 
-def _write_pictures(data, folder):
+def _write_pictures(data, folder, replace=False):
     from tqdm import tqdm
 
     foreign = {path.stem.removesuffix("_sketch") for path in folder.rglob("*.JPEG")} - set(data.pictures)
     if foreign:
         raise InputError(f"{folder}: holds {len(foreign)} pictures of another data set, {min(foreign)} among them; remove "
                          "that folder, choose another --output, or give --overwrite")
+    by_model, kept = machine_made(folder), []
     for name, picture in tqdm(data.pictures.items(), desc="pictures", unit="picture", disable=not data.pictures):
-        write_picture(folder, name, picture)
+        write_picture(folder, name, picture, replace)
+        if not picture.captions or same_captions(folder, name, picture.captions):
+            continue
+        if name in by_model:
+            write_captions(folder, {name: picture.captions})
+        else:
+            kept.append(name)
+    if kept:
+        print(f"{folder}: {len(kept)} pictures, {kept[0]} among them, keep captions that are not those of the tables; "
+              "remove their <name>_caption.txt, or give --overwrite, to have those")
 
 
 def _write_trials(data, folder, head_key, scale):
@@ -217,7 +251,7 @@ def _write_trials(data, folder, head_key, scale):
             entry = {"key": key, **_write_recording(data, recording, number, folder, scale)}
             write_json(file, entry)
         entries.append(entry)
-    named = {f"{number:05d}.json" for number in range(len(entries))}
+    named = {RUN, *(f"{number:05d}.json" for number in range(len(entries)))}
     named |= {shard["file"] for entry in entries for shard in entry["shards"]}
     for path in folder.iterdir():  # of an interrupted run with other options; the Hub would read them, too
         if path.name not in named:

@@ -6,6 +6,8 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
+
 from errors import InputError
 from runs import atomic_path, file_hash, read_json, write_json
 
@@ -65,6 +67,11 @@ def has_caption(image_dir, name):
     return path.is_file() and bool(path.read_bytes().strip())
 
 
+def same_captions(image_dir, name, texts):
+    """Whether the picture's captions are `texts`."""
+    return caption_path(image_dir, name).read_bytes() == _lines(texts)
+
+
 def write_machine_captions(image_dir, captions, model):
     """write_captions of picture name -> the caption that `model` made, with a mark that it is no person's.
 
@@ -95,12 +102,31 @@ def _marks(image_dir):
     return marks
 
 
-def write_picture(image_dir, name, picture):
+def _eight_bits(image, path):
+    """A grey picture of 16 bits, which convert() would clip to white, with 8; an InputError for values without a range."""
+    from PIL import Image
+
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        low, high = float(np.min(image)), float(np.max(image))
+        if not 0 <= low <= high <= 255:
+            raise InputError(f"{path}: holds values from {low:g} to {high:g} (mode {image.mode}), expected 0 to 255; save "
+                             "it as a picture of 8 bits")
+    return image
+
+
+def write_picture(image_dir, name, picture, replace=False):
     """Write a sources.records.Picture as `<name>.JPEG`, its sketch and its captions, where they are not there yet.
 
-    An RGB JPEG is copied byte for byte; anything else becomes one.
+    An RGB JPEG is copied byte for byte; anything else becomes one. replace: what is there under the name is of another
+    picture.
     """
     from PIL import Image, UnidentifiedImageError
+
+    if replace:
+        for path in (picture_path(image_dir, name), picture_path(image_dir, name, "sketch"), caption_path(image_dir, name)):
+            path.unlink(missing_ok=True)
 
     for kind, content in (("photo", picture.photo), ("sketch", picture.sketch)):
         path = picture_path(image_dir, name, kind)
@@ -109,7 +135,7 @@ def write_picture(image_dir, name, picture):
         try:
             image = content() if callable(content) else Image.open(content)
             as_it_is = image.format == "JPEG" and image.mode == "RGB"
-            pixels = image.convert("RGB")  # damage shows now
+            pixels = _eight_bits(image, content).convert("RGB")  # damage shows now
         except FileNotFoundError:
             raise InputError(f"{content}: picture not found; expected the file of picture {name}") from None
         except (UnidentifiedImageError, OSError, SyntaxError) as error:

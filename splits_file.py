@@ -1,5 +1,7 @@
 """Splits files: what they hold, and which records of a data set their indices name."""
 
+from pathlib import Path
+
 from errors import InputError
 from pickles import brief, is_whole, load_pickle
 
@@ -9,6 +11,8 @@ PARTS = ("train", "val", "test")
 def read_splits_file(path):
     """The splits of a file, a list of {"train": indices, "val": indices, "test": indices}, and what they were made from
     ({} where it does not say)."""
+    if not Path(path).exists():
+        raise InputError(f"--splits_path {path}: no such file; prepare_data.py split makes one")
     content = load_pickle(path, "--splits_path")
     splits = content.get("splits") if isinstance(content, dict) else None
     if not isinstance(splits, list) or not all(isinstance(split, dict) and set(PARTS) <= set(split) for split in splits):

@@ -58,6 +58,12 @@ class Trials:
         """Whether the data set has pictures; without them only classes can be learned."""
         return self.record.get("pictures_known") != "no"
 
+    @property
+    def knows_pictures(self):
+        """Whether each trial names the picture that was seen, be the pictures there or not."""
+        known = self.record.get("pictures_known", "yes")
+        return known == "yes" or (known == "no" and not any(name.endswith("_unknown") for name in self.images))
+
     def require_pictures(self):
         if not self.has_pictures:
             raise InputError(f"--eeg_dataset {self.path}: has no pictures and so no captions, only classes; train and test "
@@ -89,6 +95,9 @@ def load_trials(path, time_low=None, time_high=None, subject=0):
     if len(kept) < len(chosen):
         print(f"{path}: {len(chosen) - len(kept)} of {len(chosen)} trials dropped (length outside "
               f"{max(high, shortest)}..{longest} samples)")
+    if not kept and published:
+        raise InputError(f"{path}: no record has {max(high, shortest)} to {longest} samples, as EEGCVPR40's have; a file "
+                         "of other EEG names its sampling rate as 'sfreq', so that whole trials are read")
     if not kept:
         raise InputError(f"{path}: no trial has the {high} samples that --time_high asks for; set -tl and -th")
     fields = {key: torch.tensor([int(records[i].get(key, -1)) for i in kept])

@@ -33,11 +33,13 @@ def run_audit(trials, split, image_dir=None, permutations=1000, seed=0):
     from .material import Material
 
     material = Material(trials, split, image_dir, permutations, seed)
+    checks = [counts.check_counts, counts.check_test_size, integrity.check_values, integrity.check_integrity]
+    if material.usable.any():  # else no check of the EEG has anything to look at
+        checks += [order.check_order, duplicates.check_duplicates, duplicates.check_overlap, same_pictures.check_pictures,
+                   signal.check_edges, signal.check_filters, signal.check_channels, signal.check_line_noise,
+                   signal.check_units]
     trained = leaks.Leaks(material)
-    checks = [trained.check_prestimulus, trained.check_drift, trained.check_neighbours]
-    checks += [partial(check, material) for check in (
-        order.check_order, duplicates.check_duplicates, duplicates.check_overlap, same_pictures.check_pictures,
-        counts.check_counts, counts.check_test_size, signal.check_edges, signal.check_filters, signal.check_channels,
-        signal.check_line_noise, signal.check_units, integrity.check_integrity)]
+    checks = [trained.check_prestimulus, trained.check_drift, trained.check_neighbours,
+              *(partial(check, material) for check in checks)]
     findings = [check() for check in tqdm(checks, desc="audit", unit="check")]
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))

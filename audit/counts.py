@@ -31,6 +31,9 @@ def check_counts(material):
                                            "told.", numbers)
     found = [(severity, finding["sentence"]) for finding in check_split(trials, _as_tensors(material))
              if (severity := _severity(finding, count["train"], count["test"]))]
+    absent = [trials.class_names[c] for c in classes if not (label == c).any()]
+    if absent:
+        found.append(("warning", f"{counted(len(absent), 'class')} without any trial ({listed(absent)})"))
     present = count["train"][count["train"] > 0]
     few = [trials.class_names[c] for c in classes if 0 < count["train"][c] < FEW]
     if few:
@@ -63,9 +66,10 @@ def _severity(finding, train, test):
     """How bad a finding of check_split is; None: another check tells it."""
     if finding["check"] == "pictures":
         return None
+    if finding["check"] in ("class", "absent") and not ((train > 0) & (test > 0)).any():
+        return "note"  # zero-shot, by design
     if finding["check"] == "class" and finding["part"] == "test":
-        zero_shot = not ((train > 0) & (test > 0)).any()  # by design
-        return "note" if zero_shot else "severe"
+        return "severe"
     if finding["check"] == "empty":
         return "warning"
     return "note" if finding["check"] == "subject" else "warning" if finding["part"] == "test" else "note"

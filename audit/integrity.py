@@ -1,12 +1,14 @@
-"""Whether the files are still what was written."""
+"""Whether the files are still what was written, and the trials numbers that EEG can hold."""
 
 from pathlib import Path
+
+import numpy as np
 
 from runs import file_hash
 from splits.making import listed
 
 from . import Finding
-
+from .material import FAR, counted
 
 CHECK = "Integrity of the files"
 
@@ -27,3 +29,21 @@ def check_integrity(material):
                        numbers)
     return Finding(CHECK, "passed", f"The SHA-256 of all {len(shards)} files of trials is what dataset.json "
                                     "holds.", numbers)
+
+
+def check_values(material):
+    """Trials that hold damaged numbers, or none that changes; the other checks leave them out."""
+    told, numbers = [], {"trials": len(material.label)}
+    for name, what in (("broken", f"values that are no numbers or more than {FAR:,.0f} times those of their recording"),
+                       ("still", "one value from first to last sample in all channels")):
+        rows = np.flatnonzero(getattr(material, name))
+        where = [f"{material.trials.trial[row]} of {material.recording_name(material.recording[row])}" for row in rows]
+        numbers[name] = where[:50]
+        if where:
+            told.append(f"{counted(len(rows), 'trial')} {'holds' if len(rows) == 1 else 'hold'} {what} (trial "
+                        f"{listed(where, 3)})")
+    if not told:
+        return Finding("Values", "passed", f"All {counted(len(material.label), 'trial')} hold numbers that EEG can have.",
+                       numbers)
+    return Finding("Values", "severe" if numbers["broken"] else "warning", f"{'; '.join(told)}: that is no EEG, so mend "
+                   "the recording or leave these trials out; the other checks did not look at them.", numbers)

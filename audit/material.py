@@ -8,6 +8,7 @@ import numpy as np
 from splits.making import PARTS
 
 ALPHA = .01  # a permutation p-value at or below this lets a check fire
+FAR = 1e4  # times the median peak of its recording: a damaged number, no EEG
 CHUNK = 64 * 2**20  # bytes of EEG read at once
 
 
@@ -15,7 +16,8 @@ class Material:
     """Trials and a split, prepared for the checks.
 
     label, subject, image, recording [N] int; part [N]: "train", "val", "test" or "" of each trial; picture_known: whether
-    each trial names the picture that was seen.
+    each trial names the picture that was seen; broken, still [N] bool: trials with damaged numbers, and trials that never
+    change. No check computes with these: they are in no part, and sampled holds none.
     """
 
     def __init__(self, trials, split, image_dir=None, permutations=1000, seed=0):
@@ -26,12 +28,28 @@ class Material:
         else:  # a .pth file: what belongs together is at best a session
             sessions = np.stack([self.subject, trials.session.numpy()])
             self.recording = np.unique(sessions, axis=1, return_inverse=True)[1].ravel()
+        self.broken, self.still = self._unusable()
+        self.usable = ~(self.broken | self.still)
         self.split = {part: np.asarray(split[part], dtype=np.int64) for part in PARTS}
+        self.split = {part: rows[self.usable[rows]] for part, rows in self.split.items()}
         self.part = np.full(len(trials), "", dtype="U5")
         for part, rows in self.split.items():
             self.part[rows] = part
-        self.picture_known = trials.record.get("pictures_known", "yes") == "yes"
+        self.picture_known = trials.knows_pictures
         self.about = trials.record.get("about") or {}
+
+    def _unusable(self):
+        peak, still = np.empty(len(self.label)), np.empty(len(self.label), bool)
+        for part, eeg in self.chunks(np.arange(len(self.label))):
+            highest, lowest = eeg.max(2), eeg.min(2)
+            peak[part] = np.maximum(highest, -lowest).max(1).astype(np.float64)
+            still[part] = (highest == lowest).all(1)
+        good = np.isfinite(peak) & ~still
+        usual = np.full(len(peak), np.median(peak[good]) if good.any() else 0.) * FAR  # a recording may be of another unit
+        for number in np.unique(self.recording[good]):
+            own = self.recording == number
+            usual[own] = min(np.median(peak[own & good]), usual[own][0])
+        return ~np.isfinite(peak) | (good & (peak > FAR * usual)), still
 
     def rng(self, *more):
         return np.random.default_rng((self.seed, *more))
@@ -95,7 +113,8 @@ class Material:
     def sampled(self):
         """Recording number -> at most 60 of its trials, some 3,000 in all: what checks of the signal look at."""
         each = int(np.clip(3000 // len(self.sequences), 2, 60))
-        return {int(self.recording[rows[0]]): self.drawn(rows, each, 9) for rows in self.sequences}
+        usable = [rows[self.usable[rows]] for rows in self.sequences]
+        return {int(self.recording[rows[0]]): self.drawn(rows, each, 9) for rows in usable if len(rows)}
 
     @property
     def microvolt_scale(self):

@@ -206,7 +206,7 @@ def fact_rows(facts):
 
     channels, start, split = facts["channels"], facts["tmin"], facts["split"]
     length = 1000 * facts["n_times"] / facts["sfreq"]
-    units = {"uV": "microvolts", "standardised": "standardised", None: "as in the file, which does not say"}[facts["units"]]
+    units = {"uV": "microvolts", None: "as in the file, which does not say"}.get(facts["units"], facts["units"])
     subjects = [f"{name} ({count})" for name, count in facts["subjects"].items()]
     classes = [f"{name} ({count})" for name, count in facts["classes"].items()]
     made = ", ".join(f"{name} {value}".replace("_", " ") for name, value in split["made_from"].items()

@@ -18,8 +18,8 @@ BITS, MEAN, MOST_PIXELS = 10, 10., 35.
 
 def check_pictures(material):
     """The same picture in the training and the test part."""
-    known = material.trials.record.get("pictures_known", "yes")
-    if known != "yes":
+    if not material.picture_known:
+        known = material.trials.record["pictures_known"]
         what = "which picture of its class was seen in a trial" if known == "class" else "what was seen but its class"
         return Finding(CHECK, "note", f"The data set does not know {what}: nothing beyond the class can be learned or "
                        "shown from it, and whether training and test share pictures cannot be told.",
@@ -30,7 +30,8 @@ def check_pictures(material):
                "same_name_val": len(np.intersect1d(parts["train"], parts["val"]))}
     names = material.trials.images
     same, near, problems = [], [], {}
-    if material.image_dir is not None:
+    compared = material.image_dir is not None and material.trials.has_pictures
+    if compared:
         same, near, problems = _compare(material, parts, numbers)
     numbers.update(same_file=[list(pair) for pair in same[:50]], near=[list(pair) for pair in near[:50]], **problems)
     sentences = []
@@ -54,7 +55,7 @@ def check_pictures(material):
     if sentences:
         severity = "severe" if any(s == "severe" for s, _ in sentences) else "warning"
         return Finding(CHECK, severity, " ".join(text for _, text in sentences), numbers)
-    how = "by name, by the bytes of their files and by how they look" if material.image_dir is not None else \
+    how = "by name, by the bytes of their files and by how they look" if compared else \
         "by name; their files were not given"
     number = counted(len(parts["test"]), "test picture")
     return Finding(CHECK, "passed", f"None of {number} is in the training part, {how}.", numbers)

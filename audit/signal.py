@@ -49,17 +49,12 @@ def _identical(eeg, good):
 
 
 def check_channels(material):
-    """Channels that are flat, clipped or identical, and values that are no numbers, by recording."""
+    """Channels that are flat, clipped or identical, by recording."""
     check, names = "Channels", _channel_names(material)
-    flat, clipped, identical, missing = {}, {}, {}, {}
+    flat, clipped, identical = {}, {}, {}
     for number, rows in material.sampled.items():
         eeg = material.trials.eeg[rows].numpy()
         recording = material.recording_name(number)
-        if not np.isfinite(eeg).all():
-            missing[recording] = [names[c] for c in np.flatnonzero(~np.isfinite(eeg).all((0, 2)))]
-            eeg = eeg[np.isfinite(eeg).all((1, 2))]
-            if not len(eeg):
-                continue
         dead = _flat(eeg)
         if (dead >= FLAT_TRIALS).any():
             flat[recording] = {names[c]: round(float(dead[c]), 3) for c in np.argsort(-dead) if dead[c] >= FLAT_TRIALS}
@@ -70,18 +65,17 @@ def check_channels(material):
         if pairs:
             identical[recording] = [[names[i], names[j], round(r, 5)] for i, j, r in pairs]
     numbers = {"recordings": len(material.sampled), "trials": sum(map(len, material.sampled.values())), "flat": flat,
-               "clipped": clipped, "identical": identical, "not_a_number": missing}
+               "clipped": clipped, "identical": identical}
     told = []
     for what, found, each in (
             ("flat channels", flat, lambda v: listed((f"{c} in {percent(s)} of trials" for c, s in v.items()), 3)),
             ("clipped channels", clipped, lambda v: listed((f"{c} {percent(s)} of samples" for c, s in v.items()), 3)),
-            ("channels that are the same as another", identical, lambda v: listed((f"{a} and {b}" for a, b, _ in v), 3)),
-            ("values that are no numbers", missing, lambda v: listed(v, 4))):
+            ("channels that are the same as another", identical, lambda v: listed((f"{a} and {b}" for a, b, _ in v), 3))):
         if found:
             worst = max(found, key=lambda name: len(found[name]))
             told.append(f"{what} in {counted(len(found), 'recording')} ({worst}: {each(found[worst])})")
     if told:
-        return Finding(check, "severe" if missing else "warning", f"There are {'; '.join(told)}: they hold no brain signal "
+        return Finding(check, "warning", f"There are {'; '.join(told)}: they hold no brain signal "
                        "of their own; leave them out or interpolate them.", numbers)
     return Finding(check, "passed", "No channel is flat, clipped or the same as another in "
                    f"{counted(numbers['trials'], 'trial')} of {counted(numbers['recordings'], 'recording')}.", numbers)
@@ -103,7 +97,7 @@ def check_line_noise(material):
                               "checked", f"Trials of {n_times / sfreq:.2f} s at {sfreq:g} Hz do not resolve 50 and 60 Hz.")
     found = {}
     for number, rows in material.sampled.items():
-        eeg = np.nan_to_num(material.trials.eeg[rows].numpy())
+        eeg = material.trials.eeg[rows].numpy()
         frequency, power = welch(eeg, sfreq, nperseg=n_times, detrend="linear", axis=2)
         power = power.mean((0, 1))
         found[material.recording_name(number)] = {
@@ -139,7 +133,7 @@ def check_units(material):
                        f"({material.trials.record.get('units') or 'unknown'}), so amplitudes cannot be judged.")
     found = {}
     for number, rows in material.sampled.items():
-        deviation = np.nan_to_num(material.trials.eeg[rows].numpy()).std(2) * scales[number]
+        deviation = material.trials.eeg[rows].numpy().std(2) * scales[number]
         found[material.recording_name(number)] = float(np.median(deviation))
     low, high = PLAUSIBLE
     wrong = {name: value for name, value in found.items() if not low <= value <= high}
@@ -165,7 +159,7 @@ def check_edges(material):
         return Finding(check, "not checked", f"Trials of {n_times} samples are too short to tell edges from the rest.")
     power = np.zeros(n_times)
     for rows in material.sampled.values():
-        eeg = np.nan_to_num(material.trials.eeg[rows].numpy())
+        eeg = material.trials.eeg[rows].numpy()
         eeg = eeg - eeg.mean(2, keepdims=True)
         power += (eeg ** 2 / np.maximum((eeg ** 2).mean((0, 2), keepdims=True), 1e-30)).mean((0, 1))
     beside = slice(*(round(share * n_times) for share in BESIDE))

@@ -18,6 +18,7 @@ Each class was shown in one block: slow drifts give it away (Li et al. 2021, arX
 
 import math
 import re
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def find(args):
     chosen = [i for i, record in enumerate(records) if args.subject in (0, int(record["subject"]))]
     kept = [i for i in chosen if max(high, lengths[0]) <= records[i]["eeg"].shape[1] <= lengths[1]]
     if not kept:
-        raise InputError(f"--eeg_dataset {path}: no record of {f'subject {args.subject} ' if args.subject else ''}has "
+        raise InputError(f"--eeg_dataset {path}: no record{f' of subject {args.subject}' if args.subject else ''} has "
                          f"{max(high, lengths[0])} to {lengths[1]} samples; check --subject, -tl and -th")
     n_chans = records[kept[0]]["eeg"].shape[0]
     other = next((i for i in kept if records[i]["eeg"].shape[0] != n_chans), None)
@@ -249,6 +250,13 @@ def read_pth(path):
     for key in ("labels", "images", *(key for key in ("class_names", "ch_names") if content.get(key))):
         if not isinstance(content[key], list) or not all(isinstance(name, str) for name in content[key]):
             raise InputError(f"--eeg_dataset {path}: '{key}' is {brief(content[key])}, expected a list of names")
+    twice = sorted(name for name, count in Counter(content.get("ch_names") or ()).items() if count > 1)
+    if twice:
+        raise InputError(f"--eeg_dataset {path}: 'ch_names' names {twice[0]} twice, expected a name of its own for each "
+                         "channel")
+    if content.get("units") not in (None, "uV", "standardised"):
+        raise InputError(f"--eeg_dataset {path}: 'units' is {brief(content['units'])}, expected 'uV' (microvolts) or "
+                         "'standardised'")
     sfreq = content.get("sfreq", SFREQ)
     if not isinstance(sfreq, int | float) or not math.isfinite(sfreq) or sfreq <= 0:
         raise InputError(f"--eeg_dataset {path}: 'sfreq' is {sfreq!r}, expected a sampling rate in Hz")
@@ -266,12 +274,13 @@ def _check_record(name, record, content):
     if missing:
         raise InputError(f"{name} lacks {missing}; expected {list(RECORD_KEYS)}")
     eeg = record["eeg"]
-    if not isinstance(eeg, torch.Tensor) or eeg.ndim != 2 or not eeg.is_floating_point() or not eeg.shape[0]:
-        found = f"of shape {tuple(eeg.shape)} and {eeg.dtype}" if isinstance(eeg, torch.Tensor) else brief(eeg)
+    whole = isinstance(eeg, torch.Tensor) and eeg.layout is torch.strided and eeg.device.type == "cpu"
+    if not whole or eeg.ndim != 2 or not eeg.is_floating_point() or not eeg.shape[0]:
+        found = f"of shape {tuple(eeg.shape)} and {eeg.dtype}" if whole else brief(eeg)
         raise InputError(f"{name} has EEG {found}, expected a float tensor [channels, samples]")
     if content.get("ch_names") and len(content["ch_names"]) != eeg.shape[0]:
         raise InputError(f"{name} has {eeg.shape[0]} channels, 'ch_names' names {len(content['ch_names'])}")
-    for key in ("image", "label", "subject"):
+    for key in ("image", "label", "subject", *(["session"] if "session" in record else [])):
         if not is_whole(record[key]):
             raise InputError(f"{name} has {key} {brief(record[key])}, expected a whole number")
     for key, table in (("image", "images"), ("label", "labels")):

@@ -79,6 +79,8 @@ def _number(text, column, place):
 def share_table(path, files):
     """{name of a File: its Events} from the one --events table."""
     rows = read_events(path)
+    if not rows:
+        raise InputError(f"--events {path}: holds no event below its header line; expected a line each")
     if not any(file for file, _ in rows):
         if len(files) > 1:
             raise InputError(f"--events {path}: {len(files)} recordings, and no column file says which one an event "
@@ -126,6 +128,16 @@ def settle_times(events, sfreq, duration):
             raise InputError(f"{event.place}: {given} is outside the recording, which lasts {duration:.3f} s "
                              f"({round(duration * sfreq)} samples); expected seconds from its start in column onset: are "
                              "they milliseconds or samples, or of another recording?")
+
+
+def check_moments(events, sfreq):
+    """Two pictures at one moment, of one recording, would be equal trials with unlike labels."""
+    at = {}
+    for event in events:
+        other = at.setdefault(round(event.onset * sfreq), event)
+        if other is not event:
+            raise InputError(f"{event.place}: shows a picture at {event.onset:.3f} s, as {other.place} does; expected one "
+                             "a moment, choose with --event_names or mend the events")
 
 
 def choose_by_name(events, pattern):

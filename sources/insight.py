@@ -83,7 +83,7 @@ def join_channels(rows, where):
     by_name = {name.upper(): values for name, values in rows.items()}
     missing = [name for name in CHANNELS if name.upper() not in by_name]
     if missing:
-        raise InputError(f"{where}: channel {', '.join(missing)} is missing (found {', '.join(rows) or 'none'})")
+        raise InputError(f"{where}: channel {', '.join(missing)} is missing (found {', '.join(rows)[:200] or 'none'})")
     lengths = {name: len(by_name[name.upper()]) for name in CHANNELS}
     if len(set(lengths.values())) > 1:
         raise InputError(f"{where}: the channels have different lengths {lengths}, so a row is cut short")

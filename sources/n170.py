@@ -33,6 +33,7 @@ SFREQ = 256.0
 CLASSES = ("house", "face")  # by label; the marker is label + 1
 FOLDERS = {"house": "houses", "face": "faces"}
 PARTS = ("train", "val", "test")
+LARGEST = 1e5  # microvolts; a Muse's converter ends at 1682
 JITTER = 0.1  # s; radio packets are stamped on arrival, up to 0.06 s off an even clock; more than this is lost data
 WORDINGS = {
     "house": ("A photograph of a house.", "A black and white photograph of a house.",
@@ -110,6 +111,8 @@ def find_recordings(folder):
         raise InputError(f"--recordings {folder}: no such folder")
     found = []
     for path in folder.rglob("*.csv"):
+        if not path.is_file() or path.name.startswith("."):
+            continue
         name = path.relative_to(folder).as_posix()
         match = NAME.search(name)
         if match is None:
@@ -149,6 +152,11 @@ def read_csv(path):
         name = ("timestamps", *CHANNELS, marker_column)[column]
         raise InputError(f"{path}, line {row + 2}: {name} is '{table[name].iloc[row]}', expected a finite number; the "
                          "file is damaged or cut short")
+    damaged = np.argwhere(np.abs(numbers[:, 1:-1]) > LARGEST)
+    if damaged.size:
+        row, column = damaged[0]
+        raise InputError(f"{path}, line {row + 2}: {CHANNELS[column]} is {numbers[row, column + 1]:g}, expected microvolts "
+                         f"of at most {LARGEST:g}; the file is damaged")
     marker = numbers[:, -1]
     unknown = sorted(set(marker) - {0, 1, 2})
     if unknown:

@@ -17,6 +17,7 @@ NO_EEG = re.compile(r"(EEG[ _:-]*)?([A-Z]{0,2}EOG|E[CK]G|EMG|GSR|EDA|RESP|PLETH|
 PLAUSIBLE = (.05, 5000.)  # microvolts: standard deviation of the median channel
 FLAT = .05  # microvolts: standard deviation; an amplifier alone has more
 LOF_CHANNELS, LOF_SECONDS = 32, 30.  # with less, MNE's LOF takes good channels for outliers
+LOWEST_NOTCH = 10.  # Hz; railways have 16.7
 BLOCK_BYTES = 1 << 28  # of trials in memory at a time
 
 
@@ -74,10 +75,19 @@ def filter_seconds(settings):
     return max([3.3 / width for width in widths] + ([6.6] if settings.notch else []), default=0.)
 
 
+def notches(notch, sfreq):
+    """The mains frequency and its multiples in Hz, as far as MNE's filters reach: f / 200 wide, and edges of .5 Hz."""
+    return [each for k in range(1, int(sfreq / 2 / notch) + 1) if (each := k * notch) * (1 + 1 / 400) + .5 < sfreq / 2]
+
+
 def check_filters(settings, path, sfreq, seconds):
-    highest = max(settings.l_freq, settings.h_freq, settings.notch)
+    if settings.notch and (settings.notch < LOWEST_NOTCH or not notches(settings.notch, sfreq)):
+        raise InputError(f"--notch {settings.notch:g}: {path} has {sfreq:g} samples a second; expected a mains frequency "
+                         f"from {LOWEST_NOTCH:g} Hz on that with its filter lies below {sfreq / 2:g} Hz, or 0 for no notch "
+                         "filter")
+    highest = max(settings.l_freq, settings.h_freq)
     if highest >= sfreq / 2:
-        flag = "notch" if highest == settings.notch else "h_freq" if highest == settings.h_freq else "l_freq"
+        flag = "h_freq" if highest == settings.h_freq else "l_freq"
         raise InputError(f"--{flag} {highest:g}: {path} has {sfreq:g} samples a second, so that only frequencies below "
                          f"{sfreq / 2:g} Hz are there; lower it, or give 0 to leave that filter out")
     needed = filter_seconds(settings)
@@ -125,12 +135,10 @@ def cut_trials(path, raw, names, places, file_bads, onset, settings):
 
 
 def _filter(raw, settings):
-    import numpy as np
-
     skip = ("edge", "bad_acq_skip", "bad boundary")
     if settings.notch:
-        raw.notch_filter(np.arange(settings.notch, raw.info["sfreq"] / 2, settings.notch), picks="all",
-                         skip_by_annotation=skip, verbose="warning")
+        raw.notch_filter(notches(settings.notch, raw.info["sfreq"]), picks="all", skip_by_annotation=skip,
+                         verbose="warning")
     if settings.l_freq or settings.h_freq:
         raw.filter(settings.l_freq or None, settings.h_freq or None, picks="all", skip_by_annotation=skip,
                    verbose="warning")
@@ -211,6 +219,20 @@ def find_bads(raw, names, file_bads, settings):
                           "taken for bad"]
         bads |= dict.fromkeys(odd, "was unlike the others (LOF)")
     return bads, []
+
+
+def without_reference(wanted, reference, encoder):
+    """The channels `wanted` but the one that all are referenced to, which is zero after that."""
+    from montage import plain_name
+
+    kept = [name for name in wanted if len(reference) > 1 or plain_name(name) != plain_name(reference[0])]
+    if len(kept) == len(wanted):
+        return wanted
+    if encoder:
+        raise InputError(f"--reference {reference[0]}: would make that channel zero, and the encoder {encoder} takes it; "
+                         "choose the reference of the encoder's own data")
+    print(f"{reference[0]} is left out: it is the reference, so that it would be zero")
+    return kept
 
 
 def channel_matrix(recorded, names, bads, places, settings):

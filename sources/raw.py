@@ -25,7 +25,7 @@ from errors import InputError
 from runs import content_key, read_json
 
 from . import bids, preprocessing, raw_files
-from .events import choose_by_name, mark_boundaries, read_events, recorded_events, settle_times, share_table
+from .events import check_moments, choose_by_name, mark_boundaries, read_events, recorded_events, settle_times, share_table
 from .records import Block, DataSet, Recording
 from .stimuli import assign_in_turn, find_stimuli, name_pictures, slug
 
@@ -36,7 +36,7 @@ PROCESSING = ("exclude", "l_freq", "h_freq", "notch", "unit_scale", "bads", "ref
 
 
 def add_arguments(parser):
-    number, frequency = options.bounded(float), options.bounded(float, 0)
+    number, frequency, rate = options.bounded(float), options.bounded(float, 0), options.bounded(float, 0, 20000)
     group = parser.add_argument_group("recordings")
     group.add_argument("--recordings", nargs="+", metavar="PATH", help="files, and folders to search for recordings "
                                                                        "(EDF, BDF, GDF, BrainVision, EEGLAB, FIF, ANT, "
@@ -75,7 +75,7 @@ def add_arguments(parser):
                        f"{AVERAGE_FROM} channels on, else keep")
     group.add_argument("--match_encoder", metavar="FOLDER", help="bring channels and sampling rate to those of this "
                                                                  "encoder, by name; missing channels are interpolated")
-    group.add_argument("--resample", type=frequency, help=f"sampling rate in Hz; 0 keeps it (unset: {RATE:g} for "
+    group.add_argument("--resample", type=rate, help=f"sampling rate in Hz; 0 keeps it (unset: {RATE:g} for "
                                                           f"recordings above {RATE_ABOVE:g} Hz)")
     group.add_argument("--tmin", type=number, default=-.2, help="start of a trial in s from the picture's onset; the "
                                                                 "stages read from the onset on")
@@ -127,7 +127,8 @@ def find(args):
         print(f"{len(silent)} recordings left out, as no event of theirs shows a picture: {', '.join(silent)[:300]}")
         found = [each for each in found if each.events]
     settings = _settle(args, found)
-    _check_clashes(found, settings.sfreq)
+    for each in found:
+        check_moments(each.events, settings.sfreq)
     return _data_set(args, found, stimuli, ignored, settings, people)
 
 
@@ -143,6 +144,9 @@ def _check(args):
                          "--recordings")
     if args.events and args.stim_channel:
         raise InputError("--events and --stim_channel both say where events are; give one of them")
+    for flag in ("bads", "reference"):
+        if not _names(getattr(args, flag)):
+            raise InputError(f"--{flag} '{getattr(args, flag)}': names nothing; expected auto or channels, see --help")
     if not -60 <= args.tmin < args.tmax <= 60 or args.tmax <= 0:
         raise InputError(f"--tmin {args.tmin:g} --tmax {args.tmax:g}: expected seconds from the onset, -60 <= tmin < tmax "
                          "<= 60, and tmax above 0")
@@ -217,7 +221,8 @@ def _show(args, found):
     if not total:
         held = ", ".join(f"{name} ({count})" for name, count in names.most_common(12)) or " ".join(
             ["none at all", *(f"({note})" for note in found[0].notes if "annotation" in note)])
-        expected = (f"a --event_names that fits whole names, such as '.*{args.event_names}.*'" if args.event_names else
+        expected = ("--events TSV, or --stim_channel NAME where a channel holds codes" if not names else
+                    f"a --event_names that fits whole names, such as '.*{args.event_names}.*'" if args.event_names else
                     "one that names a picture or class of --pictures" if folder else
                     "--event_names REGEX to say which are classes, or --picture_map or --pictures to say what they mean")
         raise InputError(f"{found[0].file.path}{' and others' if len(found) > 1 else ''}: no event shows a picture; the "
@@ -232,6 +237,8 @@ def _show(args, found):
 
 def _settle(args, found):
     """The Settings, checked against every recording's header."""
+    from montage import match_channels
+
     wanted, rate = _encoder(args.match_encoder, args.resample) if args.match_encoder else (_common(found), args.resample)
     rates = sorted({each.sfreq for each in found})
     if rate is None:
@@ -243,8 +250,13 @@ def _settle(args, found):
                          "give --resample")
     sfreq = float(rates[0])
     first, last = round(args.tmin * sfreq), round(args.tmax * sfreq)
+    if last - first < 2:
+        raise InputError(f"--tmin {args.tmin:g} --tmax {args.tmax:g}: that is {last - first} samples at {sfreq:g} Hz, "
+                         "expected two or more; make trials longer, or the sampling rate higher")
     reference = {"auto": "average" if len(wanted) >= AVERAGE_FROM else "keep"}.get(args.reference, args.reference)
     reference = reference if reference in ("keep", "average") else _names(reference)
+    if isinstance(reference, list):
+        wanted = preprocessing.without_reference(wanted, reference, args.match_encoder)
     bads = args.bads if args.bads in ("auto", "none") else _names(args.bads)
     settings = preprocessing.Settings(
         args.l_freq, args.h_freq, args.notch, bads, reference, sfreq, first, last,
@@ -255,7 +267,14 @@ def _settle(args, found):
         preprocessing.check_filters(settings, each.file.path, each.sfreq, each.duration)
         named = preprocessing.find_bads(None, each.names, [], settings)[0] if isinstance(bads, list) else {}
         recorded = preprocessing.with_references(each.names, settings)
-        preprocessing.channel_matrix(recorded, each.names, named, each.places, settings)
+        try:
+            preprocessing.channel_matrix(recorded, each.names, named, each.places, settings)
+        except InputError as error:
+            raise InputError(f"{each.file.path}: {error}") from None
+    if args.match_encoder:
+        notes = (note for each in found for note in match_channels(each.names, wanted, each.places or None)[1])
+        for note in dict.fromkeys(notes):
+            print(f"--match_encoder: {note}")
     return settings
 
 
@@ -301,17 +320,6 @@ def _baseline(args, start, end):
         raise InputError(f"--baseline {low:g} {high:g}: expected a stretch of the trial, {args.tmin:g} <= START < END <= "
                          f"{args.tmax:g}")
     return (max(low, start), min(high, end))
-
-
-def _check_clashes(found, sfreq):
-    """Two pictures at one moment would be equal trials with unlike labels."""
-    for each in found:
-        at = {}
-        for event in each.events:
-            other = at.setdefault(round(event.onset * sfreq), event)
-            if other is not event:
-                raise InputError(f"{event.place}: shows a picture at {event.onset:.3f} s, as {other.place} does; expected "
-                                 "one a moment, choose with --event_names or mend the events")
 
 
 def _data_set(args, found, stimuli, ignored, settings, people):

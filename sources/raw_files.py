@@ -62,6 +62,9 @@ def mne_reads(path):
         except ImportError as error:
             raise InputError(f"{path}: its kind needs a package that is not installed ({_brief(error)}); pip install "
                              "it") from None
+        except MemoryError as error:
+            raise InputError(f"{path}: does not fit into memory ({_brief(error)}); lower --resample, or cut the recording "
+                             "into shorter ones") from None
         except Exception as error:  # a damaged file makes the readers fail in any way
             raise InputError(f"{path}: not readable ({_brief(error)}); " + (
                 "install that package" if "could not be imported" in str(error) else

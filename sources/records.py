@@ -57,9 +57,10 @@ class DataSet:
     sfreq in Hz; tmin: seconds from the picture's onset to a trial's first sample, None where unknown; units "uV" or
     "standardised"; positions: channel name -> [x, y, z] in m (head coordinates), None: standard places by name;
     pictures: name `<class id>_<...>` -> Picture, where class ids hold no "_"; pictures_known: "yes", "class" (a picture
-    of the right class was assigned, which of them was seen is unknown) or "no" (no pictures: names are
-    `<class id>_unknown`). split_by: how splits are made where the user does not say ("given": by Block.part). about:
-    JSON-like facts for the record, among them what was done to the EEG under "steps" (a list of sentences).
+    of the right class was assigned, which of them was seen is unknown) or "no" (no picture files: names are
+    `<class id>_unknown`, or real names where those are known). split_by: how splits are made where the user does not say
+    ("given": by Block.part). about: JSON-like facts for the record, among them what was done to the EEG under "steps" (a
+    list of sentences).
     """
 
     recordings: list

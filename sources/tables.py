@@ -16,15 +16,17 @@ def read_table(path, flag, needed=()):
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        text = path.read_text(encoding="utf-8-sig")  # makes \n of \r and \r\n
     except FileNotFoundError:
         raise InputError(f"{flag} {path}: no such file") from None
     except IsADirectoryError:
         raise InputError(f"{flag} {path}: is a folder, expected a table (.tsv)") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{flag} {path}: byte {error.start} is no UTF-8 text; save the table as UTF-8 text") from None
+    if "\0" in text:
+        raise InputError(f"{flag} {path}: holds zero bytes, which no UTF-8 text has; save the table as UTF-8 text")
     comma = path.suffix.lower() == ".csv"
-    rows = [_cells(line, comma) for line in lines]
+    rows = [_cells(line, comma) for line in text.split("\n")]  # splitlines() would take other characters for ends, too
     columns = rows[0] if rows else []
     expected = f"columns {', '.join(needed)}" if needed else "a header line of column names"
     between = "commas" if comma else "tabs"
@@ -51,9 +53,15 @@ def read_table(path, flag, needed=()):
 
 def _cells(line, comma):
     if comma:
+        csv.field_size_limit(max(csv.field_size_limit(), len(line)))
         return [cell.strip() for cell in next(csv.reader([line]), [])]
-    cells = [cell.strip() for cell in line.split("\t")]
-    return [cell[1:-1] if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell for cell in cells]  # as spreadsheets do
+    return [_unquoted(cell.strip()) for cell in line.split("\t")]
+
+
+def _unquoted(cell):
+    """A cell without the quotes that spreadsheets put around it, and around each of its own."""
+    inner = cell[1:-1].replace('""', "") if len(cell) > 1 and cell[0] == cell[-1] == '"' else '"'
+    return cell if '"' in inner else cell[1:-1].replace('""', '"')
 
 
 def first_of(row, names):

@@ -1,5 +1,7 @@
 """Splits of a data set into train, val and test: written, read and checked against the trials (made in making.py)."""
 
+from pathlib import Path
+
 import torch
 
 from errors import InputError
@@ -17,11 +19,24 @@ def read_splits(path):
 
 
 def write_splits(path, splits, made_from=None):
-    """Write splits, a list of {"train", "val", "test": record numbers} (or one alone), and what they were made from."""
+    """Write splits, a list of {"train", "val", "test": record numbers} (or one alone), and what they were made from.
+
+    With `made_from` only a splits file that names its origin, too, is replaced: never a publisher's, nor the EEG itself.
+    """
+    if made_from and Path(path).exists() and not _replaceable(path):
+        raise InputError(f"{path}: is there already and was not made by prepare_data.py split, so it stays as it is; give "
+                         "another --splits_path, or move it away")
     splits = [splits] if isinstance(splits, dict) else splits
     content = {"splits": [{name: value if name == "name" else [int(i) for i in value] for name, value in split.items()}
                           for split in splits]}
     save_torch(path, content | ({"made_from": made_from} if made_from else {}))
+
+
+def _replaceable(path):
+    try:
+        return bool(read_splits_file(path)[1])
+    except InputError:
+        return False
 
 
 def load_split(path, trials, split_num=0, index="auto", needed=PARTS):
@@ -53,6 +68,8 @@ def describe(trials, splits, by=None):
         rows = {part: torch.tensor([position[record] for record in split[part]], dtype=torch.long) for part in PARTS}
         counts = ["/".join(str(len(values[rows[part]].unique())) for part in PARTS)
                   for values in (trials.trial, trials.image, trials.label, trials.subject)]
+        if not (trials.has_pictures or trials.knows_pictures):
+            counts[1] = "unknown"
         left = len(trials) - sum(map(len, rows.values()))
         table.append((str(number), counts[0], str(left), *counts[1:], split.get("name", "")))
         for check, sentence in _one_a_check(check_split(trials, rows)).items():
@@ -61,7 +78,7 @@ def describe(trials, splits, by=None):
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, width, strict=True)).rstrip() for row in table]
     for check, sentences in notes.items():
         of = f" ({len(sentences)} of {len(splits)} splits)" if len(splits) > 1 else ""
-        avoidable = check == "pictures" and by in GROUPS and trials.record.get("pictures_known", "yes") == "yes"
+        avoidable = check == "pictures" and by in GROUPS and trials.knows_pictures
         lines.append(f"note{of}: {sentences[0]}{'; --unseen_pictures leaves them out' if avoidable else ''}")
     return "\n".join(["trials, pictures, classes, subjects of train/val/test", *lines])
 
@@ -88,7 +105,7 @@ def check_split(trials, split):
         own = {name: set(getattr(trials, name)[split[part]].tolist()) for name in ("image", "label", "subject")}
         shown = {name: set(getattr(trials, name)[train].tolist()) for name in own}
         names = [trials.images[i] for i in sorted(own["image"] & shown["image"])]
-        if trials.record.get("pictures_known") != "no":
+        if trials.has_pictures or trials.knows_pictures:
             found("pictures", part, names, f"{len(names)} pictures of the {part} part are in the training part too; scores "
                                            "are then for known pictures")
         names = [trials.class_names[c] for c in sorted(own["label"] - shown["label"])]

@@ -55,9 +55,14 @@ class _Maker:
         self.trials, self.by, self.val, self.test, self.seed, self.gap = trials, by, val_fraction, test_fraction, seed, gap
         self.label, self.subject, self.session, self.image = (
             getattr(trials, name).numpy() for name in ("label", "subject", "session", "image"))
-        self.known = trials.record.get("pictures_known", "yes")
+        self.known = trials.knows_pictures
         self.rows = np.arange(len(self.label))
         self.pictures = None  # the parts of the pictures, where they are to be unseen
+
+    @property
+    def timed(self):
+        """Whether the data set says when each trial began."""
+        return self.trials.onset is not None and not np.isnan(self.trials.onset).any()
 
     @property
     def recording(self):
@@ -67,7 +72,7 @@ class _Maker:
         return self.trials.recording.numpy()
 
     def by_picture(self):
-        if self.known != "yes":
+        if not self.known:
             raise InputError(f"--split_by {self.by}: {self.trials.path} does not know which picture was seen, only its "
                              f"class; {self.advice('' if self.by == 'picture' else 'leave out --unseen_pictures')}")
         return [(f"by picture, seed {self.seed}", self.deal_pictures(self.rows, self.val, self.test))]
@@ -96,8 +101,9 @@ class _Maker:
         classes = np.random.default_rng(self.seed).permutation(np.unique(self.label))
         n_val, n_test = (max(2, round(len(classes) * share)) for share in (self.val, self.test))
         if n_val + n_test + 2 > len(classes):
+            first = "lower the fractions" if len(classes) >= 6 else ""
             raise InputError(f"--split_by class: {len(classes)} classes do not give {n_val} to validation, {n_test} to "
-                             f"testing and two or more to training; {self.advice('lower the fractions')}")
+                             f"testing and two or more to training; {self.advice(first)}")
         part = np.full(len(self.rows), "train")
         part[np.isin(self.label, classes[:n_test])] = "test"
         part[np.isin(self.label, classes[n_test:n_test + n_val])] = "val"
@@ -137,7 +143,7 @@ class _Maker:
         """Parts of some rows, by the finest thing that is known of them: picture, recording, else time; and which."""
         most = max(len(np.unique(self.image[rows[self.label[rows] == c]])) for c in np.unique(self.label[rows]))
         wanted = 1 + sum(share is not None for share in (val, test))
-        if self.known == "yes" and most >= wanted:
+        if self.known and most >= wanted:
             return self.deal_pictures(rows, val, test), "by picture"
         if len(np.unique(self.recording[rows])) >= wanted:
             return self.deal_units(self.recording, rows, val, test, "recording")[1], "by recording"
@@ -195,13 +201,15 @@ class _Maker:
     def advice(self, first=""):
         """What the user may do instead."""
         recordings = 0 if self.trials.recording is None else len(np.unique(self.recording))
-        possible = {"picture": self.known == "yes", "recording": recordings > 2,
+        possible = {"picture": self.known, "recording": recordings > 2,
                     "session": self.session.min() >= 0 and len(np.unique(self.session)) > 2,
                     "subject": len(np.unique(self.subject)) > 1, "time": recordings > 0}
-        names = [name for name, good in possible.items() if good and name != self.by]
+        if not self.timed:
+            possible = {("time --split_gap 0" if name == "time" else name): good for name, good in possible.items()}
+        names = [name for name, good in possible.items() if good and name.split()[0] != self.by]
         if self.by == "picture" and possible["picture"]:
             first = "bring three pictures or more of a class"
-        elif self.by == "time":
+        elif self.by == "time" and not first and self.gap > 0:
             first = "lower --split_gap"
         return (first and f"{first}, or ") + (f"choose --split_by {' or '.join(names)}" if names else "bring more trials")
 

@@ -393,6 +393,29 @@ def test_units(factor, word):
     assert signal.check_units(material_of(trials, thirds(40))).severity == "not checked"
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, -3e7])
+def test_damaged_numbers_are_named_and_left_out_of_the_rest(value):
+    eeg, label = noise(120), np.arange(120) % 2
+    eeg[60:, 0] *= 1e-6  # a recording of another unit, whose trials are not damaged
+    eeg[7, 2, 5], eeg[70] = value, 0.
+    trials = made_trials(eeg, label, recording=np.arange(120) // 60)
+    found = {f.check: f for f in run_audit(trials, split_of(thirds(120)), permutations=99)}
+    assert found["Values"].severity == "severe"
+    assert found["Values"].numbers == {"trials": 120, "broken": ["7 of subject 1"], "still": ["70 of subject 1"]}
+    assert found["Counts"].numbers["parts"] == {"train": 78, "val": 0, "test": 40}
+    json.dumps([finding.numbers for finding in found.values()], allow_nan=False)
+    found = {f.check: f for f in run_audit(made_trials(noise(60), label[:60]), split_of(thirds(60)), permutations=99)}
+    assert found["Values"].severity == "passed"
+
+
+def test_eeg_that_never_changes():
+    trials = made_trials(np.ones((60, 4, 50)), np.arange(60) % 2)
+    found = {f.check: f for f in run_audit(trials, split_of(thirds(60)), permutations=99)}
+    assert found["Values"].severity == "warning" and "60 trials hold one value" in found["Values"].sentence
+    assert "0 of subject 1, 1 of subject 1, 2 of subject 1 and 57 more" in found["Values"].sentence
+    assert found["Counts"].severity == "severe" and "Channels" not in found
+
+
 def test_edges_of_trials_filtered_after_cutting():
     rng = np.random.default_rng(0)
     data = rng.normal(size=(4, 40 * 250)).cumsum(1)
@@ -427,6 +450,19 @@ def test_counts_by_hand():
                                           "test": {"class 0": 10, "class 1": 4, "class 2": 5}}
     text = finding.sentence
     assert "class 2" in text and "1 class with fewer than 10" in text and "8 to 30" in text and "30% of the events" in text
+
+
+def test_zero_shot_is_no_flaw():
+    """Classes of training and test that have nothing in common are meant so."""
+    trials = made_trials(noise(80, 2, 20), np.arange(80) // 20)
+    finding = counts.check_counts(material_of(trials, np.repeat(["train", "train", "val", "test"], 20)))
+    assert finding.severity == "note" and "cannot be named by a classifier" in finding.sentence
+
+
+def test_classes_without_trials_are_named():
+    trials = made_trials(noise(90, 2, 20), np.arange(90) // 3 % 2, class_names={0: "cat", 1: "dog", 2: "cow"})
+    finding = counts.check_counts(material_of(trials, thirds(90)))
+    assert finding.severity == "warning" and "1 class without any trial (cow)" in finding.sentence
 
 
 @pytest.mark.parametrize("n", (12, 48, 300))

@@ -8,13 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
+import dataset_folder
 import finetune_llm
+import prepare_data
 import test_eeg_classifier as scoring
 import train_eeg_classifier as training
 from dataset_folder import MappedEEG, open_folder, read_record, write_folder
 from trials import load_trials
 from errors import InputError
-from pictures import picture_path
+from pictures import machine_made, picture_path, read_captions, write_captions, write_machine_captions
 from sources.records import Block, DataSet, Picture, Recording
 
 NAMES = ["cat_0", "cat_1", "dog_0", "dog_1"]
@@ -160,6 +162,43 @@ def test_pictures_of_another_data_set_are_left_alone(tmp_path):
     assert stranger.read_bytes() == b"mine"
 
 
+def test_a_folder_of_other_things_is_not_written_to(tmp_path):
+    """Even with --overwrite: its README.md or images may be somebody's."""
+    for name in ("me.edf", "README.md"):
+        folder = tmp_path / name.replace(".", "_")
+        folder.mkdir()
+        (folder / name).write_bytes(b"mine")
+        for overwrite in (False, True):
+            with pytest.raises(InputError, match=f"holds {name} and no data set"):
+                write_folder(data_set(tmp_path), folder, "test", "none", overwrite)
+        assert [path.name for path in folder.iterdir()] == [name] and (folder / name).read_bytes() == b"mine"
+
+
+def test_pictures_are_not_read_from_where_they_are_written(written):
+    data = data_set(written / "images")
+    with pytest.raises(InputError, match="lies in its folder images"):
+        write_folder(data, written, "test", "none", overwrite=True)
+    assert (written / "images" / "cat_0.png").is_file()
+
+
+def test_captions_that_come_later_are_taken(tmp_path, capsys):
+    """Where there are none yet, or a model's; a person's in the folder stay, and it says so."""
+    data, images = data_set(tmp_path), tmp_path / "out" / "images"
+    captions = {name: picture.captions for name, picture in data.pictures.items()}
+    for picture in data.pictures.values():
+        picture.captions = ()
+    write_folder(data, tmp_path / "out", "test", "none")
+    write_captions(images, {"cat_0": "Mine."})
+    write_machine_captions(images, {"cat_1": "A model's."}, "blip")
+    for name, picture in data.pictures.items():
+        picture.captions = captions[name]
+    capsys.readouterr()
+    write_folder(data, tmp_path / "out", "test", "none")
+    assert "1 pictures, cat_0 among them, keep captions" in capsys.readouterr().out and machine_made(images) == {}
+    found = {name: tuple(read_captions(images, name)) for name in NAMES}
+    assert found == captions | {"cat_0": ("Mine.",)}
+
+
 def with_nan(block):
     block.eeg[1, 2, 3] = np.nan
     return block
@@ -302,10 +341,26 @@ def test_opening_reads_no_trial(written):
 
 
 def test_a_missing_package_is_named(monkeypatch, tmp_path, capsys):
-    import prepare_data
-
     monkeypatch.setattr(prepare_data, "find_spec", lambda name: None if name == "mne" else True)
     for command in (["simulated", "--output", str(tmp_path / "out")], ["audit", str(tmp_path)]):
         with pytest.raises(SystemExit) as stop:
             prepare_data.main(command)
         assert stop.value.code == 2 and "mne" in capsys.readouterr().err
+
+
+DRAWN = ["--n_subjects", "1", "--n_pictures", "12", "--classes", "car", "cup", "--image_size", "32", "--no_audit"]
+
+
+def test_pictures_of_an_interrupted_run_with_another_seed_are_replaced(tmp_path, monkeypatch):
+    """Names are the same (car_0000), what is drawn is not."""
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset_folder, "_write_trials", stop)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_data.main(["simulated", *DRAWN, "--seed", "0", "--output", str(tmp_path / "a")])
+    for name in "ab":
+        prepare_data.main(["simulated", *DRAWN, "--seed", "1", "--output", str(tmp_path / name)])
+    files = sorted(p.relative_to(tmp_path / "b") for p in (tmp_path / "b" / "images").rglob("*") if p.is_file())
+    assert files and all((tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes() for file in files)

@@ -13,6 +13,7 @@ from PIL import Image
 import prepare_data
 import train_eeg_classifier as training
 from encoders import load_encoder
+from errors import InputError
 from sources import eegcvpr40
 from splits import load_split
 from trials import load_trials
@@ -199,6 +200,10 @@ def test_rows_without_known_names_get_no_places(tmp_path):
     (lambda f: change(f, lambda c: c["dataset"][5].update(eeg=torch.ones(128, 500, dtype=int))), "record 5 has EEG"),
     (lambda f: change(f, lambda c: c["images"].insert(0, c["images"].pop())), "has pictures of n0.* and of n0"),
     (lambda f: change(f, lambda c: c["dataset"][7].update(eeg=torch.full((128, 500), np.nan))), "channel Fp1 holds NaN"),
+    (lambda f: change(f, lambda c: c["dataset"][5].update(eeg=torch.ones(128, 500).to_sparse())), "record 5 has EEG"),
+    (lambda f: change(f, lambda c: c["dataset"][5].update(session="a")), "record 5 has session str 'a'"),
+    (lambda f: change(f, lambda c: c.update(sfreq=1000, ch_names=["Cz"] * 128)), "'ch_names' names Cz twice"),
+    (lambda f: change(f, lambda c: c.update(sfreq=1000, units="V")), "'units' is str 'V', expected 'uV'"),
     (lambda f: change(f, lambda c: c.update(dataset=c["dataset"][:20])), "index 35 is out of range"),
     (lambda f: write_old(f / "eeg_55_95_std.pth", {"dataset": Evil()}), "not a readable .pth"),
     (lambda f: cut(f / "all.pth", .5), "all.pth: not a readable .pth")])
@@ -213,10 +218,32 @@ def test_bad_files(published, tmp_path, capsys, monkeypatch, spoil, said):
 
 @pytest.mark.parametrize("options, said", [
     (["--table", "x"], "--eeg_dataset, --table: give one"), (["--subject", "2"], "--subject"),
-    (["-tl", "480"], "--time_low 480"), (["-th", "700"], "no record of"),
+    (["-tl", "480"], "--time_low 480"), (["-th", "700"], "no record has"),
     (["--splits_path", "nowhere"], "--splits_path nowhere: no such file")])
 def test_bad_options(published, tmp_path, capsys, options, said):
     assert said in refused(capsys, published, tmp_path, *options)
+
+
+def test_pictures_that_are_named_but_not_there_are_kept_apart(published, tmp_path, capsys):
+    """Without --image_dir the records still say which picture was seen: it can be split by, and the audit looks at it."""
+    out = prepare(published, tmp_path / "out", "--split_by", "picture", images=False)
+    trials = load_trials(out)
+    assert trials.knows_pictures and not trials.has_pictures
+    split = load_split(out / "splits.pth", trials)
+    seen = {part: set(trials.names(rows)) for part, rows in split.items()}
+    assert not seen["train"] & seen["test"] and not seen["train"] & seen["val"] and len(set.union(*seen.values())) == 12
+    prepare_data.main(["split", str(out), "--split_by", "subject"])
+    assert "pictures of the test part are in the training part too" in capsys.readouterr().out
+    prepare_data.main(["audit", str(out), "--permutations", "99"])
+    found = {f["check"]: f for f in json.loads((out / "audit.json").read_text())["findings"]}["Pictures across parts"]
+    assert found["severity"] == "warning" and " test pictures are in the training part too" in found["sentence"]
+
+
+def test_a_file_without_sampling_rate_that_is_not_eegcvpr40(published, tmp_path):
+    shutil.copytree(published, tmp_path / "spoilt")
+    change(tmp_path / "spoilt", lambda c: [record.update(eeg=record["eeg"][:, :200]) for record in c["dataset"]])
+    with pytest.raises(InputError, match=r"no record has 460 to 600 samples, .* 'sfreq'"):
+        load_trials(tmp_path / "spoilt" / "eeg_55_95_std.pth")
 
 
 def cut(path, share):

@@ -190,6 +190,33 @@ def test_tables_that_are_no_tables(fails, prepare, tmp_path):
     assert len(prepare("--events", csv, "--pictures", pictures)[1]["label"]) == 12
 
 
+def test_cells_as_spreadsheets_and_web_pages_give_them(prepare, tmp_path):
+    """Quotes around a cell and doubled ones in it; characters that Python, but no editor, takes for ends of lines."""
+    pictures = make_pictures(tmp_path / "pictures")
+    rows = [(onset, name, "") for onset, name in shown()]
+    rows[0], rows[1] = (*rows[0][:2], '"A ""big"" cat, grey."'), (*rows[1][:2], "A dog\u2028on\x0b a\x85 rug.")
+    rows[2] = (*rows[2][:2], '"Cat" is written on the "cat"')
+    prepare("--events", write_table(tmp_path / "events.tsv", (*EXPLICIT, "caption"), *rows), "--pictures", pictures)
+    captions = [read_captions(tmp_path / "out" / "images", name) for name in ("cat_0", "dog_0", "cat_1")]
+    assert captions == [['A "big" cat, grey.'], ["A dog on a rug."], ['"Cat" is written on the "cat"']]
+    table = tmp_path / "events.csv"
+    table.write_text("onset,picture,caption\n" + "".join(f'{onset},{name},"{"A cat. " * 30000}"\n' for onset, name, _ in
+                                                         rows[:1]) + f"{rows[1][0]},{rows[1][1]},x\n", encoding="utf-8")
+    with pytest.raises(SystemExit):  # of two trials no splits are made
+        prepare("--events", table, "--pictures", pictures, output="long")
+    assert len(read_captions(tmp_path / "long" / "images", "cat_0")[0]) == 210000 - 1
+
+
+def test_nothing_in_the_table_or_in_the_recording(fails, tmp_path):
+    table = write_table(tmp_path / "events.tsv", EXPLICIT)
+    assert f"{table}: holds no event" in fails("--events", table)
+    table.write_bytes("onset\tpicture\n".encode("utf-16-le"))
+    assert "zero bytes" in fails("--events", table)
+    silent = make_raw().set_annotations(None)
+    message = fails("--event_names", ".*", recordings=[save(silent, tmp_path / "silent_raw.fif")])
+    assert "none at all; expected --events TSV" in message and "--stim_channel" in message
+
+
 def test_mistakes_in_maps_lists_and_folders(fails, tmp_path, recording):
     pictures, events = make_pictures(tmp_path / "pictures"), ("--event_names", ".*")
     assert "no such folder" in fails("--pictures", tmp_path / "none")

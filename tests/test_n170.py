@@ -189,6 +189,7 @@ def change(path, edit):
     (lambda t: t.assign(timestamps=t.timestamps * 2), "128.0 samples/s"),
     (lambda t: t.assign(TP9=t.TP9.astype(str).where(t.index != 7, "1.2#")), "line 9: TP9 is '1.2#'"),
     (lambda t: t.assign(TP9=t.TP9.where(t.index != 7, np.inf)), "line 9: TP9 is 'inf'"),
+    (lambda t: t.assign(TP9=t.TP9.where(t.index != 7, -1e300)), "line 9: TP9 is -1e+300, expected microvolts"),
     (lambda t: t.iloc[:300], "cut short"),
 ])
 def test_bad_recordings_are_named(folder, capsys, edit, expected):
@@ -214,6 +215,8 @@ def test_what_is_missing_or_empty_is_named(folder, capsys):
     assert "the part val has no trial of house and face" in fails(capsys, folder)
     for file in recordings.glob("*"):
         file.unlink()
+    (recordings / name(1, 2)).mkdir()
+    write_recording(recordings / "._hidden.csv")
     assert "holds no .csv" in fails(capsys, folder)
     write_recording(recordings / "something.csv")
     assert "subject<n>_session<n>" in fails(capsys, folder)

@@ -51,6 +51,22 @@ def test_bad_pictures_are_named_and_leave_nothing(tmp_path, damage):
     assert not list((tmp_path / "images").rglob("*")) or not list((tmp_path / "images").rglob("cat_1*"))
 
 
+def test_pictures_of_more_than_8_bits(tmp_path):
+    """16 bits are brought to 8, by hand here; values without a known range are refused."""
+    values = np.kron(np.arange(6).reshape(2, 3) * 13107, np.ones((16, 16))).astype(np.uint16)  # 0 to 65535
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    write_picture(tmp_path, "cat_1", Picture(tmp_path / "deep.png"))
+    written = np.asarray(Image.open(tmp_path / "cat" / "cat_1.JPEG"), float)
+    assert np.abs(written - (values / 65535 * 255)[..., None]).max() < 6
+    for number, (kind, message) in enumerate(((np.int32, "0 to 65535"), (np.float32, "mode F"))):
+        Image.fromarray(values.astype(kind)).save(tmp_path / "wide.tif")
+        with pytest.raises(InputError, match=message):
+            write_picture(tmp_path, f"dog_{number}", Picture(tmp_path / "wide.tif"))
+    Image.fromarray((values / 257).astype(np.float32)).save(tmp_path / "float.tif")
+    write_picture(tmp_path, "dog_3", Picture(tmp_path / "float.tif"))
+    assert [path.name for path in (tmp_path / "dog").iterdir()] == ["dog_3.JPEG"]
+
+
 def test_what_is_there_already_stays(tmp_path):
     Image.fromarray(PIXELS).save(tmp_path / "own.png")
     write_captions(tmp_path, {"cat_1": "Mine."})

@@ -261,6 +261,34 @@ def test_references(tmp_path, capsys):
         assert record["ch_names"] == CHANNELS
     message = fails(capsys, tmp_path / "no", "--recordings", path, "--event_names", ".*", "--reference", "M1,M2")
     assert "--reference M1" in message
+    record, eeg, _ = prepare(tmp_path / "Cz", "--recordings", path, "--event_names", ".*", *plain, "--reference", "Cz")
+    assert record["ch_names"] == [name for name in CHANNELS if name != "Cz"] and "Cz is left out" in capsys.readouterr().out
+    hand = raw.copy().set_eeg_reference(["Cz"], verbose="error").pick(record["ch_names"])
+    np.testing.assert_allclose(eeg, by_hand(hand, samples, -40, 160), atol=1e-3)
+    for flag in ("--reference", "--bads"):
+        assert f"{flag} ''" in fails(capsys, tmp_path / "no", "--recordings", path, "--event_names", ".*", flag, "")
+
+
+def test_options_beyond_reason(tmp_path, capsys):
+    """They are named before anything is written; the file is not called damaged for them."""
+    path = save(make_raw(sfreq=100.4), tmp_path / "one_raw.fif")  # 50 Hz lie below Nyquist, MNE's filter for them does not
+    for options in (("--notch", "0.1"), ("--notch", "50"), ("--tmin", "0", "--tmax", "0.001"), ("--h_freq", "50.3")):
+        message = fails(capsys, tmp_path / "no", "--recordings", path, "--event_names", ".*", *options)
+        assert message.startswith(f"error: {options[0]} {options[1]}") and not (tmp_path / "no").exists()
+    with pytest.raises(SystemExit):
+        prepare(tmp_path / "no", "--recordings", path, "--event_names", ".*", "--resample", "1e9")
+    assert "1e9 is out of range" in capsys.readouterr().err and not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize(("sfreq", "notch"), [(100.4, 16.7), (101., 50.), (120.5, 60.), (200.5, 50.), (500.3, 50.)])
+def test_notches_end_where_mnes_filter_does(sfreq, notch):
+    raw, found = make_raw(n_seconds=30, sfreq=sfreq), preprocessing.notches(notch, sfreq)
+    if found:
+        raw.copy().notch_filter(found, verbose="error")
+    assert found == [k * notch for k in range(1, len(found) + 1)]
+    if (more := notch * (len(found) + 1)) < sfreq / 2:
+        with pytest.raises(ValueError, match="Nyquist"):
+            raw.notch_filter([more], verbose="error")
 
 
 def test_trials_that_are_left_out_are_counted(tmp_path):
@@ -316,7 +344,11 @@ def test_encoder_channels_by_name(tmp_path, capsys):
     windows = by_hand(hand, samples, -20, 80)
     np.testing.assert_allclose(eeg[:, [0, 1, 3]], windows[:, [1, 2, 0]], atol=1e-3)
     assert any("interpolated" in note and "Pz" in note for note in record["recordings"][0]["notes"])
+    assert "--match_encoder: 1 channels missing, interpolated on the scalp from 7 found: Pz" in capsys.readouterr().out
+    assert "--reference CZ: would make" in fails(capsys, tmp_path / "no", *options, "--reference", "CZ")
     assert "--resample" in fails(capsys, tmp_path / "no", *options, "--resample", "250")
+    (encoder / "config.json").write_text(json.dumps({"ch_names": ["Fz", "Q9"], "sfreq": 100.}))
+    assert f"{path}: channels Q9" in fails(capsys, tmp_path / "no", *options)
     (encoder / "config.json").write_text("{}")
     assert "ch_names" in fails(capsys, tmp_path / "no", *options)
 

@@ -167,8 +167,25 @@ def test_by_class(tmp_path, seed):
 
 
 def test_by_class_needs_six(people):
-    with pytest.raises(InputError, match="3 classes do not give 2 to validation, 2 to testing and two or more to training"):
+    expected = "3 classes do not give 2 to validation, 2 to testing and two or more to training; choose --split_by"
+    with pytest.raises(InputError, match=expected):  # no fraction would do
         make_splits(people, "class")
+
+
+def test_by_class_with_large_fractions(tmp_path):
+    with pytest.raises(InputError, match=r"do not give 4 to validation, 4 to testing .*; lower the fractions, or"):
+        make_splits(dataset(tmp_path / "d", [(1, 1, rows(8, 1))], 8), "class", .5, .5)
+
+
+def test_advice_names_what_can_be_done(tmp_path):
+    sorted_by_class = sorted(rows(2, 5, 3))
+    trials = dataset(tmp_path / "d", [(1, 1, sorted_by_class)], 2, known="no", onset=np.nan)
+    with pytest.raises(InputError, match=r"holds one subject; choose --split_by time --split_gap 0$"):
+        make_splits(trials, "subject")
+    with pytest.raises(InputError, match=r"no trial of class c0; bring more trials$"):
+        make_splits(trials, "time", gap=0)
+    with pytest.raises(InputError, match=r"its class; leave out --unseen_pictures, or"):
+        make_splits(trials, "time", unseen_pictures=True)
 
 
 def test_by_session_in_order_of_time(sessions):
@@ -320,7 +337,7 @@ def test_nothing_given(tmp_path, part, message):
 
 @pytest.mark.parametrize("by", ["picture", "recording", "session", "time", "class"])
 def test_fractions_that_leave_nothing_to_train_on(sessions, by):
-    with pytest.raises(InputError, match=r"leave none of|do not give .* lower the fractions"):
+    with pytest.raises(InputError, match=r"leave none of|do not give .* choose --split_by picture"):
         make_splits(sessions, by, .6, .6)
 
 
@@ -361,6 +378,22 @@ def test_command_leaves_the_old_splits(people, tmp_path, capsys, options, messag
     with pytest.raises(SystemExit, match="2"):
         command(folder, *options)
     assert message in capsys.readouterr().err and (folder / "splits.pth").read_bytes() == before
+
+
+def test_command_replaces_no_file_of_another_kind(people, tmp_path, capsys):
+    """--splits_path is written here and read elsewhere, so a publisher's splits or the EEG may be given by mistake."""
+    published, own = tmp_path / "published.pth", tmp_path / "own.pth"
+    write_splits(published, make_splits(people, "subject"))
+    own.write_bytes(b"EEG")
+    for file in (published, own):
+        before = file.read_bytes()
+        with pytest.raises(SystemExit):
+            command(Path(people.path), "--splits_path", file)
+        assert f"{file.name}: is there already and was not made by prepare_data.py split" in capsys.readouterr().err
+        assert file.read_bytes() == before
+    for by in ("subject", "picture"):
+        command(Path(people.path), "--splits_path", tmp_path / "new.pth", "--split_by", by)
+    assert read_splits(tmp_path / "new.pth")[0]["name"].startswith("by picture")
 
 
 def test_command_on_a_file(data, tmp_path, capsys):
@@ -427,10 +460,17 @@ def test_what_a_split_lacks_is_said(people, tmp_path, capsys):
     assert {(f["check"], f["part"]) for f in nothing} == {("empty", "val"), ("empty", "train")}
 
 
-def test_table(people):
+def test_a_missing_splits_file(people, tmp_path):
+    with pytest.raises(InputError, match=r"none\.pth: no such file; prepare_data.py split makes one"):
+        load_split(tmp_path / "none.pth", people)
+
+
+def test_table(people, tmp_path):
     table = describe(people, make_splits(people, "picture"))
     assert table.splitlines()[1].split() == ["split", "trials", "in", "no", "part", "pictures", "classes", "subjects"]
     assert table.splitlines()[2].split()[:6] == ["0", "96/24/24", "0", "12/3/3", "3/3/3", "4/4/4"]
+    unknown = dataset(tmp_path / "d", [(1, 1, rows(2, 5, 3)), (2, 1, rows(2, 5, 3))], 2, known="no")
+    assert describe(unknown, make_splits(unknown, "subject")).splitlines()[2].split()[3] == "unknown"
     left = describe(people, make_splits(people, "subject", .2, .4, unseen_pictures=True)).splitlines()[2].split()
     # subject 1 of 4: 36 trials, of them 2 of 6 pictures a class for the test, 3 for training, 1 for validation
     assert left[1] == "36/6/12" and left[2] == str(4 * 36 - 36 - 6 - 12)
