@@ -44,7 +44,7 @@ def test_pickles_that_execute_are_refused(tmp_path):
 
     with open(tmp_path / "eeg.pth", "wb") as file:
         pickle.dump({"dataset": Bomb()}, file)
-    with pytest.raises(InputError, match=r"not a readable \.pth"):
+    with pytest.raises(InputError, match=r"holds code, which is never run"):
         load_trials(tmp_path / "eeg.pth")
     assert not (tmp_path / "executed").exists()
 
