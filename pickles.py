@@ -32,7 +32,8 @@ def load_pickle(path, flag):
             AttributeError, OSError, struct.error) as error:  # a damaged pickle can fail in any of these ways
         reason = str(error).strip().split("\n")[0][:200] or "nothing in it"
         if "weights_only" in str(error):  # torch's advice would have the user run what the file holds
-            reason = "it holds code, which is never run here" if "GLOBAL" in str(error) else "its pickle is damaged"
+            reason = ("it holds code, which is never run here" if "GLOBAL" in str(error) else
+                      "its pickle is damaged, or not as torch.save writes it")
         raise InputError(f"{flag} {path}: not a readable .pth file, cut short or not made by torch.save ({reason}); "
                          "compare its size with the source's and copy it again") from None
 

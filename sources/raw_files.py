@@ -5,6 +5,7 @@ Whatever MNE's readers raise becomes one InputError that names the file; what th
 
 import contextlib
 import re
+import struct
 import subprocess
 import sys
 import warnings
@@ -28,6 +29,7 @@ NO_RECORDING = re.compile(r"-(epo|ave|cov|trans|src|fwd|inv|eve|ica|proj)\.fif(\
 ENTITY = {name: re.compile(rf"(?:^|[/_]){short}-([0-9A-Za-z]+)(?=[/_.]|$)") for name, short in
           (("subject", "sub"), ("session", "ses"))}
 BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}  # of a sample in BrainVision files
+MOST_CHANNELS = 4096  # of a table of channels
 ANT_SECONDS = 60  # a header takes a fraction of one
 CUT = "the file is cut short; get it again, or give --cut_short to take what is there"
 
@@ -209,6 +211,10 @@ def _check_ant(path):
             "[f(c) for f in (p.read_info, p.read_meas_date, p.read_device_info, p.read_subject_info, p.read_triggers)]")
     if not find_spec("antio"):
         raise InputError(f"{path}: ANT recordings need the package antio; pip install antio")
+    order = _ant_order(path)
+    if sorted(order) != list(range(len(order))):
+        raise InputError(f"{path}: its table of channels, which numbers them from 0 to {len(order) - 1}, is damaged; get "
+                         "it again or leave it out")
     try:
         done = subprocess.run([sys.executable, "-c", code, str(path)], check=False, capture_output=True,
                               timeout=ANT_SECONDS)
@@ -217,6 +223,28 @@ def _check_ant(path):
     if done is None or done.returncode not in (0, 1):
         raise InputError(f"{path}: ANT's reader {'crashes' if done else 'finds no end'}, so the file is damaged; get it "
                          "again or leave it out")
+
+
+def _ant_order(path):
+    """The order in which an ANT file holds its channels, () where it names none.
+
+    ANT's library writes a channel to where its number says, be it outside of its memory, and crashes Python later. The file
+    is RIFF, or RF64 with sizes of 8 bytes: CNT ( ..., LIST raw3 ( chan, ... ), ... ).
+    """
+    with open(path, "rb") as file:
+        size = struct.Struct("<I" if file.read(4) == b"RIFF" else "<Q")
+        at, end = 4 + size.size + 4, path.stat().st_size
+        while at + 4 + size.size <= end:
+            file.seek(at)
+            name, length = file.read(4), size.unpack(file.read(size.size))[0]
+            if name == b"LIST" and file.read(4) == b"raw3":
+                at += 4 + size.size + 4
+            elif name == b"chan":
+                content = file.read(min(length, MOST_CHANNELS * 2))
+                return struct.unpack(f"<{len(content) // 2}H", content[:len(content) // 2 * 2])
+            else:
+                at += 4 + size.size + length + length % 2
+    return ()
 
 
 def _read_set(path):

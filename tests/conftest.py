@@ -1,5 +1,6 @@
 """Tiny random models and a tiny data set with real structure, made once a test session."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -94,9 +95,15 @@ def llm(tmp_path_factory):
 
 @pytest.fixture
 def full_disk():
-    """Writes beyond 20 kB fail, as on a full disk."""
-    old, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, old[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, old)
-    signal.signal(signal.SIGXFSZ, handler)
+    """A context in which writes beyond 20 kB fail, as on a full disk; not the whole test, as pytest's log may be longer."""
+    @contextlib.contextmanager
+    def full():
+        old, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, old[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, old)
+            signal.signal(signal.SIGXFSZ, handler)
+
+    return full

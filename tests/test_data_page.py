@@ -294,7 +294,7 @@ def test_bad_input_exits_with_2_and_writes_nothing(data, folder, tmp_path, capsy
                             ([folder, "--split_num", "9"], "numbered from 0"),
                             ([folder, "--splits_path", tmp_path / "none.pth"], "no such file"),
                             ([folder, "--permutations", "99", "--output", tmp_path / "full"], "cannot be written")):
-        with pytest.raises(SystemExit) as stop:
+        with pytest.raises(SystemExit) as stop, full_disk():
             prepare_data.main(["audit", *map(str, arguments)])
         assert stop.value.code == 2 and said in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.html"))

@@ -43,7 +43,7 @@ def test_pickles_that_execute_are_refused(tmp_path):
             return (open, (str(tmp_path / "executed"), "w"))
 
     with open(tmp_path / "eeg.pth", "wb") as file:
-        pickle.dump({"dataset": Bomb()}, file)
+        pickle.dump({"dataset": Bomb()}, file, protocol=2)
     with pytest.raises(InputError, match=r"holds code, which is never run"):
         load_trials(tmp_path / "eeg.pth")
     assert not (tmp_path / "executed").exists()

@@ -23,7 +23,7 @@ def test_a_full_disk_is_said_and_keeps_what_was_there(tmp_path, capsys, full_dis
             else:
                 temporary.write_text("x" * 10**6)
 
-    with pytest.raises(SystemExit) as stop:
+    with pytest.raises(SystemExit) as stop, full_disk():
         main()
     assert stop.value.code == 2 and "cannot be written" in capsys.readouterr().err
     assert path.read_text() == "the old one" and [p.name for p in tmp_path.iterdir()] == ["result"]

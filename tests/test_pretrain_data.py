@@ -220,12 +220,12 @@ def test_a_constant_channel_cannot_be_normalised(tmp_path, capsys):
     assert "channel T7 is constant" in fails(capsys, "--dir", tmp_path)
 
 
-def test_a_full_disk_leaves_the_earlier_files_whole(folder, capsys, request):
+def test_a_full_disk_leaves_the_earlier_files_whole(folder, capsys, full_disk):
     pretrain_data_processor.main(["--dir", str(folder)])
     before = (folder / "train.pt").read_bytes()
 
-    request.getfixturevalue("full_disk")
-    assert "cannot be written" in fails(capsys, "--dir", folder, "--seed", "5")
+    with full_disk():
+        assert "cannot be written" in fails(capsys, "--dir", folder, "--seed", "5")
     assert (folder / "train.pt").read_bytes() == before and not list(folder.glob(".*.pt"))
 
 

@@ -504,6 +504,19 @@ def test_damaged_real_recordings(shared, tmp_path, capsys, monkeypatch, name):
             assert "error: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["test-na-271.cnt", "test-na-271-legacy.cnt"])
+def test_a_damaged_table_of_channels(shared, tmp_path, capsys, name):
+    """ANT's library takes it and writes outside of its memory (the high byte) or over another channel (the low one)."""
+    pytest.importorskip("antio")
+    data = (shared / "raw_formats" / "NA_271" / name).read_bytes()
+    table = data.index(b"".join(number.to_bytes(2, "little") for number in range(20)))
+    for at, value in ((table + 4, 3), (table + 5, 0x8b)):
+        path = tmp_path / name
+        path.write_bytes(data[:at] + bytes([value]) + data[at + 1:])
+        message = fails(capsys, tmp_path / "out", "--recordings", path, "--event_names", ".*")
+        assert f"{name}: its table of channels" in message and "0 to 127" in message
+
+
 def test_wrong_header_numbers(shared, tmp_path, capsys):
     source = shared / "raw_formats"
     edf = bytearray((source / "mne_test.edf").read_bytes())
