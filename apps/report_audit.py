@@ -53,7 +53,7 @@ def make_audit(path, options, made_from):
     splits_path = Path(options["splits_path"])
     for file in (path, splits_path):
         if not file.exists():
-            raise InputError(f"{file} is not there any more")
+            raise InputError(f"{file} is not there any more, seen from {Path.cwd()}")
     fingerprint = read_record(path)["fingerprint"] if path.is_dir() else file_hash(path)
     if fingerprint != made_from["fingerprint"] or file_hash(splits_path) != made_from["splits"]:
         raise InputError(f"{path} or {splits_path} is not what the run was made with")
