@@ -36,7 +36,9 @@ def bounded(kind, low=-math.inf, high=math.inf):
 
     def parse(text):
         value = kind(text)
-        if not math.isfinite(value) or not low <= value <= high:
+        if not math.isfinite(value):
+            raise argparse.ArgumentTypeError(f"{text} is no finite number")
+        if not low <= value <= high:
             raise argparse.ArgumentTypeError(f"{text} is out of range, expected {low} to {high}")
         return value
 
