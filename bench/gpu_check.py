@@ -35,9 +35,10 @@ SMALL_LLM = Path("runs/smollm2")
 PRECISIONS = {"bf16": [], "8-bit": ["--load_in_8bit"], "4-bit": ["--load_in_4bit"]}
 TITLE = """# Measured speed and memory
 
-`bench/gpu_check.sh` and `python -m bench.data_format` wrote the sections below, the newest run of each device and mode. In
-those of gpu_check.sh every row is LoRA finetuning by finetune_llm.py and greedy captions by inference.py, computed in bfloat16 with the LLM loaded in the precision named; 8
-bit is bitsandbytes' LLM.int8, 4 bit its nf4. Peak memory is what PyTorch allocated on a GPU, the resident set on a CPU.
+`bench/gpu_check.sh` and `python -m bench.data_format` wrote the sections below, the newest run of each device and mode.
+In those of gpu_check.sh every row is LoRA finetuning by finetune_llm.py and greedy captions by inference.py, computed
+in bfloat16 with the LLM loaded in the precision named; 8 bit is bitsandbytes' LLM.int8, 4 bit its nf4. Peak memory is
+what PyTorch allocated on a GPU, the resident set on a CPU.
 """
 COLUMNS = ("LLM", "precision", "finetuning: steps/s", "trials/s", "loss", "peak GiB", "seconds", "inference: captions/s",
            "peak GiB", "seconds")
