@@ -106,7 +106,7 @@ def test_the_own_recordings_commands_run_in_order(run, tmp_path, capsys):
 
 def test_no_command_is_left_out():
     """Commands outside the stages' block are run by other tests or by `make`; a new one must be added here."""
-    elsewhere = {"metrics.wordnet", "pretrain_data_processor.py", "prepare_data.py", "apps.report"}
+    elsewhere = {"metrics.wordnet", "pretrain_data_processor.py", "prepare_data.py", "apps.report", "bench.data_format"}
     for command in COMMANDS:
         script = command.split()[2] if command.split()[1] == "-m" else command.split()[1]
         assert script in elsewhere or "data/block" in command or "mine" in command or script in (
