@@ -85,6 +85,11 @@ def read_record(folder):
     return record
 
 
+def number_of_trials(recordings):
+    """Trials in the shards of recordings, entries of dataset.json."""
+    return sum(shard["trials"] for recording in recordings for shard in recording["shards"])
+
+
 def open_folder(folder):
     """Open a data set folder without reading the EEG.
 
@@ -164,7 +169,7 @@ def write_folder(data, output, source, scale, overwrite=False):
     _write_pictures(data, output / "images", stale)
     write_json(marker, key)
     recordings = _write_trials(data, output / "trials", content_key(head), scale)
-    if not sum(shard["trials"] for recording in recordings for shard in recording["shards"]):
+    if not number_of_trials(recordings):
         reasons = {r["name"]: r["dropped"] for r in recordings if r["dropped"]}
         raise InputError(f"no event gave a trial ({reasons or 'no events found'}); check the events and --reject")
     sketches = bool(data.pictures) and all(picture.sketch for picture in data.pictures.values())
@@ -203,11 +208,11 @@ def _begin(output, key, overwrite):
                          "folder, or give --overwrite")
     if overwrite:
         done.unlink(missing_ok=True)  # first: what remains counts as unfinished
-        for name in ("splits.pth", "README.md", "audit.json", "audit.html"):
-            (output / name).unlink(missing_ok=True)
-        for name in ("trials", "images"):
-            if (output / name).is_dir():
-                shutil.rmtree(output / name)
+        for path in (output / name for name in FILES):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
     return True
 
 
@@ -326,7 +331,7 @@ def _write_shard(path, data, recording, number, block, eeg):
 
 def _write_card(path, record):
     """The dataset card: its YAML head tells the Hub where the shards are."""
-    trials = sum(shard["trials"] for recording in record["recordings"] for shard in recording["shards"])
+    trials = number_of_trials(record["recordings"])
     with atomic_path(path) as temporary:
         temporary.write_text(f"""---
 configs:

@@ -25,8 +25,7 @@ def parse(argv):
                                           "training data")
     options.run_options(parser)
     parser.set_defaults(picture=None, clip_model=None)  # the captioner knows what it was trained on
-    args = parser.parse_args(argv)
-    return args
+    return parser.parse_args(argv)
 
 
 def caption_one(captioner, args):

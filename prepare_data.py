@@ -90,12 +90,13 @@ def prepare(args):
 
 def kept_and_dropped(record):
     """One sentence on how many events of the recordings gave a trial, and why others did not."""
-    trials = sum(shard["trials"] for recording in record["recordings"] for shard in recording["shards"])
-    dropped = Counter()
-    for recording in record["recordings"]:
+    from dataset_folder import number_of_trials
+
+    dropped, recordings = Counter(), record["recordings"]
+    for recording in recordings:
         dropped.update(recording["dropped"])
     reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common()) or "none"
-    return f"{trials} trials of {len(record['recordings'])} recordings; events that gave no trial: {reasons}"
+    return f"{number_of_trials(recordings)} trials of {len(recordings)} recordings; events that gave no trial: {reasons}"
 
 
 def split(args):
@@ -155,7 +156,6 @@ def push(args):
     from huggingface_hub.errors import HFValidationError, HTTPError, LocalTokenNotFoundError
 
     from dataset_folder import read_record
-    from errors import InputError
 
     read_record(args.folder)  # an unfinished folder stays here
     api = HfApi()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metrics.classification import balanced_accuracy
+
 RIDGE = 1.  # times the mean eigenvalue of the features' Gram matrix
 EXACT = 1000  # fewer arrangements of the pictures than this: only single trials are dealt anew
 
@@ -79,12 +81,6 @@ def predict(models, label, classes, n_test):
         scores = np.where(share > 0, scores / np.sqrt(np.maximum(share * (1 - share), 1e-9)), -np.inf)
         predicted[model.test] = classes[scores.argmax(1)]
     return predicted
-
-
-def balanced_accuracy(label, predicted):
-    classes, own = np.unique(label, return_inverse=True)
-    right = np.bincount(own, weights=label == predicted, minlength=len(classes))
-    return float((right / np.bincount(own)).mean())
 
 
 def p_of_fixed(label, predicted, subject, picture, permutations, rng):

@@ -4,8 +4,10 @@ from functools import cached_property
 
 import numpy as np
 
+from metrics.classification import balanced_accuracy
+
 from . import Finding
-from .classifier import balanced_accuracy, fit, p_of_fixed, predict
+from .classifier import fit, p_of_fixed, predict
 from .features import Features
 from .material import ALPHA, p_text, percent
 from .order import shown_in_blocks, tied_to_time
