@@ -1,34 +1,55 @@
 """Caption CSVs: read, named apart, and paired row by row.
 
-The columns are those of the predecessors' files, `COLUMNS`; ours add trial, subject, image, split, condition, prompt.
+The columns are those of the predecessors' files, `COLUMNS`; ours add trial, subject, image, split, condition, prompt,
+probability and model, and a record of how the captions were made, `<file>.json`.
 """
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from errors import InputError
+from runs import read_json
 
 COLUMNS = ("Ground Truth Image", "Expected object", "Predicted object", "Expected Caption", "Generated Caption")
 MODEL_CONDITION = "eeg+label"
+ABSTAINED = "no confident reading"  # inference.py --abstain_below writes it in place of a caption
+RECORD_FORMAT = "eeg-to-text captions 1"
 
 
 @dataclass
 class Captions:
-    """One CSV: its rows, and what was found out about them."""
+    """One CSV: its rows, and what was found out about them.
+
+    record: what inference.py wrote beside it about how it was made, None for a predecessor's.
+    """
 
     path: Path
     table: object  # pandas DataFrame of strings, an empty cell is ""
     condition: str | None
+    record: dict | None = None
     key: str = ""  # the file name, with as much of its folders as tells it from the others
+    source: str = ""  # where the captions come from, if not from the file of that name
     scores: object = None  # pandas DataFrame [n, metrics], one column each metric
+    headline: object = None  # [n] the metric that claims rest on
+    corpus: dict = field(default_factory=dict)  # measures of all captions together
     interval: dict = field(default_factory=dict)  # metric -> (low, high)
     against: dict | None = None
     notes: list = field(default_factory=list)
 
     @property
     def clusters(self):
+        """Picture of each row: [n]."""
         known = "image" in self.table and (self.table["image"] != "").all()
         return self.table["image" if known else COLUMNS[0]].to_numpy()
+
+    @property
+    def factors(self):
+        """What intervals draw: pictures, crossed with the people who saw them where these are known."""
+        known = "subject" in self.table and (self.table["subject"] != "").all()
+        return (self.clusters, self.table["subject"].to_numpy()) if known else self.clusters
+
+    def texts(self, column):
+        return self.table[column].tolist()
 
 
 def read_captions(path):
@@ -52,7 +73,18 @@ def read_captions(path):
     conditions = table["condition"].unique() if "condition" in table else [None]
     if len(conditions) > 1:
         raise InputError(f"{path}: rows of conditions {', '.join(conditions)}; expected one condition a file")
-    return Captions(Path(path), table, conditions[0])
+    return Captions(Path(path), table, conditions[0], _read_record(path))
+
+
+def _read_record(path):
+    record = Path(f"{path}.json")
+    if not record.is_file():
+        return None
+    content = read_json(record)
+    if content.get("format") != RECORD_FORMAT:
+        raise InputError(f"{record}: format {content.get('format')!r}, expected {RECORD_FORMAT!r}; write the captions again "
+                         "with inference.py, or remove the file (the report then knows nothing of how they were made)")
+    return content
 
 
 def name_files(files):

@@ -16,33 +16,51 @@ def _codes(clusters, n):
 def bootstrap_interval(statistic, *arrays, clusters=None, n_boot=2000, level=0.95, seed=0):
     """Percentile bootstrap interval of `statistic(*arrays)`; whole clusters are drawn with replacement.
 
-    arrays: each [n, ...], resampled together along the first axis. clusters: [n] names; None: every row for itself.
-    The statistic returns a number or an array of numbers. Returns (low, high), each of the statistic's shape;
-    NaN where there are fewer than two clusters, which say nothing about the spread. Raises ValueError where the
-    arrays are empty or differ in length. Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13;
-    drawing whole clusters: Field and Welsh, JRSS B 69 (2007).
+    arrays: each [n, ...], resampled together along the first axis. clusters: [n] names; None: every row for itself; a tuple
+    of such: crossed factors, as pictures and the people who all saw them, which are drawn independently of each other. The
+    statistic returns a number or an array of numbers. Returns (low, high), each of the statistic's shape; NaN where there
+    are fewer than two clusters, which say nothing about the spread (a crossed factor of one level is left out). Raises
+    ValueError where the arrays are empty or differ in length. Efron and Tibshirani, An Introduction to the Bootstrap
+    (1993), ch. 13; whole clusters: Field and Welsh, JRSS B 69 (2007); crossed factors: Owen, Ann. Appl. Stat. 1 (2007),
+    whose pigeonhole bootstrap is rather too wide than too narrow.
     """
     arrays = [np.asarray(array) for array in arrays]
     n = len(arrays[0])
     if not n or any(len(array) != n for array in arrays):
         raise ValueError(f"arrays of lengths {[len(array) for array in arrays]}; expected equal and not empty")
-    codes = _codes(clusters, n)
-    sizes = np.bincount(codes)
-    if len(sizes) < 2:
+    factors = [_codes(factor, n) for factor in (clusters if isinstance(clusters, tuple) else (clusters,))]
+    factors = [codes for codes in factors if codes.max() > 0]
+    if not factors:
         unknown = np.full(np.shape(statistic(*arrays)), np.nan)[()]
         return unknown, unknown
+    rng = np.random.default_rng(seed)
+    draw = _one_factor(factors[0], rng) if len(factors) == 1 else _crossed(factors, rng)
+    values = [statistic(*(array[chosen] for array in arrays)) for chosen in (next(draw) for _ in range(n_boot))]
+    low, high = np.quantile(np.asarray(values, dtype=float), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
+
+
+def _one_factor(codes, rng):
+    """Row numbers of one resample after another, whole clusters drawn with replacement."""
+    sizes = np.bincount(codes)
     rows = np.argsort(codes, kind="stable")  # the rows of cluster c are rows[starts[c]:starts[c] + sizes[c]]
     starts = np.cumsum(sizes) - sizes
-    rng = np.random.default_rng(seed)
-    values = []
-    for _ in range(n_boot):
+    while True:
         drawn = rng.integers(len(sizes), size=len(sizes))
         length = sizes[drawn]
         within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-        chosen = rows[np.repeat(starts[drawn], length) + within]
-        values.append(statistic(*(array[chosen] for array in arrays)))
-    low, high = np.quantile(np.asarray(values, dtype=float), [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return low, high
+        yield rows[np.repeat(starts[drawn], length) + within]
+
+
+def _crossed(factors, rng):
+    """The same for crossed factors: a row stands there as often as the product of its levels' draws says."""
+    sizes = [codes.max() + 1 for codes in factors]
+    while True:
+        times = np.ones(len(factors[0]), dtype=np.int64)
+        for codes, size in zip(factors, sizes, strict=True):
+            times *= np.bincount(rng.integers(size, size=size), minlength=size)[codes]
+        if times.any():  # where few cells are filled all may be drawn empty
+            yield np.repeat(np.arange(len(times)), times)
 
 
 def paired_permutation(a, b, clusters=None, n_perm=10000, seed=0):
@@ -76,18 +94,68 @@ def paired_permutation(a, b, clusters=None, n_perm=10000, seed=0):
 def permutation_within(scores, groups, n_perm=10000, seed=0):
     """Two-sided p of the mean of scores[i, i] when rows are dealt out anew within their groups.
 
-    scores [n, n]: of caption i against reference j, read only within a group; groups [n]. Under the null hypothesis a
-    caption fits its own trial no better than another of the group. Rows count as independent: where captions of the same
-    picture resemble each other p is too small, so judge by the larger of this and `paired_permutation` by picture.
+    scores [n, n]: of the caption (or captions) of unit i against the reference of unit j, read only within a group; groups
+    [n]. Under the null hypothesis what was written for a unit fits it no better than another of its group. Exact where the
+    units are exchangeable: trials whose captions are independent, or pictures with all their trials.
     """
-    scores, groups = np.asarray(scores, dtype=float), np.asarray(groups)
-    rng, columns = np.random.default_rng(seed), np.arange(len(groups))
-    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    scores, groups = np.asarray(scores, dtype=float), np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
+    rng, n = np.random.default_rng(seed), len(groups)
+    places = np.argsort(groups, kind="stable")
     means = np.empty(n_perm)
     for number in range(n_perm):
-        rows = columns.copy()
-        for group in members:
-            rows[group] = rng.permutation(group)
-        means[number] = scores[rows, columns].mean()
-    observed = abs(scores[columns, columns].mean() - means.mean())
-    return float((1 + (abs(means - means.mean()) >= observed - 1e-12).sum()) / (n_perm + 1))
+        dealt = np.argsort(groups + rng.random(n))  # sorted by group, in random order within it
+        means[number] = scores[dealt, places].mean()
+    sums = np.zeros((groups.max() + 1, n))
+    np.add.at(sums, groups, scores)
+    centre = (sums[groups, np.arange(n)] / np.bincount(groups)[groups]).mean()  # of all orders, not of those drawn
+    observed = abs(np.diagonal(scores).mean() - centre)
+    return float((1 + (abs(means - centre) >= observed - 1e-12).sum()) / (n_perm + 1))
+
+
+def holm(p):
+    """p-values [n] corrected for their number by Holm's step-down method (Scand. J. Stat. 6, 1979); NaN stays NaN."""
+    p = np.asarray(p, dtype=float)
+    corrected, known = np.full(p.shape, np.nan), np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1) if len(order) else steps
+    return corrected
+
+
+def power_of(effect, spread, n, alpha=0.05):
+    """Power of a two-sided one-sample t test of n units' mean: effect and spread (standard deviation) in the same unit."""
+    from scipy import stats
+
+    if n < 2:
+        return 0.0
+    shift, critical = abs(effect) / spread * np.sqrt(n), stats.t.ppf(1 - alpha / 2, n - 1)
+    if n > 1000 or shift > 30:  # scipy's noncentral t gives NaN far out; the normal is within 1e-3 here
+        return float(stats.norm.sf(critical - shift) + stats.norm.cdf(-critical - shift))
+    other_tail = stats.nct.cdf(-critical, n - 1, shift) if shift < 5 else 0.0  # NaN far out, too
+    return float(stats.nct.sf(critical, n - 1, shift) + other_tail)
+
+
+def units_needed(effect, spread, alpha=0.05, power=0.8, most=10**7):
+    """Smallest number of units (pictures) whose mean difference of `effect` a t test would see with this power.
+
+    spread: standard deviation over units. None where more than `most` would be needed. Cohen, Statistical Power Analysis
+    (1988), ch. 2.
+    """
+    if not spread or power_of(effect, spread, most, alpha) < power:
+        return None
+    low, high = 1, 2
+    while power_of(effect, spread, high, alpha) < power:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power_of(effect, spread, middle, alpha) >= power else (middle, high)
+    return high
+
+
+def detectable(spread, n, alpha=0.05, power=0.8):
+    """Smallest effect that a t test of n units would see with this power; None with fewer than three units."""
+    from scipy.optimize import brentq
+
+    if n < 3 or not spread:
+        return None
+    return float(brentq(lambda effect: power_of(effect, spread, n, alpha) - power, 1e-9 * spread, 25 * spread / np.sqrt(n)))

@@ -11,13 +11,15 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = [
     {"errors", "config", "loss", "torchvision_cpu"},
     {"options", "runs"},
-    {"checkpoints", "pickles", "pictures", "montage"},
+    {"checkpoints", "pickles", "pictures", "montage", "ledger"},
     {"splits_file"},
-    {"sources", "encoders", "metrics", "prompts", "dataset_folder", "splits", "machine_captions"},
+    {"sources", "encoders", "metrics", "prompts", "dataset_folder", "splits", "machine_captions", "text_baselines",
+     "conditions"},
     {"datautils", "trials", "model"},
-    {"generation", "captioner_training", "audit"},
+    {"generation", "captioner_training", "audit", "evaluation"},
+    {"report"},
     {"pretrain_data_processor", "prepare_data", "train_eeg_classifier", "test_eeg_classifier", "finetune_llm", "inference",
-     "inference_chance", "evaluate", "apps", "recipes"},
+     "inference_chance", "evaluate", "recipes"},
     {"bench"},  # measures the scripts, so it stands above them
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 import scipy.stats
-from metrics.statistics import bootstrap_interval, paired_permutation, permutation_within
+from metrics.statistics import (
+    bootstrap_interval,
+    detectable,
+    holm,
+    paired_permutation,
+    permutation_within,
+    power_of,
+    units_needed,
+)
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
 
 
 def test_interval_equals_scipys_percentile_interval():
@@ -138,3 +148,55 @@ def test_permutation_within_groups_equals_scipy():
     strong = scores + 5 * np.eye(8)
     assert permutation_within(strong, groups) < 0.01
     assert permutation_within(strong, np.arange(8)) == 1.0  # nothing to exchange within groups of one
+
+
+def test_crossed_factors_cover_new_pictures_and_new_people():
+    """Pictures and people both vary: an interval for the mean over both must hold it; one by picture alone does not."""
+    rng = np.random.default_rng(8)
+    pictures, people = (grid.ravel() for grid in np.meshgrid(np.arange(20), np.arange(10)))
+    hits, too_narrow = 0, 0
+    for study in range(150):
+        values = rng.normal(size=20)[pictures] + rng.normal(size=10)[people] + rng.normal(size=200)
+        low, high = bootstrap_interval(np.mean, values, clusters=(pictures, people), n_boot=200, seed=study)
+        hits += low <= 0 <= high
+        low, high = bootstrap_interval(np.mean, values, clusters=pictures, n_boot=200, seed=study)
+        too_narrow += not low <= 0 <= high
+    assert 0.88 <= hits / 150 <= 0.99
+    assert too_narrow / 150 > 0.15
+
+
+def test_crossed_draws_are_products_of_whole_levels():
+    """Against Owen's formula by hand: a row stands there as often as its picture was drawn times its person."""
+    pictures, people = np.repeat(np.arange(3), 2), np.tile(np.arange(2), 3)
+    seen = []
+    bootstrap_interval(lambda rows: seen.append(rows.copy()) or 0.0, np.arange(6), clusters=(pictures, people), n_boot=40)
+    for rows in seen:
+        table = np.bincount(rows, minlength=6).reshape(3, 2)
+        assert np.linalg.matrix_rank(table) == 1 and table.sum() == 6
+    one = bootstrap_interval(np.mean, np.arange(6.0), clusters=(pictures, np.zeros(6)), n_boot=100)
+    assert one == pytest.approx(bootstrap_interval(np.mean, np.arange(6.0), clusters=pictures, n_boot=100))
+
+
+def test_holm_equals_statsmodels():
+    p = np.random.default_rng(4).uniform(size=30) ** 3
+    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+    with_gap = holm(np.insert(p, 5, np.nan))
+    assert np.isnan(with_gap[5]) and np.delete(with_gap, 5) == pytest.approx(holm(p))
+    assert not len(holm([]))
+
+
+@pytest.mark.parametrize("n", [3, 5, 12, 48, 333, 2000])
+def test_power_equals_statsmodels(n):
+    theirs = TTestPower()
+    for effect in (0.001, 0.05, 0.3, 2.0):
+        expected = theirs.power(effect / 0.7, n, 0.05)  # NaN far out
+        assert power_of(effect, 0.7, n) == pytest.approx(1.0 if np.isnan(expected) else expected, abs=2e-3)
+    assert detectable(0.7, n) == pytest.approx(0.7 * theirs.solve_power(nobs=n, alpha=0.05, power=0.8), rel=1e-3)
+
+
+def test_units_needed_equals_statsmodels():
+    for effect in (0.002, 0.02, 0.1, 0.5):
+        theirs = TTestPower().solve_power(effect_size=effect / 0.2, alpha=0.05, power=0.8)
+        assert units_needed(effect, 0.2) == pytest.approx(np.ceil(theirs), abs=1 + 1e-4 * theirs)
+    assert units_needed(1e-9, 0.2) is None and units_needed(0.1, 0.0) is None
+    assert detectable(0.2, 2) is None

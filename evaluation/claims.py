@@ -1,0 +1,222 @@
+"""What a study shows: the model against every control, three verdicts, and one sentence that says no more than they do."""
+
+import numpy as np
+
+from errors import InputError
+from metrics.caption_files import paired_rows
+from metrics.grounding import METRIC, fit_of, grounding
+from metrics.statistics import bootstrap_interval, detectable, holm, paired_permutation, units_needed
+
+from .scoring import known_or_none
+from .studies import KNOW_THE_ANSWER, kind_of
+
+ALPHA = 0.05
+POWER = 0.8
+
+
+def compare(study, args):
+    """METRIC of the model minus each other condition, on the trials that both hold: a list of dicts, in order.
+
+    p: two-sided paired permutation test by picture; p_holm: corrected for the number of conditions compared.
+    """
+    rows = []
+    for condition, file in study.files.items():
+        if file is study.model:
+            continue
+        try:
+            theirs, ours = paired_rows(file, study.model)
+        except InputError as error:
+            study.notes.append(f"{condition}: not compared: {error}")
+            continue
+        rows.append({"control": condition, **difference(study.model, file, ours, theirs, args)})
+    for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = known_or_none(p)
+    return rows
+
+
+def difference(ours, theirs, our_rows, their_rows, args):
+    """Mean paired difference of METRIC between two files, with its interval and p."""
+    gain = ours.headline[our_rows] - theirs.headline[their_rows]
+    factors = ours.factors
+    factors = tuple(names[our_rows] for names in factors) if isinstance(factors, tuple) else factors[our_rows]
+    pictures = ours.clusters[our_rows]
+    low, high = bootstrap_interval(np.mean, gain, clusters=factors, n_boot=args.n_boot, seed=args.seed)
+    p = float(paired_permutation(gain, np.zeros(len(gain)), clusters=pictures, n_perm=args.n_perm, seed=args.seed))
+    return {"n": len(gain), "pictures": len(set(pictures)), "difference": float(gain.mean()), "low": known_or_none(low),
+            "high": known_or_none(high), "p": p}
+
+
+def fit(study):
+    model = study.model
+    predicted, true = ([name.strip() for name in model.texts(column)] for column in ("Predicted object", "Expected object"))
+    return fit_of(model.clean, model.texts("Expected Caption"), model.clusters, predicted, true, model.factors)
+
+
+def groundings(study, args):
+    """(of the whole picture, beyond the class name) as metrics.grounding.Grounding; None where nothing can be exchanged or
+    no class was predicted."""
+    made = fit(study)
+    options = {"n_boot": args.n_boot, "n_perm": args.n_perm, "seed": args.seed}
+    known = any(made.predicted)
+    return grounding(made, None, **options), grounding(made, made.predicted, **options) if known else None
+
+
+def verdict_of(found, unknown):
+    """{"holds", "difference", "low", "high", "p", "text"} of a Grounding; holds is None where it cannot be tested."""
+    if found is None or np.isnan(found.p):
+        numbers = {} if found is None else {"difference": found.mean, "low": known_or_none(found.low),
+                                            "high": known_or_none(found.high)}
+        return {"holds": None, "difference": None, "low": None, "high": None, "p": None, "tests": {}, **numbers,
+                "text": unknown}
+    numbers = {"difference": found.mean, "low": known_or_none(found.low), "high": known_or_none(found.high), "p": found.p,
+               "tests": found.tests, "exchanged": found.exchanged, "n": found.n, "pictures": found.pictures}
+    return {"holds": direction(numbers) > 0, **numbers, "text": figures(numbers)}
+
+
+def direction(numbers):
+    """1 or -1 where the interval excludes 0 and p < ALPHA, else 0; also where one picture gives no interval."""
+    if numbers["p"] is None or numbers["low"] is None or numbers["p"] >= ALPHA:
+        return 0
+    return 1 if numbers["low"] > 0 else -1 if numbers["high"] < 0 else 0
+
+
+def figures(numbers):
+    """+0.330 ROUGE-1 [0.286, 0.371], p = 0.0001"""
+    known = numbers["low"] is not None
+    interval = f"[{numbers['low']:.3f}, {numbers['high']:.3f}]" if known else "[no interval from one picture]"
+    return f"{numbers['difference']:+.3f} {METRIC} {interval}, p = {numbers['p']:.4f}"
+
+
+def against_the_best(study, comparisons):
+    """The verdict on "better than nothing": the model must beat every control and baseline, not the average of them.
+
+    An intersection-union test: the largest p counts and needs no correction (Berger, Technometrics 24, 1982). Without all
+    the baselines there is no verdict.
+    """
+    floors = {row["control"]: row for row in comparisons if row["control"] in floor_conditions(study)}
+    lacking = [condition for condition in study.missing if condition not in KNOW_THE_ANSWER]
+    if lacking or not floors:
+        return {"holds": None, "difference": None, "low": None, "high": None, "p": None, "best": None,
+                "text": f"no captions under {', '.join(lacking) or 'any control'}; inference_chance.py writes them"}
+    hardest = min(floors.values(), key=lambda row: row["difference"])
+    numbers = hardest | {"p": max(row["p"] for row in floors.values())}
+    holds = all(direction(row) > 0 for row in floors.values())
+    return {"holds": holds, **{key: numbers[key] for key in ("difference", "low", "high", "p", "n", "pictures")},
+            "best": hardest["control"], "text": f"against {hardest['control']}: {figures(numbers)}"}
+
+
+def floor_conditions(study):
+    return [condition for condition in study.files if kind_of(condition) in ("control", "baseline")]
+
+
+def floor_to_ceiling(study, args):
+    """Where the model stands between the best control or baseline (0) and the picture's own embedding (1); None if one is
+    missing or the ceiling is no higher than the floor."""
+    names = [*floor_conditions(study), "image"]
+    if "image" not in study.files or len(names) < 2:
+        return None
+    trials = {}
+    try:
+        for name in names:
+            theirs, ours = paired_rows(study.files[name], study.model)
+            trials[name] = dict(zip(ours, theirs, strict=True))
+    except InputError:
+        return None  # said by `compare` already
+    common = sorted(set.intersection(*(set(rows) for rows in trials.values())))
+    if not common:
+        return None
+    scores = np.stack([study.model.headline[common]] + [study.files[name].headline[[trials[name][row] for row in common]]
+                                                        for name in names], axis=1)
+
+    def position(rows):
+        model, *floors, ceiling = rows.mean(axis=0)
+        return (model - max(floors)) / (ceiling - max(floors)) if ceiling > max(floors) else np.nan
+
+    means = scores.mean(axis=0)
+    floor = int(means[1:-1].argmax())
+    if np.isnan(position(scores)):
+        return None
+    factors = study.model.factors
+    factors = tuple(part[common] for part in factors) if isinstance(factors, tuple) else factors[common]
+    low, high = bootstrap_interval(position, scores, clusters=factors, n_boot=args.n_boot, seed=args.seed)
+    return {"floor": names[floor], "floor_mean": float(means[1 + floor]), "model_mean": float(means[0]),
+            "ceiling_mean": float(means[-1]), "position": float(position(scores)), "low": known_or_none(low),
+            "high": known_or_none(high)}
+
+
+def by_subject(study, found):
+    """One row a person: METRIC, the same of exchanged captions, and the difference with its interval by picture."""
+    if found is None or not isinstance(study.model.factors, tuple):
+        return []
+    pictures, subjects = study.model.factors
+    rows = []
+    for subject in sorted(set(subjects), key=lambda name: (len(name), name)):
+        chosen = (subjects == subject) & ~np.isnan(found.rows)
+        if not chosen.any():
+            continue
+        low, high = bootstrap_interval(np.mean, found.rows[chosen], clusters=pictures[chosen])
+        mean, gain = float(study.model.headline[chosen].mean()), float(found.rows[chosen].mean())
+        rows.append({"subject": subject, "n": int(chosen.sum()), "mean": mean, "shuffled": mean - gain, "difference": gain,
+                     "low": known_or_none(low), "high": known_or_none(high)})
+    return rows
+
+
+def power(study, found, effects):
+    """How small an effect these pictures could have shown, and how many pictures others need; None from under 3 pictures."""
+    if found is None:
+        return None
+    known = ~np.isnan(found.rows)
+    codes = np.unique(study.model.clusters[known], return_inverse=True)[1].reshape(-1)
+    per_picture = np.bincount(codes, found.rows[known]) / np.bincount(codes)
+    if len(per_picture) < 3 or not per_picture.std():
+        return None
+    spread = float(per_picture.std(ddof=1))
+    return {"sd": spread, "pictures": len(per_picture), "trials_per_picture": float(known.sum() / len(per_picture)),
+            "detectable": detectable(spread, len(per_picture), ALPHA, POWER), "power_goal": POWER,
+            "needed": [{"effect": effect, "pictures": units_needed(effect, spread, ALPHA, POWER)}
+                       for effect in effects]}
+
+
+def claim(study, verdicts):
+    """One or two sentences from the verdicts; where the numbers allow no claim they say so."""
+    beyond, any_class, better = (verdicts[key] for key in ("beyond_class", "class", "better_than_nothing"))
+    counted = f"N = {beyond.get('n')} trials of {beyond.get('pictures')} pictures"
+    if beyond["holds"]:
+        text = f"Beyond the class name the EEG adds {beyond['text']} ({counted})"
+    else:
+        if any_class["holds"]:
+            text = "The captions carry the class; "
+        elif any_class["holds"] is None:
+            text = ""
+        else:
+            text = f"No evidence was found that the captions carry the class ({any_class['text']}); "
+        if beyond["holds"] is None:
+            text += f"whether they carry more cannot be told: {beyond['text']}"
+        elif direction(beyond) < 0:
+            text += f"the trial's own EEG makes them worse than another's of the class: {beyond['text']} ({counted})"
+        else:
+            text += f"beyond the class we find no evidence: {beyond['text']} ({counted})"
+    if better["holds"] is None:
+        text += f". Whether they are better than nothing cannot be told: {better['text']}."
+    elif better["holds"]:
+        text += f". They beat every control and baseline, {better['text']}."
+    else:
+        text += f". They are not shown to be better than the best control or baseline, {better['text']}."
+    return text[0].upper() + text[1:]
+
+
+def judge_study(study, args):
+    """The study's part of the results, as results.json holds it."""
+    if study.model is None:
+        return {"claim": "No claim: it needs captions under eeg+label, which inference.py writes.", "verdicts": {},
+                "comparisons": [], "range": None, "subjects": [], "power": None}
+    whole, beyond = groundings(study, args)
+    comparisons = compare(study, args)
+    why = ("no predicted objects" if not any(name.strip() for name in study.model.texts("Predicted object")) else
+           "no trial has another of its predicted class and of another picture" if beyond is None else
+           "each class has one test picture, so nothing can be exchanged within it")
+    verdicts = {"class": verdict_of(whole, "one picture alone has nothing to be exchanged with"),
+                "beyond_class": verdict_of(beyond, why), "better_than_nothing": against_the_best(study, comparisons)}
+    return {"claim": claim(study, verdicts), "verdicts": verdicts, "comparisons": comparisons,
+            "range": floor_to_ceiling(study, args), "subjects": by_subject(study, beyond or whole),
+            "power": power(study, beyond or whole, args.effects)}

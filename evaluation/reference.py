@@ -1,0 +1,54 @@
+"""Every file's scores against one reference's, metric by metric: by default the model of its study."""
+
+from errors import InputError
+from metrics.caption_files import find_reference, paired_rows
+
+
+def compare_files(studies, files, args):
+    """Fill in each file's `against`: the mean paired difference of every metric, its p and the p corrected for the number
+    of files compared with the same reference.
+
+    With --compare_to that file is everybody's reference, and a file that cannot be paired with it is an InputError;
+    otherwise it becomes a note.
+    """
+    import numpy as np
+
+    from metrics.statistics import holm
+
+    wanted = find_reference(files, args.compare_to) if args.compare_to else None
+    for study in studies:
+        for file in study.members:
+            reference = wanted or study.model
+            if reference is None or file is reference:
+                continue
+            try:
+                compare(file, reference, paired_rows(file, reference), args)
+            except InputError as error:
+                if wanted:
+                    raise
+                file.notes.append(f"not compared: {error}")
+    for key in {file.against["file"] for file in files if file.against}:
+        compared = [file.against for file in files if file.against and file.against["file"] == key]
+        for metric in {metric for against in compared for metric in against if metric != "file"}:
+            found = [against[metric] for against in compared if metric in against]
+            for one, p in zip(found, holm(np.array([one["p"] for one in found])), strict=True):
+                one["p_holm"] = float(p)
+
+
+def compare(file, reference, pairs, args):
+    """Mean paired differences, the file minus the reference, on the rows that have the score in both."""
+    import numpy as np
+
+    from metrics.statistics import paired_permutation
+
+    rows, others = pairs
+    metrics = [metric for metric in file.scores if metric in reference.scores]
+    gains = file.scores[metrics].to_numpy()[rows] - reference.scores[metrics].to_numpy()[others]
+    whole = [place for place in range(len(metrics)) if not np.isnan(gains[:, place]).any()]
+    p = paired_permutation(gains[:, whole], np.zeros((len(rows), len(whole))), clusters=file.clusters[rows],
+                           n_perm=args.n_perm, seed=args.seed)
+    file.against = {"file": reference.key}
+    for place, value in zip(whole, p, strict=True):
+        file.against[metrics[place]] = {"difference": float(gains[:, place].mean()), "p": float(value)}
+    if len(rows) < max(len(file.table), len(reference.table)):
+        file.notes.append(f"compared on the {len(rows)} trials that {reference.key} also holds")

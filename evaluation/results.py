@@ -1,0 +1,102 @@
+"""Everything that was found, as one dict: results.json, from which the report is drawn."""
+
+import numpy as np
+
+from errors import InputError
+from ledger import count_scorings, family, note_scoring, run_folder
+from metrics.caption_files import paired_rows
+from metrics.calibration import calibration
+from metrics.grounding import METRIC
+from metrics.statistics import holm
+from runs import file_hash, versions
+
+from .claims import ALPHA, difference, judge_study
+from .scoring import known_or_none
+from .studies import kind_of
+
+FORMAT = "eeg-to-text results 1"
+
+
+def refuse_overlap(files, allowed):
+    """InputError where captions are of pictures that the model was trained on, unless that is allowed."""
+    for file in files:
+        known = (file.record or {}).get("trained_on")
+        if known and not allowed:
+            raise InputError(f"{file.path}: the model was trained on {len(known)} of its {len(set(file.clusters))} pictures, "
+                             f"{known[0]} among them, so the scores tell nothing about new pictures; caption a test part that "
+                             "it was not trained on, or give --allow_overlap to score them all the same (the report says so)")
+
+
+def look_up_ledger(study):
+    """Note this scoring of a test split in the ledger of the model's run folder; what the ledger says of it, or None."""
+    record = study.record
+    if record.get("split") != "test" or not record.get("splits"):
+        return None
+    folder = run_folder(record["model_path"]) or study.model.path.resolve().parent
+    key = family(*(record[name] for name in ("data", "splits", "split_num", "split", "subject")))
+    note_scoring(folder, key, script="evaluate.py", model=record["model"], scored=file_hash(study.model.path))
+    return count_scorings(folder, key)
+
+
+def provenance(study, args):
+    """Where the captions come from, and what stands in the way of believing them."""
+    record = study.record
+    known = record.get("trained_on")
+    paths = {name: record.get(name) for name in ("model_path", "eeg_dataset", "splits_path", "image_dir", "split_num",
+                                                 "subject", "abstain_below")}
+    return {"recorded": bool(record), "trained_on": None if known is None else len(known), "allowed": args.allow_overlap,
+            "machine_made": record.get("machine_made"), "ledger": look_up_ledger(study), **paths}
+
+
+def calibration_of(study, args):
+    """How far the predicted class's probability can be trusted; None where the captions do not tell it."""
+    if study.probability is None:
+        return None
+    scores = None if study.abstained else study.model.headline
+    clusters = study.model.clusters if not study.abstained else None
+    found = calibration(study.probability, study.correct, scores, clusters=clusters, n_boot=args.n_boot, seed=args.seed)
+    return found | {"abstained": study.abstained, "answered": len(study.probability) - study.abstained}
+
+
+def condition_entry(condition, file):
+    means = file.scores.mean()
+    scores = {metric: {"mean": known_or_none(means[metric]), "low": known_or_none(file.interval[metric][0]),
+                       "high": known_or_none(file.interval[metric][1])} for metric in file.scores}
+    return {"condition": condition, "kind": kind_of(condition), "source": file.source or file.key, "n": len(file.table),
+            "scores": scores, "corpus": file.corpus}
+
+
+def study_results(study, args):
+    first = study.model or next(iter(study.files.values()))
+    factors = first.factors
+    only = {name: first.table[name].iloc[0] if name in first.table else None for name in ("model", "prompt", "split")}
+    notes = study.notes + [f"{file.key}: {note}" for file in study.files.values() for note in file.notes]
+    return {"name": study.name, **only, "n": len(first.table), "pictures": len(set(first.clusters)),
+            "subjects": len(set(factors[1])) if isinstance(factors, tuple) else None,
+            "classes": len(set(first.table["Expected object"].str.strip())), **judge_study(study, args),
+            "conditions": [condition_entry(condition, file) for condition, file in study.files.items()],
+            "missing": study.missing, "calibration": calibration_of(study, args) if study.model else None,
+            "judge": getattr(study, "judge", None), "provenance": provenance(study, args), "notes": notes}
+
+
+def model_comparisons(studies, args):
+    """METRIC of each model minus each other one, where they captioned the same pictures; p corrected for the number."""
+    rows, models = [], [study for study in studies if study.model]
+    for place, one in enumerate(models):
+        for other in models[place + 1:]:
+            try:
+                ours, theirs = paired_rows(one.model, other.model)
+            except InputError as error:
+                one.notes.append(f"not compared with {other.name}: {error}")
+                continue
+            rows.append({"a": one.name, "b": other.name, **difference(one.model, other.model, ours, theirs, args)})
+    for row, p in zip(rows, holm(np.array([row["p"] for row in rows])), strict=True):
+        row["p_holm"] = known_or_none(p)
+    return rows
+
+
+def all_results(studies, args, title):
+    models = model_comparisons(studies, args)
+    return {"format": FORMAT, "title": title, "metric": METRIC, "protocol": args.protocol, "alpha": ALPHA,
+            "studies": [study_results(study, args) for study in studies], "models": models,
+            "options": vars(args), "versions": versions()}

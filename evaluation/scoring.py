@@ -1,0 +1,82 @@
+"""Scores of one caption file: a number a row for every metric, measures of the whole, intervals."""
+
+import math
+
+from errors import InputError
+from metrics.caption_files import COLUMNS
+
+ACCURACY = "Object accuracy"
+NAMED = "Object named"  # by the caption
+N_WAY = "n-way"  # retrieval of the true caption among n
+
+
+def score(file, args, embed=None):
+    """Fill in the file's scores per row, what its captions measure together, and the intervals.
+
+    embed: function texts -> unit rows [n, E] of --sentence_model, or None without one.
+    """
+    import pandas as pd
+
+    from metrics.caption_retrieval import retrieval_columns
+    from metrics.corpus import corpus_scores, object_named
+    from metrics.grounding import METRIC
+    from metrics.statistics import bootstrap_interval
+    from metrics.text import METRICS, bert_scores, caption_scores, clean_captions, default_cleaning
+
+    generated, true = file.texts("Generated Caption"), file.texts("Expected Caption")
+    cleaning = args.cleaning or default_cleaning(generated, args.protocol)
+    if cleaning != "none":
+        file.notes.append(f"captions cleaned: {cleaning}")
+    empty = sum(not caption.strip() for caption in generated)
+    if empty:
+        scored_as = "score 0" if cleaning == "none" else "are scored as the text 'No response.'"
+        file.notes.append(f"{empty} of {len(generated)} generated captions are empty and {scored_as}")
+    text_metrics = [metric for metric in args.metrics if metric in METRICS]
+    try:
+        scores = caption_scores(generated, true, args.protocol, cleaning, text_metrics)
+    except InputError as error:
+        raise InputError(f"{file.path}: {error}") from None
+    file.corpus = corpus_scores(generated, true, args.protocol, cleaning)
+    file.clean = clean_captions(generated, cleaning)
+    if args.bertscore_model:
+        scores["BERTScore"] = bert_scores(file.clean, true, args.bertscore_model, args.bertscore_layers, device=args.device)
+    expected, predicted = (file.table[column].str.strip().tolist() for column in (COLUMNS[1], COLUMNS[2]))
+    vectors = (embed(file.clean), embed(true)) if embed else None
+    if vectors:
+        scores["Sentence similarity"] = (vectors[0] * vectors[1]).sum(axis=1)
+    if N_WAY in args.metrics:
+        scores |= retrieval_columns(file.clean, true, expected, vectors)
+    if NAMED in args.metrics:
+        scores[NAMED] = object_named(file.clean, expected)
+    if any(predicted):
+        scores[ACCURACY] = [float(one == other) for one, other in zip(expected, predicted, strict=True)]
+    else:
+        file.notes.append("no predicted objects, so no object accuracy")
+    file.headline = caption_scores(generated, true, "ours", cleaning, (METRIC,))[METRIC]
+    file.scores = pd.DataFrame(scores, dtype=float)
+    add_intervals(file, args, bootstrap_interval)
+
+
+def add_intervals(file, args, bootstrap_interval):
+    import numpy as np
+
+    def means(rows):  # of the rows that have the score: a trial may have no distractor, a judge may refuse
+        counts = (~np.isnan(rows)).sum(axis=0)
+        return np.divide(np.nansum(rows, axis=0), counts, out=np.full(rows.shape[1], np.nan), where=counts > 0)
+
+    low, high = bootstrap_interval(means, file.scores.to_numpy(), clusters=file.factors, n_boot=args.n_boot, seed=args.seed)
+    file.interval = {metric: (float(a), float(b)) for metric, a, b in zip(file.scores, low, high, strict=True)}
+
+
+def summary(file):
+    """The file's entry in the JSON."""
+    known = {metric: [known_or_none(end) for end in ends] for metric, ends in file.interval.items()}
+    means = {metric: known_or_none(mean) for metric, mean in file.scores.mean().items()}
+    entry = {"n": len(file.table), **means, "95%": known, "condition": file.condition, "corpus": file.corpus}
+    entry |= {"source": file.source} if file.source else {}
+    return entry | ({"against": file.against} if file.against else {})
+
+
+def known_or_none(number):
+    """A finite number for JSON, None for NaN."""
+    return None if number is None or not math.isfinite(number) else float(number)

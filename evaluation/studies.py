@@ -1,0 +1,185 @@
+"""Studies: one model's captions with the controls and baselines that they are judged by."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from errors import InputError
+from metrics.caption_files import ABSTAINED, COLUMNS, MODEL_CONDITION, Captions
+from options import BASELINES, CONDITIONS
+
+KNOW_THE_ANSWER = ("oracle_label", "image")
+VARIANTS = ("eeg",)  # the model without the class name: neither control nor baseline
+CONTROLS = tuple(c for c in CONDITIONS if c not in (MODEL_CONDITION, *VARIANTS, *KNOW_THE_ANSWER))
+ORDER = (MODEL_CONDITION, *VARIANTS, *CONTROLS, *BASELINES, *KNOW_THE_ANSWER)
+FROM_TEXT = ("constant", "template", "class_medoid")  # baselines that need the training captions and nothing else
+EXCHANGED = {"shuffled": False, "shuffled_within_class": True}  # within the predicted class?
+
+
+@dataclass
+class Study:
+    """files: by condition, in the order of ORDER; model: the file that claims are made of, None without one; members: all
+    files, also further ones of a condition.
+
+    probability: of the predicted class in every trial, and correct: whether it is right, before abstained trials are left
+    out; both None where unknown.
+    """
+
+    name: str
+    files: dict
+    model: Captions | None
+    members: list
+    abstained: int = 0
+    probability: object = None
+    correct: object = None
+    notes: list = field(default_factory=list)
+
+    @property
+    def missing(self):
+        return [condition for condition in (*CONTROLS, *BASELINES, *KNOW_THE_ANSWER) if condition not in self.files]
+
+    @property
+    def record(self):
+        return (self.model.record if self.model else None) or {}
+
+
+def kind_of(condition):
+    return ("model" if condition == MODEL_CONDITION else "variant" if condition in VARIANTS else
+            "baseline" if condition in BASELINES else "knows" if condition in KNOW_THE_ANSWER else "control")
+
+
+def group(files):
+    """Studies from caption files, in the order of the files.
+
+    Files of one model, prompt and part of the split belong together; files that do not name their model, those of one
+    folder. A predecessor's file, which names no condition, is a model by itself.
+    """
+    found = {}
+    for file in files:
+        found.setdefault(_study_key(file), []).append(file)
+    studies = []
+    for members in found.values():
+        by_condition, notes = {}, []
+        for file in sorted(members, key=lambda file: file.path.stat().st_mtime, reverse=True):
+            kept = by_condition.setdefault(file.condition or MODEL_CONDITION, file)
+            if kept is not file:
+                notes.append(f"{file.key} and {kept.key} hold the same condition; claims rest on the newer, {kept.key}")
+        model = by_condition.get(MODEL_CONDITION)
+        study = Study((model or members[0]).key, by_condition, model, members, notes=notes)
+        if model is not None:
+            _leave_abstained_out(study)
+        studies.append(study)
+    return studies
+
+
+def _study_key(file):
+    def only(column):
+        return file.table[column].iloc[0] if column in file.table else ""
+
+    if file.condition is None:
+        return (str(file.path.resolve()),)
+    return only("model") or str(file.path.resolve().parent), only("prompt"), only("split")
+
+
+def _leave_abstained_out(study):
+    """Judge all conditions on the trials that the model captioned; the others are counted."""
+    table = study.model.table
+    if "probability" in table and (table["probability"] != "").all():
+        study.probability = table["probability"].to_numpy(dtype=float)
+        study.correct = (table[COLUMNS[1]].str.strip() == table[COLUMNS[2]].str.strip()).to_numpy()
+    silent = (table["Generated Caption"] == ABSTAINED).to_numpy()
+    study.abstained = int(silent.sum())
+    if not study.abstained:
+        return
+    if silent.all():
+        raise InputError(f"{study.model.path}: the model abstained on all {len(table)} trials, so there is nothing to score; "
+                         "write captions with a lower --abstain_below")
+    if "trial" not in table:
+        raise InputError(f"{study.model.path}: holds abstained rows but no column trial, so controls cannot be scored on the "
+                         "same trials; write it with inference.py")
+    answered = set(table["trial"][~silent])
+    study.notes.append(f"{study.abstained} of {len(table)} trials got no caption ({ABSTAINED}); every condition is scored on "
+                       f"the other {len(answered)}")
+    for file in study.members:
+        if "trial" in file.table:
+            file.table = file.table[file.table["trial"].isin(answered)].reset_index(drop=True)
+
+
+def complete(study, training, seed):
+    """Add what can be made of the model's captions alone (exchanged among trials) or of the training captions.
+
+    training: (captions, class names) of the training pictures, or None.
+    """
+    if study.model is None:
+        return
+    given = set(study.files)
+    for condition, within in EXCHANGED.items():
+        if condition not in study.files:
+            study.files[condition] = _exchanged(study, condition, within, seed)
+    if training:
+        from metrics.text_baselines import baseline_captions
+
+        predicted = [name.strip() for name in study.model.texts("Predicted object")]
+        for kind in FROM_TEXT if any(predicted) else ("constant",):
+            if kind not in study.files:
+                table = study.model.table.assign(**{"Generated Caption": baseline_captions(kind, *training, predicted)})
+                study.files[kind] = _made(study, kind, table, "training captions")
+    study.files = {condition: study.files[condition] for condition in ORDER if condition in study.files}
+    study.members += [file for condition, file in study.files.items() if condition not in given]
+
+
+def _made(study, condition, table, source):
+    return Captions(study.model.path, table, condition, key=f"{condition} ({study.model.key})", source=source)
+
+
+def _exchanged(study, condition, within, seed):
+    """The model's own captions, each given to another trial of another picture, as `conditions.swap` deals them out."""
+    import numpy as np
+    import torch
+
+    from conditions import swap
+
+    def codes(values):
+        return torch.from_numpy(np.unique(values, return_inverse=True)[1].reshape(-1))
+
+    table = study.model.table
+    predicted = table[COLUMNS[2]].str.strip().to_numpy() if within else np.zeros(len(table))
+    partner, alone = swap(codes(predicted), codes(study.model.clusters), torch.Generator().manual_seed(seed))
+    partner = partner.numpy()
+    made = table.assign(**{column: table[column].to_numpy()[partner] for column in ("Generated Caption", COLUMNS[2])})
+    file = _made(study, condition, made, "captions exchanged")
+    if alone:
+        file.notes.append(f"{alone} of {len(table)} trials have no partner and keep their own caption")
+    return file
+
+
+def training_captions(study, args):
+    """(captions, class names) of the training pictures, by the flags or else by the model's record; None if neither tells.
+
+    With the flags what is missing is an error; by the record a note, since the data may lie elsewhere by now.
+    """
+    if not set(FROM_TEXT) - set(study.files):
+        return None
+    if args.eeg_dataset:
+        return _read_training(args)
+    if not study.record.get("eeg_dataset") or not Path(study.record["eeg_dataset"]).exists():
+        return None
+    from argparse import Namespace
+
+    known = {name: study.record.get(name) for name in ("eeg_dataset", "splits_path", "image_dir", "split_num", "subject")}
+    options = study.record.get("options", {})
+    return _read_training(Namespace(**{**vars(args), **known, "splits_index": options.get("splits_index", "auto")}))
+
+
+def _read_training(args):
+    from dataset_folder import complete_data
+    from pictures import read_caption
+    from splits import load_split
+    from trials import load_trials
+
+    complete_data(args, picture=False)
+    trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject or 0)
+    trials.require_pictures()
+    rows = load_split(args.splits_path, trials, args.split_num or 0, args.splits_index, needed=("train",))["train"]
+    classes = dict(zip(trials.names(rows), (trials.class_names[i] for i in trials.label[rows].tolist()), strict=True))
+    names = sorted(classes)
+    return [read_caption(args.image_dir, name) for name in names], [classes[name] for name in names]

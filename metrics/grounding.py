@@ -1,0 +1,108 @@
+"""What captions carry: how much better they fit their own pictures than captions of other trials would.
+
+Exchanging the captions among trials of the same predicted class keeps everything that the class name gives away; what is
+lost is what the EEG told beyond it. All such exchanges are counted, not one drawn at random, so no shuffle can be lucky.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .overlap import rouge1_matrix
+from .statistics import bootstrap_interval, permutation_within
+
+METRIC = "ROUGE-1"  # fixed here, so that nobody can choose the metric that suits a result
+
+
+@dataclass
+class Grounding:
+    """Mean of METRIC against the own true caption minus that of the captions of other trials.
+
+    exchanged: the mean of those; low, high: 95% interval; p: the larger of the permutation tests that were possible, named
+    in `tests`, NaN where none was. rows [n]: difference of each trial, NaN for one without others to exchange with.
+    """
+
+    mean: float
+    exchanged: float
+    low: float
+    high: float
+    p: float
+    n: int
+    pictures: int
+    tests: dict
+    rows: np.ndarray
+
+
+@dataclass
+class Fit:
+    """METRIC of each of n generated captions against each of P pictures' true captions, and what groups them.
+
+    scores [n, P]; picture [n]: column of the own picture; predicted [n] classes; true [P] classes; factors: what intervals
+    draw, as in `Captions.factors`.
+    """
+
+    scores: np.ndarray
+    picture: np.ndarray
+    predicted: np.ndarray
+    true: np.ndarray
+    factors: object
+
+    @property
+    def own(self):
+        return self.scores[np.arange(len(self.picture)), self.picture]
+
+
+def fit_of(generated, true_captions, pictures, predicted, true_classes, factors):
+    """Fit from n rows of generated and true captions, picture names and predicted and true class names."""
+    _, first, picture = np.unique(pictures, return_index=True, return_inverse=True)
+    references = [str(true_captions[row]).lower() for row in first]
+    scores = rouge1_matrix([str(text).lower() for text in generated], references)
+    return Fit(scores, picture.reshape(-1), np.asarray(predicted), np.asarray(true_classes)[first], factors)
+
+
+def exchanged_scores(fit, groups):
+    """Mean METRIC that the captions of other trials of the group, of other pictures, have against each trial's own true
+    caption: [n], NaN where the group holds no other picture. groups: [n]."""
+    group = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    cell = np.unique(group * len(fit.true) + fit.picture, return_inverse=True)[1].reshape(-1)  # a group's trials of a picture
+
+    def sums(codes):
+        total = np.zeros((codes.max() + 1, fit.scores.shape[1]))
+        np.add.at(total, codes, fit.scores)
+        return total[codes, fit.picture], np.bincount(codes)[codes]
+
+    (all_scores, all_trials), (own_scores, own_trials) = sums(group), sums(cell)
+    others = all_trials - own_trials
+    return np.divide(all_scores - own_scores, others, out=np.full(len(group), np.nan), where=others > 0)
+
+
+def grounding(fit, groups=None, n_boot=2000, n_perm=10000, seed=0):
+    """Grounding of captions. groups None: any information on the picture; [n] predicted classes: beyond the class name.
+
+    Beyond the class two permutation tests are made and the larger p counts: captions exchanged among trials of the same
+    predicted class, and pictures, with all captions written for them, exchanged within the true class. The first alone
+    would call beyond the class what the encoder knows of the true class and the predicted name does not say, and would take
+    the captions of one picture for independent; the second alone needs several pictures a class. Without groups pictures
+    are exchanged among all. None where no trial has another to exchange with.
+    """
+    exchanged = exchanged_scores(fit, np.zeros(len(fit.picture), dtype=int) if groups is None else groups)
+    rows = fit.own - exchanged
+    known = ~np.isnan(rows)
+    if not known.any():
+        return None
+    by_picture = np.zeros((len(fit.true), len(fit.true)))
+    np.add.at(by_picture, fit.picture, fit.scores)
+    tests = {}
+    if groups is None:
+        tests["pictures exchanged"] = permutation_within(by_picture, np.zeros(len(fit.true)), n_perm, seed)
+    else:
+        tests["captions exchanged within the predicted class"] = permutation_within(
+            fit.scores[:, fit.picture], groups, n_perm, seed)
+        if len(np.unique(fit.true)) < len(fit.true):
+            tests["pictures exchanged within the true class"] = permutation_within(by_picture, fit.true, n_perm, seed)
+    factors = tuple(names[known] for names in fit.factors) if isinstance(fit.factors, tuple) else fit.factors[known]
+    low, high = bootstrap_interval(np.mean, rows[known], clusters=factors, n_boot=n_boot, seed=seed)
+    testable = groups is None or len(tests) == 2
+    return Grounding(float(rows[known].mean()), float(exchanged[known].mean()), float(low), float(high),
+                     max(tests.values()) if testable else float("nan"), int(known.sum()),
+                     len(np.unique(fit.picture[known])), tests, rows)
