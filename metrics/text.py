@@ -10,6 +10,13 @@ what the model wrote after its caption, BLEU sees words between blanks in their 
 BLEU is BLEU-4 of the single sentence with NLTK's smoothing method 4 (Chen and Cherry 2014); ROUGE is the F measure;
 METEOR is NLTK's: exact, stemmed and WordNet matches (Banerjee and Lavie 2005). NLTK looks synonyms up by the stem of
 a word, so that `auto` matches `car` but `automobile`, stem `automobil`, does not; kept, for comparable numbers.
+
+CIDEr is `pycocoevalcap`'s, the variant CIDEr-D (Vedantam et al. 2015, arXiv 1411.5726), on its own scale of 0..10 a row.
+It weighs an n-gram by how few true captions hold it: each row's true caption is one document, since which rows show one
+picture is not known here (where each picture has equally many rows, n-grams of true captions get the same weights either
+way; those that no true caption holds weigh more). So a row's CIDEr depends on the other rows: compare files of the same
+rows. COCO's tokenizer needs Java; here words are the Treebank-style tokens in lower case without punctuation, which COCO's
+leaves out, too. chrF is `sacrebleu`'s chrF2 of the single sentence (Popovic 2015), scaled to 0..1.
 """
 
 import functools
@@ -19,10 +26,45 @@ import numpy as np
 
 from errors import InputError
 from metrics.wordnet import require_wordnet
+from options import resolve_device
 
 PROTOCOLS = ("ours", "thought2text")
 CLEANINGS = ("deepseek", "first_sentence", "none")
-METRICS = ("BLEU", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L", "METEOR")
+METRICS = ("BLEU", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L", "METEOR", "CIDEr",
+           "chrF")
+# What each number is, smoothing included, for reports and --help; those of the other files of metrics/, too.
+DESCRIPTIONS = {
+    "BLEU": "the same as BLEU-4",
+    **{f"BLEU-{order}": f"BLEU of n-grams up to {order} words of the single sentence, with NLTK's smoothing method 4 (Chen "
+                        "and Cherry 2014), averaged over the rows" for order in (1, 2, 3, 4)},
+    "ROUGE-1": "F measure of the single words in common with the true caption (rouge-score, no stemmer)",
+    "ROUGE-2": "F measure of the pairs of words in common with the true caption (rouge-score, no stemmer)",
+    "ROUGE-L": "F measure of the longest sequence of words in common with the true caption (rouge-score)",
+    "METEOR": "words in common, equal, by stem or as WordNet synonyms, less a penalty for their order (NLTK)",
+    "CIDEr": "CIDEr-D (pycocoevalcap): n-grams up to 4 words in common, weighted by how rare they are in the true captions "
+             "of the rows; from 0 to 10",
+    "chrF": "chrF2 (sacrebleu): F measure of character n-grams up to 6, recall counting twice; from 0 to 1",
+    "BERTScore": "F1 of words matched by their contextual embeddings (bert-score), without rescaling",
+    "Sentence similarity": "cosine of the embeddings of generated and true caption by the sentence model that was named",
+    "Object named": "share of captions that name the object shown: by its name, a WordNet synonym or a kind of it",
+    "Object accuracy": "share of rows whose predicted class is the one that was shown",
+    **{f"corpus BLEU-{order}": f"BLEU of n-grams up to {order} words, counted over all rows (sacrebleu, smoothing \"exp\", "
+                               "which only touches orders without any match)" for order in (1, 2, 3, 4)},
+    "corpus chrF": "chrF2 counted over all rows (sacrebleu); from 0 to 1",
+    "distinct-1": "different words over all words of the generated captions (after Li et al. 2016); falls with more rows",
+    "distinct-2": "different pairs of neighbouring words over all pairs (after Li et al. 2016); falls with more rows",
+    "distinct captions": "different generated captions over all of them",
+    "mean length": "words a generated caption",
+    "length ratio": "words of the generated captions over words of the true ones",
+    "repetition": "share of a caption's pairs of words that stood in it before (seq-rep-2, Welleck et al. 2020)",
+}
+for _kind, _by in (("text", "ROUGE-1"), ("embedding", "sentence embedding")):
+    for _n in (2, 50, 200):
+        DESCRIPTIONS[f"{_n}-way ({_kind})"] = (f"how often a caption is nearest, by {_by}, to its own true caption among "
+                                               f"{_n} different ones, the others drawn at random; chance 1/{_n}")
+    DESCRIPTIONS[f"2-way in class ({_kind})"] = (f"how often a caption is nearer, by {_by}, to its own true caption than "
+                                                 "to another one of the same class; chance 1/2, as for captions that "
+                                                 "carry the class only")
 SYSTEM_TURN = "<s>System:"
 NO_RESPONSE = "No response."
 
@@ -116,19 +158,41 @@ def _words(texts):
     return [word_tokenize(text, preserve_line=True) for text in texts]
 
 
-def caption_scores(predictions, references, protocol="ours", cleaning=None, metrics=METRICS):
-    """Scores of each generated caption against its true caption: {metric: float array [n]}, all in 0..1.
+def plain_words(texts):
+    """The words of each text in lower case: Treebank-style tokens that hold a letter or digit, without a full stop."""
+    return [[token.rstrip(".") for token in tokens if any(map(str.isalnum, token))]
+            for tokens in _words([text.lower() for text in texts])]
 
-    predictions, references: n strings each. cleaning: one of CLEANINGS; None: `default_cleaning`. metrics: which of
-    METRICS. An empty prediction scores 0 (with a predecessors' cleaning it is "No response." and scores as such).
-    Raises InputError for an unknown protocol, cleaning or metric, an empty reference, or METEOR without WordNet;
-    ValueError where the lengths differ.
-    """
+
+def bleu_tokens(texts, protocol):
+    """What BLEU counts as words: Treebank-style tokens; what stands between blanks for `thought2text`."""
+    return _words(texts) if protocol == "ours" else [text.split() for text in texts]
+
+
+def _cider(predictions, references):
+    """CIDEr-D of strings, 0..10: [n]. All 0 where there is one row only: every idf is log 1."""
+    from pycocoevalcap.cider.cider import Cider
+
+    def documents(texts):
+        return {row: [" ".join(words)] for row, words in enumerate(plain_words(texts))}
+
+    return np.array(Cider().compute_score(documents(references), documents(predictions))[1], dtype=float)
+
+
+def _chrf(predictions, references):
+    """chrF2 of strings, 0..1: [n]."""
+    from sacrebleu.metrics import CHRF
+
+    metric = CHRF()
+    return np.array([metric.sentence_score(prediction, [reference]).score / 100
+                     for prediction, reference in zip(predictions, references, strict=True)])
+
+
+def protocol_texts(predictions, references, protocol="ours", cleaning=None):
+    """Both lists as the protocol scores them: predictions cleaned, and for `ours` both without blanks at the ends and in
+    lower case. Arguments and errors as for `caption_scores`."""
     if protocol not in PROTOCOLS:
         raise InputError(f"protocol {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
-    unknown = [metric for metric in metrics if metric not in METRICS]
-    if unknown:
-        raise InputError(f"metrics {', '.join(unknown)}; expected some of {', '.join(METRICS)}")
     if len(predictions) != len(references):
         raise ValueError(f"{len(predictions)} predictions for {len(references)} references")
     empty = [i for i, reference in enumerate(references) if not reference.strip()]
@@ -138,16 +202,35 @@ def caption_scores(predictions, references, protocol="ours", cleaning=None, metr
     if protocol == "ours":
         predictions = [caption.lower() for caption in predictions]
         references = [caption.strip().lower() for caption in references]
+    return predictions, list(references)
+
+
+def caption_scores(predictions, references, protocol="ours", cleaning=None, metrics=METRICS):
+    """Scores of each generated caption against its true caption: {metric: float array [n]}, all in 0..1 but
+    CIDEr, which is in 0..10.
+
+    predictions, references: n strings each. cleaning: one of CLEANINGS; None: `default_cleaning`. metrics: which of
+    METRICS. An empty prediction scores 0 (with a predecessors' cleaning it is "No response." and scores as such).
+    Raises InputError for an unknown protocol, cleaning or metric, an empty reference, or METEOR without WordNet;
+    ValueError where the lengths differ.
+    """
+    unknown = [metric for metric in metrics if metric not in METRICS]
+    if unknown:
+        raise InputError(f"metrics {', '.join(unknown)}; expected some of {', '.join(METRICS)}")
+    predictions, references = protocol_texts(predictions, references, protocol, cleaning)
     scores = {}
     if any(metric.startswith("BLEU") for metric in metrics):
-        tokens = _words if protocol == "ours" else lambda texts: [text.split() for text in texts]
-        bleu = _bleu(tokens(predictions), tokens(references))
+        bleu = _bleu(bleu_tokens(predictions, protocol), bleu_tokens(references, protocol))
         scores |= {f"BLEU-{order}": bleu[:, order - 1] for order in (1, 2, 3, 4)} | {"BLEU": bleu[:, 3]}
     if any(metric.startswith("ROUGE") for metric in metrics):
         rouge = (_rouge if protocol == "ours" else _legacy_rouge)(predictions, references)
         scores |= dict(zip(("ROUGE-1", "ROUGE-2", "ROUGE-L"), rouge.T, strict=True))
     if "METEOR" in metrics:
         scores["METEOR"] = _meteor(_words(predictions), _words(references))
+    if "CIDEr" in metrics:
+        scores["CIDEr"] = _cider(predictions, references)
+    if "chrF" in metrics:
+        scores["chrF"] = _chrf(predictions, references)
     return {metric: scores[metric] for metric in METRICS if metric in metrics}
 
 
@@ -155,9 +238,10 @@ def bert_scores(predictions, references, model, layers=None, batch_size=64, devi
     """BERTScore F1 of each caption (Zhang et al. 2020, arXiv 1904.09675), without baseline rescaling: [n].
 
     model: a Hub name or a local folder. layers: which layer's states are compared; None: the one that `bert-score`
-    lists for the name. An empty prediction scores 0. Raises InputError where the package or the model is missing.
+    lists for the name. An empty prediction scores 0. Raises InputError where the package, the model or the device is
+    missing.
     """
-    scorer = _bert_scorer(str(model), layers, batch_size, device)
+    scorer = _bert_scorer(str(model), layers, batch_size, resolve_device(device))
     scores = np.zeros(len(predictions))
     full = [i for i, prediction in enumerate(predictions) if prediction.strip()]
     if full:
@@ -173,8 +257,8 @@ def _bert_scorer(model, layers, batch_size, device):
         from bert_score import BERTScorer
         from bert_score.utils import model2layers
     except ImportError:
-        raise InputError("BERTScore needs the package bert-score; `pip install bert-score`, or leave "
-                         "--bertscore_model out") from None
+        raise InputError("BERTScore needs the package bert-score; `pip install -r requirements-metrics.txt`, or "
+                         "leave --bertscore_model out") from None
     if layers is None and model not in model2layers:
         raise InputError(f"--bertscore_model {model}: bert-score lists no layer for it; "
                          "give --bertscore_layers, from 1 to the model's number of layers")

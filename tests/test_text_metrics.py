@@ -1,7 +1,9 @@
-"""Caption scores against nltk and rouge-score called directly, and against the predecessors' published numbers."""
+"""Caption scores against nltk, rouge-score, sacrebleu and pycocoevalcap called directly, and against the predecessors'
+published numbers."""
 
 import importlib.util
 import shutil
+import time
 from pathlib import Path
 
 import nltk
@@ -10,7 +12,7 @@ import pandas as pd
 import pytest
 from errors import InputError
 from metrics import wordnet
-from metrics.text import METRICS, bert_scores, caption_scores, clean_captions, default_cleaning
+from metrics.text import DESCRIPTIONS, METRICS, bert_scores, caption_scores, clean_captions, default_cleaning
 
 PUBLISHED = Path(__file__).parents[2] / "shared/data/captions/vtccc_deepseek_eeg_model_7B_base_results.csv"
 WITHOUT_METEOR = [metric for metric in METRICS if metric != "METEOR"]
@@ -72,6 +74,84 @@ def test_meteor_equals_nltks_and_knows_synonyms():
     assert (synonym, stranger) == pytest.approx((0.25, 0.0))  # F of 1/2, halved for its one chunk a match
 
 
+def by_cider(predictions, references):
+    """CIDEr of texts whose words stand between blanks."""
+    from pycocoevalcap.cider.cider import Cider
+
+    numbered = [{row: [text] for row, text in enumerate(texts)} for texts in (references, predictions)]
+    return Cider().compute_score(*numbered)[1]
+
+
+def test_cider_equals_pycocoevalcaps():
+    from nltk.tokenize import NLTKWordTokenizer
+
+    marks = {".", ",", "!", "?", "``", "''", "-"}  # COCO's tokenizer leaves punctuation out
+    predictions, references = ([f'"{text}" - a {i % 7} !' for i, text in enumerate(texts)]
+                               for texts in (PREDICTIONS, REFERENCES))
+    tokens = [[" ".join(word for word in NLTKWordTokenizer().tokenize(text.lower()) if word not in marks) for text in texts]
+              for texts in (predictions, references)]
+    tokens = [[text.replace("house.", "house") for text in texts] for texts in tokens]  # a full stop within the text
+    ours = caption_scores(predictions, references, metrics=["CIDEr"])["CIDEr"]
+    assert ours == pytest.approx(by_cider(*tokens)) and ours.max() > 1
+
+
+def test_cider_by_hand():
+    same, half = caption_scores(["a cat sits here", "a dog"], ["A cat sits here.", "A dog runs there."],
+                                metrics=["CIDEr"])["CIDEr"]
+    assert same == pytest.approx(10)
+    # `a` is in both captions, idf 0; of the other words each counts ln 2. Unigrams: dog of dog, runs, there; bigrams:
+    # "a dog" of three; none longer. The length differs by 2 bigrams, sigma 6.
+    assert half == pytest.approx(10 * np.mean([1 / np.sqrt(3), 1 / np.sqrt(3), 0, 0]) * np.exp(-2**2 / (2 * 6**2)))
+    with_stranger = caption_scores(["a cat sits here", "a dog", "x"], ["A cat sits here.", "A dog runs there.", "A tree."],
+                                   metrics=["CIDEr"])["CIDEr"]
+    assert with_stranger[1] == pytest.approx(half)  # every df is 1 of 3 now, `a` is in all: the weights' ratios stay
+
+
+def test_cider_of_each_picture_seen_equally_often_is_that_of_the_pictures():
+    predictions = [" ".join(reference.split()[:5]) for reference in REFERENCES[:20]]  # no n-gram is in no true caption
+    once = caption_scores(predictions, REFERENCES[:20], metrics=["CIDEr"])["CIDEr"]
+    thrice = caption_scores(predictions * 3, REFERENCES[:20] * 3, metrics=["CIDEr"])["CIDEr"]
+    assert thrice == pytest.approx(np.tile(once, 3)) and once.any()
+
+
+def test_chrf_equals_sacrebleus():
+    from sacrebleu import sentence_chrf
+
+    ours = caption_scores(PREDICTIONS, REFERENCES, metrics=["chrF"])["chrF"]
+    theirs = [sentence_chrf(prediction.lower(), [reference.lower()]).score / 100
+              for prediction, reference in zip(PREDICTIONS, REFERENCES, strict=True)]
+    assert ours == pytest.approx(theirs) and 0.1 < ours.mean() < 0.9
+    one, other = caption_scores(["ab", "b"], ["ab", "abb"], metrics=["chrF"])["chrF"]
+    # precision 1, recall 1/3 of the single characters; no longer n-grams in "b"
+    assert one == pytest.approx(1) and other == pytest.approx(5 * (1 / 3) / (4 + 1 / 3))
+
+
+def test_cider_and_chrf_of_the_legacy_protocol_are_of_the_cleaned_text():
+    from sacrebleu import sentence_chrf
+
+    scores = caption_scores(["A Dog. And more.", "a tree!"], [" a dog", " a tall tree"], "thought2text",
+                            metrics=["CIDEr", "chrF"])
+    assert scores["chrF"] == pytest.approx([sentence_chrf(a, [b]).score / 100
+                                            for a, b in (("A Dog.", " a dog"), ("a tree!", " a tall tree"))])
+    assert scores["CIDEr"] == pytest.approx(by_cider(["a dog", "a tree"], ["a dog", "a tall tree"]))
+
+
+def test_two_thousand_rows_take_seconds():
+    rng = np.random.default_rng(0)
+    words = np.array([f"word{i}" for i in range(500)])
+    captions = [" ".join(rng.choice(words, size=12)) for _ in range(4000)]
+    start = time.process_time()
+    caption_scores(captions[:2000], captions[2000:], metrics=["CIDEr", "chrF"])
+    assert time.process_time() - start < 10  # 1.3 s here
+
+
+def test_every_metric_is_described():
+    assert set(METRICS) <= set(DESCRIPTIONS)
+    assert all("method 4" in DESCRIPTIONS[f"BLEU-{order}"] and '"exp"' in DESCRIPTIONS[f"corpus BLEU-{order}"]
+               for order in (1, 2, 3, 4))
+    assert not [text for text in DESCRIPTIONS.values() if text.endswith(".") or "\n" in text]
+
+
 @pytest.mark.parametrize("metrics", [WITHOUT_METEOR, pytest.param(["METEOR"], marks=needs_wordnet)])
 def test_thought2text_protocol_gives_the_published_scores(metrics):
     if not PUBLISHED.exists():
@@ -95,8 +175,9 @@ def test_blanks_at_the_ends_count_only_in_the_legacy_protocol():
 
 
 def test_identical_captions_score_one():
-    scores = caption_scores(["a red dog on the grass"], [" A red dog on the grass\n"], metrics=WITHOUT_METEOR)
-    assert scores == {metric: pytest.approx([1.0]) for metric in WITHOUT_METEOR}
+    scores = caption_scores(["a red dog on the grass", "two cats run away"],
+                            [" A red dog on the grass\n", "Two cats run away"], metrics=WITHOUT_METEOR)
+    assert scores == {metric: pytest.approx([10.0 if metric == "CIDEr" else 1.0] * 2) for metric in WITHOUT_METEOR}
 
 
 def test_cleaning():
@@ -118,7 +199,7 @@ def test_first_sentence_cleaning_is_the_default_of_other_models():
 
 def test_empty_predictions_score_zero():
     metrics = METRICS if wordnet.is_available() else WITHOUT_METEOR
-    scores = caption_scores(["", " \n", "..."], ["a dog"] * 3, metrics=metrics)
+    scores = caption_scores(["", " \n", "..."], ["a dog", "a dog", "a cat"], metrics=metrics)
     assert all(np.array_equal(values, [0, 0, 0]) for values in scores.values())
     dots = caption_scores(["..."], ["a dog"], "thought2text", metrics=["ROUGE-1"])
     assert dots["ROUGE-1"] == [0.0]
@@ -129,8 +210,8 @@ def test_bad_input_is_refused():
         caption_scores(["a"], ["a"], "mine")
     with pytest.raises(InputError, match="cleaning 'mine'"):
         caption_scores(["a"], ["a"], cleaning="mine")
-    with pytest.raises(InputError, match="metrics CIDEr"):
-        caption_scores(["a"], ["a"], metrics=["CIDEr"])
+    with pytest.raises(InputError, match="metrics SPICE"):
+        caption_scores(["a"], ["a"], metrics=["SPICE"])
     with pytest.raises(InputError, match="1 true captions are empty, the first in row 1"):
         caption_scores(["a", "b"], ["a", " "], metrics=["BLEU"])
     with pytest.raises(ValueError, match="2 predictions for 1"):
@@ -209,3 +290,5 @@ def test_bertscore_of_a_local_model():
         bert_scores(predictions, predictions, folder)
     with pytest.raises(InputError, match="Invalid num_layers"):
         bert_scores(predictions, predictions, folder, layers=99)
+    with pytest.raises(InputError, match="--device abacus"):
+        bert_scores(predictions, predictions, folder, layers=5, device="abacus")

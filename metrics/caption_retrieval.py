@@ -1,0 +1,87 @@
+"""Retrieval of a row's true caption by its generated one: is it nearer to its own than to those of other pictures?
+
+The 2-way and 50-way identification of the decoding literature (as in Ozcelik and VanRullen 2023, arXiv 2303.05334), not by
+drawing candidates but as the exact expectation over all draws.
+"""
+
+import functools
+import math
+
+import numpy as np
+
+from metrics.overlap import rouge1_matrix
+
+WAYS = (2, 50, 200)
+
+
+def n_way(similarity, target, n, allowed=None):
+    """Probability that each row's own candidate is the most similar among n: [rows], chance 1/n.
+
+    similarity [rows, M]: of each generated caption to M candidates. target [rows]: which is its own. The n - 1 others are
+    drawn at random, without replacement, from the other M - 1, or those of them that `allowed` (bool [rows, M]) names; k
+    others as similar as the own share the win, 1 / (k + 1). Rows with fewer than n - 1 others give NaN. ValueError where
+    shapes do not fit, n is below 2 or a similarity is no number.
+    """
+    similarity, target = np.asarray(similarity, dtype=float), np.asarray(target)
+    others = np.ones(similarity.shape, bool) if allowed is None else np.array(allowed, dtype=bool)
+    if similarity.ndim != 2 or target.shape != similarity.shape[:1] or others.shape != similarity.shape:
+        raise ValueError(f"similarity {similarity.shape}, target {target.shape}, allowed {others.shape}; expected "
+                         "[rows, M], [rows], [rows, M]")
+    if n < 2 or np.isnan(similarity).any():
+        raise ValueError(f"{n}-way of similarities with {np.isnan(similarity).sum()} NaN; expected n >= 2 and none")
+    rows = np.arange(len(target))
+    own = similarity[rows, target][:, None]
+    others[rows, target] = False
+    counts = ((similarity < own) & others).sum(1), ((similarity == own) & others).sum(1), others.sum(1)
+    return np.array([_first_of(n, *row) for row in zip(*(one.tolist() for one in counts), strict=True)], dtype=float)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _first_of(n, lower, ties, others):
+    """Probability to be first among n where `lower` of the others are less similar and `ties` as similar.
+
+    The sum over k = 0.. of C(ties, k) C(lower, n-1-k) / (k+1), over C(others, n-1), in closed form, since
+    C(ties, k) / (k+1) is C(ties+1, k+1) / (ties+1). In whole numbers of Python, which neither overflow nor cancel.
+    """
+    if others < n - 1:
+        return math.nan
+    return (math.comb(lower + ties + 1, n) - math.comb(lower, n)) / ((ties + 1) * math.comb(others, n - 1))
+
+
+def retrieval_columns(predictions, references, objects=None, embeddings=None, ways=WAYS):
+    """{"2-way (text)", "50-way (text)", ..., "2-way in class (text)"}: [rows] each.
+
+    predictions, references: n generated (cleaned) and n true captions. The candidates are the different true captions: a
+    text that several rows or pictures have, in any case and spacing, is one. Similarity (text) is ROUGE-1 F. embeddings: of
+    predictions and references, two arrays [n, E] (metrics.sentences.embed); adds the same columns as (embedding), by their
+    product. objects: n class names; adds 2-way against candidates of the row's own class, NaN in rows whose class has no
+    other caption or no name. Left out: an n above the number of candidates, and "in class" where every row is NaN.
+    """
+    texts = [" ".join(reference.lower().split()) for reference in references]
+    first = {}  # candidate -> the first row that has it
+    for row, text in enumerate(texts):
+        first.setdefault(text, row)
+    place = {text: i for i, text in enumerate(first)}
+    target = np.array([place[text] for text in texts])
+    similarity = {"text": rouge1_matrix(predictions, list(first))}
+    if embeddings is not None:
+        predicted, true = (np.asarray(one, dtype=float) for one in embeddings)
+        similarity["embedding"] = predicted @ true[list(first.values())].T
+    columns = {}
+    for kind, matrix in similarity.items():
+        columns |= {f"{n}-way ({kind})": n_way(matrix, target, n) for n in ways if n <= len(first)}
+        if objects is not None:
+            in_class = n_way(matrix, target, 2, _same_class(objects, target, len(first)))
+            columns |= {} if np.isnan(in_class).all() else {f"2-way in class ({kind})": in_class}
+    return columns
+
+
+def _same_class(objects, target, n_candidates):
+    """Which candidates are a true caption of the row's class: bool [rows, M]; none in rows without a class name."""
+    names = [name.strip() for name in objects]
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    label = np.array([number[name] for name in names])
+    member = np.zeros((len(number), n_candidates), bool)
+    member[label, target] = True
+    member[[not name for name in number]] = False
+    return member[label]

@@ -1,0 +1,53 @@
+"""Numbers of a whole set of generated captions: BLEU and chrF counted over all rows, variety, length, repetition.
+
+A model that writes one sentence for everybody can score well row by row; variety and repetition show it.
+"""
+
+import numpy as np
+
+from metrics.text import bleu_tokens, plain_words, protocol_texts
+
+
+def corpus_scores(predictions, references, protocol="ours", cleaning=None):
+    """{name: float} of n generated captions and their n true captions; metrics.text.DESCRIPTIONS tells each in a sentence.
+
+    Corpus BLEU is sacrebleu's (Post 2018) on the tokens of the protocol's sentence BLEU, with its default smoothing "exp":
+    an order of n-grams without any match counts as half a match, the next as a quarter. It is what others report, and over
+    hundreds of captions, where each order has matches, it smooths nothing. NLTK's unsmoothed corpus BLEU is then the same,
+    but that it takes captions of fewer than n words to hold an n-gram. BLEU and chrF are in 0..1.
+
+    distinct-n are different n-grams over all n-grams of all captions (after Li et al. 2016, arXiv 1510.03055, who divide by
+    the number of words; over n-grams, as most do since, 1 can be reached). repetition is seq-rep-2 of Welleck et al. (2020,
+    arXiv 1908.04319): 1 - different pairs / pairs of neighbouring words of a caption, 0 for one without pairs, averaged.
+    Words are in lower case, without punctuation, for every protocol. A share without anything to count (all captions are
+    empty) is 0; the length ratio is NaN where the true captions hold no words. Arguments and errors are those of
+    metrics.text.caption_scores.
+    """
+    from sacrebleu.metrics import BLEU, CHRF
+
+    predictions, references = protocol_texts(predictions, references, protocol, cleaning)
+    scores = {}
+    generated, true = ([" ".join(tokens) for tokens in bleu_tokens(texts, protocol)] for texts in (predictions, references))
+    for order in (1, 2, 3, 4):
+        metric = BLEU(tokenize="none", smooth_method="exp", max_ngram_order=order, force=True)  # force: no tokenizer advice
+        scores[f"corpus BLEU-{order}"] = metric.corpus_score(generated, [true]).score / 100
+    scores["corpus chrF"] = CHRF().corpus_score(predictions, [references]).score / 100
+    words = plain_words(predictions)
+    for n in (1, 2):
+        ngrams = [ngram for caption in words for ngram in _ngrams(caption, n)]
+        scores[f"distinct-{n}"] = _distinct_share(ngrams)
+    scores["distinct captions"] = _distinct_share(predictions)
+    length, true_length = (sum(map(len, captions)) for captions in (words, plain_words(references)))
+    scores["mean length"] = length / len(words)
+    scores["length ratio"] = length / true_length if true_length else float("nan")
+    pairs = [_ngrams(caption, 2) for caption in words]
+    scores["repetition"] = float(np.mean([1 - _distinct_share(own) if own else 0.0 for own in pairs]))
+    return scores
+
+
+def _ngrams(words, n):
+    return list(zip(*(words[start:] for start in range(n)), strict=False))
+
+
+def _distinct_share(items):
+    return len(set(items)) / len(items) if items else 0.0

