@@ -1,0 +1,413 @@
+"""The LLM judge against a local server that speaks OpenAI's protocol, and against a tiny local model."""
+
+import _thread
+import argparse
+import json
+import sys
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from errors import InputError
+from metrics.judge import QUESTIONS, Judge, add_arguments, drawn_rows
+from metrics.judge_answers import score_of
+from metrics.judge_backends import RETRIES
+from options import run_options
+from tiny import make_llm
+
+TRUE = ["A red cat in the snow.", "A blue dog in the grass.", "A car."]
+SAID = ["A red cat in the grass.", "A dog dog dog.", "A red cat in the grass."]
+SOON = {"retry-after-ms": "1"}
+
+
+def ok(text, tokens=(100, 2), finish="stop"):
+    """(status, headers, body) of a chat completion."""
+    usage = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)} if tokens else None
+    return 200, {}, {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "usage": usage, "choices": [
+        {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text}}]}
+
+
+def problem(status, message="no", headers=SOON, **more):
+    return status, headers, {"error": {"message": message, "type": "x", "param": None, "code": None, **more}}
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """An endpoint whose `answer(request)` the test sets; `asked` holds the bodies, `keys` the Authorization headers."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with endpoint.lock:
+                endpoint.asked.append(request)
+                endpoint.keys.append(self.headers["Authorization"])
+                status, headers, body = endpoint.answer(request)
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(status)
+            for name, value in {"Content-Type": "application/json", "Content-Length": len(content), **headers}.items():
+                self.send_header(name, str(value))
+            self.end_headers()
+            self.wfile.write(content)
+            assert self.path == "/v1/chat/completions"
+
+        def log_message(self, *_):
+            pass
+
+    endpoint = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    endpoint.lock, endpoint.asked, endpoint.keys, endpoint.answer = threading.Lock(), [], [], lambda _: ok("4")
+    endpoint.url = f"http://127.0.0.1:{endpoint.server_port}/v1"
+    threading.Thread(target=lambda: endpoint.serve_forever(0.01), daemon=True).start()
+    yield endpoint
+    endpoint.shutdown()
+    endpoint.server_close()
+
+
+@pytest.fixture
+def judge(server, tmp_path):
+    return lambda **more: Judge("m", **({"url": server.url, "cache": tmp_path / "cache"} | more))
+
+
+def question(request):
+    return request["messages"][0]["content"]
+
+
+def by_text(request):
+    """Fluency 5, but 2 for stammering; adequacy 3 where the cat is right, else 1."""
+    text = question(request)
+    if "Sentence 1:" not in text:
+        return ok("2" if "dog dog" in text else "5", (40, 1))
+    return ok("Score: 3" if TRUE[0] in text and SAID[0] in text else "1/5", (70, 3))
+
+
+@pytest.mark.parametrize("text", [
+    "4", " 4\n", "4.", "4.0", "4/5", "4.0/5.0", "4 / 5", "(4)", "**4**", "Score: 4", "score = 4", "Score: 4/5 (good)",
+    "Rating: **4** out of 5", "I would rate this 4 out of 5", "I'd give it a 4.", "The adequacy score is 4",
+    "On a scale of 1 to 5, I would rate this a 4.", "On the Likert scale (1-5): 4", "4\n\nThe 2 dogs are fine.",
+    "4 - two words are off", "4 (highly fluent, but 1 word is off)", '{"score": 4}', '{"score": "4"}', '{"Score": 4.0}',
+    '```json\n{"adequacy": 4, "reason": "2 dogs, not 3"}\n```', "Fluency: 4/5. So the score is 4.",
+    "I rate the adequacy of sentence 2 with respect to sentence 1 as 4.", "<think>2 or 3? No.</think>\n\n4",
+    "the template opened the thought: 2?\n</think>\nScore: 4"])
+def test_answers_that_state_4(text):
+    assert score_of(text) == 4
+
+
+@pytest.mark.parametrize("text", [
+    "", "I cannot rate this.", "10", "0", "6", "-4", "14", "4.5", "4.55", "4%", "4th", "4/10", "Score: 4/10", "4 out of 10",
+    "Score: 10", "between 3 and 4", "3-4", "3\u20134", "Score: 3-4", "3 or 4", "3 to 4", "3, 4", "1-5", "1.5/5",
+    "2024-05-04", "Fluency: 4, adequacy: 2", "Score: 4, or rather a score of 3", '{"score": null}',
+    "<think>The score is 4"])
+def test_answers_that_state_nothing(text):
+    assert score_of(text) is None
+
+
+@pytest.mark.parametrize(("text", "score"), [
+    ("4. The sentence", 4), ("Score: 4. The", 4), ("4/5, as", 4), ("4", None), ("1", None), ("Score: 1", None),
+    ("The user wants a rating; it could be a 4, but", None), ("I would rate it 4 out of 5, or", None)])
+def test_cut_answers(text, score):
+    assert score_of(text, cut=True) == score
+
+
+@pytest.mark.parametrize("score", range(1, 6))
+def test_every_step_of_the_scale(score):
+    assert score_of(f"{score}") == score_of(f"{score}/5") == score_of(f"Score: {score}") == score
+
+
+def test_ratings_counts_and_cost_by_hand(server, judge):
+    server.answer = by_text
+    one = judge(price=(2.5, 10.0))
+    result = one.rate([*SAID, "  "], [*TRUE, "A house."])
+    np.testing.assert_array_equal(result.scores["Fluency"], [5, 2, 5, 1])
+    np.testing.assert_array_equal(result.scores["Adequacy"], [3, 1, 1, 1])
+    # Fluency of two different captions, adequacy of three different pairs; the empty caption is not asked about.
+    assert len(server.asked) == 5 == result.asked
+    assert Counter("Sentence 1:" in question(r) for r in server.asked) == {False: 2, True: 3}
+    assert (result.rows, result.empty, result.cached, result.retries) == (4, 1, 0, 0)
+    assert (result.prompt_tokens, result.completion_tokens) == (2 * 40 + 3 * 70, 2 * 1 + 3 * 3)
+    assert result.cost == pytest.approx((290 * 2.5 + 11 * 10.0) / 1e6) == one.summary()["cost"]
+    assert {(r["model"], r["temperature"], r["max_tokens"]) for r in server.asked} == {("m", 0, 64)}
+    assert json.loads(json.dumps(one.summary()))["refused"] == {"Fluency": 0, "Adequacy": 0}
+
+
+def test_fluency_never_sees_the_true_caption(server, judge):
+    judge().rate(["{braces} stay"], ["The reference."])
+    fluency, adequacy = sorted((question(r) for r in server.asked), key=len)
+    assert "{braces} stay" in fluency and "The reference." not in fluency
+    assert adequacy.index("The reference.") < adequacy.index("{braces} stay")
+    assert all("1 to 5" in text for text in QUESTIONS.values())
+
+
+def test_second_run_asks_nothing(server, judge):
+    server.answer = by_text
+    first = judge(price=(1, 1)).rate(SAID, TRUE)
+    n = len(server.asked)
+    again = judge(price=(1, 1))
+    second = again.rate(SAID, TRUE)
+    assert len(server.asked) == n == second.cached == 5
+    assert (second.asked, second.cost, second.prompt_tokens) == (0, 0, 0)
+    for name in QUESTIONS:
+        np.testing.assert_array_equal(first.scores[name], second.scores[name])
+    assert again.rate(SAID, TRUE).cached == 5 and again.summary()["rows"] == 6
+    # Another model, another endpoint and another length are other questions.
+    Judge("other", server.url, cache=again.cache.path.parent).rate(SAID, TRUE)
+    judge(tokens=10).rate(SAID, TRUE)
+    assert len(server.asked) == 3 * n
+
+
+def test_an_interrupted_run_goes_on_without_paying_twice(server, judge):
+    def fails_on_the_third(request):
+        return by_text(request) if len(server.asked) < 3 else problem(400, "server is closing")
+
+    server.answer = fails_on_the_third
+    with pytest.raises(InputError, match="server is closing"):
+        judge(threads=1).rate(SAID, TRUE)
+    assert len(server.asked) == 3  # the rest was not asked
+    server.answer = by_text
+    rest = judge().rate(SAID, TRUE)
+    assert (rest.cached, rest.asked, len(server.asked)) == (2, 3, 6)
+    np.testing.assert_array_equal(rest.scores["Adequacy"], [3, 1, 1])
+
+
+def test_ctrl_c_keeps_every_answer_that_was_asked_for(server, judge):
+    def interrupts(request):
+        if len(server.asked) == 3:
+            _thread.interrupt_main()
+        return by_text(request)
+
+    server.answer = interrupts
+    said = [f"A cat of {i} years." for i in range(100)]
+    with pytest.raises(KeyboardInterrupt):
+        judge(threads=2).rate(said, ["A cat."] * 100)
+    asked = len(server.asked)
+    assert 3 <= asked < 200
+    rest = judge().rate(said, ["A cat."] * 100)
+    assert (rest.cached, rest.asked, len(server.asked)) == (asked, 200 - asked, 200)
+
+
+@pytest.mark.parametrize("damage", [b'{"key": "ab', b"\xff\xfe\n", b'{"key": "ab", "answer": 3}\n', b"[]\n"])
+def test_a_damaged_last_line_is_skipped(server, judge, damage):
+    one = judge()
+    one.rate(SAID[:1], TRUE[:1])
+    with open(one.cache.path, "ab") as file:
+        file.write(damage)
+    two = judge().rate(SAID, TRUE)
+    assert (two.cached, two.asked) == (2, 3)
+    assert judge().rate(SAID, TRUE).asked == 0  # what was appended after the damage is read
+
+
+def test_refusals_are_counted_and_shown(server, judge):
+    server.answer = lambda r: ok("I cannot rate this.") if "Sentence 1:" in question(r) else ok("It is", finish="length")
+    one = judge()
+    result = one.rate(SAID, TRUE)
+    assert np.isnan(result.scores["Fluency"]).all() and np.isnan(result.scores["Adequacy"]).all()
+    assert result.refused == {"Fluency": 3, "Adequacy": 3}
+    assert {"question": "Adequacy", "caption": SAID[0], "answer": "I cannot rate this.", "cut": False} in result.refusals
+    said = "\n".join(one.lines())
+    assert "6 ratings are missing (Fluency 3, Adequacy 3)" in said and "cut at 64 tokens" in said
+    many = judge(cache=one.cache.path.parent).rate([f"A {i}." for i in range(9)], ["B."] * 9)
+    assert len(many.refusals) == 5
+
+
+def test_refusals_of_the_endpoint(server, judge):
+    refusal = ok(None)
+    refusal[2]["choices"][0]["message"]["refusal"] = "I will not."
+    server.answer = lambda r: refusal if "Sentence 1:" in question(r) else problem(400, "filtered", code="content_filter")
+    result = judge().rate(SAID[:1], TRUE[:1])
+    assert {r["answer"] for r in result.refusals} == {"I will not.", "[content_filter] filtered"}
+
+
+def test_rate_limit_then_answer(server, judge):
+    server.answer = lambda r: problem(429, "slow down") if len(server.asked) in (1, 2) else by_text(r)
+    one = judge(threads=1)
+    result = one.rate(SAID, TRUE)
+    assert (result.retries, result.asked, len(server.asked)) == (2, 5, 7)
+    assert np.isfinite(result.scores["Adequacy"]).all()
+    assert "2 retries" in one.lines()[0]
+
+
+@pytest.mark.parametrize(("answer", "requests", "words"), [
+    (problem(500, "broken"), RETRIES + 1, ["--judge_url", "HTTP 500", "broken", "go"]),
+    (problem(429, "no quota"), RETRIES + 1, ["HTTP 429", "no quota", "account"]),
+    (problem(401), 1, ["--judge_url", "OPENAI_API_KEY is not set", "--judge_key_env"]),
+    (problem(404, "no model m"), 1, ["--judge_model m", "no model m", "/v1"]),
+    (problem(400, "too long"), 1, ["HTTP 400", "too long"]),
+    ((200, {}, {"hello": "world"}), 1, ["no chat completion", "hello"]),
+    ((200, {}, {"choices": []}), 1, ["no chat completion"]),
+    ((200, {}, ["list"]), 1, ["no chat completion"]),
+    ((200, {}, b"{broken"), 1, ["no chat completion", "{broken"]),
+    ((200, {"Content-Type": "text/html"}, b"<html>Login</html>"), 1, ["no chat completion", "Login"]),
+])
+def test_what_stops_a_run_is_said_in_one_line(server, judge, answer, requests, words):
+    server.answer = lambda _: answer
+    one = judge(threads=1)
+    with pytest.raises(InputError) as error:
+        one.rate(SAID[:1], TRUE[:1])
+    assert len(server.asked) == requests
+    assert all(word in str(error.value) for word in words) and "\n" not in str(error.value), error.value
+    assert not one.cache.path.exists()  # failed requests are not kept
+
+
+def test_connection_refused(judge, server):
+    server.shutdown()
+    server.server_close()
+    import openai._base_client as client
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(InputError, match=r"--judge_url .* cannot be reached"):
+        patch.setattr(client.time, "sleep", lambda _: None)
+        judge(threads=1).rate(SAID[:1], TRUE[:1])
+
+
+def test_keys(server, judge, monkeypatch):
+    judge().rate(SAID[:1], TRUE[:1])
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-default")
+    monkeypatch.setenv("MY_KEY", "sk-mine\n")
+    judge().rate(SAID[1:2], TRUE[1:2])
+    judge(key_env="MY_KEY").rate(SAID[2:], TRUE[2:])
+    assert list(dict.fromkeys(server.keys)) == ["Bearer none", "Bearer sk-default", "Bearer sk-mine"]
+    with pytest.raises(InputError, match="--judge_key_env NO_KEY"):
+        judge(key_env="NO_KEY")
+
+
+def test_models_that_take_other_parameters(server, judge):
+    """OpenAI's thinking models refuse max_tokens and any temperature but their own."""
+    def picky(request):
+        if "max_tokens" in request:
+            return problem(400, "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
+                           "'max_completion_tokens' instead.", param="max_tokens", code="unsupported_parameter")
+        if "temperature" in request:
+            return problem(400, "'temperature' does not support 0 with this model.", param="temperature")
+        return ok("5")
+
+    server.answer = picky
+    one = judge(tokens=500)
+    assert one.rate(SAID, TRUE).scores["Fluency"].tolist() == [5, 5, 5]
+    assert server.asked[-1]["max_completion_tokens"] == 500
+    again = judge(tokens=500)
+    again.rate(SAID, TRUE)
+    assert again.summary()["asked"] == 0
+    for told in (one, again):  # also where the answers come from the cache
+        assert told.summary()["own_temperature"] == 6 and "6 ratings are at the endpoint's own" in "\n".join(told.lines())
+
+
+def test_an_endpoint_that_tells_no_tokens(server, judge):
+    server.answer = lambda _: ok("3", tokens=None)
+    one = judge(price=(1, 1))
+    assert one.rate(SAID, TRUE).uncounted == 5
+    assert "5 answers the endpoint told no tokens" in "\n".join(one.lines())
+
+
+def test_limit_draws_whole_pictures_and_the_same_in_every_file():
+    pictures = np.array([f"p{i % 10}" for i in range(40)])
+    rows = drawn_rows(pictures, 14, seed=3)
+    assert rows.sum() == 12 and len(set(pictures[rows])) == 3
+    assert not set(pictures[rows]) & set(pictures[~rows])
+    shuffled = np.random.default_rng(0).permutation(pictures)
+    assert set(shuffled[drawn_rows(shuffled, 14, seed=3)]) == set(pictures[rows])
+    assert len({tuple(drawn_rows(pictures, 14, seed)) for seed in range(20)}) > 10
+    drawn = Counter(p for seed in range(2000) for p in set(pictures[drawn_rows(pictures, 4, seed)]))
+    assert max(abs(drawn[p] - 200) for p in set(pictures)) < 5 * np.sqrt(2000 * 0.1 * 0.9)  # each alike, 5 sigma
+    assert drawn_rows(pictures, None).all() and drawn_rows(pictures, 40).all()
+    with pytest.raises(InputError, match="--judge_limit 3"):
+        drawn_rows(pictures, 3)
+
+
+def test_limit_leaves_the_rest_unjudged(server, judge):
+    result = judge(limit=2).rate(["A.", "B.", "C.", ""], ["R."] * 4, pictures=["x", "y", "x", "y"])
+    judged = np.isfinite(result.scores["Fluency"])
+    assert judged.sum() == 2 == result.rows and judged.tolist() in ([True, False, True, False], [False, True, False, True])
+
+
+def arguments(*words):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    run_options(parser)
+    return parser.parse_args([str(word) for word in words])
+
+
+def test_no_judge_unless_asked_for(server):
+    assert Judge.from_arguments(arguments()) is None
+    with pytest.raises(InputError, match="--judge_url without --judge_model"):
+        Judge.from_arguments(arguments("--judge_url", server.url))
+    with pytest.raises(InputError, match="http://"):
+        Judge.from_arguments(arguments("--judge_model", "m", "--judge_url", "localhost:8000"))
+    assert not server.asked
+
+
+def test_from_arguments(server, tmp_path):
+    one = Judge.from_arguments(arguments("--judge_model", "m", "--judge_url", server.url + "/", "--judge_price", 1, 2,
+                                         "--judge_limit", 2, "--judge_cache", tmp_path, "--judge_tokens", 9, "--seed", 5))
+    result = one.rate(SAID, TRUE)
+    assert (result.rows, server.asked[0]["max_tokens"], one.seed) == (2, 9, 5)
+    assert result.cost == pytest.approx(result.asked * (100 + 2 * 2) / 1e6)
+    assert list(tmp_path.glob("*.jsonl"))
+
+
+def test_a_tiny_random_model_refuses_and_is_counted(llm, tmp_path):
+    def make():
+        return Judge(str(llm), cache=tmp_path, tokens=8)
+
+    one = make()
+    result = one.rate([*SAID, ""], [*TRUE, "B."])
+    assert (result.asked, result.rows, result.empty) == (5, 4, 1)
+    assert result.prompt_tokens > 5 * 50 and 5 <= result.completion_tokens <= 5 * 8
+    assert sum(result.refused.values()) == sum(int(np.isnan(s).sum()) for s in result.scores.values()) >= 5
+    assert [s[3] for s in result.scores.values()] == [1, 1]
+    assert one.summary()["model"] == llm.name and str(llm) not in json.dumps(one.summary())
+    again = make()
+    second = again.rate([*SAID, ""], [*TRUE, "B."])
+    assert (second.asked, second.cached, again.backend.model) == (0, 5, None)  # not even loaded
+
+
+def test_local_answers_do_not_depend_on_the_batch(llm, tmp_path):
+    """Left padding is right: alone or beside a longer question, the greedy answer is the same as transformers'."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    judge = Judge(str(llm), cache=tmp_path, tokens=8)
+    judge.rate(["A cat.", "A red dog in the blue snow of the grass."], ["A red cat.", "A blue dog in the snow."])
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(llm), AutoTokenizer.from_pretrained(llm)
+    for line in judge.cache.path.read_text().splitlines():
+        entry = json.loads(line)
+        text = f"<|im_start|>user\n{entry['question']}<|im_end|>\n<|im_start|>assistant\n"
+        ids = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"]])
+        assert ids.shape[1] == entry["answer"]["prompt_tokens"]
+        new = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False,
+                             pad_token_id=tokenizer.eos_token_id)[0, ids.shape[1]:]
+        assert tokenizer.decode(new, skip_special_tokens=True) == entry["answer"]["text"]
+
+
+def test_a_model_that_can_think_is_told_not_to(llm, tmp_path):
+    backend = Judge(str(llm), cache=tmp_path, tokens=2).backend
+    backend._load()
+    backend.tokenizer.chat_template = "{% if enable_thinking is false %}cat{% else %}A red cat thinks.{% endif %}"
+    assert next(backend._generate(["?"])).prompt_tokens == len(backend.tokenizer("cat")["input_ids"])
+
+
+def test_a_base_model_is_asked_without_template(tmp_path):
+    folder = make_llm(tmp_path / "opt", kind="opt", chat=False)
+    judge = Judge(str(folder), cache=tmp_path, tokens=4)
+    assert judge.rate(SAID, TRUE).asked == 5
+    assert judge.backend.tokenizer.chat_template is None
+    with pytest.raises(InputError, match="reads 256 tokens"):  # it has no position for more
+        judge.rate(["A red cat in the grass. " * 20], TRUE[:1])
+
+
+def test_a_folder_without_model(tmp_path, clip):
+    for folder in (tmp_path, clip):
+        with pytest.raises(InputError, match=r"--judge_model .* cannot be loaded"):
+            Judge(str(folder), cache=tmp_path / "cache").rate(SAID, TRUE)
+
+
+def test_without_the_package(judge, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(InputError, match="pip install openai"):
+        judge().rate(SAID, TRUE)
+
+
+def test_a_cache_that_cannot_be_written(server, judge, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="--judge_cache"):
+        judge(cache=tmp_path / "file").rate(SAID, TRUE)
