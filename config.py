@@ -35,13 +35,15 @@ class EEGEncoderConfig(PretrainedConfig):
     """The default EEG encoder, a transformer over spatio-temporal patches (encoders/transformer.py).
 
     n_chans, n_times, sfreq (Hz) and ch_names describe the EEG it takes; embedding_size is the CLIP embedding's;
-    patch_size is in samples; spatial_filters counts the learned channel mixtures.
+    patch_size is in samples; spatial_filters counts the learned channel mixtures; class_temperature divides the logits
+    where class probabilities are made of them (encoders/temperature.py).
     """
 
     model_type = "eegencoder"
 
     def __init__(self, n_chans=128, n_times=440, sfreq=1000.0, ch_names=None, num_classes=40, embedding_size=512,
-                 d_model=128, attn_heads=8, layers=4, dropout=0.2, spatial_filters=40, patch_size=None, **kwargs):
+                 d_model=128, attn_heads=8, layers=4, dropout=0.2, spatial_filters=40, patch_size=None,
+                 class_temperature=1.0, **kwargs):
         self.n_chans = n_chans
         self.n_times = n_times
         self.sfreq = sfreq
@@ -54,6 +56,7 @@ class EEGEncoderConfig(PretrainedConfig):
         self.dropout = dropout
         self.spatial_filters = spatial_filters
         self.patch_size = patch_size or max(1, round(0.05 * sfreq))
+        self.class_temperature = class_temperature
         kwargs.setdefault("id2label", {i: f"class {i}" for i in range(num_classes)})
         super().__init__(**kwargs)
 
@@ -66,7 +69,8 @@ class ChannelNetConfig(PretrainedConfig):
     def __init__(self, in_channels=1, temp_channels=10, out_channels=50, num_classes=40, embedding_size=512,
                  input_width=440, input_height=128, temporal_dilation_list=None, temporal_kernel=(1, 33),
                  temporal_stride=(1, 2), num_temp_layers=4, num_spatial_layers=4, spatial_stride=(2, 1),
-                 num_residual_blocks=4, down_kernel=3, down_stride=2, sfreq=1000.0, ch_names=None, **kwargs):
+                 num_residual_blocks=4, down_kernel=3, down_stride=2, sfreq=1000.0, ch_names=None,
+                 class_temperature=1.0, **kwargs):
         self.in_channels = in_channels
         self.temp_channels = temp_channels
         self.out_channels = out_channels
@@ -85,6 +89,7 @@ class ChannelNetConfig(PretrainedConfig):
         self.down_stride = down_stride
         self.sfreq = sfreq
         self.ch_names = ch_names
+        self.class_temperature = class_temperature
         kwargs.setdefault("id2label", {i: f"class {i}" for i in range(num_classes)})
         super().__init__(**kwargs)
 

@@ -6,7 +6,7 @@
         --llm_backbone_name_or_path deepseek-ai/deepseek-llm-7b-base --load_in_8bit --bf16
 
 Writes a captioner folder: encoder, projector and adapter (never the LLM's weights), tokenizer, id2label.json, args.json,
-train_log.json and train_images.json, the hashes of the pictures it was trained on.
+train_log.json, train_images.json and val_images.json, the hashes of the pictures it was trained and validated on.
 """
 
 import argparse
@@ -77,6 +77,47 @@ def part_captions(args, names):
     return captions
 
 
+def image_stage(args, stage, names, class_of, captions):
+    """Stage 2, from picture embeddings; returns the trainer's log. class_of: class name by picture name."""
+    from datautils import image_embeddings
+    from encoders.clip import clip_identity
+    from runs import read_json
+
+    embeddings = {part: image_embeddings(names[part], args.image_dir, args.clip_model, args.picture, stage.device,
+                                         args.cache_dir) for part in names}
+    size = stage.model.config.embedding_size
+    if embeddings["train"].shape[1] != size:
+        raise InputError(f"--clip_model {args.clip_model}: embeddings of size {embeddings['train'].shape[1]}, but the "
+                         f"encoder was trained towards size {size}; name the same CLIP model")
+    clip = clip_identity(args.clip_model)
+    record = Path(args.eeg_encoder_path) / "args.json"
+    if record.is_file() and read_json(record).get("clip") not in (None, clip):
+        raise InputError(f"--clip_model {args.clip_model}: other weights than those that the encoder in "
+                         f"{args.eeg_encoder_path} was trained towards; name the same CLIP model")
+    return stage.reuse_or_run(
+        "image", embeddings, {part: [class_of[name] for name in names[part]] for part in names},
+        {part: [captions[part][name] for name in names[part]] for part in names}, args.num_epochs_image, clip=clip)
+
+
+def eeg_stage(args, stage, trials, split, captions):
+    """Stage 3, from EEG embeddings; returns the trainer's log."""
+    import torch
+
+    from encoders import encode
+
+    embeddings, labels = {}, {}
+    for part in ("train", "val"):
+        embeddings[part], logits = encode(stage.model.encoder, trials.eeg[split[part]], device=stage.device)
+        truth, predicted = trials.label[split[part]], logits.argmax(1)
+        coin = torch.rand(len(truth), generator=torch.Generator().manual_seed(args.seed)) < 0.5
+        chosen = {"true": truth, "predicted": predicted, "mixed": torch.where(coin, truth, predicted)}
+        kind = args.train_label if part == "train" else "predicted"  # validated as inference will read it
+        labels[part] = [trials.class_names[i] for i in chosen[kind].tolist()]
+    return stage.run("eeg", embeddings, labels,
+                     {part: [captions[part][name] for name in trials.names(split[part])] for part in captions},
+                     args.num_epochs_eeg, Path(args.output) / "checkpoints" / "stage3")
+
+
 @exits_cleanly
 def main(argv=None):
     args = parse(argv)
@@ -86,19 +127,17 @@ def main(argv=None):
     from transformers import set_seed
 
     from captioner_training import Stage
-    from checkpoints import check_output
+    from checkpoints import check_output, resolve_checkpoint
     from config import EEGModelForCausalLMConfig
     from dataset_folder import complete_data
-    from datautils import image_embeddings
     from trials import load_trials
     from splits import load_split
-    from pictures import picture_hashes
-    from encoders import encode, fit_to_encoder, load_encoder
-    from encoders.clip import clip_identity
+    from encoders import fit_to_encoder, load_encoder
     from generation import load_tokenizer
     from model import EEGModelForCausalLM
     from prompts import choose_template
-    from runs import read_json, save_run, write_json
+    from provenance import ENCODER, new_records, read_records, write_records
+    from runs import file_hash, save_run, write_json
 
     device = options.resolve_device(args.device)
     options.training_arguments(args, device, args.output)  # refuse wrong flags before the long work
@@ -109,6 +148,7 @@ def main(argv=None):
     trials.require_pictures()
     split = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
     encoder = load_encoder(args.eeg_encoder_path)
+    encoders_pictures = read_records(resolve_checkpoint(args.eeg_encoder_path, "--eeg_encoder_path"))
     fit_to_encoder(encoder.config, trials, "--eeg_encoder_path")
     if encoder.config.num_classes != len(trials.class_names):
         raise InputError(f"--eeg_encoder_path {args.eeg_encoder_path}: knows {encoder.config.num_classes} classes, "
@@ -130,39 +170,17 @@ def main(argv=None):
     log, output = {}, Path(args.output)
 
     if not args.no_stage2:
-        embeddings = {part: image_embeddings(names[part], args.image_dir, args.clip_model, args.picture, device,
-                                             args.cache_dir) for part in names}
-        if embeddings["train"].shape[1] != encoder.config.embedding_size:
-            raise InputError(f"--clip_model {args.clip_model}: embeddings of size {embeddings['train'].shape[1]}, but the "
-                             f"encoder was trained towards size {encoder.config.embedding_size}; name the same CLIP model")
-        clip = clip_identity(args.clip_model)
-        record = Path(args.eeg_encoder_path) / "args.json"
-        if record.is_file() and read_json(record).get("clip") not in (None, clip):
-            raise InputError(f"--clip_model {args.clip_model}: other weights than those that the encoder in "
-                             f"{args.eeg_encoder_path} was trained towards; name the same CLIP model")
-        log["stage2"] = stage.reuse_or_run(
-            "image", embeddings, {part: [class_of[name] for name in names[part]] for part in names},
-            {part: [captions[part][name] for name in names[part]] for part in names}, args.num_epochs_image,
-            clip=clip)
+        log["stage2"] = image_stage(args, stage, names, class_of, captions)
     if not args.no_stage3:
-        embeddings, labels = {}, {}
-        for part in ("train", "val"):
-            embeddings[part], logits = encode(model.encoder, trials.eeg[split[part]], device=device)
-            truth, predicted = trials.label[split[part]], logits.argmax(1)
-            coin = torch.rand(len(truth), generator=torch.Generator().manual_seed(args.seed)) < 0.5
-            chosen = {"true": truth, "predicted": predicted, "mixed": torch.where(coin, truth, predicted)}
-            kind = args.train_label if part == "train" else "predicted"  # validated as inference will read it
-            labels[part] = [trials.class_names[i] for i in chosen[kind].tolist()]
-        log["stage3"] = stage.run("eeg", embeddings, labels,
-                                  {part: [captions[part][name] for name in trials.names(split[part])] for part in captions},
-                                  args.num_epochs_eeg, output / "checkpoints" / "stage3")
+        log["stage3"] = eeg_stage(args, stage, trials, split, captions)
 
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)
     write_json(output / "id2label.json", trials.class_names)
     write_json(output / "train_log.json", log)
-    write_json(output / "train_images.json", picture_hashes(args.image_dir, names["train"], args.picture))
-    save_run(output, args, data=trials.fingerprint)
+    write_records(output, new_records(args.image_dir, names, args.picture))
+    write_records(output / ENCODER, encoders_pictures)
+    save_run(output, args, data=trials.fingerprint, splits=file_hash(args.splits_path))
     print(f"captioner written to {output}")
 
 

@@ -9,8 +9,9 @@ Start from self-supervised pretraining on the files of pretrain_data_processor.p
     python train_eeg_classifier.py --pretrain --pretrained data/pretrain --output ./pretrained_encoder
     python train_eeg_classifier.py --pretrained ./pretrained_encoder --eeg_dataset ... (as above)
 
-Writes config.json, model.safetensors (the best epoch by validation), id2label.json, args.json, train_log.json and
-train_images.json (the training pictures' hashes) into --output. The test part is not read.
+Writes config.json (with the temperature of the class probabilities, fitted to the validation part), model.safetensors
+(the best epoch by validation), id2label.json, args.json, train_log.json, train_images.json and val_images.json (the
+training and validation pictures' hashes) into --output. The test part is not read.
 """
 
 import argparse
@@ -190,6 +191,26 @@ def picture_targets(args, trials, split, device):
     return by_picture[trials.image], by_picture[pictures["train"]]
 
 
+def fit_probabilities(encoder, eeg, labels, device):
+    """Fit the temperature of the encoder's class probabilities to the validation part, eeg [n, C, T] and labels [n]."""
+    from encoders import encode
+    from encoders.temperature import fit_temperature
+
+    encoder.config.class_temperature = fit_temperature(encode(encoder, eeg, device=device)[1], labels)
+    print(f"temperature of the class probabilities, fitted to {len(labels)} validation trials: "
+          f"{encoder.config.class_temperature:.2f}")
+
+
+def pictures_before(args):
+    """The records of the pictures that the encoder of --pretrained, if there is one, was trained on."""
+    from checkpoints import resolve_checkpoint
+    from provenance import read_records
+
+    if not args.pretrained or (Path(args.pretrained) / "train.pt").is_file():
+        return {}
+    return read_records(resolve_checkpoint(args.pretrained, "--pretrained"))
+
+
 def target_variance(pictures):
     """Mean variance over the dimensions of pictures' embeddings [n, E]; 1 where they do not vary."""
     variance = pictures.var(0, correction=0).mean().item()
@@ -208,10 +229,10 @@ def main(argv=None):
     from dataset_folder import complete_data
     from splits import load_split
     from trials import load_trials
-    from pictures import picture_hashes
     from encoders import save_encoder
     from encoders.clip import clip_identity
     from encoders.training import Augmentation, EncoderObjective, fit, gather, validation_scores
+    from provenance import new_records, write_records
     from runs import file_hash, save_run, write_json
 
     device, output = options.resolve_device(args.device), Path(args.output)
@@ -225,6 +246,7 @@ def main(argv=None):
     arguments = arguments_for(args, device, output, args.num_epochs, label_names=["labels", "target"], **best)
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
     split = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
+    before = pictures_before(args)
     target, train_pictures = picture_targets(args, trials, split, device)
     encoder = new_encoder(args, n_chans=trials.eeg.shape[1], n_times=trials.eeg.shape[2], sfreq=trials.sfreq,
                           ch_names=trials.ch_names, num_classes=len(trials.class_names), id2label=trials.class_names,
@@ -245,12 +267,12 @@ def main(argv=None):
     log = fit(objective, batches, split, arguments, resume=args.resume, patience=args.patience,
               options_key=[_options_key(args), trials.fingerprint, identity], save_every=args.save_steps,
               compute_metrics=validation_scores)
-    names = sorted(set(trials.names(split["train"])))
+    fit_probabilities(encoder, trials.eeg[split["val"]], trials.label[split["val"]], device)
     save_encoder(encoder, output)
     write_json(output / "id2label.json", trials.class_names)
     write_json(output / "train_log.json", {"stage1": log})
-    write_json(output / "train_images.json",
-               picture_hashes(args.image_dir, names, args.picture) if trials.has_pictures else {})
+    names = {part: sorted(set(trials.names(split[part]))) for part in ("train", "val")}
+    write_records(output, new_records(args.image_dir if trials.has_pictures else None, names, args.picture, before))
     save_run(output, args, data=trials.fingerprint, splits=file_hash(args.splits_path), clip=identity)
     print(f"encoder written to {output}; its scores on the test part: test_eeg_classifier.py --output {output}")
 

@@ -1,0 +1,113 @@
+"""The ledger of scorings of a test split."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ledger
+from errors import InputError
+from ledger import count_scorings, family, note_scoring, run_folder
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def note(folder, key="f", script="evaluate.py", model="m1", scored="s1"):
+    folder.mkdir(parents=True, exist_ok=True)
+    return note_scoring(folder, key, script=script, model=model, scored=scored)
+
+
+def lines(folder):
+    return (folder / "test_ledger.jsonl").read_text().splitlines()
+
+
+def test_the_run_folder_holds_the_checkpoint(tmp_path, monkeypatch):
+    encoder = tmp_path / "runs" / "demo" / "captioner" / "eeg_encoder"
+    encoder.mkdir(parents=True)
+    (encoder.parent / "config.json").write_text("{}")
+    (encoder / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path / "runs" / "demo")
+    for path in ("captioner", "captioner/", "./captioner", encoder.parent, encoder):
+        assert run_folder(path) == tmp_path / "runs" / "demo"
+    assert run_folder("org/name") is None and run_folder("datasets/org/name/sub") is None
+
+
+def test_each_look_counts_once(tmp_path):
+    first, second = tmp_path / "runs" / "a", tmp_path / "runs" / "b"
+    assert count_scorings(first, "f") == {"scored": 0, "models": 0,
+                                          "text": "No scoring of this test split is in the ledger."}
+    assert note(first) and note(first)
+    assert len(lines(first)) == 1 and {"date", "script", "family", "model", "scored"} == set(json.loads(lines(first)[0]))
+    assert count_scorings(first, "f") == {
+        "scored": 1, "models": 1, "text": "This test split was scored once, by 1 model, in 1 run folder."}
+    note(first, scored="s2")
+    note(first, script="test_eeg_classifier.py")
+    note(first, key="another split")
+    note(second, model="m2")
+    note(second, model="m3")
+    counted = count_scorings(first, "f")
+    assert (counted["scored"], counted["models"]) == (5, 3)
+    assert counted["text"] == ("This test split was scored 5 times, by 3 models, in 2 run folders; each look makes a lucky "
+                               "result likelier.")
+    assert count_scorings(second, "f") == counted
+    assert count_scorings(first, "another split")["scored"] == 1
+    (second / "test_ledger.jsonl").write_text((second / "test_ledger.jsonl").read_text() + lines(first)[0] + "\n")
+    assert count_scorings(first, "f")["scored"] == 5  # a copied run folder adds no look
+
+
+def test_families_are_told_apart():
+    key = family("data", "splits", 0, "test", 0)
+    assert key == family("data", "splits", 0, "test", 0)
+    others = {family("data 2", "splits", 0, "test", 0), family("data", "splits 2", 0, "test", 0),
+              family("data", "splits", 1, "test", 0), family("data", "splits", 0, "val", 0),
+              family("data", "splits", 0, "test", 1), family("datas", "plits", 0, "test", 0)}
+    assert len(others) == 6 and key not in others
+
+
+def test_processes_at_once_lose_nothing(tmp_path):
+    code = ("import sys; from ledger import note_scoring\n"
+            "for i in range(100): note_scoring(sys.argv[1], 'f', script='x', model=sys.argv[2], scored=str(i))")
+    running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), f"m{i}"], cwd=ROOT) for i in range(3)]
+    assert [process.wait() for process in running] == [0, 0, 0]
+    entries = {(entry["model"], entry["scored"]) for entry in map(json.loads, lines(tmp_path))}
+    assert len(lines(tmp_path)) == 300 and entries == {(f"m{i}", str(j)) for i in range(3) for j in range(100)}
+
+
+def test_a_line_that_was_cut_short_swallows_no_other(tmp_path):
+    note(tmp_path / "a")
+    file = tmp_path / "a" / "test_ledger.jsonl"
+    file.write_bytes(file.read_bytes() + file.read_bytes()[:40])
+    note(tmp_path / "a", model="m2")
+    assert len(lines(tmp_path / "a")) == 3
+    counted = count_scorings(tmp_path / "a", "f")
+    assert (counted["scored"], counted["models"]) == (2, 2)
+    assert counted["text"].endswith(" 1 line of the ledgers cannot be read and may stand for more.")
+    file.write_bytes(b'\xff\xfe\n[1]\n{"family": "f"}\n' + file.read_bytes())
+    assert count_scorings(tmp_path / "a", "f")["scored"] == 2
+
+
+def test_where_it_cannot_be_written(tmp_path, monkeypatch, capsys):
+    def refuse(code):
+        def fail(*args, **more):
+            raise OSError(code, os.strerror(code))
+        return fail
+
+    monkeypatch.setattr(ledger.os, "open", refuse(errno.EROFS))
+    assert not note(tmp_path)
+    said = capsys.readouterr().out
+    assert said.startswith("note: this scoring is not counted") and "Read-only" in said and str(tmp_path) not in said
+    monkeypatch.setattr(ledger.os, "open", refuse(errno.ENOSPC))
+    with pytest.raises(OSError, match="No space"):  # which exits_cleanly turns into one line
+        note(tmp_path)
+    monkeypatch.undo()
+    (tmp_path / "test_ledger.jsonl").mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        note(tmp_path)
+
+
+def test_a_hub_checkpoint_has_no_ledger():
+    assert note_scoring(None, "f", script="x", model="m", scored="s") is False and count_scorings(None, "f") is None
