@@ -11,6 +11,7 @@ import sys
 
 import options
 from errors import InputError, exits_cleanly
+from metrics.caption_files import ABSTAINED
 
 
 def parse(argv):
@@ -18,8 +19,12 @@ def parse(argv):
     options.data_options(parser, required=False)
     options.picture_options(parser)
     group = options.inference_options(parser)
-    group.add_argument("--condition", choices=options.CONDITIONS, default="eeg+label",
-                       help="what the LLM is shown: the EEG's embedding and predicted class, or a control in their place")
+    group.add_argument("--condition", choices=options.CONDITIONS + options.BASELINES, default="eeg+label",
+                       help="what the LLM is shown: the EEG's embedding and predicted class, or a control in their place; "
+                            "or a baseline without LLM")
+    group.add_argument("--abstain_below", type=options.fraction, metavar="P",
+                       help=f"write '{ABSTAINED}' instead of a caption where the probability of the predicted class is "
+                            "below P (unset: caption every trial)")
     group.add_argument("--trial", type=options.bounded(int, 0), help="caption this record of --eeg_dataset only")
     group.add_argument("--eeg_file", help="caption one file: .npy, .pt or .csv of [channels, samples], scaled as the "
                                           "training data")
@@ -34,11 +39,13 @@ def caption_one(captioner, args):
 
     from dataset_folder import complete_data
     from trials import load_trials
-    from generation import check_model_fits, generation_options, read_eeg_file
+    from generation import read_eeg_file
     from prompts import instruction_of
+    from split_captions import check_model_fits
 
-    if args.condition not in ("eeg+label", "eeg", "label"):
-        raise InputError(f"--condition {args.condition}: needs a whole split; one trial takes eeg+label, eeg or label")
+    if args.condition not in ("eeg+label", "eeg", "label", "nothing"):
+        raise InputError(f"--condition {args.condition}: needs a whole split; one trial takes eeg+label, eeg, label or "
+                         "nothing")
     if args.eeg_file:
         eeg = read_eeg_file(args.eeg_file, captioner.model.encoder.config)
     else:
@@ -52,16 +59,19 @@ def caption_one(captioner, args):
         eeg = trials.eeg[found]
     embeddings, predicted, probability = captioner.read(eeg)
     name = captioner.class_names[int(predicted)]
-    texts = captioner.generate(embeddings, [None if args.condition == "eeg" else name], args.condition != "label",
+    if float(probability) < (args.abstain_below or 0):
+        return name, float(probability), ABSTAINED
+    texts = captioner.generate(embeddings, [name if "label" in args.condition else None], "eeg" in args.condition,
                                instruction_of(args.prompt_type or "basic", args.prompt), batch_size=1,
-                               **generation_options(args))
+                               **options.generation_options(args))
     return name, float(probability), texts[0]
 
 
 @exits_cleanly
 def main(argv=None):
     args = parse(argv)
-    from generation import load_captioner, write_captions
+    from generation import load_captioner
+    from split_captions import write_captions
 
     captioner = load_captioner(args)
     if args.trial is not None or args.eeg_file:

@@ -1,4 +1,5 @@
-"""The controls: caption the same trials from noise, shuffled EEG or no EEG, over one loaded model; one CSV a condition.
+"""The controls: caption the same trials from noise, shuffled EEG or no EEG, over one loaded model, and from the training
+captions without any LLM (the baselines constant, template, class_medoid, nearest_picture); one CSV a condition.
 
     python inference_chance.py --model_path deepseek_eeg_model_7B_base/ --eeg_dataset data/block/eeg_55_95_std.pth \\
         --splits_path data/block/block_splits_by_image_all.pth --image_dir data/images/ --results_dir ./results
@@ -17,13 +18,15 @@ def main(argv=None):
     options.data_options(parser)
     options.picture_options(parser)
     group = options.inference_options(parser)
-    group.add_argument("--conditions", nargs="+", choices=options.CONDITIONS, metavar="CONDITION",
-                       default=[c for c in options.CONDITIONS if c != "eeg+label"],
-                       help=f"which to write, of {', '.join(options.CONDITIONS)}")
+    known = options.CONDITIONS + options.BASELINES
+    group.add_argument("--conditions", nargs="+", choices=known, metavar="CONDITION",
+                       default=[c for c in known if c != "eeg+label"], help=f"which to write, of {', '.join(known)}")
     options.run_options(parser)
-    parser.set_defaults(picture=None, clip_model=None)  # the captioner knows what it was trained on
+    parser.set_defaults(picture=None, clip_model=None,  # the captioner knows what it was trained on
+                        abstain_below=None)  # inference.py's: the controls are for the captions of all trials
     args = parser.parse_args(argv)
-    from generation import load_captioner, write_captions
+    from generation import load_captioner
+    from split_captions import write_captions
 
     write_captions(load_captioner(args), args, args.conditions)
     return 0

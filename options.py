@@ -7,6 +7,7 @@ PTM and DL_Proj_EEG-to-Text, so that their commands run here unchanged.
 import argparse
 import math
 import os
+import warnings
 
 from errors import InputError
 
@@ -16,7 +17,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 CLIP_MODEL = "openai/clip-vit-base-patch32"
 LLM = "deepseek-ai/deepseek-llm-7b-base"
 CONDITIONS = ("eeg+label", "eeg", "label", "noise+label", "noise", "shuffled", "shuffled_within_class", "oracle_label",
-              "image")
+              "image", "nothing")
+BASELINES = ("constant", "template", "class_medoid", "nearest_picture")  # without an LLM (metrics/text_baselines.py)
 SPLITS = ("picture", "subject", "class", "session", "recording", "time", "given")
 PROMPT_TYPES = ("basic", "detailed", "creative")
 
@@ -230,8 +232,9 @@ def inference_options(parser):
     group.add_argument("--bf16", action="store_true", help="compute in bfloat16")
     group = parser.add_argument_group("captions")
     group.add_argument("--split", choices=("test", "val", "train"), default="test", help="part of the split to caption")
-    group.add_argument("--allow_known_pictures", action="store_true",
-                       help="caption test pictures that the captioner was trained on, too, instead of refusing")
+    group.add_argument("--allow_overlap", action="store_true",
+                       help="caption test pictures that the captioner or its encoder was trained on, too, instead of "
+                            "refusing; the record of the captions says so")
     group.add_argument("--prompt_type", choices=PROMPT_TYPES, help="instruction in the prompt (unset: basic)")
     group.add_argument("--prompt", help="an instruction of your own in place of --prompt_type")
     group.add_argument("--batch_size", type=positive, default=16, help="captions written at a time")
@@ -246,6 +249,22 @@ def inference_options(parser):
         group.add_argument(flag, help=argparse.SUPPRESS)  # predecessors' flags that had no effect there either
     group.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     return group
+
+
+def generation_options(args):
+    """`generate` arguments from the command line; greedy unless --do_sample."""
+    from transformers.utils import logging
+
+    options = {"max_new_tokens": args.max_new_tokens, "do_sample": args.do_sample,
+               "repetition_penalty": args.repetition_penalty}
+    if args.do_sample and not args.temperature:
+        raise InputError("--temperature 0 with --do_sample: nothing to draw from; leave --do_sample out to decode greedily")
+    if args.do_sample:
+        options |= {"temperature": args.temperature, "top_p": args.top_p}
+    else:
+        logging.set_verbosity_error()  # it warns of sampling defaults that greedy decoding ignores
+    warnings.filterwarnings("ignore", "Passing `repetition_penalty`")  # that the prompt is not penalised is wanted here
+    return options
 
 
 def caption_files(args, conditions):

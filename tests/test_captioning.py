@@ -12,13 +12,15 @@ import torch
 from tiny import CLASSES, data_arguments
 
 import options
-from encoders import load_encoder
-from generation import matched_noise, swap
-from runs import file_hash
+from conditions import matched_noise, swap
+from encoders import encode, load_encoder
+from generation import Captioner
+from metrics.caption_files import ABSTAINED
+from runs import content_key, file_hash
 from splits import write_splits
 
 COLUMNS = ["Ground Truth Image", "Expected object", "Predicted object", "Expected Caption", "Generated Caption", "trial",
-           "subject", "image", "split", "condition", "prompt"]
+           "subject", "image", "split", "condition", "prompt", "probability", "model"]
 
 
 @pytest.fixture(scope="module")
@@ -111,14 +113,139 @@ def test_interrupted_run_goes_on(captioner, data, tmp_path, monkeypatch, capsys)
     assert "going on after 16 captions" in capsys.readouterr().out
 
 
-def test_controls_write_one_file_a_condition(captioner, data, tmp_path):
-    inference_chance.main(["--model_path", str(captioner), *data_arguments(data), "--dest", str(tmp_path / "c.csv"),
-                           "--max_new_tokens", "4", "--device", "cpu"])
-    conditions = [c for c in options.CONDITIONS if c != "eeg+label"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(f"c_{c}.csv" for c in conditions)
-    for condition in conditions:
-        table = pandas.read_csv(tmp_path / f"c_{condition}.csv", keep_default_na=False)
-        assert len(table) == 24 and set(table["condition"]) == {condition}
+def write_controls(captioner, data, destination, *more):
+    inference_chance.main(["--model_path", str(captioner), *data_arguments(data), "--dest", str(destination),
+                           "--max_new_tokens", "4", "--device", "cpu", *more])
+
+
+@pytest.fixture(scope="module")
+def controls(captioner, data, tmp_path_factory):
+    """What inference_chance.py writes by default, beside the model's own captions: {condition: table}, and the folder."""
+    folder = tmp_path_factory.mktemp("controls")
+    write(captioner, data, folder / "c.csv", "--max_new_tokens", "4")
+    write_controls(captioner, data, folder / "c.csv")
+    tables = {c: pandas.read_csv(folder / (f"c_{c}.csv" if c != "eeg+label" else "c.csv"), keep_default_na=False, dtype=str)
+              for c in options.CONDITIONS + options.BASELINES}
+    return tables, folder
+
+
+def test_controls_and_baselines_write_one_file_a_condition(controls):
+    tables, folder = controls
+    names = {"c.csv", *(f"c_{c}.csv" for c in (*options.CONDITIONS[1:], *options.BASELINES))}
+    assert {p.name for p in folder.iterdir()} == names | {f"{name}.json" for name in names}
+    for condition, table in tables.items():
+        assert list(table.columns) == COLUMNS and len(table) == 24 and set(table["condition"]) == {condition}
+        assert table["trial"].equals(tables["eeg+label"]["trial"])
+
+
+def test_each_csv_has_its_record(controls, captioner, data):
+    tables, folder = controls
+    key = content_key(Captioner(str(captioner), "cpu").weights)
+    for file in folder.glob("*.csv"):
+        record = json.loads((folder / f"{file.name}.json").read_text())
+        condition = file.stem.removeprefix("c").removeprefix("_") or "eeg+label"
+        assert record["condition"] == condition and set(tables[condition]["model"]) == {record["model"]} == {key}
+        assert record["sha256"] == file_hash(file) and record["format"] == "eeg-to-text captions 1"
+        assert record["data"] == file_hash(data / "eeg.pth") and record["splits"] == file_hash(data / "splits.pth")
+        assert record["options"]["max_new_tokens"] == 4 and record["versions"]["torch"] == torch.__version__
+        facts = {"model_path": str(captioner), "eeg_dataset": str(data / "eeg.pth"), "image_dir": str(data / "images"),
+                 "splits_path": str(data / "splits.pth"), "split": "test", "split_num": 0, "subject": 0,
+                 "abstain_below": None, "trained_on": [], "machine_made": 0, "pictures": 6}
+        assert {name: record[name] for name in facts} == facts
+
+
+def test_probabilities_are_those_of_the_eeg_behind_the_caption(controls, captioner, data):
+    from trials import load_trials
+
+    tables, _ = controls
+    own = tables["eeg+label"]
+    trials = load_trials(data / "eeg.pth")
+    _, logits = encode(load_encoder(str(captioner / "eeg_encoder")), trials.eeg[own["trial"].astype(int).tolist()])
+    temperature = json.loads((captioner / "eeg_encoder" / "config.json").read_text())["class_temperature"]
+    weights = torch.exp((logits.double() - logits.double().max(1, keepdim=True).values) / temperature)
+    probability, predicted = (weights / weights.sum(1, keepdim=True)).max(1)
+    assert own["probability"].tolist() == [f"{p:.4f}" for p in probability.tolist()]
+    assert own["probability"].nunique() > 12 and temperature != 1
+    assert own["Predicted object"].tolist() == [CLASSES[i] for i in predicted.tolist()]
+    both = ["Predicted object", "probability"]
+    for condition, table in tables.items():
+        if not condition.startswith("shuffled"):
+            assert table[both].equals(own[both])
+        else:
+            assert sorted(table[both].values.tolist()) == sorted(own[both].values.tolist()) and not table[both].equals(
+                own[both])
+    assert tables["shuffled_within_class"]["Predicted object"].equals(own["Predicted object"])
+
+
+def test_nothing_is_the_llm_alone(controls, captioner):
+    tables, _ = controls
+    alone = Captioner(str(captioner), "cpu").generate(torch.zeros(1, 16), [None], False,
+                                                      "Describe this image in one sentence:", batch_size=1,
+                                                      max_new_tokens=4, do_sample=False, repetition_penalty=1.1)
+    assert set(tables["nothing"]["Generated Caption"]) == set(alone)
+
+
+def test_equal_prompts_are_written_once_and_as_if_each_were(controls, captioner):
+    tables, _ = controls
+    label = tables["label"]
+    names = label["Predicted object"].tolist()
+    each = Captioner(str(captioner), "cpu").generate(torch.zeros(24, 16), names, False,
+                                                     "Describe this image in one sentence:", batch_size=24,
+                                                     max_new_tokens=4, do_sample=False, repetition_penalty=1.1)
+    assert label["Generated Caption"].tolist() == each and len(set(names)) == 3
+
+
+def test_baselines_see_training_captions_only(controls, captioner, data, tmp_path):
+    import shutil
+
+    from pictures import read_caption
+
+    tables, _ = controls
+    training = {f"{name}_{i}": read_caption(data / "images", f"{name}_{i}") for name in CLASSES for i in range(5)}
+    assert set(tables["constant"]["Generated Caption"]) <= set(training.values())
+    assert tables["constant"]["Generated Caption"].nunique() == 1
+    assert set(tables["nearest_picture"]["Generated Caption"]) <= set(training.values())
+    for kind in ("template", "class_medoid"):
+        of_class = tables[kind].groupby("Predicted object")["Generated Caption"]
+        assert (of_class.nunique() == 1).all() and all(name in texts.iloc[0] for name, texts in of_class)
+    shutil.copytree(data, tmp_path / "data")
+    for name in CLASSES:
+        for i in (5, 6, 7):  # validation and test
+            (tmp_path / "data" / "images" / name / f"{name}_{i}_caption.txt").write_text("Something else entirely.")
+    write_controls(captioner, tmp_path / "data", tmp_path / "c.csv", "--conditions", *options.BASELINES)
+    for kind in options.BASELINES:
+        again = pandas.read_csv(tmp_path / f"c_{kind}.csv", dtype=str)
+        assert again["Generated Caption"].equals(tables[kind]["Generated Caption"])
+        assert set(again["Expected Caption"]) == {"Something else entirely."}
+
+
+def test_nearest_picture_is_found_by_the_embeddings(controls, captioner, data, clip):
+    """By scipy's cosine distance, from the pictures' and the EEG's embeddings."""
+    from scipy.spatial.distance import cdist
+
+    from datautils import image_embeddings
+    from pictures import read_caption
+    from trials import load_trials
+
+    table = controls[0]["nearest_picture"]
+    names = sorted(f"{name}_{i}" for name in CLASSES for i in range(5))
+    pictures = image_embeddings(names, data / "images", str(clip)).double().numpy()
+    eeg = load_trials(data / "eeg.pth").eeg[table["trial"].astype(int).tolist()]
+    embeddings = encode(load_encoder(str(captioner / "eeg_encoder")), eeg)[0].double().numpy()
+    distance = cdist(embeddings - pictures.mean(0), pictures - pictures.mean(0), "cosine")
+    expected = [read_caption(data / "images", names[i]) for i in distance.argmin(1)]
+    assert table["Generated Caption"].tolist() == expected and len(set(expected)) > 1
+
+
+def test_baselines_need_a_training_part(captioner, data, tmp_path, capsys):
+    write_splits(tmp_path / "splits.pth", {"train": [], "val": [], "test": [24, 25]})
+    more = ["--splits_path", str(tmp_path / "splits.pth"), "--conditions"]
+    with pytest.raises(SystemExit) as stop:
+        write_controls(captioner, data, tmp_path / "c.csv", *more, "label", "template")
+    message = capsys.readouterr().err
+    assert stop.value.code == 2 and "part 'train' is empty" in message and "baselines template" in message
+    write_controls(captioner, data, tmp_path / "c.csv", *more, "label")
+    assert (tmp_path / "c.csv").is_file()
 
 
 def test_predecessors_file_names(captioner, data, tmp_path):
@@ -126,8 +253,9 @@ def test_predecessors_file_names(captioner, data, tmp_path):
     inference.main([*common, "--dest", str(tmp_path / "a.csv"), "--prompt_type", "detailed"])
     assert (tmp_path / "a_detailed.csv").is_file()
     inference.main([*common, "--results_dir", str(tmp_path / "r"), "--prompt_type", "creative", "--batch_size", "1"])
-    (file,) = (tmp_path / "r").iterdir()
+    file, record = sorted((tmp_path / "r").iterdir())
     assert file.name.startswith("inference_results_2") and file.name.endswith("_creative.csv")
+    assert record.name == f"{file.name}.json"
 
 
 def test_one_trial_and_one_file(captioner, data, tmp_path, capsys):
@@ -253,8 +381,14 @@ def test_known_pictures_are_refused(captioner, data, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         write(captioner, data, tmp_path / "c.csv", "--splits_path", str(tmp_path / "splits.pth"))
     assert stop.value.code == 2 and "trained on 1 of the 1 pictures, cat_0" in capsys.readouterr().err
+    assert not list(tmp_path.glob("c.csv*"))
     assert len(write(captioner, data, tmp_path / "c.csv", "--splits_path", str(tmp_path / "splits.pth"),
-                     "--allow_known_pictures")) == 3
+                     "--allow_overlap")) == 3
+    assert json.loads((tmp_path / "c.csv.json").read_text())["trained_on"] == ["cat_0"]
+    assert "trained on 1 of the 1 pictures (--allow_overlap)" in capsys.readouterr().out
+    write(captioner, data, tmp_path / "train.csv", "--split", "train", "--condition", "constant")
+    assert json.loads((tmp_path / "train.csv.json").read_text())["trained_on"] == sorted(
+        f"{name}_{i}" for name in CLASSES for i in range(5))
 
 
 def test_resumed_sampling_draws_what_the_whole_run_would(captioner, data, tmp_path, monkeypatch):
@@ -264,6 +398,67 @@ def test_resumed_sampling_draws_what_the_whole_run_would(captioner, data, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         write(captioner, data, tmp_path / "part.csv", *more)
     assert write(captioner, data, tmp_path / "part.csv", *more).equals(whole)
+
+
+def test_a_csv_is_there_only_with_its_record(captioner, data, tmp_path, monkeypatch, capsys):
+    import split_captions
+
+    def stops(path, content):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(split_captions, "write_json", stops)
+        write(captioner, data, tmp_path / "c.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["c.csv.partial"]
+    write(captioner, data, tmp_path / "c.csv")
+    assert "going on after 24 captions" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.csv", "c.csv.json"]
+
+
+def test_abstention(captioner, data, tmp_path, monkeypatch, capsys):
+    from model import EEGModelForCausalLM
+
+    whole = write(captioner, data, tmp_path / "whole.csv")
+    threshold = sorted(whole["probability"])[10]
+    unsure = whole["probability"] < threshold
+    assert 0 < unsure.sum() <= 10
+    real, rows = EEGModelForCausalLM.generate, []
+    monkeypatch.setattr(EEGModelForCausalLM, "generate",
+                        lambda self, **batch: rows.append(len(batch["input_ids"])) or real(self, **batch))
+    capsys.readouterr()
+    some = write(captioner, data, tmp_path / "some.csv", "--abstain_below", str(threshold))
+    assert sum(rows) == 24 - unsure.sum()  # the others are not sent to the LLM
+    assert f"{unsure.sum()} of 24 trials have a class of probability below" in capsys.readouterr().out
+    expected = whole.copy()
+    expected.loc[unsure, "Generated Caption"] = ABSTAINED
+    assert some.equals(expected)
+    assert json.loads((tmp_path / "some.csv.json").read_text())["abstain_below"] == threshold
+    for condition in ("label", "constant", "noise"):
+        table = write(captioner, data, tmp_path / "c.csv", "--abstain_below", str(threshold), "--condition", condition)
+        assert (table["Generated Caption"] == ABSTAINED).equals(unsure)
+    rows.clear()
+    none = write(captioner, data, tmp_path / "none.csv", "--abstain_below", "1")
+    assert (none["Generated Caption"][none["probability"] < 1] == ABSTAINED).all()
+    assert sum(rows) == (none["probability"] == 1).sum()
+
+
+def test_abstention_for_one_trial_and_in_the_resume_key(captioner, data, tmp_path, monkeypatch, capsys):
+    whole = write(captioner, data, tmp_path / "whole.csv")
+    row = whole["probability"].idxmin()
+    one = ["--model_path", str(captioner), "--eeg_dataset", str(data / "eeg.pth"), "--max_new_tokens", "12", "--device",
+           "cpu", "--trial", str(whole["trial"][row]), "--abstain_below"]
+    inference.main([*one, str(whole["probability"][row] + .0001)])
+    assert f"caption: {ABSTAINED}" in capsys.readouterr().out
+    inference.main([*one, str(whole["probability"][row])])
+    assert ABSTAINED not in capsys.readouterr().out
+    interrupt_at(2, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        write(captioner, data, tmp_path / "c.csv", "--batch_size", "4", "--abstain_below", ".01")
+    write(captioner, data, tmp_path / "c.csv", "--batch_size", "4")
+    assert "going on" not in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        inference.main([*one, "1.5"])
+    assert stop.value.code == 2 and "--abstain_below: 1.5 is out of range" in capsys.readouterr().err
 
 
 def test_shuffles_never_give_the_same_picture():

@@ -1,0 +1,226 @@
+"""Captions of one part of a split under each condition: a CSV file each, and beside it the record of how it came about."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas
+import torch
+
+import options
+from conditions import under_condition
+from dataset_folder import complete_data
+from datautils import image_embeddings
+from encoders import fit_to_encoder
+from errors import InputError
+from metrics import caption_files
+from metrics.text_baselines import baseline_captions, nearest_pictures
+from pictures import machine_made, picture_path, read_caption
+from prompts import instruction_of
+from provenance import overlap_error, selected_on, trained_on
+from runs import atomic_path, content_key, file_hash, versions, write_json
+from splits import load_split
+from trials import Trials, load_trials
+
+COLUMNS = (*caption_files.COLUMNS, "trial", "subject", "image", "split", "condition", "prompt", "probability", "model")
+
+
+@dataclass
+class Part:
+    """Trials of one part of a split and what the captioner read from them.
+
+    positions [N] of the part's and training [M] of the training part's trials; names [N] of the pictures and references
+    [N], their captions; embeddings [N, E], predicted class [N] and its probability [N].
+    """
+
+    trials: Trials
+    positions: torch.Tensor
+    training: torch.Tensor
+    names: list
+    references: list
+    embeddings: torch.Tensor
+    predicted: torch.Tensor
+    probability: torch.Tensor
+
+
+def write_captions(captioner, args, conditions):
+    """Caption a part of a split under each of options.CONDITIONS and options.BASELINES, one CSV with COLUMNS each.
+
+    The trials are read once. An interrupted condition goes on where it stopped. A CSV gets its name only after its record,
+    `<file>.json`, is there, which holds the hash of the CSV that it belongs to.
+    """
+    complete_data(args, picture=False)  # the captioner knows which pictures it was trained on
+    trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
+    trials.require_pictures()
+    check_model_fits(captioner, trials)
+    split = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=(args.split,))
+    fitted = [condition for condition in conditions if condition in options.BASELINES]
+    if fitted and not len(split["train"]):
+        raise InputError(f"--splits_path {args.splits_path}: part 'train' is empty for these trials, but its captions make "
+                         f"the baselines {', '.join(fitted)}; give the split that the captioner was trained with, or name "
+                         "the conditions to write without these")
+    positions = split[args.split]
+    names = trials.names(positions)
+    facts = _provenance(captioner, args, trials, names)
+    references = [read_caption(args.image_dir, name) for name in names]
+    part = Part(trials, positions, split["train"], names, references, *captioner.read(trials.eeg[positions]))
+    print(f"{len(positions)} {args.split} trials, predicted class right in "
+          f"{(part.predicted == trials.label[positions]).float().mean():.1%}")
+    files = options.caption_files(args, conditions)
+    for condition in sorted(files, key=lambda name: name not in fitted):  # the baselines are quick and show what lacks
+        _write_condition(captioner, part, condition, args, files[condition], facts)
+
+
+def check_model_fits(captioner, trials, flag="--model_path"):
+    """Raise InputError unless the trials are such as the captioner's encoder takes (encoders.fit_to_encoder)."""
+    fit_to_encoder(captioner.model.encoder.config, trials, flag)
+    known = set(captioner.class_names.values())
+    strangers = sorted(set(trials.class_names.values()) - known)
+    if strangers:
+        print(f"note: classes that the model does not know: {strangers[:5]}; they count as errors")
+
+
+def _provenance(captioner, args, trials, names):
+    """What the records of all conditions share: model, data, and which of the pictures the model was trained on.
+
+    Raises InputError for test pictures that it was trained on, unless --allow_overlap.
+    """
+    pictures = sorted(set(names))
+    known = trained_on(captioner.folder, args.image_dir, pictures)
+    if known and args.split == "test":
+        if not args.allow_overlap:
+            raise overlap_error("--model_path", args.model_path, known, pictures)
+        print(f"note: the captioner was trained on {len(known)} of the {len(pictures)} pictures (--allow_overlap); scores "
+              "say nothing about new pictures")
+    if known is None:
+        print(f"note: {args.model_path} does not tell which pictures it was trained on; see that the {args.split} pictures "
+              "are not among them")
+    chosen = selected_on(captioner.folder, args.image_dir, pictures)
+    if chosen and args.split == "test":
+        print(f"note: {len(chosen)} of the {len(pictures)} pictures chose the best epoch of its training; scores on them "
+              "are somewhat too high")
+    made = {name: model for name, model in machine_made(args.image_dir).items() if name in set(pictures)}
+    if made:
+        print(f"note: the reference captions of {len(made)} of {len(pictures)} pictures were written by a model "
+              f"({', '.join(sorted(set(made.values())))}), not by people; scores tell how alike two models write")
+    given = {name: getattr(args, name) for name in ("model_path", "eeg_dataset", "splits_path", "image_dir", "split",
+                                                    "split_num", "subject", "abstain_below")}
+    return {"options": vars(args), "versions": versions(), **given, "model": captioner.key, "data": trials.fingerprint,
+            "splits": file_hash(args.splits_path), "trained_on": known, "machine_made": len(made),
+            "pictures": len(pictures)}
+
+
+def _write_condition(captioner, part, condition, args, file, facts):
+    """Write the CSV of one condition and its record."""
+    truth = part.trials.label[part.positions]
+    rows = torch.arange(len(part.names))  # whose EEG is behind each caption
+    partial = Path(f"{file}.partial")
+    if condition in options.BASELINES:
+        answered = _answered(part.probability, args)
+        texts = [text if answer else caption_files.ABSTAINED for text, answer in
+                 zip(_baseline(captioner, part, condition, args), answered, strict=True)]
+    else:
+        shown = under_condition(condition, part.embeddings, part.predicted, truth, part.trials.image[part.positions],
+                                args.seed, lambda: _picture_rows(captioner, part.names, args))
+        rows = shown.rows
+        answered = _answered(part.probability[rows], args)
+        texts = _generated(captioner, part, condition, shown, answered, args, partial)
+    if args.abstain_below is not None:
+        print(f"{condition}: {answered.count(False)} of {len(answered)} trials have a class of probability below "
+              f"{args.abstain_below:g} and get '{caption_files.ABSTAINED}'")
+    guesses = [captioner.class_names[i] for i in part.predicted[rows].tolist()]
+    table = pandas.DataFrame(dict(zip(COLUMNS, (
+        [str(picture_path(args.image_dir, name)) for name in part.names],
+        [part.trials.class_names[label] for label in truth.tolist()], guesses, part.references, texts,
+        part.trials.trial[part.positions].tolist(), part.trials.subject[part.positions].tolist(), part.names, args.split,
+        condition, args.prompt or args.prompt_type or "basic", [f"{p:.4f}" for p in part.probability[rows].tolist()],
+        captioner.key), strict=True)))
+    with atomic_path(file) as temporary:
+        table.to_csv(temporary, index=False)
+        write_json(f"{file}.json", {"format": caption_files.RECORD_FORMAT, "condition": condition, **facts,
+                                    "sha256": file_hash(temporary)})
+    partial.unlink(missing_ok=True)  # the baselines have none
+    print(f"{condition}: {len(table)} captions written to {file}")
+
+
+def _answered(probability, args):
+    """For each trial whether it gets a caption: whether its class is as probable as --abstain_below asks for."""
+    return (probability >= (args.abstain_below or 0)).tolist()
+
+
+def _picture_rows(captioner, names, args):
+    """Embeddings of pictures, by the CLIP model that the captioner was trained with."""
+    config = captioner.model.config
+    clip_model = args.clip_model or config.clip_model or options.CLIP_MODEL
+    picture = args.picture or config.picture or "sketch"
+    rows = image_embeddings(names, args.image_dir, clip_model, picture, captioner.device, args.cache_dir)
+    if rows.shape[1] != config.embedding_size:
+        raise InputError(f"--clip_model: gives embeddings of size {rows.shape[1]}, the model takes "
+                         f"{config.embedding_size}; name the CLIP model that it was trained with")
+    return rows
+
+
+def _baseline(captioner, part, condition, args):
+    """The captions of one of options.BASELINES, from the pictures of the training part, each once."""
+    trials = part.trials
+    class_of = dict(zip(trials.names(part.training), trials.label[part.training].tolist(), strict=True))
+    pictures = sorted(class_of)
+    captions = [read_caption(args.image_dir, name) for name in pictures]
+    if condition == "nearest_picture":
+        nearest = nearest_pictures(part.embeddings.numpy(), _picture_rows(captioner, pictures, args).numpy())
+        return [captions[i] for i in nearest]
+    names = captioner.class_names | trials.class_names
+    return baseline_captions(condition, captions, [names[class_of[name]] for name in pictures],
+                             [names[label] for label in part.predicted.tolist()])
+
+
+def _generated(captioner, part, condition, shown, answered, args, partial):
+    """The LLM's caption for each trial that is answered.
+
+    Where greedy decoding is shown no embedding, equal class names give equal captions, so each is written once.
+    """
+    labels = [None] * len(answered) if shown.labels is None else [captioner.class_names[i] for i in shown.labels.tolist()]
+    prompts = range(len(labels)) if shown.with_embedding or args.do_sample else labels
+    first = {}
+    for row, prompt in enumerate(prompts):
+        if answered[row]:
+            first.setdefault(prompt, row)
+    rows = list(first.values())
+    instruction = instruction_of(args.prompt_type or "basic", args.prompt)
+    decoding = options.generation_options(args)
+    key = content_key([captioner.weights, part.trials.fingerprint, part.positions.tolist(), condition, instruction,
+                       args.seed, captioner.model.config.to_dict(), decoding, args.batch_size, args.load_in_8bit,
+                       args.load_in_4bit, args.bf16, args.llm_backbone_name_or_path, args.clip_model, args.picture,
+                       args.abstain_below])
+    done = _read_partial(partial, key)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    with open(partial, "a" if done else "w", encoding="utf-8") as file:
+        if not done:
+            file.write(json.dumps(key) + "\n")
+
+        def keep(texts):
+            file.writelines(json.dumps(text) + "\n" for text in texts)
+            file.flush()
+
+        texts = captioner.generate(shown.embeddings[rows], [labels[row] for row in rows], shown.with_embedding, instruction,
+                                   batch_size=args.batch_size, modality=shown.modality, desc=condition, done=done,
+                                   on_batch=keep, seed=args.seed, **decoding)
+    text_of = dict(zip(first, texts, strict=True))
+    return [text_of[prompt] if answer else caption_files.ABSTAINED
+            for prompt, answer in zip(prompts, answered, strict=True)]
+
+
+def _read_partial(path, key):
+    """Captions of an interrupted run with the same key."""
+    if not path.is_file():
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # a line without its end was cut short
+        content = [json.loads(line) for line in lines]
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        print(f"{path}: damaged ({error}), starting anew")
+        return []
+    if not content or content[0] != key or not all(isinstance(text, str) for text in content):
+        return []
+    print(f"{path}: going on after {len(content) - 1} captions of an interrupted run")
+    return content[1:]
