@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections import Counter
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -10,6 +11,12 @@ from errors import InputError
 
 RENAMED = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}  # 10-20 names before and since the 10-10 system
 FEWEST = 4  # channels to interpolate from; a sphere has no centre with less
+FEWEST_MAPPED = 4  # places that a scalp map is drawn from
+REGIONS = ("frontal", "central", "left temporal", "right temporal", "parietal", "occipital")
+ROWS = {row: region for region, rows in (  # of the 10-10 system
+    ("frontal", "FP AF F"), ("central", "FC C"), ("temporal", "FT T TP"), ("parietal", "CP P"), ("occipital", "PO O I"))
+        for row in rows.split()}
+HEAD_CENTRE = np.array([0, 0, .04])  # m, in head coordinates
 FEW = 20  # with fewer places the centre of the head comes from the standard ones (MNE wants more than 10 to fit it)
 
 
@@ -127,3 +134,82 @@ def _spline_weights(sources, missing, places, standard):
         warnings.simplefilter("always")
         one_each.interpolate_bads(verbose="warning")
     return one_each.data[len(sources):], [f"MNE on the places: {warning.message}" for warning in caught]
+
+
+def require_mne(flag):
+    """Raise InputError where MNE, which knows the places of channels, is not installed."""
+    if find_spec("mne") is None:
+        raise InputError(f"{flag}: needs the package mne for the places of channels and scalp maps; pip install -r "
+                         "requirements-data.txt")
+
+
+def scalp_places(ch_names, positions=None):
+    """The place [x, y, z] in m of each channel, in head coordinates, None where it is not known.
+
+    positions: name -> [x, y, z] of the recording, or None. Standard places where all names have one, so that two caps are
+    cut alike; else the recording's, and what those lack from the standard ones.
+    """
+    standard = standard_places()
+    plain = [plain_name(name) for name in ch_names]
+    given = {plain_name(name): np.asarray(place, float) for name, place in (positions or {}).items()}
+    given = {name: place for name, place in given.items()
+             if place.shape == (3,) and np.isfinite(place).all() and place.any()}
+    if all(name in standard for name in plain):
+        given = {}
+    return [given.get(name, standard.get(name)) for name in plain]
+
+
+def scalp_regions(ch_names, positions=None):
+    """The region of each channel, one of REGIONS, or None where its place is not known.
+
+    A channel belongs to the region of the nearest place of the 10-10 system, in direction from the centre of the head; left
+    and right are made alike. Those of the 10-10 system go by their row: Fp, AF, F frontal; FC, C central; FT, T, TP and P7
+    to P10 temporal; CP, P parietal; PO, O, I occipital.
+    """
+    standard = standard_places()
+    names = [name for name in standard if re.fullmatch(r"([A-Z]+)(Z|\d+)", name) and re.sub(r"Z$|\d+$", "", name) in ROWS]
+    directions = np.stack([_direction(_even(name, standard)) for name in names])
+    found = []
+    for name, place in zip(map(plain_name, ch_names), scalp_places(ch_names, positions), strict=True):
+        if place is None:
+            found.append(None)
+            continue
+        same = name in standard and np.array_equal(place, standard[name])
+        nearest = names[int((directions @ _direction(_even(name, standard) if same else place)).argmax())]
+        row, number = re.fullmatch(r"([A-Z]+)(Z|\d+)", nearest).groups()
+        region = "temporal" if row == "P" and number in ("7", "8", "9", "10") else ROWS[row]
+        found.append(f"{'left' if place[0] < 0 else 'right'} temporal" if region == "temporal" else region)
+    return found
+
+
+def _even(name, places):
+    """A standard place averaged with its twin's on the other side, as the template's head is a little askew."""
+    twin = re.sub(r"\d+", lambda number: str(int(number[0]) + (1 if int(number[0]) % 2 else -1)), name)
+    return (places[name] + places.get(twin, places[name]) * [-1, 1, 1]) / 2
+
+
+def _direction(place):
+    return (place - HEAD_CENTRE) / np.linalg.norm(place - HEAD_CENTRE)
+
+
+def scalp_info(ch_names, sfreq, positions=None):
+    """(mne.Info of the channels with a place of their own, their rows), or (None, why no scalp map can be drawn)."""
+    import mne
+
+    rows, used = [], set()
+    places = scalp_places(ch_names, positions)
+    for row, place in enumerate(places):
+        if place is not None and tuple(place) not in used:
+            used.add(tuple(place))
+            rows.append(row)
+    if len(rows) < FEWEST_MAPPED:
+        return None, (f"the places on the scalp are known of {len(rows)} of {len(ch_names)} channels "
+                      f"({_list(list(ch_names), 3)}), a map needs {FEWEST_MAPPED}")
+    flat = np.stack([places[row][:2] for row in rows])
+    if np.linalg.svd(flat - flat.mean(0), compute_uv=False)[1] < .01:  # m; a map between channels in a line is invention
+        return None, f"the {len(rows)} channels with a known place lie in a line"
+    names = [ch_names[row] for row in rows]
+    info = mne.create_info(names, sfreq, "eeg", verbose="error")
+    info.set_montage(mne.channels.make_dig_montage(dict(zip(names, (places[row] for row in rows), strict=True)),
+                                                   coord_frame="head"))
+    return info, rows

@@ -4,7 +4,8 @@
         --splits_path data/block/block_splits_by_image_all.pth --output ./eeg_encoder_55-95_40_classes \\
         --image_dir data/images/
 
-Writes scores.json, confusion_matrix.png, confusion_matrix.csv, per_class.csv and per_subject.csv into --results_dir.
+Writes scores.json, confusion_matrix.png, confusion_matrix.csv, per_class.csv and per_subject.csv into --results_dir, with
+--when_and_where when_where.json and when_where.png, too.
 Intervals are 95% bootstrap intervals; all trials of a picture are drawn together.
 """
 
@@ -26,53 +27,77 @@ def parse(argv):
     group.add_argument("--split", choices=("test", "val", "train"), default="test", help="part of the split to score")
     group.add_argument("--classical_baseline", action="store_true",
                        help="also fit xDAWN covariances + tangent space + logistic regression on the training part")
-    group.add_argument("--allow_known_pictures", action="store_true",
+    group.add_argument("--when_and_where", action="store_true",
+                       help="also look when and on which channels the evidence lies that the encoder uses: accuracy with a "
+                            "window or region hidden or alone, and gradient x input on the scalp (when_where.json, .png)")
+    group.add_argument("--window_ms", type=options.bounded(float, 1), default=50., help="of --when_and_where: length of a "
+                       "window in ms, over the whole epoch")
+    group.add_argument("--when_trials", type=options.positive, help="of --when_and_where: look at so many trials, drawn at "
+                       "random (unset: all; it takes some 40 passes over them)")
+    group.add_argument("--allow_overlap", action="store_true",
                        help="score test pictures that the encoder was trained on, too, instead of refusing")
     group.add_argument("--batch_size", type=options.positive, default=256, help="trials per batch")
     options.run_options(parser)
+    parser.set_defaults(clip_model=None, picture=None)  # the encoder knows what it was trained towards
     args = parser.parse_args(argv)
     if args.results_dir is None and not Path(args.output).is_dir():
         raise InputError(f"--output {args.output}: no such folder; for a Hub id give --results_dir too")
     return args
 
 
-def check_pictures(args, folder, names, identity):
-    """Refuse pictures that the encoder was trained on, and embeddings of another CLIP model than it was trained towards.
+def as_trained(args, folder):
+    """Fill in --clip_model, --picture and --cache_dir, where they are not given, with what the encoder was trained with.
 
-    A predecessor's encoder folder does not tell either.
+    Returns the content of its args.json; a predecessor's encoder has none, and gets the general defaults.
     """
-    from pictures import picture_path
-    from runs import file_hash, read_json
+    from runs import read_json
 
-    if (folder / "args.json").is_file():
-        trained = {"options": {}, **read_json(folder / "args.json")}
-        for flag, now, then in (("clip_model", identity, trained.get("clip")),
-                                ("picture", args.picture, trained["options"].get("picture"))):
-            if then not in (None, now):
-                raise InputError(f"--{flag} {getattr(args, flag)}: the encoder in {folder} was trained towards "
-                                 f"--{flag} {trained['options'].get(flag)}; give the same")
-    if args.split != "test" or args.allow_known_pictures or not (folder / "train_images.json").is_file():
-        return
-    seen = set(read_json(folder / "train_images.json").values())
-    known = [name for name in names if file_hash(picture_path(args.image_dir, name, args.picture)) in seen]
-    if known:
-        raise InputError(f"--output {folder}: was trained on {len(known)} of the {len(names)} pictures to score, "
-                         f"{known[0]} among them; use the split it was trained with, or give --allow_known_pictures")
+    trained = read_json(folder / "args.json") if (folder / "args.json").is_file() else {}
+    then = trained.get("options", {})
+    args.clip_model = args.clip_model or then.get("clip_model") or options.CLIP_MODEL
+    args.picture = args.picture or then.get("picture")
+    cache = then.get("cache_dir")
+    if args.cache_dir is None and cache and Path(cache).is_dir():  # it may be another machine's
+        args.cache_dir = cache
+    return trained
 
 
-def picture_gallery(args, trials, rows, device, embedding_size, folder):
-    """CLIP embeddings [n, E] of the pictures that trials `rows` show, and which of them each trial shows [N]."""
-    from datautils import image_embeddings
+def check_pictures(args, folder, trained, names):
+    """Refuse another CLIP model than the encoder was trained towards, and test pictures that it was trained on.
+
+    Returns how many of the pictures `names` it was trained on, None where it does not tell, as a predecessor's.
+    """
+    import provenance
     from encoders.clip import clip_identity
 
-    pictures, shown = trials.image[rows].unique(return_inverse=True)
-    names = [trials.images[i] for i in pictures.tolist()]
-    gallery = image_embeddings(names, args.image_dir, args.clip_model, args.picture, device, args.cache_dir)
+    for flag, now, then in (("clip_model", clip_identity(args.clip_model), trained.get("clip")),
+                            ("picture", args.picture, trained.get("options", {}).get("picture"))):
+        if then not in (None, now):
+            raise InputError(f"--{flag} {getattr(args, flag)}: the encoder in {folder} was trained towards "
+                             f"--{flag} {trained['options'].get(flag)}; give the same")
+    known = provenance.trained_on(folder, args.image_dir, names)
+    if args.split == "test" and known and not args.allow_overlap:
+        raise provenance.overlap_error("--output", folder, known, names)
+    chose = provenance.selected_on(folder, args.image_dir, names) if args.split == "test" else None
+    if known is None:
+        print(f"note: {args.output} does not tell which pictures it was trained on, so these may be known to it")
+    elif known:
+        print(f"note: {args.output} was trained on {len(known)} of the {len(names)} pictures that are scored")
+    if chose:
+        print(f"note: {len(chose)} of the {len(names)} pictures chose its best epoch, so scores on them are too high")
+    return None if known is None else len(known)
+
+
+def picture_gallery(args, names, embedding_size):
+    """CLIP embeddings [n, E] of the pictures `names`."""
+    from datautils import image_embeddings
+
+    gallery = image_embeddings(names, args.image_dir, args.clip_model, args.picture, options.resolve_device(args.device),
+                               args.cache_dir)
     if gallery.shape[1] != embedding_size:
         raise InputError(f"--clip_model {args.clip_model}: embeddings of size {gallery.shape[1]}, the encoder gives "
                          f"{embedding_size}; name the CLIP model that it was trained towards")
-    check_pictures(args, folder, names, clip_identity(args.clip_model))
-    return gallery.numpy(), shown.numpy()
+    return gallery.numpy()
 
 
 def baseline_scores(args, trials, split, clusters):
@@ -108,6 +133,19 @@ def write_tables(folder, labels, logits, subjects, class_names):
     return tables
 
 
+def scored_so_often(args, folder, trials, rows):
+    """Note in the ledger that this encoder was scored on these trials of the test part; a sentence on how often it was."""
+    import ledger
+    from runs import content_key, file_hash
+
+    home = ledger.run_folder(args.output)
+    family = ledger.family(trials.fingerprint, file_hash(args.splits_path), args.split_num, args.split, args.subject)
+    ledger.note_scoring(home, family, script="test_eeg_classifier.py", model=file_hash(folder / "model.safetensors")[:16],
+                        scored=content_key([sorted(trials.trial[rows].tolist()), args.time_low, args.time_high]))
+    counted = ledger.count_scorings(home, family)
+    return counted and counted["text"]
+
+
 def print_scores(scores, tables):
     def line(name, entry, key):
         low, high = entry[f"{key}_95"]
@@ -118,6 +156,8 @@ def print_scores(scores, tables):
         line(key, scores, key)
     if "classical_baseline" in scores:
         line("balanced_accuracy, classical baseline", scores["classical_baseline"], "balanced_accuracy")
+    expected = f"expected calibration error (if calibrated {scores['calibration']['ece_if_calibrated']:.3f})"
+    print(f"{expected:<48} {scores['calibration']['ece']:.3f}")
     for k in (1, 5) if "retrieval" in scores else ():
         line(f"picture among {scores['retrieval']['n']}, top {k} (chance {scores['retrieval'][f'top{k}_chance']:.3f})",
              scores["retrieval"], f"top{k}")
@@ -127,43 +167,65 @@ def print_scores(scores, tables):
 @exits_cleanly
 def main(argv=None):
     args = parse(argv)
+    if args.when_and_where:
+        from montage import require_mne
+
+        require_mne("--when_and_where")
     from trials import load_trials
     from splits import load_split
     from encoders import encode, fit_to_encoder, load_encoder
     from checkpoints import resolve_checkpoint
     from dataset_folder import complete_data
+    from encoders.temperature import class_probabilities
+    from metrics.calibration import calibration
     from metrics.classification import classification_scores
     from metrics.retrieval import retrieval_scores
     from runs import write_json
 
+    folder = resolve_checkpoint(args.output, "--output")
+    trained = as_trained(args, folder)
     complete_data(args)
     device = options.resolve_device(args.device)
-    folder = resolve_checkpoint(args.output, "--output")
     encoder = load_encoder(folder, "--output")
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
     fit_to_encoder(encoder.config, trials, "--output")
     if max(trials.class_names) >= encoder.config.num_classes:
         raise InputError(f"--output {args.output}: knows {encoder.config.num_classes} classes, {trials.path} has "
                          f"{len(trials.class_names)}; train an encoder on this data set")
-    needed = {args.split, "train"} if args.classical_baseline else {args.split}
+    needed = {args.split, "train"} if args.classical_baseline or args.when_and_where else {args.split}
     split = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=needed)
-    rows = split[args.split]
-    gallery, clusters = None, None  # without pictures the classes alone are scored
-    if trials.has_pictures:
-        gallery, clusters = picture_gallery(args, trials, rows, device, encoder.config.embedding_size, folder)
+    rows, clusters, overlap = split[args.split], None, None
+    if trials.has_pictures:  # without pictures the classes alone are scored
+        pictures, clusters = (part.numpy() for part in trials.image[rows].unique(return_inverse=True))
+        names = [trials.images[i] for i in pictures]
+        overlap = check_pictures(args, folder, trained, names)
+        gallery = picture_gallery(args, names, encoder.config.embedding_size)
 
-    embeddings, logits = (tensor.numpy() for tensor in encode(encoder, trials.eeg[rows], args.batch_size, device))
+    embeddings, logits = encode(encoder, trials.eeg[rows], args.batch_size, device)
+    confidence = class_probabilities(logits, encoder.config).max(1).values.numpy()
+    embeddings, logits = embeddings.numpy(), logits.numpy()
     labels = trials.label[rows].numpy()
     scores = classification_scores(labels, logits, clusters)
     if trials.has_pictures:
         scores["retrieval"] = retrieval_scores(embeddings, gallery, clusters)
     if args.classical_baseline:
         scores["classical_baseline"] = baseline_scores(args, trials, split, clusters)
-    scores |= {"split": args.split, "data": trials.fingerprint, "subject": args.subject}
+    scores["calibration"] = calibration(confidence, logits.argmax(1) == labels, clusters=clusters)
+    scores |= {"split": args.split, "data": trials.fingerprint, "subject": args.subject, "overlap": overlap,
+               "ledger": scored_so_often(args, folder, trials, rows) if args.split == "test" else None}
     results = Path(args.results_dir or folder / args.split)
     tables = write_tables(results, labels, logits, trials.subject[rows].numpy(), trials.class_names)
     write_json(results / "scores.json", scores)
     print_scores(scores, tables)
+    if scores["ledger"]:
+        print(scores["ledger"])
+    if args.when_and_where:
+        from when_where import when_where, write
+
+        found = when_where(encoder, trials, rows, split["train"], clusters, window_ms=args.window_ms,
+                           most=args.when_trials, batch_size=args.batch_size, device=device, seed=args.seed)
+        write(results, found, trials.record.get("positions"))
+        print("\n".join([found["sentence"], *(f"note: {note}" for note in found["notes"])]))
     print(f"written to {results}")
 
 

@@ -2,14 +2,16 @@
 
 import json
 import shutil
+from itertools import pairwise
 
 import numpy as np
 import pandas
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+import options
 import test_eeg_classifier as scoring
 import train_eeg_classifier as training
 from encoders import load_encoder
@@ -48,7 +50,7 @@ def encoder(data, clip, tmp_path_factory):
 
 def test_the_folder_is_whole(data, encoder):
     assert {path.name for path in encoder.iterdir()} == {"config.json", "model.safetensors", "id2label.json", "args.json",
-                                                         "train_log.json", "train_images.json"}
+                                                         "train_log.json", "train_images.json", "val_images.json"}
     model = load_encoder(encoder)
     assert (model.config.n_chans, model.config.n_times, model.config.sfreq) == (6, 64, 128)
     assert model.config.ch_names == CHANNELS and model.config.embedding_size == 16
@@ -186,9 +188,72 @@ def test_pictures_of_training_are_not_scored(data, clip, encoder, tmp_path, caps
     split = torch.load(data / "splits.pth")["splits"][0]
     write_splits(tmp_path / "s.pth", split | {"test": split["train"], "train": split["test"]})
     swapped = ["--splits_path", str(tmp_path / "s.pth"), "--results_dir", str(tmp_path)]
-    assert "trained on 15 of the 15 pictures" in refusal(capsys, score, data, clip, encoder, *swapped)
-    score(data, clip, encoder, *swapped, "--allow_known_pictures")
-    assert json.loads((tmp_path / "scores.json").read_text())["n"] == 60
+    refused = refusal(capsys, score, data, clip, encoder, *swapped)
+    assert "trained on 15 of the 15 pictures" in refused and "--allow_overlap" in refused
+    score(data, clip, encoder, *swapped, "--allow_overlap")
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert (scores["n"], scores["overlap"]) == (60, 15)
+    assert "was trained on 15 of the 15 pictures that are scored" in capsys.readouterr().out
+
+
+def test_an_encoder_that_does_not_tell_its_pictures(data, clip, encoder, tmp_path, capsys):
+    folder = shutil.copytree(encoder, tmp_path / "encoder")
+    (folder / "train_images.json").unlink()
+    score(data, clip, folder)
+    assert json.loads((folder / "test" / "scores.json").read_text())["overlap"] is None
+    assert "does not tell which pictures it was trained on" in capsys.readouterr().out
+
+
+def test_scoring_takes_what_training_named(data, clip, encoder, tmp_path, capsys):
+    """--clip_model need not be given again; without args.json, as of a predecessor, the general default holds."""
+    folder = shutil.copytree(encoder, tmp_path / "encoder")
+    with_flag, without = (tmp_path / name for name in ("with", "without"))
+    score(data, clip, folder, "--results_dir", str(with_flag))
+    arguments = [*data_arguments(data), "--output", str(folder), "--device", "cpu"]
+    scoring.main([*arguments, "--results_dir", str(without)])
+    assert (with_flag / "scores.json").read_bytes() == (without / "scores.json").read_bytes()
+    (folder / "args.json").unlink()
+    assert f"--clip_model {options.CLIP_MODEL}" in refusal(capsys, scoring.main, arguments)
+
+
+def test_calibration_of_the_scores(data, clip, encoder, tmp_path):
+    """The expected calibration error by hand, of probabilities at the temperature in config.json."""
+    folder = shutil.copytree(encoder, tmp_path / "encoder")
+    config = json.loads((folder / "config.json").read_text())
+    content, split = read_pth(data / "eeg.pth"), torch.load(data / "splits.pth")["splits"][0]
+    eeg = torch.stack([torch.as_tensor(content["dataset"][i]["eeg"]) for i in split["test"]]).float()
+    labels = torch.tensor([content["dataset"][i]["label"] for i in split["test"]])
+    for temperature in (1.0, 8.0):
+        (folder / "config.json").write_text(json.dumps(config | {"class_temperature": temperature}))
+        score(data, clip, folder)
+        found = json.loads((folder / "test" / "scores.json").read_text())["calibration"]
+        with torch.no_grad():
+            confidence, predicted = (load_encoder(folder)(eeg)[1] / temperature).softmax(1).max(1)
+        right = (predicted == labels).double()
+        edges = torch.linspace(0, 1, 16)
+        bins = [(confidence > low) & (confidence <= high) for low, high in pairwise(edges)]
+        expected = sum(abs((confidence[own] - right[own]).sum().item()) for own in bins) / len(labels)
+        assert found["ece"] == pytest.approx(expected, abs=1e-5)
+        assert found["confidence"] == pytest.approx(confidence.mean().item(), abs=1e-5)
+        assert found["ece_low"] <= found["ece_high"] and found["risk_coverage"] and found["bins"]
+
+
+def test_scorings_of_the_test_part_are_counted(data, clip, encoder, tmp_path, capsys):
+    folder = shutil.copytree(encoder, tmp_path / "run" / "encoder")
+
+    def counted(*more):
+        score(data, clip, folder, "--results_dir", str(tmp_path / "scores"), *more)
+        text = json.loads((tmp_path / "scores" / "scores.json").read_text())["ledger"]
+        assert text is None or text in capsys.readouterr().out
+        return text
+
+    assert "scored once, by 1 model" in counted()
+    assert "scored once, by 1 model" in counted("--batch_size", "5")  # the same again is no new look
+    assert counted("--split", "val") is None
+    state = load_file(folder / "model.safetensors")
+    save_file({name: tensor + 0.01 for name, tensor in state.items()}, folder / "model.safetensors", {"format": "pt"})
+    assert "scored 2 times, by 2 models" in counted()
+    assert len((tmp_path / "run" / "test_ledger.jsonl").read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize("options, said", [

@@ -1,0 +1,110 @@
+"""The numbers of when and where: accuracies with parts of the input hidden or alone, and shares of the attribution.
+
+Hidden and alone answer two questions. An encoder may need channels that tell nothing of the picture, to subtract the noise
+that they share with others (Haufe et al., NeuroImage 87, 2014); alone they leave it at chance.
+"""
+
+import numpy as np
+
+from metrics.statistics import bootstrap_interval, holm, paired_permutation
+
+EVOKED = (100., 400.)  # ms after the picture: where the visual responses that tell pictures apart are
+TOO_EARLY = 50.  # ms: before, nothing of the picture has reached the cortex
+PERMUTATIONS = 4999
+
+
+def balanced_accuracies(labels, hits):
+    """Balanced accuracy of each column: labels [N], hits [N, M] -> [M]; mean over the classes present, as in metrics."""
+    present = labels[:, None] == np.unique(labels)
+    return (present.T.astype(float) @ hits / present.sum(0)[:, None]).mean(0)
+
+
+def occlusion_tables(labels, predicted, clusters, windows, regions):
+    """Accuracy of each part of the input hidden, and of it alone.
+
+    labels [N]; predicted [1 + 2P, N]: classes from the whole input, with each of P parts hidden, with each alone; clusters
+    [N] or None; windows: (from, to) in ms and regions: {name: channels}, together the P parts. Returns n, pictures, chance,
+    balanced_accuracy with its 95% interval, windows and regions: rows with hidden, kept (the accuracies), drop (whole minus
+    hidden) and their intervals, p of the drop (sign flip by picture), kept_p (of no more than chance when alone), and both
+    corrected over the windows or the regions: p_holm, kept_p_holm.
+    """
+    hits = (predicted == labels).T.astype(float)
+    parts = (hits.shape[1] - 1) // 2
+
+    def statistic(labels, hits):
+        accuracy = balanced_accuracies(labels, hits)
+        return np.concatenate([accuracy, accuracy[0] - accuracy[1:1 + parts]])
+
+    values = statistic(labels, hits)
+    interval = np.stack(bootstrap_interval(statistic, labels, hits, clusters=clusters), 1)
+    # Trials weighted by their class's size: the mean of these is the balanced accuracy, so its drop can be tested by trial.
+    weighted = hits * _weights(labels)[:, None]
+    whole = np.repeat(weighted[:, :1], parts, 1)
+    p = np.atleast_1d(paired_permutation(whole, weighted[:, 1:1 + parts], clusters))
+    kept_p = chance_p(labels, predicted[1 + parts:], clusters)
+    p_holm, kept_p_holm = (np.concatenate([holm(own[:len(windows)]), holm(own[len(windows):])]) for own in (p, kept_p))
+
+    def row(i):
+        columns = {"hidden": 1 + i, "kept": 1 + parts + i, "drop": 1 + 2 * parts + i}
+        return {key: value for name, column in columns.items() for key, value in
+                ((name, float(values[column])), (f"{name}_95", _ends(interval[column])))} | {
+                    "p": float(p[i]), "p_holm": float(p_holm[i]), "kept_p": float(kept_p[i]),
+                    "kept_p_holm": float(kept_p_holm[i])}
+
+    classes = len(np.unique(labels))
+    return {"n": len(labels), "pictures": None if clusters is None else len(np.unique(clusters)), "n_classes": classes,
+            "chance": 1 / classes, "balanced_accuracy": float(values[0]), "balanced_accuracy_95": _ends(interval[0]),
+            "windows": [{"from_ms": low, "to_ms": high, **row(i)} for i, (low, high) in enumerate(windows)],
+            "regions": [{"region": name, "channels": count, **row(len(windows) + i)}
+                        for i, (name, count) in enumerate(regions.items())]}
+
+
+def chance_p(labels, predicted, clusters, seed=0):
+    """One-sided p [P] of the balanced accuracy of predicted [P, N] where pictures and classes have nothing to do with each
+    other: the pictures' classes are dealt out anew."""
+    pictures = np.arange(len(labels)) if clusters is None else np.unique(clusters, return_inverse=True)[1].reshape(-1)
+    of_picture = labels[np.unique(pictures, return_index=True)[1]]
+    observed = balanced_accuracies(labels, (predicted == labels).T) - 1e-10
+    rng, count = np.random.default_rng(seed), np.ones(len(predicted))
+    for _ in range(PERMUTATIONS):
+        dealt = rng.permutation(of_picture)[pictures]
+        count += balanced_accuracies(dealt, (predicted == dealt).T) >= observed
+    return count / (PERMUTATIONS + 1)
+
+
+def _weights(labels):
+    """Weights [N] of mean 1 that make the mean over trials the mean over classes."""
+    _, of, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return len(labels) / (len(counts) * counts[of.reshape(-1)])
+
+
+def _ends(pair):
+    """An interval as a list; None for the NaN of fewer than two pictures, which JSON does not know."""
+    return [None if np.isnan(end) else float(end) for end in pair]
+
+
+def attribution_table(share, times, known, windows, groups, visual, names):
+    """Sums of an attribution map's shares.
+
+    share [C, T] (sums to 1); times [T] in ms; known: whether 0 is the picture's onset; windows: (first sample, end);
+    groups: {region: channel numbers}; visual: regions of visual responses; names [C]. Returns peak; by_region and by_window
+    with each one's share and `uniform`, which an even map would have; evoked: the share within EVOKED over `visual`
+    regions, and early: before TOO_EARLY, both None where they are not defined; map: {channel: share in each window}.
+    """
+    channel, sample = np.unravel_index(share.argmax(), share.shape)
+    own = [c for region in visual for c in groups.get(region, ())]
+    within, early = (times >= EVOKED[0]) & (times < EVOKED[1]), times < TOO_EARLY
+    even = np.full(share.shape, 1 / share.size)
+
+    def both(rows, samples):
+        return {"share": float(share[rows][:, samples].sum()), "uniform": float(even[rows][:, samples].sum())}
+
+    every, always = np.arange(len(share)), np.ones(len(times), bool)
+    binned = np.stack([share[:, low:high].sum(1) for low, high in windows], 1)
+    return {"peak": {"channel": names[channel], "ms": float(times[sample]), "share": float(share[channel, sample])},
+            "evoked": both(own, within) if known and own and within.any() else None,
+            "evoked_regions": [region for region in visual if region in groups],
+            "early": both(every, early) if known and early.any() else None,
+            "by_region": [{"region": name, **both(channels, always)} for name, channels in groups.items()],
+            "by_window": [{"from_ms": float(times[low]), **both(every, slice(low, high))} for low, high in windows],
+            "map": {name: [round(float(value), 6) for value in row] for name, row in zip(names, binned, strict=True)}}
