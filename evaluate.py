@@ -4,8 +4,8 @@
     python evaluate.py results/*.csv --json scores.json --chart scores.png
     python evaluate.py deepseek_eeg_model_7B_base_results.csv --protocol thought2text
 
-Takes the CSVs that inference.py and inference_chance.py write, and the predecessors' five-column ones. The files of one model
-are a study: its captions beside the controls and the text baselines. Claims rest on ROUGE-1 alone. Intervals are 95%
+Takes the CSVs that inference.py and inference_chance.py write, and the predecessors' five-column ones. The files of one
+model are a study: its captions beside the controls and the text baselines. Claims rest on ROUGE-1 alone. Intervals are 95%
 bootstrap intervals that draw whole pictures, and people where several saw them; p is of two-sided permutation tests, and
 corrected for their number where it says Holm. METEOR needs `python -m metrics.wordnet` once.
 """
@@ -18,6 +18,8 @@ import options
 from errors import InputError, exits_cleanly
 from evaluation.scoring import N_WAY, NAMED
 from metrics.caption_files import MODEL_CONDITION, name_files, read_captions
+from metrics.judge import Judge
+from metrics.judge import add_arguments as judge_options
 from metrics.text import CLEANINGS, METRICS, PROTOCOLS
 from options import bounded, make_parser, positive
 
@@ -56,15 +58,16 @@ def parse(argv):
                         help="gains in ROUGE-1 for which the number of test pictures is told that would show them")
     parser.add_argument("--allow_overlap", action="store_true",
                         help="score captions of pictures that the model was trained on, too, and say so in the report")
+    judge_options(parser)
     group = parser.add_argument_group("report")
     group.add_argument("--report", metavar="DIR", help="write report.html, results.json and table.tex into this folder")
-    group.add_argument("--title", help="heading of the report (unset: EEG-to-Text)")
+    group.add_argument("--title", default="EEG-to-Text", help="heading of the report")
     group.add_argument("--examples", type=bounded(int, 0), default=24,
                        help="number of examples in the report, a third each of good, median and bad captions")
     group.add_argument("--beside", metavar="RESULTS_JSON", help="results.json of another report, to stand beside")
     options.data_options(parser, required=False).description = (
-        "The model's data, for the text baselines where inference_chance.py did not write them; unset: as the record of the "
-        "captions says")
+        "The model's data, for the text baselines where inference_chance.py did not write them; unset: as the record of "
+        "the captions says")
     args = parser.parse_args(argv)
     if args.chart and Path(args.chart).suffix not in (".png", ".pdf", ".svg"):
         raise InputError(f"--chart {args.chart}: expected a name that ends in .png, .pdf or .svg")
@@ -83,7 +86,7 @@ def read_files(args):
             raise InputError(f"{flag} {path}: is an input or another output; choose another file")
         taken |= {Path(path).resolve()} if path else set()
     if args.report and Path(args.report).exists() and not Path(args.report).is_dir():
-        raise InputError(f"--report {args.report}: is a file, expected a folder for report.html, results.json and table.tex")
+        raise InputError(f"--report {args.report}: is a file; expected a folder for report.html, results.json, table.tex")
     name_files(files)
     return files
 
@@ -104,20 +107,24 @@ def main(argv=None):
     found.refuse_overlap(files, args.allow_overlap)
     if "METEOR" in args.metrics or NAMED in args.metrics:
         require_wordnet()
-    embed = None
+    embed, judge = None, Judge.from_arguments(args)
+    if args.sentence_model or args.bertscore_model or args.judge_model:
+        args.device = options.resolve_device(args.device)
     if args.sentence_model:
         from metrics.sentences import embed as sentence_embeddings
 
-        embed = partial(sentence_embeddings, model=args.sentence_model, device=options.resolve_device(args.device))
+        embed = partial(sentence_embeddings, model=args.sentence_model, device=args.device)
     studies = grouping.group(files)
     for study in studies:
         grouping.complete(study, grouping.training_captions(study, args), args.seed)
     files = [file for study in studies for file in study.members]
     for file in tqdm(files, desc="scoring", unit="file", disable=None, leave=False):
-        score(file, args, embed)
+        score(file, args, embed, judge)
     compare_files(studies, files, args)
-    results = found.all_results(studies, args, args.title or "EEG-to-Text")
+    results = found.all_results(studies, args, judge)
     tables.print_table(files)
+    if judge:
+        print("\n".join(judge.lines()))
     tables.print_verdicts(results)
     if args.json:
         tables.write_json_scores(args.json, files)

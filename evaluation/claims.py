@@ -84,7 +84,7 @@ def figures(numbers):
     """+0.330 ROUGE-1 [0.286, 0.371], p = 0.0001"""
     known = numbers["low"] is not None
     interval = f"[{numbers['low']:.3f}, {numbers['high']:.3f}]" if known else "[no interval from one picture]"
-    return f"{numbers['difference']:+.3f} {METRIC} {interval}, p = {numbers['p']:.4f}"
+    return f"{round(numbers['difference'], 3) + 0.0:+.3f} {METRIC} {interval}, p = {numbers['p']:.4f}"  # no -0.000
 
 
 def against_the_best(study, comparisons):
@@ -102,7 +102,7 @@ def against_the_best(study, comparisons):
     numbers = hardest | {"p": max(row["p"] for row in floors.values())}
     holds = all(direction(row) > 0 for row in floors.values())
     return {"holds": holds, **{key: numbers[key] for key in ("difference", "low", "high", "p", "n", "pictures")},
-            "best": hardest["control"], "text": f"against {hardest['control']}: {figures(numbers)}"}
+            "best": hardest["control"], "text": f"{hardest['control']}, {figures(numbers)}"}
 
 
 def floor_conditions(study):
@@ -110,8 +110,8 @@ def floor_conditions(study):
 
 
 def floor_to_ceiling(study, args):
-    """Where the model stands between the best control or baseline (0) and the picture's own embedding (1); None if one is
-    missing or the ceiling is no higher than the floor."""
+    """Where the model stands between the best control or baseline (0) and the picture's own embedding (1); None where one
+    is missing or the ceiling is not shown to be higher than the floor."""
     names = [*floor_conditions(study), "image"]
     if "image" not in study.files or len(names) < 2:
         return None
@@ -128,23 +128,26 @@ def floor_to_ceiling(study, args):
     scores = np.stack([study.model.headline[common]] + [study.files[name].headline[[trials[name][row] for row in common]]
                                                         for name in names], axis=1)
 
-    def position(rows):
+    def place(rows):
         model, *floors, ceiling = rows.mean(axis=0)
-        return (model - max(floors)) / (ceiling - max(floors)) if ceiling > max(floors) else np.nan
+        room = ceiling - max(floors)
+        return np.array([room, (model - max(floors)) / room if room > 0 else np.nan])
 
     means = scores.mean(axis=0)
     floor = int(means[1:-1].argmax())
-    if np.isnan(position(scores)):
-        return None
     factors = study.model.factors
     factors = tuple(part[common] for part in factors) if isinstance(factors, tuple) else factors[common]
-    low, high = bootstrap_interval(position, scores, clusters=factors, n_boot=args.n_boot, seed=args.seed)
+    low, high = bootstrap_interval(place, scores, clusters=factors, n_boot=args.n_boot, seed=args.seed)
+    if not low[0] > 0:
+        study.notes.append(f"the picture's own embedding ({means[-1]:.3f}) is not shown to be better than {names[floor]} "
+                           f"({means[1 + floor]:.3f}), so there is no range from floor to ceiling")
+        return None
     return {"floor": names[floor], "floor_mean": float(means[1 + floor]), "model_mean": float(means[0]),
-            "ceiling_mean": float(means[-1]), "position": float(position(scores)), "low": known_or_none(low),
-            "high": known_or_none(high)}
+            "ceiling_mean": float(means[-1]), "position": float(place(scores)[1]), "low": known_or_none(low[1]),
+            "high": known_or_none(high[1])}
 
 
-def by_subject(study, found):
+def by_subject(study, found, args):
     """One row a person: METRIC, the same of exchanged captions, and the difference with its interval by picture."""
     if found is None or not isinstance(study.model.factors, tuple):
         return []
@@ -154,7 +157,8 @@ def by_subject(study, found):
         chosen = (subjects == subject) & ~np.isnan(found.rows)
         if not chosen.any():
             continue
-        low, high = bootstrap_interval(np.mean, found.rows[chosen], clusters=pictures[chosen])
+        low, high = bootstrap_interval(np.mean, found.rows[chosen], clusters=pictures[chosen], n_boot=args.n_boot,
+                                       seed=args.seed)
         mean, gain = float(study.model.headline[chosen].mean()), float(found.rows[chosen].mean())
         rows.append({"subject": subject, "n": int(chosen.sum()), "mean": mean, "shuffled": mean - gain, "difference": gain,
                      "low": known_or_none(low), "high": known_or_none(high)})
@@ -162,7 +166,7 @@ def by_subject(study, found):
 
 
 def power(study, found, effects):
-    """How small an effect these pictures could have shown, and how many pictures others need; None from under 3 pictures."""
+    """How small an effect these pictures could have shown, and how many pictures others need; None with under 3."""
     if found is None:
         return None
     known = ~np.isnan(found.rows)
@@ -199,9 +203,9 @@ def claim(study, verdicts):
     if better["holds"] is None:
         text += f". Whether they are better than nothing cannot be told: {better['text']}."
     elif better["holds"]:
-        text += f". They beat every control and baseline, {better['text']}."
+        text += f". The captions are better than every control and baseline, also than the best: {better['text']}."
     else:
-        text += f". They are not shown to be better than the best control or baseline, {better['text']}."
+        text += f". The captions are not shown to be better than the best control or baseline: {better['text']}."
     return text[0].upper() + text[1:]
 
 
@@ -218,5 +222,5 @@ def judge_study(study, args):
     verdicts = {"class": verdict_of(whole, "one picture alone has nothing to be exchanged with"),
                 "beyond_class": verdict_of(beyond, why), "better_than_nothing": against_the_best(study, comparisons)}
     return {"claim": claim(study, verdicts), "verdicts": verdicts, "comparisons": comparisons,
-            "range": floor_to_ceiling(study, args), "subjects": by_subject(study, beyond or whole),
+            "range": floor_to_ceiling(study, args), "subjects": by_subject(study, beyond or whole, args),
             "power": power(study, beyond or whole, args.effects)}

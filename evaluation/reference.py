@@ -44,11 +44,16 @@ def compare(file, reference, pairs, args):
     rows, others = pairs
     metrics = [metric for metric in file.scores if metric in reference.scores]
     gains = file.scores[metrics].to_numpy()[rows] - reference.scores[metrics].to_numpy()[others]
-    whole = [place for place in range(len(metrics)) if not np.isnan(gains[:, place]).any()]
-    p = paired_permutation(gains[:, whole], np.zeros((len(rows), len(whole))), clusters=file.clusters[rows],
-                           n_perm=args.n_perm, seed=args.seed)
+    pictures = file.clusters[rows]
     file.against = {"file": reference.key}
-    for place, value in zip(whole, p, strict=True):
-        file.against[metrics[place]] = {"difference": float(gains[:, place].mean()), "p": float(value)}
+    unknown = np.isnan(gains)
+    for gaps in np.unique(unknown, axis=1).T:  # metrics that the same rows lack share their exchanges
+        places = np.flatnonzero((unknown == gaps[:, None]).all(axis=0))
+        known = gains[~gaps][:, places]
+        if not len(known):
+            continue
+        p = paired_permutation(known, np.zeros(known.shape), clusters=pictures[~gaps], n_perm=args.n_perm, seed=args.seed)
+        for place, mean, value in zip(places, known.mean(axis=0), p, strict=True):
+            file.against[metrics[place]] = {"difference": float(mean), "p": float(value)}
     if len(rows) < max(len(file.table), len(reference.table)):
         file.notes.append(f"compared on the {len(rows)} trials that {reference.key} also holds")

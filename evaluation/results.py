@@ -22,9 +22,10 @@ def refuse_overlap(files, allowed):
     for file in files:
         known = (file.record or {}).get("trained_on")
         if known and not allowed:
-            raise InputError(f"{file.path}: the model was trained on {len(known)} of its {len(set(file.clusters))} pictures, "
-                             f"{known[0]} among them, so the scores tell nothing about new pictures; caption a test part that "
-                             "it was not trained on, or give --allow_overlap to score them all the same (the report says so)")
+            raise InputError(f"{file.path}: the model was trained on {len(known)} of its {len(set(file.clusters))} "
+                             f"pictures, {known[0]} among them, so the scores tell nothing about new pictures; caption a "
+                             "test part that it was not trained on, or give --allow_overlap to score them all the same "
+                             "(the report says so)")
 
 
 def look_up_ledger(study):
@@ -66,17 +67,18 @@ def condition_entry(condition, file):
             "scores": scores, "corpus": file.corpus}
 
 
-def study_results(study, args):
+def study_results(study, args, judge):
     first = study.model or next(iter(study.files.values()))
     factors = first.factors
     only = {name: first.table[name].iloc[0] if name in first.table else None for name in ("model", "prompt", "split")}
+    judged = judge_study(study, args)  # which adds to the notes
     notes = study.notes + [f"{file.key}: {note}" for file in study.files.values() for note in file.notes]
     return {"name": study.name, **only, "n": len(first.table), "pictures": len(set(first.clusters)),
             "subjects": len(set(factors[1])) if isinstance(factors, tuple) else None,
-            "classes": len(set(first.table["Expected object"].str.strip())), **judge_study(study, args),
+            "classes": len(set(first.table["Expected object"].str.strip())), **judged,
             "conditions": [condition_entry(condition, file) for condition, file in study.files.items()],
             "missing": study.missing, "calibration": calibration_of(study, args) if study.model else None,
-            "judge": getattr(study, "judge", None), "provenance": provenance(study, args), "notes": notes}
+            "judge": judge.summary() if judge else None, "provenance": provenance(study, args), "notes": notes}
 
 
 def model_comparisons(studies, args):
@@ -95,8 +97,9 @@ def model_comparisons(studies, args):
     return rows
 
 
-def all_results(studies, args, title):
+def all_results(studies, args, judge=None):
+    """The dict of results.json. judge: the metrics.judge.Judge that rated the captions, if one did."""
     models = model_comparisons(studies, args)
-    return {"format": FORMAT, "title": title, "metric": METRIC, "protocol": args.protocol, "alpha": ALPHA,
-            "studies": [study_results(study, args) for study in studies], "models": models,
+    return {"format": FORMAT, "title": args.title, "metric": METRIC, "protocol": args.protocol, "alpha": ALPHA,
+            "studies": [study_results(study, args, judge) for study in studies], "models": models,
             "options": vars(args), "versions": versions()}

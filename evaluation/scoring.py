@@ -10,16 +10,17 @@ NAMED = "Object named"  # by the caption
 N_WAY = "n-way"  # retrieval of the true caption among n
 
 
-def score(file, args, embed=None):
+def score(file, args, embed=None, judge=None):
     """Fill in the file's scores per row, what its captions measure together, and the intervals.
 
-    embed: function texts -> unit rows [n, E] of --sentence_model, or None without one.
+    embed: function texts -> unit rows [n, E] of --sentence_model, judge: metrics.judge.Judge; None without one.
     """
     import pandas as pd
 
     from metrics.caption_retrieval import retrieval_columns
-    from metrics.corpus import corpus_scores, object_named
+    from metrics.corpus import corpus_scores
     from metrics.grounding import METRIC
+    from metrics.objects import object_named
     from metrics.statistics import bootstrap_interval
     from metrics.text import METRICS, bert_scores, caption_scores, clean_captions, default_cleaning
 
@@ -46,12 +47,14 @@ def score(file, args, embed=None):
         scores["Sentence similarity"] = (vectors[0] * vectors[1]).sum(axis=1)
     if N_WAY in args.metrics:
         scores |= retrieval_columns(file.clean, true, expected, vectors)
-    if NAMED in args.metrics:
+    if NAMED in args.metrics and all(expected):
         scores[NAMED] = object_named(file.clean, expected)
     if any(predicted):
         scores[ACCURACY] = [float(one == other) for one, other in zip(expected, predicted, strict=True)]
     else:
         file.notes.append("no predicted objects, so no object accuracy")
+    if judge:
+        scores |= judge.rate(file.clean, true, file.clusters, desc=f"judging {file.key}").scores
     file.headline = caption_scores(generated, true, "ours", cleaning, (METRIC,))[METRIC]
     file.scores = pd.DataFrame(scores, dtype=float)
     add_intervals(file, args, bootstrap_interval)

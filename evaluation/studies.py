@@ -6,6 +6,7 @@ from pathlib import Path
 from errors import InputError
 from metrics.caption_files import ABSTAINED, COLUMNS, MODEL_CONDITION, Captions
 from options import BASELINES, CONDITIONS
+from runs import file_hash
 
 KNOW_THE_ANSWER = ("oracle_label", "image")
 VARIANTS = ("eeg",)  # the model without the class name: neither control nor baseline
@@ -63,6 +64,8 @@ def group(files):
             kept = by_condition.setdefault(file.condition or MODEL_CONDITION, file)
             if kept is not file:
                 notes.append(f"{file.key} and {kept.key} hold the same condition; claims rest on the newer, {kept.key}")
+        notes += [f"{file.key} was changed after it was written, so its record may not hold for it" for file in members
+                  if file.record and file.record.get("sha256") not in (None, file_hash(file.path))]
         model = by_condition.get(MODEL_CONDITION)
         study = Study((model or members[0]).key, by_condition, model, members, notes=notes)
         if model is not None:
@@ -91,14 +94,14 @@ def _leave_abstained_out(study):
     if not study.abstained:
         return
     if silent.all():
-        raise InputError(f"{study.model.path}: the model abstained on all {len(table)} trials, so there is nothing to score; "
-                         "write captions with a lower --abstain_below")
+        raise InputError(f"{study.model.path}: the model abstained on all {len(table)} trials, so there is nothing to "
+                         "score; write captions with a lower --abstain_below")
     if "trial" not in table:
-        raise InputError(f"{study.model.path}: holds abstained rows but no column trial, so controls cannot be scored on the "
-                         "same trials; write it with inference.py")
+        raise InputError(f"{study.model.path}: holds abstained rows but no column trial, so controls cannot be scored on "
+                         "the same trials; write it with inference.py")
     answered = set(table["trial"][~silent])
-    study.notes.append(f"{study.abstained} of {len(table)} trials got no caption ({ABSTAINED}); every condition is scored on "
-                       f"the other {len(answered)}")
+    study.notes.append(f"{study.abstained} of {len(table)} trials got no caption ({ABSTAINED}); every condition is scored "
+                       f"on the other {len(answered)}")
     for file in study.members:
         if "trial" in file.table:
             file.table = file.table[file.table["trial"].isin(answered)].reset_index(drop=True)
@@ -124,7 +127,8 @@ def complete(study, training, seed):
                 table = study.model.table.assign(**{"Generated Caption": baseline_captions(kind, *training, predicted)})
                 study.files[kind] = _made(study, kind, table, "training captions")
     study.files = {condition: study.files[condition] for condition in ORDER if condition in study.files}
-    study.members += [file for condition, file in study.files.items() if condition not in given]
+    made = [file for condition, file in study.files.items() if condition not in given]
+    study.members = sorted(study.members + made, key=lambda file: ORDER.index(file.condition or MODEL_CONDITION))
 
 
 def _made(study, condition, table, source):

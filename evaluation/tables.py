@@ -22,8 +22,8 @@ def print_verdicts(results):
             print(f"not given: {', '.join(study['missing'])}")
         place = study["range"]
         if place:
-            print(f"between the best control or baseline ({place['floor']}, {short(place['floor_mean'])}) and the picture's own "
-                  f"embedding ({short(place['ceiling_mean'])}) the model stands at {place['position']:.0%}"
+            print(f"between the best control or baseline ({place['floor']}, {short(place['floor_mean'])}) and the "
+                  f"picture's own embedding ({short(place['ceiling_mean'])}) the model stands at {place['position']:.0%}"
                   + (f" [{place['low']:.0%}, {place['high']:.0%}]" if place["low"] is not None else ""))
         known = study["provenance"]
         if known["trained_on"]:
@@ -39,7 +39,7 @@ def print_table(files):
     metrics = list(dict.fromkeys(metric for file in files for metric in file.scores))
     heads = [f"{file.key} ({file.condition})" if file.condition else file.key for file in files]
     left = max(len("minus the reference"), *(min(len(head), 44) for head in heads)) + 2
-    cells = 12
+    cells = 13
     per_part = max(1, (shutil.get_terminal_size((170, 24)).columns - left - 7) // cells)
     for start in range(0, len(metrics), per_part):
         part = metrics[start:start + per_part]
@@ -58,8 +58,8 @@ def print_table(files):
             if file.against:
                 found = [file.against.get(metric) for metric in part]
                 row("  minus the reference", "", [short(one["difference"], "+") if one else "" for one in found])
-                row("  p", "", [f"{one['p']:.4f}" if one else "" for one in found])
-                row("  p (Holm)", "", [f"{one['p_holm']:.4f}" if one else "" for one in found])
+                row("  p, p (Holm)", "", [f"{one['p']:.3f} {one['p_holm']:.3f}".replace("0.", ".") if one else ""
+                                          for one in found])
     print()
     for key in dict.fromkeys(file.against["file"] for file in files if file.against):
         print(f"reference of the differences and p: {key}")

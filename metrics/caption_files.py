@@ -82,8 +82,8 @@ def _read_record(path):
         return None
     content = read_json(record)
     if content.get("format") != RECORD_FORMAT:
-        raise InputError(f"{record}: format {content.get('format')!r}, expected {RECORD_FORMAT!r}; write the captions again "
-                         "with inference.py, or remove the file (the report then knows nothing of how they were made)")
+        raise InputError(f"{record}: format {content.get('format')!r}, expected {RECORD_FORMAT!r}; write the captions "
+                         "again with inference.py, or remove the file (the report then does not know how they were made)")
     return content
 
 

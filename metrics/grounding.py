@@ -64,7 +64,7 @@ def exchanged_scores(fit, groups):
     """Mean METRIC that the captions of other trials of the group, of other pictures, have against each trial's own true
     caption: [n], NaN where the group holds no other picture. groups: [n]."""
     group = np.unique(groups, return_inverse=True)[1].reshape(-1)
-    cell = np.unique(group * len(fit.true) + fit.picture, return_inverse=True)[1].reshape(-1)  # a group's trials of a picture
+    cell = np.unique(group * len(fit.true) + fit.picture, return_inverse=True)[1].reshape(-1)
 
     def sums(codes):
         total = np.zeros((codes.max() + 1, fit.scores.shape[1]))

@@ -8,30 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from caption_rows import rows
 from metrics import wordnet
 from metrics.caption_files import COLUMNS
 from metrics.text import METRICS, caption_scores
 
 PUBLISHED = Path(__file__).parents[2] / "shared/data/captions/vtccc_deepseek_eeg_model_7B_base_results.csv"
 FAST = ["--metrics", "BLEU", "BLEU-1", "ROUGE-1", "--n_boot", "200", "--n_perm", "500"]
-OBJECTS = ("dog", "cat", "car", "tree")
-
-
-def rows(condition=None, n_pictures=12, people=3, right=1.0, seed=0):
-    """Trials of `people` who saw each picture; a share `right` of the captions fits."""
-    rng = np.random.default_rng(seed)
-    table = []
-    for trial in range(n_pictures * people):
-        picture = trial % n_pictures
-        thing = OBJECTS[picture % 4]
-        said = thing if rng.random() < right else str(rng.choice(OBJECTS))
-        table.append({
-            "Ground Truth Image": f"images/c{picture % 4}/c{picture % 4}_{picture}.JPEG", "Expected object": thing,
-            "Predicted object": f" {said}", "Expected Caption": f" A {thing} stands on number {picture}. ",
-            "Generated Caption": f"A {said} stands on the grass.", "trial": 100 + trial, "subject": trial // n_pictures,
-            "image": picture, "split": "test", "condition": condition, "prompt": "Describe this image:"})
-    table = pd.DataFrame(table)
-    return table if condition else table.iloc[:, :5]
 
 
 @pytest.fixture
@@ -57,9 +40,10 @@ def test_many_files_to_table_json_csv_and_chart(results, capsys):
     run(*sorted(results.glob("*.csv")), "--json", results / "s.json", "--csv", results / "out" / "s.csv",
         "--chart", results / "s.png", *FAST)
     content = json.loads((results / "s.json").read_text())
-    assert list(content) == ["llm_eeg+label.csv", "llm_noise.csv", "llm_oracle_label.csv"]
+    assert list(content) == ["llm_eeg+label.csv", "llm_noise.csv", "shuffled (llm_eeg+label.csv)",
+                             "shuffled_within_class (llm_eeg+label.csv)", "llm_oracle_label.csv"]
     model, noise = content["llm_eeg+label.csv"], content["llm_noise.csv"]
-    assert set(model) == {"n", "BLEU", "BLEU-1", "ROUGE-1", "Object accuracy", "95%", "condition"}
+    assert set(model) == {"n", "BLEU", "BLEU-1", "ROUGE-1", "Object accuracy", "95%", "condition", "corpus"}
     assert (model["n"], model["condition"]) == (36, "eeg+label")
     table = rows("noise", right=0.2)
     direct = caption_scores(table["Generated Caption"].tolist(), table["Expected Caption"].tolist(),
@@ -81,7 +65,7 @@ def test_many_files_to_table_json_csv_and_chart(results, capsys):
 
     printed = capsys.readouterr().out
     assert "llm_noise.csv (noise)" in printed and "reference of the differences and p: llm_eeg+label.csv" in printed
-    assert f"{noise['BLEU-1']:.3f}"[1:] in printed and f"{noise['against']['BLEU-1']['p']:.4f}" in printed
+    assert f"{noise['BLEU-1']:.3f}"[1:] in printed and f"{noise['against']['BLEU-1']['p']:.3f}"[1:] in printed
 
 
 def test_intervals_draw_whole_pictures(tmp_path):
@@ -121,12 +105,13 @@ def test_compare_to_a_condition_a_name_and_a_path(results, tmp_path):
         assert content["llm_eeg+label.csv"]["against"]["file"] == "llm_noise.csv"
         assert "against" not in content["llm_noise.csv"]
     run(files[0], "--compare_to", results / "llm_noise.csv", "--json", tmp_path / "s.json", *FAST)
-    assert list(json.loads((tmp_path / "s.json").read_text())) == ["llm_eeg+label.csv", "llm_noise.csv"]
+    assert [name for name in json.loads((tmp_path / "s.json").read_text()) if "shuffled" not in name] == [
+        "llm_eeg+label.csv", "llm_noise.csv"]
 
 
 def test_compare_to_what_is_not_there(results, capsys):
     files = sorted(results.glob("*.csv"))
-    assert "llm_noise.csv (noise)" in refused(capsys, *files, "--compare_to", "shuffled", *FAST)
+    assert "llm_noise.csv (noise)" in refused(capsys, *files, "--compare_to", "image", *FAST)
     rows("noise").to_csv(results / "other.csv", index=False)
     assert "2 of the files" in refused(capsys, *sorted(results.glob("*.csv")), "--compare_to", "noise", *FAST)
 
@@ -224,7 +209,7 @@ def test_other_bad_input(results, capsys):
     file = results / "llm_noise.csv"
     assert "not found" in refused(capsys, results / "nothing.csv", *FAST)
     assert "invalid choice: 'theirs'" in refused(capsys, file, "--protocol", "theirs")
-    assert "invalid choice: 'CIDEr'" in refused(capsys, file, "--metrics", "CIDEr")
+    assert "invalid choice: 'SPICE'" in refused(capsys, file, "--metrics", "SPICE")
     assert ".png" in refused(capsys, file, "--chart", results / "s.txt", *FAST)
     assert "out of range" in refused(capsys, file, "--n_boot", "0")
     mixed = pd.concat([rows("eeg"), rows("noise")])

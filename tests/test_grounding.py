@@ -1,4 +1,4 @@
-"""What captions carry, against brute force, on data made to carry nothing, the class, or more, and on published captions."""
+"""What captions carry, against brute force, on data made to carry nothing, the class, or more, and on published ones."""
 
 import itertools
 
@@ -101,7 +101,7 @@ def test_the_true_class_in_the_caption_is_not_beyond_the_class():
 
 
 def test_one_picture_a_class_allows_no_claim_beyond_it():
-    generated, true, pictures, predicted, classes, factors = made(4, class_known=False)
+    generated, true, pictures, predicted, _, factors = made(4, class_known=False)
     found = grounding(fit_of(generated, true, pictures, predicted, pictures, factors), predicted, n_boot=50, n_perm=99)
     assert np.isnan(found.p) and len(found.tests) == 1
 

@@ -1,0 +1,234 @@
+"""Studies, verdicts and claims of evaluate.py, on captions made to carry nothing, the class, or what is in the picture."""
+
+import json
+
+import evaluate
+import numpy as np
+import pandas as pd
+import pytest
+from caption_rows import OBJECTS
+from evaluation.studies import ORDER
+from ledger import LEDGER
+from metrics.caption_files import ABSTAINED, RECORD_FORMAT
+from metrics.statistics import units_needed
+from tiny import data_arguments
+
+COLOURS = ("red", "blue", "green", "white", "black", "grey", "brown", "pink")
+FAST = ["--metrics", "ROUGE-1", "--n_boot", "200", "--n_perm", "499"]
+CONTROLS = [condition for condition in ORDER if condition not in ("eeg+label", "eeg")]
+
+
+def captions(condition, colour=0.0, thing=1.0, seed=0, pictures=32, people=3, model="m1"):
+    """Rows of captions that name the picture's thing and colour in such shares of the trials, else some other."""
+    rng, table = np.random.default_rng([seed, ORDER.index(condition)]), []
+    shown = [(OBJECTS[number % 4], COLOURS[int(np.random.default_rng(number).integers(8))]) for number in range(pictures)]
+    for trial in range(pictures * people):
+        picture = trial % pictures
+        kind, shade = shown[picture]
+        said = kind if rng.random() < thing else str(rng.choice(OBJECTS))
+        tint = shade if rng.random() < colour else str(rng.choice(COLOURS))
+        table.append({
+            "Ground Truth Image": f"images/{kind}/{kind}_{picture}.JPEG", "Expected object": kind, "Predicted object": said,
+            "Expected Caption": f"A {shade} {kind} stands on the grass.", "Generated Caption": f"There is a {tint} {said}.",
+            "trial": trial, "subject": trial // pictures, "image": f"{kind}_{picture}", "split": "test",
+            "condition": condition, "prompt": "basic", "probability": f"{0.5 + 0.5 * rng.random():.4f}", "model": model})
+    return pd.DataFrame(table)
+
+
+def write(folder, tables, record=None):
+    folder.mkdir(parents=True, exist_ok=True)
+    for condition, table in tables.items():
+        path = folder / f"captions_{condition}.csv"
+        table.to_csv(path, index=False)
+        if record is not None:
+            content = {"format": RECORD_FORMAT, "condition": condition, **record}
+            (folder / f"{path.name}.json").write_text(json.dumps(content))
+    return sorted(folder.glob("*.csv"))
+
+
+def results_of(files, folder, *more):
+    evaluate.main([*map(str, files), "--report", str(folder / "report"), *FAST, *map(str, more)])
+    return json.loads((folder / "report" / "results.json").read_text())
+
+
+def all_conditions(colour, floor_colour=0.0, **options):
+    tables = {"eeg+label": captions("eeg+label", colour, **options)}
+    for condition in CONTROLS:
+        share = 1.0 if condition == "image" else floor_colour
+        tables[condition] = captions(condition, share, **options)
+    return tables
+
+
+def test_what_is_there_is_claimed(tmp_path, capsys):
+    study = results_of(write(tmp_path / "r", all_conditions(0.8)), tmp_path)["studies"][0]
+    assert [study["verdicts"][key]["holds"] for key in ("class", "beyond_class", "better_than_nothing")] == [True] * 3
+    assert study["claim"].startswith("Beyond the class name the EEG adds +") and "better than every" in study["claim"]
+    assert study["claim"] in capsys.readouterr().out
+    assert study["missing"] == [] and [row["condition"] for row in study["conditions"]] == [
+        condition for condition in ORDER if condition != "eeg"]
+    assert all(row["difference"] > 0 for row in study["subjects"]) and len(study["subjects"]) == 3
+
+
+def test_the_class_alone_is_no_more_than_the_class(tmp_path):
+    study = results_of(write(tmp_path / "r", all_conditions(0.0)), tmp_path)["studies"][0]
+    assert study["verdicts"]["class"]["holds"] is True
+    assert study["verdicts"]["beyond_class"]["holds"] is False
+    assert study["verdicts"]["better_than_nothing"]["holds"] is False
+    assert study["claim"].startswith("The captions carry the class; beyond the class we find no evidence: ")
+    assert "not shown to be better than the best control or baseline" in study["claim"]
+
+
+def test_nothing_is_no_class(tmp_path):
+    study = results_of(write(tmp_path / "r", all_conditions(0.0, thing=0.0)), tmp_path)["studies"][0]
+    assert study["claim"].startswith("No evidence was found that the captions carry the class (")
+
+
+def test_one_better_baseline_is_enough_to_be_no_better_than_nothing(tmp_path):
+    tables = all_conditions(0.8)
+    tables["nearest_picture"] = captions("nearest_picture", 0.9)
+    study = results_of(write(tmp_path / "r", tables), tmp_path)["studies"][0]
+    better = study["verdicts"]["better_than_nothing"]
+    assert better["holds"] is False and better["best"] == "nearest_picture" and better["difference"] < 0
+    assert study["verdicts"]["beyond_class"]["holds"] is True
+    assert "not shown to be better" in study["claim"]
+
+
+def test_without_the_baselines_there_is_no_verdict_on_them(tmp_path):
+    tables = {key: table for key, table in all_conditions(0.8).items() if key in ("eeg+label", "label", "image")}
+    study = results_of(write(tmp_path / "r", tables), tmp_path)["studies"][0]
+    assert study["verdicts"]["better_than_nothing"]["holds"] is None
+    assert "cannot be told: no captions under noise+label" in study["claim"]
+    assert {"noise+label", "class_medoid"} <= set(study["missing"])
+    made = {row["condition"]: row["source"] for row in study["conditions"]}
+    assert made["shuffled_within_class"] == made["shuffled"] == "captions exchanged"
+
+
+def test_the_place_between_floor_and_ceiling(tmp_path):
+    tables = all_conditions(0.5)
+    study = results_of(write(tmp_path / "r", tables), tmp_path)["studies"][0]
+    means = {row["condition"]: row["scores"]["ROUGE-1"]["mean"] for row in study["conditions"]}
+    floor = max((means[condition], condition) for condition in CONTROLS if condition not in ("image", "oracle_label"))
+    place = study["range"]
+    assert place["floor"] == floor[1]
+    assert place["position"] == pytest.approx((means["eeg+label"] - floor[0]) / (means["image"] - floor[0]))
+    assert place["low"] < place["position"] < place["high"]
+    tables["image"] = captions("image", 0.0)  # a ceiling no higher than the floor is none
+    study = results_of(write(tmp_path / "r", tables), tmp_path)["studies"][0]
+    assert study["range"] is None and any("no range from floor to ceiling" in note for note in study["notes"])
+
+
+def test_power_is_of_the_pictures_means(tmp_path):
+    files = write(tmp_path / "r", {"eeg+label": captions("eeg+label", 0.5)})
+    found = results_of(files, tmp_path, "--effects", 0.03)["studies"][0]["power"]
+    table = captions("eeg+label", 0.5)
+    from metrics.text import caption_scores
+
+    own = caption_scores(table["Generated Caption"].tolist(), table["Expected Caption"].tolist(), metrics=["ROUGE-1"])
+    rows = []
+    for row in table.itertuples():
+        others = table[(table["Predicted object"] == row[3]) & (table["image"] != row.image)]["Generated Caption"].tolist()
+        rows.append(own["ROUGE-1"][row.Index] - caption_scores(others, [row[4]] * len(others), metrics=["ROUGE-1"])[
+            "ROUGE-1"].mean())
+    spread = pd.Series(rows).groupby(table["image"]).mean().std()
+    assert found["sd"] == pytest.approx(spread) and found["pictures"] == 32
+    assert found["needed"] == [{"effect": 0.03, "pictures": units_needed(0.03, spread)}]
+
+
+def test_models_are_studies_of_their_own_and_compared(tmp_path):
+    files = [*write(tmp_path / "a", {"eeg+label": captions("eeg+label", 0.9), "label": captions("label")})]
+    files += write(tmp_path / "b", {"eeg+label": captions("eeg+label", 0.1, seed=3, model="m2")})
+    results = results_of(files, tmp_path)
+    assert [study["name"] for study in results["studies"]] == ["a/captions_eeg+label.csv", "b/captions_eeg+label.csv"]
+    one = results["models"]
+    assert len(one) == 1 and one[0]["difference"] > 0 and one[0]["p"] < 0.05 and one[0]["p_holm"] == one[0]["p"]
+    assert [row["control"] for row in results["studies"][1]["comparisons"]] == ["shuffled", "shuffled_within_class"]
+
+
+def test_holm_over_the_controls(tmp_path):
+    rows = results_of(write(tmp_path / "r", all_conditions(0.3)), tmp_path)["studies"][0]["comparisons"]
+    from statsmodels.stats.multitest import multipletests
+
+    corrected = multipletests([row["p"] for row in rows], method="holm")[1]
+    assert [row["p_holm"] for row in rows] == pytest.approx(corrected)
+
+
+def test_pictures_that_the_model_was_trained_on_are_refused(tmp_path, capsys):
+    record = {"trained_on": ["dog_0", "car_2"], "split": "train", "model_path": "gone"}
+    files = write(tmp_path / "r", {"eeg+label": captions("eeg+label")}, record)
+    with pytest.raises(SystemExit) as stop:
+        results_of(files, tmp_path)
+    message = capsys.readouterr().err
+    assert stop.value.code == 2 and not (tmp_path / "report").exists()
+    assert "trained on 2 of its 32 pictures, dog_0 among them" in message and "--allow_overlap" in message
+    known = results_of(files, tmp_path, "--allow_overlap")["studies"][0]["provenance"]
+    assert known["trained_on"] == 2 and known["allowed"]
+    assert "trained on 2 of the 32 pictures" in capsys.readouterr().out
+    assert "trained on" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_scorings_of_a_test_split_are_counted(tmp_path, capsys):
+    record = {"trained_on": [], "split": "test", "splits": "s", "split_num": 0, "subject": 0, "data": "d"}
+    for name in ("one", "two"):
+        model = tmp_path / "runs" / name / "captioner"
+        model.mkdir(parents=True)
+        tables = {"eeg+label": captions("eeg+label", 0.5, model=name)}
+        files = write(tmp_path / "runs" / name / "results", tables, {**record, "model": name, "model_path": str(model)})
+        for _ in range(2):  # the same captions again are no new look
+            study = results_of(files, tmp_path)["studies"][0]
+    assert study["provenance"]["ledger"]["scored"] == study["provenance"]["ledger"]["models"] == 2
+    assert len((tmp_path / "runs" / "one" / LEDGER).read_text().splitlines()) == 1
+    assert study["provenance"]["ledger"]["text"] in capsys.readouterr().out
+
+
+def test_a_file_changed_after_it_was_written_is_said(tmp_path):
+    files = write(tmp_path / "r", {"eeg+label": captions("eeg+label")}, {"trained_on": [], "sha256": "0" * 64})
+    notes = results_of(files, tmp_path)["studies"][0]["notes"]
+    assert any("changed after it was written" in note for note in notes)
+
+
+def test_all_conditions_are_scored_on_the_trials_that_were_answered(tmp_path):
+    tables = all_conditions(0.8)
+    silent = tables["eeg+label"]["probability"].astype(float) < 0.7
+    tables["eeg+label"].loc[silent, "Generated Caption"] = ABSTAINED
+    study = results_of(write(tmp_path / "r", tables), tmp_path)["studies"][0]
+    answered = int((~silent).sum())
+    assert {row["n"] for row in study["conditions"] + study["comparisons"]} == {answered}
+    assert study["calibration"]["abstained"] == silent.sum() and study["calibration"]["answered"] == answered
+    assert f"{silent.sum()} of 96 trials got no caption" in " ".join(study["notes"])
+
+
+def test_abstaining_everywhere_leaves_nothing(tmp_path, capsys):
+    table = captions("eeg+label").assign(**{"Generated Caption": ABSTAINED})
+    with pytest.raises(SystemExit):
+        results_of(write(tmp_path / "r", {"eeg+label": table}), tmp_path)
+    assert "abstained on all 96 trials" in capsys.readouterr().err
+
+
+def test_calibration_is_of_all_trials(tmp_path):
+    table = captions("eeg+label", thing=0.6)
+    found = results_of(write(tmp_path / "r", {"eeg+label": table}), tmp_path)["studies"][0]["calibration"]
+    assert found["accuracy"] == pytest.approx((table["Expected object"] == table["Predicted object"]).mean())
+    assert found["confidence"] == pytest.approx(table["probability"].astype(float).mean())
+
+
+def test_baselines_from_the_training_captions(tmp_path, data):
+    """A predecessor's five columns and the data set are enough for the text baselines."""
+    import torch
+
+    from splits_file import read_splits_file
+
+    content = torch.load(data / "eeg.pth", weights_only=True)
+    test = read_splits_file(data / "splits.pth")[0][0]["test"]
+    rows = []
+    for number in test:
+        record = content["dataset"][number]
+        name = content["images"][record["image"]]
+        kind = content["class_names"][record["label"]]
+        caption = (data / "images" / kind / f"{name}_caption.txt").read_text().splitlines()[0]
+        rows.append({"Ground Truth Image": f"x/{name}.JPEG", "Expected object": kind, "Predicted object": kind,
+                     "Expected Caption": caption, "Generated Caption": f"A {kind}."})
+    pd.DataFrame(rows).to_csv(tmp_path / "five.csv", index=False)
+    study = results_of([tmp_path / "five.csv"], tmp_path, *data_arguments(data))["studies"][0]
+    sources = {row["condition"]: row["source"] for row in study["conditions"]}
+    assert sources["constant"] == sources["template"] == sources["class_medoid"] == "training captions"
+    assert {"nearest_picture", "nothing"} <= set(study["missing"])
