@@ -83,8 +83,9 @@ def direction(numbers):
 def figures(numbers):
     """+0.330 ROUGE-1 [0.286, 0.371], p = 0.0001"""
     known = numbers["low"] is not None
-    interval = f"[{numbers['low']:.3f}, {numbers['high']:.3f}]" if known else "[no interval from one picture]"
-    return f"{round(numbers['difference'], 3) + 0.0:+.3f} {METRIC} {interval}, p = {numbers['p']:.4f}"  # no -0.000
+    mean, low, high = (round(numbers[key] or 0, 3) + 0.0 for key in ("difference", "low", "high"))  # + 0.0: no -0.000
+    interval = f"[{low:.3f}, {high:.3f}]" if known else "[no interval from one picture]"
+    return f"{mean:+.3f} {METRIC} {interval}, p = {numbers['p']:.4f}"
 
 
 def against_the_best(study, comparisons):

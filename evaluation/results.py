@@ -74,7 +74,7 @@ def study_results(study, args, judge):
     judged = judge_study(study, args)  # which adds to the notes
     notes = study.notes + [f"{file.key}: {note}" for file in study.files.values() for note in file.notes]
     return {"name": study.name, **only, "n": len(first.table), "pictures": len(set(first.clusters)),
-            "subjects": len(set(factors[1])) if isinstance(factors, tuple) else None,
+            "people": len(set(factors[1])) if isinstance(factors, tuple) else None,
             "classes": len(set(first.table["Expected object"].str.strip())), **judged,
             "conditions": [condition_entry(condition, file) for condition, file in study.files.items()],
             "missing": study.missing, "calibration": calibration_of(study, args) if study.model else None,

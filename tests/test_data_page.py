@@ -17,10 +17,9 @@ from scipy.stats import sem
 import audit.evoked as evoked
 import prepare_data
 from audit import Finding
-from audit.page import audit_files, count_table, facts_of, finding_texts, headline, made_of, read_audit, write_page
+from audit.page import count_table, facts_of, finding_texts, headline, made_of, read_audit, write_page
 from bench.material import write_pth
-from splits import load_split, write_splits
-from test_report import make_run, page_of
+from splits import load_split
 from tiny import CHANNELS, CLASSES
 from trials import load_trials
 
@@ -300,73 +299,15 @@ def test_bad_input_exits_with_2_and_writes_nothing(data, folder, tmp_path, capsy
     assert not list(tmp_path.rglob("*.html"))
 
 
-@pytest.fixture
-def run(data, tmp_path):
-    """A run folder whose args.json names a copy of the small data set."""
-    for name in ("eeg.pth", "splits.pth"):
-        shutil.copy(data / name, tmp_path / name)
-    return made_with(make_run(tmp_path / "run", pictures=8, subjects=2), tmp_path, tmp_path / "eeg.pth")
-
-
-def made_with(run, data, dataset, **options):
-    trials = load_trials(dataset)
-    made = made_of(trials, data / "splits.pth", 0)
-    (run / "eeg_encoder" / "args.json").write_text(json.dumps({
-        "options": {"eeg_dataset": str(dataset), "splits_path": str(data / "splits.pth"), "image_dir": None, "subject": 0,
-                    "split_num": 0, "splits_index": "auto", **options},
-        "versions": {}, "data": made["fingerprint"], "splits": made["splits"]}))
-    return run
-
-
-def test_the_report_makes_the_audit_once_and_keeps_it(run, data, tmp_path, capsys, monkeypatch):
-    expected = [one.sentence for one in audit_files(data / "eeg.pth", data / "splits.pth")[2] if one.severity != "passed"]
-    text = page_of(run)
-    assert "auditing" in capsys.readouterr().out and expected
-    assert all(sentence.replace("'", "&#39;") in text for sentence in expected)
-    (tmp_path / "eeg.pth").unlink()  # gone: what was kept still holds
-    assert page_of(run) == text and "auditing" not in capsys.readouterr().out
-
-
-def test_the_report_takes_the_audit_of_a_folder_and_severe_findings_stand_under_the_claim(folder, tmp_path, capsys):
-    data = shutil.copytree(folder, tmp_path / "data")
-    content = json.loads((data / "audit.json").read_text())
-    content["findings"].insert(0, {"check": "Drift", "severity": "severe", "sentence": "Drift tells <all>.", "numbers": {}})
-    (data / "audit.json").write_text(json.dumps(content))
-    run = made_with(make_run(tmp_path / "run", pictures=8, subjects=2), data, data)
-    text = page_of(run)
-    said = capsys.readouterr().out
-    assert "auditing" not in said and "severe finding on the data: Drift tells <all>." in said
-    header, rest = text.split("</header>")
-    assert "Read this claim with the severe finding on the data" in header and "Drift tells &lt;all&gt;." in header
-    kept = json.loads((run / "audit.json").read_text())
-    assert "Drift tells &lt;all&gt;." in rest and kept["findings"] == content["findings"]
-    write_splits(data / "splits.pth", {"train": [0], "val": [1], "test": [2]})
-    (run / "audit.json").unlink()
-    (data / "audit.json").unlink()
-    assert "is not what the run was made with" in page_of(run)
-
-
-@pytest.mark.parametrize(("gone", "said"), [("eeg.pth", "eeg.pth is not there any more"),
-                                            ("splits.pth", "splits.pth is not there any more"),
-                                            ("run/eeg_encoder/args.json", "names the run&#39;s data")])
-def test_the_report_says_why_there_is_no_audit(run, tmp_path, gone, said):
-    (tmp_path / gone).unlink()
-    text = page_of(run)
-    assert said in text and "Read this claim with" not in text and not (run / "audit.json").exists()
-
-
-def test_a_damaged_data_set_is_a_note_in_the_report(run, tmp_path):
-    path = tmp_path / "eeg.pth"
-    path.write_bytes(path.read_bytes()[:5000])
-    assert "is not what the run was made with" in page_of(run)
-
-
-def test_a_run_of_stage_1_names_what_the_report_looks_for(folder, clip, tmp_path, capsys):
+def test_a_model_trained_by_stage_1_names_what_the_report_looks_for(folder, clip, tmp_path, capsys):
     import train_eeg_classifier
+    from report.run import Run, find_audit, read_encoder
 
     train_eeg_classifier.main(["--eeg_dataset", str(folder), "--clip_model", str(clip), "--output",
                                str(tmp_path / "eeg_encoder"), "--max_steps", "1", "--d_model", "32", "--layers", "1",
                                "--device", "cpu"])
-    text = page_of(tmp_path)
-    assert "auditing" not in capsys.readouterr().out and "audit.json" in {path.name for path in tmp_path.iterdir()}
-    assert "Size of the test part" in text
+    run = Run(encoder=tmp_path / "eeg_encoder")
+    read_encoder(run)
+    find_audit(run, {}, {}, tmp_path)
+    assert "auditing" not in capsys.readouterr().out and (tmp_path / "audit.json").is_file()
+    assert any("Size of the test part" in one["check"] for one in run.findings)

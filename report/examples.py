@@ -1,0 +1,103 @@
+"""Examples good, median and bad: chosen by score, with picture, captions, contrasts and the trial's EEG."""
+
+from pathlib import Path
+
+from audit.page import data_uri
+from errors import InputError
+from metrics.caption_files import MODEL_CONDITION, paired_rows
+from pictures import picture_path
+
+from .texts import number, shortened
+from .traces import read_eeg, trace_chart
+
+GROUPS = ("good", "median", "bad")
+PICTURE_SIZE = 160
+
+
+def choose_examples(scores, pictures, count):
+    """Rows for the page by their score: {"good" | "median" | "bad": row numbers}, count in all.
+
+    A group shows a picture once, as long as others are left, and no row stands in two groups.
+    """
+    order = sorted(range(len(scores)), key=lambda row: -scores[row])
+    middle = (len(order) - 1) / 2
+    walks = {"good": order, "bad": order[::-1],
+             "median": [row for _, row in sorted(enumerate(order), key=lambda place: abs(place[0] - middle))]}
+    sizes = {group: len(range(i, count, len(walks))) for i, group in enumerate(walks)}
+    chosen, taken = {}, set()
+    for group, walk in walks.items():
+        rows, seen = [], set()
+        for may_repeat in (False, True):
+            for row in walk:
+                if len(rows) < sizes[group] and row not in taken and (may_repeat or pictures[row] not in seen):
+                    rows.append(row)
+                    seen.add(pictures[row])
+                    taken.add(row)
+        chosen[group] = sorted(rows, key=lambda row: -scores[row])
+    return {group: chosen[group] for group in GROUPS}
+
+
+def examples(model, files, contrasts, provenance, count):
+    """{"groups": {group: cards}, "notes": [texts], "unit": of the EEG or ""} of a study.
+
+    model: Captions of the model's condition, None without; files: {condition: Captions}; contrasts: conditions whose
+    caption of the same trial stands beside.
+    """
+    if model is None:
+        return {"groups": {}, "unit": "", "notes": [f"No examples: there are no captions under {MODEL_CONDITION}."]}
+    scores = model.headline
+    chosen = choose_examples(scores, model.clusters, count)
+    rows = [row for group in chosen.values() for row in group]
+    beside = {name: texts_by_row(files[name], model) for name in contrasts if name in files and files[name] is not model}
+    pictures = {row: picture_uri(provenance.get("image_dir"), model.table.iloc[row]) for row in rows}
+    eeg, notes = eeg_of(model, rows, provenance)
+    if rows and not any(pictures.values()):
+        notes.append(f"The pictures are not where the captions name them "
+                     f"({model.table['Ground Truth Image'].iloc[rows[0]]}), seen from here.")
+
+    def card(row):
+        table, trial = model.table.iloc[row], trial_number(model.table.iloc[row])
+        name = table.get("image") or Path(table["Ground Truth Image"]).stem
+        seen = [f"{key} {table[key]}" for key in ("subject", "trial") if table.get(key)]
+        return {"picture": pictures[row], "name": name, "true": shortened(table["Expected Caption"].strip()),
+                "generated": shortened(table["Generated Caption"].strip()), "object": table["Expected object"],
+                "predicted": table["Predicted object"], "probability": table.get("probability") or "",
+                "right": table["Expected object"].strip() == table["Predicted object"].strip(),
+                "score": number(float(scores[row])), "seen": ", ".join(seen),
+                "contrasts": [(name, shortened(texts[row].strip())) for name, texts in beside.items() if row in texts],
+                "trace": trace_chart(eeg, trial, f"EEG of trial {trial}, picture {name}") if eeg else None}
+
+    return {"groups": {group: list(map(card, rows)) for group, rows in chosen.items()}, "notes": notes,
+            "pictures": any(pictures.values()), "unit": eeg.unit if eeg else ""}
+
+
+def texts_by_row(captions, model):
+    """{row of the model: caption} of another condition; {} where the files do not pair."""
+    try:
+        theirs, ours = paired_rows(captions, model)
+    except InputError:  # the evaluation has said so, with what follows for the numbers
+        return {}
+    return dict(zip(ours, captions.table["Generated Caption"].iloc[theirs], strict=True))
+
+
+def trial_number(row):
+    trial = row.get("trial") or ""
+    return int(trial) if trial.isdecimal() else None
+
+
+def eeg_of(model, rows, provenance):
+    """(traces.Eeg of the rows' trials or None, notes)."""
+    path = provenance.get("eeg_dataset")
+    wanted = {trial_number(row): row.get("image") or "" for _, row in model.table.iloc[rows].iterrows()}
+    if not path or not wanted or None in wanted:
+        return None, []
+    eeg, refusal = read_eeg(path, (model.record or {}).get("data"), wanted)
+    return eeg, [f"No EEG traces: {refusal}."] if refusal else []
+
+
+def picture_uri(image_dir, row):
+    """The row's picture, from the picture folder first and then by the path in the CSV; None where it is in neither."""
+    given = row["Ground Truth Image"]
+    name = Path(row.get("image") or given).name.removesuffix(".JPEG")
+    places = ([picture_path(image_dir, name)] if image_dir else []) + [Path(given)]
+    return next(filter(None, (data_uri(path, PICTURE_SIZE) for path in places)), None)

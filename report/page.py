@@ -1,0 +1,115 @@
+"""The report's page: everything that the template shows, put together from results and the models' folders."""
+
+from pathlib import Path
+
+import audit.page
+from audit.page import data_uri, finding_texts, render
+from metrics.caption_files import MODEL_CONDITION
+from runs import atomic_path
+
+from . import sections, tables
+from .curves import loss_chart
+from .examples import examples
+from .run import STAGES, read_run
+from .texts import CONDITION_MEANINGS, shortened
+
+MATRIX_SIZE = 1100
+CONTRASTS = ("shuffled_within_class", "label")
+
+
+def write_page(path, results, files, other, count):
+    """Write the page. other: (name, results) of what stands beside, or None; count: of examples a study."""
+    content = page(results, files, other, count, path.parent)
+    with atomic_path(path) as temporary:
+        # What JSON can hold and UTF-8 cannot, such as half a surrogate pair, becomes a character reference.
+        folders = Path(__file__).parent, Path(audit.page.__file__).parent
+        temporary.write_text(render("report.html", content, *folders), encoding="utf-8", errors="xmlcharrefreplace")
+
+
+def page(results, files, other, count, folder):
+    """Content of the template."""
+    metric, found = results["metric"], results["studies"]
+    theirs = other[1]["studies"] if other else []
+    studies = [study_part(study, captions, metric, partner(study, found, theirs), count, folder, f"s{place}")
+               for place, (study, captions) in enumerate(zip(found, files, strict=True))]
+    metrics = list(dict.fromkeys(name for study in found for name in tables.metrics_of(study)))
+    conditions = {one["condition"] for study in found for one in study["conditions"]}
+    return {
+        "title": results["title"], "metric": metric, "alpha": results["alpha"], "protocol": results["protocol"],
+        "studies": studies, "other": other and {"name": other[0], "studies": theirs},
+        "models": sections.comparison_lines(results.get("models"), "a", "b"),
+        "options": [("evaluate.py", [("Options", rows_of(results.get("options") or {})),
+                                     ("Versions", rows_of(results.get("versions") or {}))])],
+        "meanings": {name: text for name, text in CONDITION_MEANINGS.items() if name in conditions},
+        "metric_meanings": {name: text for name, text in metric_texts().items() if name in metrics}}
+
+
+def metric_texts():
+    from metrics.text import DESCRIPTIONS
+
+    return DESCRIPTIONS
+
+
+def partner(study, studies, theirs):
+    """The other results' study that stands beside this one: that of the same name, or the only one beside an only one."""
+    if len(studies) == len(theirs) == 1:
+        return theirs[0]
+    return next((one for one in theirs if one["name"] == study["name"]), None)
+
+
+def study_part(study, files, metric, other, count, folder, key):
+    """What the page shows of one study. files: {condition: Captions}; other: the study beside it or None; key: begins its
+    ids."""
+    model, origin = files.get(MODEL_CONDITION), study["provenance"]
+    record = model.record if model else None
+    run = read_run(origin, record, folder)
+    best = study["verdicts"].get("better_than_nothing", {}).get("best")
+    contrasts = [*CONTRASTS, *([best] if best and best not in CONTRASTS else [])]
+    main, everything = tables.main_metrics(study, metric), tables.metrics_of(study)
+    return {
+        "key": key, "study": study, "notes": run.notes, "findings": finding_texts(run.findings),
+        "warnings": sections.warnings(study, record, run.findings), "verdicts": sections.verdict_cards(study),
+        "range": sections.range_part(study, metric), "main": tables.score_table(study, main, metric),
+        "all": tables.score_table(study, everything, metric) if len(everything) > len(main) else None,
+        "charts": tables.score_charts(study, other, metric), "other": other,
+        "beside": other and tables.beside_table(study, other, main),
+        "comparisons": sections.comparison_lines(study["comparisons"], "control"),
+        "subjects": sections.subject_part(study, metric), "power": sections.power_part(study, metric),
+        "calibration": sections.calibration_part(study, metric), "retrieval": tables.retrieval_table(study),
+        "corpus": tables.corpus_table(study), "judge": tables.judge_table(study),
+        "judge_sentence": sections.judge_sentence(study),
+        "examples": examples(model, files, contrasts, origin, count),
+        "encoder": sections.encoder_lines(run.scores), "encoder_sentence": sections.encoder_sentence(run.scores),
+        "classical": bool(run.scores.get("classical_baseline")), **pictures_of(run),
+        "losses": [(STAGES.get(name, name), loss_chart(STAGES.get(name, name), curves)) for name, curves in
+                   sorted(run.losses.items()) if any(curves.values())],
+        "options": [(name, option_tables(content)) for name, content in run.options.items() if content]
+                   + ([(f"{model.path.name}.json", option_tables(record))] if record else []),
+    }
+
+
+def pictures_of(run):
+    """The confusion matrix, and when and where the encoder finds its evidence."""
+    if not run.encoder:
+        return {"matrix": None, "when_where": None}
+    matrix = run.encoder / "test" / "confusion_matrix.png"
+    picture = data_uri(matrix, MATRIX_SIZE, "PNG")
+    if not picture:
+        run.note("encoder", f"{matrix} is not there or no picture; test_eeg_classifier.py writes it.")
+    sentence = run.when_where.get("sentence")
+    return {"matrix": picture, "when_where": sentence and {
+        "sentence": sentence, "picture": data_uri(run.encoder / "test" / "when_where.png", MATRIX_SIZE, "PNG")}}
+
+
+def option_tables(content):
+    """[(heading, rows)] of an args.json or a record."""
+    parts = [part for part in ("options", "versions") if isinstance(content.get(part), dict)]
+    found = [(part.capitalize(), rows_of(content[part])) for part in parts]
+    rest = {name: value for name, value in content.items() if name not in parts}
+    return [*found, ("Data and other facts", rows_of(rest))] if rest else found
+
+
+def rows_of(table):
+    """(name, text) rows; long values are cut."""
+    return [(name, f"{len(value)} entries" if isinstance(value, dict | list) and len(value) > 12 else shortened(str(value)))
+            for name, value in table.items()]

@@ -1,0 +1,141 @@
+"""The report where something is absent, unknown or broken: said, left out, or refused."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from errors import InputError
+from metrics.caption_files import COLUMNS, read_captions
+from report_material import Elements, edit, make_results, make_run, page_of, read_files, section
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("run") / "demo")
+
+
+@pytest.fixture
+def own_run(tmp_path):
+    return make_run(tmp_path / "run", pictures=8, subjects=2)
+
+
+@pytest.mark.parametrize(("absent", "said"), [
+    ("captioner", "captioner is not there any more"),
+    ("eeg_encoder", "s EEG encoder, is not there any more"),
+    ("eeg_encoder/test/scores.json", "eeg_encoder/test/scores.json is not there"),
+    ("eeg_encoder/test/confusion_matrix.png", "confusion_matrix.png is not there or no picture"),
+    ("eeg_encoder/test/when_where.png", "when_where.png is not there or no picture"),
+    ("captioner/train_log.json", "captioner/train_log.json is not there"),
+    ("captioner/args.json", "captioner/args.json is not there"),
+    ("data", "No EEG traces: "),
+    ("data/images", "The pictures are not where the captions name them ("),
+    ("data/images/ball/ball_4.JPEG", "picture not found: ball_4"),
+    ("data/splits.pth", "Each class was shown in one block."),  # its hash stands in args.json
+])
+def test_an_absent_part_is_named(own_run, absent, said):
+    (own_run / absent).rename(own_run.parent / "away")
+    page = page_of(own_run)
+    assert said in page and not Elements(page).open
+
+
+def test_an_audit_is_made_where_there_is_none(own_run):
+    (own_run / "data" / "audit.json").unlink()
+    made = section(page_of(own_run, examples=0), "audit")
+    assert "passed" in made and (own_run / "report" / "audit.json").is_file()
+    edit(own_run / "report" / "audit.json", lambda audit: audit["findings"].insert(
+        0, {"check": "A", "severity": "severe", "sentence": "Kept.", "numbers": {}}))
+    assert "Kept." in page_of(own_run, examples=0).split("</header>")[0]
+
+
+def test_findings_stay_with_the_report_and_hold_for_their_data_and_split_only(own_run):
+    assert "Each class was shown in one block." in page_of(own_run, examples=0).split("</header>")[0]
+    (own_run / "data").rename(own_run.parent / "away")
+    assert "Each class was shown in one block." in page_of(own_run, examples=0).split("</header>")[0]
+    for file in ("eeg_encoder/args.json", "captioner/args.json"):
+        edit(own_run / file, lambda content: content.update(splits="0" * 64))
+    page = page_of(own_run, examples=0)
+    assert "one block" not in page and f"No audit of the data: {own_run / 'data'} is not there any more" in page
+    (own_run.parent / "away").rename(own_run / "data")
+    assert "splits.pth is not the file that the model was made with" in page_of(own_run, examples=0)
+    for file in ("eeg_encoder/args.json", "captioner/args.json"):
+        edit(own_run / file, lambda content: content.update(data="0" * 16))
+    assert f"{own_run / 'data'} is not the data that it was" in page_of(own_run, examples=0)
+
+
+def test_a_damaged_data_set_is_refused_for_examples_and_a_note_for_the_audit(own_run):
+    shard = next((own_run / "data" / "trials").glob("*.arrow"))
+    shard.write_bytes(shard.read_bytes()[:300])
+    with pytest.raises(InputError, match="300 bytes, expected"):
+        page_of(own_run)
+    for folder in ("data", "report"):
+        (own_run / folder / "audit.json").unlink()
+    assert "The data could not be audited: " in page_of(own_run, examples=0)
+
+
+def test_five_columns_without_a_record_give_a_page(own_run):
+    table = pd.read_csv(own_run / "results" / "captions.csv")
+    path = own_run / "published.csv"
+    table[list(COLUMNS)].to_csv(path)
+    captions = read_captions(path)
+    captions.headline = np.linspace(0, 1, len(table))
+    results = make_results(own_run, name="published.csv")
+    study = results["studies"][0]
+    study |= {"conditions": study["conditions"][:1], "comparisons": [], "range": None, "subjects": [], "power": None,
+              "calibration": None, "judge": None, "prompt": None, "split": None}
+    study["provenance"] = dict.fromkeys(study["provenance"])
+    page = page_of(own_run, results, [{"eeg+label": captions}], examples=6)
+    assert "published.csv has no record beside it (published.csv.json)" in page.split("</header>")[0]
+    assert not Elements(page).open and page.count("<article") == 6 and "None" not in page
+    ids = re.findall(r'id="s0-(\w+)"', page)
+    assert ids == ["scores", "examples"]
+
+
+def test_a_study_without_a_model_makes_no_claim_but_has_its_scores(run):
+    results = make_results(run)
+    study = results["studies"][0]
+    study |= {"conditions": study["conditions"][1:], "verdicts": {}, "comparisons": [], "range": None, "subjects": [],
+              "power": None, "calibration": None, "provenance": dict.fromkeys(study["provenance"])}
+    files = {condition: captions for condition, captions in read_files(run).items() if condition != "eeg+label"}
+    page = page_of(run, results, [files])
+    assert "No examples: there are no captions under eeg+label." in page and not Elements(page).open
+    assert f"{study['conditions'][0]['scores']['METEOR']['mean']:.3f}" in page
+
+
+def test_unknown_numbers_are_dashes(run):
+    results = make_results(run)
+    study = results["studies"][0]
+    for entry in study["conditions"]:
+        entry["scores"] = {metric: dict.fromkeys(score) if metric == "METEOR" else score | {"low": None, "high": None}
+                           for metric, score in entry["scores"].items()}
+    for one in study["comparisons"]:
+        one |= {"low": None, "high": None, "p_holm": None}
+    study["subjects"][0] |= {"low": None, "high": None}
+    page = page_of(run, results, examples=0)
+    assert not Elements(page).open and "None" not in page.replace("&#39;", "'").split('id="evaluation"')[0].split(
+        'id="s0-options"')[0]
+
+
+def test_a_broken_file_is_an_input_error(own_run):
+    def fails(part, content, *said):
+        path = own_run / part
+        kept = path.read_text()
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        with pytest.raises(InputError) as stop:
+            page_of(own_run, examples=0)
+        assert all(text in str(stop.value) for text in said), str(stop.value)
+        path.write_text(kept)
+
+    fails("captioner/args.json", "{", "args.json: not readable as JSON")
+    for log in ({"stage3": [{"loss": "low", "epoch": 1}]}, {"stage3": 5}, {"stage3": [{"loss": 1.0}]}):
+        fails("captioner/train_log.json", log, "train_log.json: 'stage3'")
+    fails("eeg_encoder/test/scores.json", {"top1": 0.5, "retrieval": [1]}, "test/scores.json", "'retrieval'")
+    fails("eeg_encoder/test/when_where.json", {"sentences": []}, "when_where.json", "'sentence'")
+    assert not (own_run / "report" / "report.html").exists()
+
+
+def test_losses_that_are_no_numbers_are_named(own_run):
+    edit(own_run / "captioner" / "train_log.json", lambda log: log["stage2"].append({"loss": float("nan"), "epoch": 3}))
+    assert "stage2: 1 training losses are not finite" in page_of(own_run, examples=0)
