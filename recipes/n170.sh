@@ -21,7 +21,7 @@ export HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-$([ -d "$LLM" ] && echo 1 || echo 0)} TO
 
 echo "== stage 1, and the classical baseline on the same split"
 python train_eeg_classifier.py $DATA $PICTURES --output "$RUN/eeg_encoder"
-python test_eeg_classifier.py $DATA $PICTURES --output "$RUN/eeg_encoder" --classical_baseline
+python test_eeg_classifier.py $DATA $PICTURES --output "$RUN/eeg_encoder" --when_and_where --classical_baseline
 
 EPOCHS_IMAGE=6 EPOCHS_EEG=1
 source "$(dirname "$0")/after_stage1.sh"

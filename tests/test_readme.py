@@ -15,6 +15,7 @@ from raw_material import ONSETS, make_pictures, make_raw, save, write_table
 from tiny import make_llm
 
 from config import CLASS_NAMES, EEGCVPR40_LABELS
+from options import BASELINES, CONDITIONS
 from pictures import write_captions
 from splits import write_splits
 
@@ -78,7 +79,7 @@ def test_the_stages_commands_run_in_order(run, tmp_path):
     stages = [c for c in COMMANDS if "data/block" in c or c.startswith("python evaluate.py results/*.csv")]
     assert [c.split()[1] for c in stages] == STAGES
     run(stages)
-    assert len(list(Path("results").glob("*.csv"))) == 9 and Path("results/scores.json").is_file()
+    assert len(list(Path("results").glob("*.csv"))) == len(CONDITIONS + BASELINES) and Path("results/scores.json").is_file()
 
 
 def own_recording(folder):
@@ -95,18 +96,19 @@ def test_the_own_recordings_commands_run_in_order(run, tmp_path, capsys):
     pytest.importorskip("edfio")
     own_recording(tmp_path)
     commands = [c for c in COMMANDS if "data/mine" in c or "runs/mine" in c]
-    commands = commands[:next(i for i, c in enumerate(commands) if "apps.report" in c) + 1]
-    assert [c.split()[1] for c in commands] == ["prepare_data.py", *STAGES, "-m"]
+    commands = commands[:next(i for i, c in enumerate(commands) if "--report" in c) + 1]
+    assert [c.split()[1] for c in commands] == ["prepare_data.py", *STAGES]
     run(commands)
     assert "data set written" in capsys.readouterr().out and (tmp_path / "data/mine/audit.html").is_file()
-    assert len(list(Path("runs/mine/results").glob("*.csv"))) == 9
+    assert len(list(Path("runs/mine/results").glob("*.csv"))) == len(CONDITIONS + BASELINES)
     page = Path("runs/mine/report.html").read_text(encoding="utf-8")
     assert "A picture of cat/cat_" in page and "audit" in page.lower()
 
 
 def test_no_command_is_left_out():
     """Commands outside the stages' block are run by other tests or by `make`; a new one must be added here."""
-    elsewhere = {"metrics.wordnet", "pretrain_data_processor.py", "prepare_data.py", "apps.report", "bench.data_format"}
+    elsewhere = {"metrics.wordnet", "pretrain_data_processor.py", "prepare_data.py", "bench.data_format",
+                 "bench.null_studies"}
     for command in COMMANDS:
         script = command.split()[2] if command.split()[1] == "-m" else command.split()[1]
         assert script in elsewhere or "data/block" in command or "mine" in command or script in (
