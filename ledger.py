@@ -88,16 +88,22 @@ def count_scorings(folder, family):
                 looks.add(tuple(entry[key] for key in KEYS))
                 folders.add(file)
     models = {look[KEYS.index("model")] for look in looks}
-    return {"scored": len(looks), "models": len(models), "text": _sentence(len(looks), len(models), len(folders), damaged)}
+    return {"scored": len(looks), "models": len(models), "text": _sentence(looks, len(folders), damaged)}
 
 
-def _sentence(scored, models, folders, damaged):
-    if not scored:
+def _sentence(looks, folders, damaged):
+    """Script by script: one look at the encoder's classes and one at the captions are what an honest run takes."""
+    counts = []
+    for script in sorted({look[0] for look in looks}):
+        models = [look[KEYS.index("model")] for look in looks if look[0] == script]
+        times, number = "once" if len(models) == 1 else f"{len(models)} times", len(set(models))
+        counts.append((len(models), f"{times} by {script} ({number} model{'s' * (number > 1)})"))
+    if not counts:
         text = "No scoring of this test split is in the ledger."
     else:
-        text = (f"This test split was scored {'once' if scored == 1 else f'{scored} times'}, by {models} "
-                f"model{'s' * (models > 1)}, in {folders} run folder{'s' * (folders > 1)}"
-                f"{'; each look makes a lucky result likelier' * (scored > 1)}.")
+        text = (f"This test split was scored {' and '.join(said for _, said in counts)}, in {folders} run "
+                f"folder{'s' * (folders > 1)}"
+                f"{'; each further look makes a lucky result likelier' * any(count > 1 for count, _ in counts)}.")
     if damaged:
         text += f" {damaged} line{'s' * (damaged > 1)} of the ledgers cannot be read and may stand for more."
     return text

@@ -74,10 +74,20 @@ def verdict_of(found, unknown):
 
 
 def direction(numbers):
-    """1 or -1 where the interval excludes 0 and p < ALPHA, else 0; also where one picture gives no interval."""
-    if numbers["p"] is None or numbers["low"] is None or numbers["p"] >= ALPHA:
+    """1 or -1 where p < ALPHA, else 0.
+
+    p decides, since its error rate is known (bench/null_studies.py). The interval draws people as well as pictures, which
+    with a handful of people is far wider than chance alone would make it: it speaks for other people.
+    """
+    if numbers["p"] is None or numbers["p"] >= ALPHA:
         return 0
-    return 1 if numbers["low"] > 0 else -1 if numbers["high"] < 0 else 0
+    return 1 if numbers["difference"] > 0 else -1
+
+
+def for_these_people(numbers):
+    """What is to be added where the pictures decide and the people would not."""
+    unsure = numbers["low"] is not None and numbers["low"] <= 0 <= numbers["high"]
+    return "; for other people it is not shown, the interval that draws them, too, includes 0" if unsure else ""
 
 
 def figures(numbers):
@@ -187,7 +197,7 @@ def claim(study, verdicts):
     beyond, any_class, better = (verdicts[key] for key in ("beyond_class", "class", "better_than_nothing"))
     counted = f"N = {beyond.get('n')} trials of {beyond.get('pictures')} pictures"
     if beyond["holds"]:
-        text = f"Beyond the class name the EEG adds {beyond['text']} ({counted})"
+        text = f"Beyond the class name the EEG adds {beyond['text']} ({counted}){for_these_people(beyond)}"
     else:
         if any_class["holds"]:
             text = "The captions carry the class; "
@@ -204,7 +214,7 @@ def claim(study, verdicts):
     if better["holds"] is None:
         text += f". Whether they are better than nothing cannot be told: {better['text']}."
     elif better["holds"]:
-        text += f". The captions are better than every control and baseline, also than the best: {better['text']}."
+        text += f". The captions are better than every control and baseline, also than the best: {better['text']}{for_these_people(better)}."
     else:
         text += f". The captions are not shown to be better than the best control or baseline: {better['text']}."
     return text[0].upper() + text[1:]

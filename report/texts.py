@@ -45,7 +45,7 @@ def interval(low, high):
 def p_text(p):
     if not is_number(p):
         return "-"
-    return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
+    return f"{p:.4f}" if p >= 0.00005 else "< 0.0001"
 
 
 def shortened(text):

@@ -232,3 +232,13 @@ def test_baselines_from_the_training_captions(tmp_path, data):
     sources = {row["condition"]: row["source"] for row in study["conditions"]}
     assert sources["constant"] == sources["template"] == sources["class_medoid"] == "training captions"
     assert {"nearest_picture", "nothing"} <= set(study["missing"])
+
+
+def test_the_people_decide_whether_it_holds_for_others():
+    """p speaks for these people; where the interval that draws people includes 0 the claim says so."""
+    from evaluation.claims import direction, for_these_people
+
+    shown = {"difference": 0.03, "low": -0.001, "high": 0.06, "p": 0.02}
+    assert direction(shown) == 1 and "for other people it is not shown" in for_these_people(shown)
+    assert direction(shown | {"p": 0.05}) == 0 and not for_these_people(shown | {"low": 0.001})
+    assert direction(shown | {"difference": -0.03}) == -1

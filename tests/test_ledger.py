@@ -43,7 +43,7 @@ def test_each_look_counts_once(tmp_path):
     assert note(first) and note(first)
     assert len(lines(first)) == 1 and {"date", "script", "family", "model", "scored"} == set(json.loads(lines(first)[0]))
     assert count_scorings(first, "f") == {
-        "scored": 1, "models": 1, "text": "This test split was scored once, by 1 model, in 1 run folder."}
+        "scored": 1, "models": 1, "text": "This test split was scored once by evaluate.py (1 model), in 1 run folder."}
     note(first, scored="s2")
     note(first, script="test_eeg_classifier.py")
     note(first, key="another split")
@@ -51,8 +51,9 @@ def test_each_look_counts_once(tmp_path):
     note(second, model="m3")
     counted = count_scorings(first, "f")
     assert (counted["scored"], counted["models"]) == (5, 3)
-    assert counted["text"] == ("This test split was scored 5 times, by 3 models, in 2 run folders; each look makes a lucky "
-                               "result likelier.")
+    assert counted["text"] == ("This test split was scored 4 times by evaluate.py (3 models) and once by "
+                               "test_eeg_classifier.py (1 model), in 2 run folders; each further look makes a lucky result "
+                               "likelier.")
     assert count_scorings(second, "f") == counted
     assert count_scorings(first, "another split")["scored"] == 1
     (second / "test_ledger.jsonl").write_text((second / "test_ledger.jsonl").read_text() + lines(first)[0] + "\n")
