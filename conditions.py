@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import torch
 
+BLOCK = 1024  # trials whose noise is drawn at a time: the weights take as many numbers a trial as there are trials
+
 
 class Shown(NamedTuple):
     """What the LLM gets for each of N trials.
@@ -44,8 +46,11 @@ def matched_noise(embeddings, generator):
     """Gaussian noise [N, E] with the embeddings' own mean and covariance."""
     mean = embeddings.mean(0)
     centred = embeddings - mean
-    weights = torch.randn(len(embeddings), len(embeddings), generator=generator) / max(1, len(embeddings) - 1) ** 0.5
-    return mean + weights @ centred  # Gaussian weights on the centred rows: their covariance is the rows' own
+    noise = torch.empty_like(embeddings)
+    for rows in noise.split(BLOCK):  # Gaussian weights on the centred rows: their covariance is the rows' own
+        weights = torch.randn(len(rows), len(embeddings), generator=generator) / max(1, len(embeddings) - 1) ** 0.5
+        rows[:] = mean + weights @ centred
+    return noise
 
 
 def under_condition(condition, embeddings, predicted, truth, images, seed, image_rows=None):

@@ -10,6 +10,7 @@ bootstrap intervals that draw whole pictures, and people where several saw them;
 corrected for their number where it says Holm. METEOR needs `python -m metrics.wordnet` once.
 """
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -87,6 +88,12 @@ def read_files(args):
         taken |= {Path(path).resolve()} if path else set()
     if args.report and Path(args.report).exists() and not Path(args.report).is_dir():
         raise InputError(f"--report {args.report}: is a file; expected a folder for report.html, results.json, table.tex")
+    for flag, path in (("--report", args.report), ("--json", args.json), ("--csv", args.csv), ("--chart", args.chart)):
+        place = path and next(folder for folder in Path(path).resolve().parents if folder.exists())
+        if place and not (place.is_dir() and os.access(place, os.W_OK)):  # before the work, not after it
+            raise InputError(f"{flag} {path}: {place} is no folder that can be written to; choose another path")
+    if args.beside and not args.report:
+        raise InputError(f"--beside {args.beside}: stands in a report; give --report DIR, too")
     name_files(files)
     return files
 
@@ -102,8 +109,10 @@ def main(argv=None):
     from evaluation.reference import compare_files
     from evaluation.scoring import score
     from metrics.wordnet import require_wordnet
+    from report import read_beside, write_report
 
     files = read_files(args)
+    other = read_beside(args.beside) if args.beside else None
     found.refuse_overlap(files, args.allow_overlap)
     if "METEOR" in args.metrics or NAMED in args.metrics:
         require_wordnet()
@@ -134,9 +143,7 @@ def main(argv=None):
         tables.write_chart(args.chart, files)
     written = [path for path in (args.json, args.csv, args.chart) if path]
     if args.report:
-        from report import write_report
-
-        written += write_report(args.report, results, [study.files for study in studies], args.beside, args.examples)
+        written += write_report(args.report, results, [study.files for study in studies], other, args.examples)
     for path in written:
         print(f"wrote {path}")
 

@@ -133,10 +133,11 @@ def main(argv=None):
     from trials import load_trials
     from splits import load_split
     from encoders import fit_to_encoder, load_encoder
+    from encoders.clip import clip_identity
     from generation import load_tokenizer
     from model import EEGModelForCausalLM
     from prompts import choose_template
-    from provenance import ENCODER, new_records, read_records, write_records
+    from provenance import ENCODER, new_records, read_records, same_split, write_records
     from runs import file_hash, save_run, write_json
 
     device = options.resolve_device(args.device)
@@ -148,7 +149,11 @@ def main(argv=None):
     trials.require_pictures()
     split = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
     encoder = load_encoder(args.eeg_encoder_path)
-    encoders_pictures = read_records(resolve_checkpoint(args.eeg_encoder_path, "--eeg_encoder_path"))
+    encoder_folder = resolve_checkpoint(args.eeg_encoder_path, "--eeg_encoder_path")
+    encoders_pictures = read_records(encoder_folder)
+    if same_split(encoder_folder, trials.fingerprint, args.splits_path, args.split_num) is False:
+        print(f"note: --eeg_encoder_path {args.eeg_encoder_path}: was trained with another split, so trials and people of "
+              "this one's test part may be known to it; its pictures are remembered with the captioner")
     fit_to_encoder(encoder.config, trials, "--eeg_encoder_path")
     if encoder.config.num_classes != len(trials.class_names):
         raise InputError(f"--eeg_encoder_path {args.eeg_encoder_path}: knows {encoder.config.num_classes} classes, "
@@ -180,7 +185,8 @@ def main(argv=None):
     write_json(output / "train_log.json", log)
     write_records(output, new_records(args.image_dir, names, args.picture))
     write_records(output / ENCODER, encoders_pictures)
-    save_run(output, args, data=trials.fingerprint, splits=file_hash(args.splits_path))
+    save_run(output, args, data=trials.fingerprint, splits=file_hash(args.splits_path),
+             clip=None if args.no_stage2 else clip_identity(args.clip_model))
     print(f"captioner written to {output}")
 
 

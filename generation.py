@@ -55,9 +55,11 @@ class Captioner:
 
     @cached_property
     def weights(self):
-        """Hash of each file of the captioner; only captions of a whole split, which can be interrupted, need it."""
+        """What tells this captioner from others: the hash of each of its files, of a predecessor's LLM the size only, as
+        hashing 14 GB takes half a minute. Made where it is asked for: one trial does not need it."""
         own = {str(path.relative_to(self.folder)): path for path in sorted(self.folder.rglob("*")) if path.is_file()}
-        return {name: file_hash(path) for name, path in own.items() if not name.startswith(("llm/", "checkpoints/"))}
+        return {name: path.stat().st_size if name.startswith("llm/") else file_hash(path) for name, path in own.items()
+                if not name.startswith("checkpoints/")}
 
     @property
     def key(self):
@@ -76,7 +78,11 @@ class Captioner:
 
     def generate(self, embeddings, labels, with_embedding, instruction, *, batch_size, modality="eeg", desc="captions",
                  done=None, on_batch=None, seed=0, **options):
-        """Captions for embeddings [N, E] and class names (or None); `done` captions of an interrupted run are kept."""
+        """Captions for embeddings [N, E] and class names (or None): N texts.
+
+        done: the first captions, of an interrupted run; on_batch: called after each batch with the number of its first
+        caption and its captions.
+        """
         dataset = CaptionDataset(self.tokenizer, self.template, instruction, embeddings, labels)
         texts = list(done or [])
         padding = pad_id(self.tokenizer)
@@ -93,7 +99,7 @@ class Captioner:
             new = [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
             texts += new
             if on_batch:
-                on_batch(new)
+                on_batch(start, new)
         return texts
 
 

@@ -13,6 +13,8 @@ import options
 from errors import InputError, exits_cleanly
 from metrics.caption_files import ABSTAINED
 
+ONE_TRIAL = ("eeg+label", "eeg", "label", "nothing")  # the conditions that need no other trials
+
 
 def parse(argv):
     parser = options.make_parser(__doc__)
@@ -23,40 +25,60 @@ def parse(argv):
                        help="what the LLM is shown: the EEG's embedding and predicted class, or a control in their place; "
                             "or a baseline without LLM")
     group.add_argument("--abstain_below", type=options.fraction, metavar="P",
-                       help=f"write '{ABSTAINED}' instead of a caption where the probability of the predicted class is "
-                            "below P (unset: caption every trial)")
-    group.add_argument("--trial", type=options.bounded(int, 0), help="caption this record of --eeg_dataset only")
-    group.add_argument("--eeg_file", help="caption one file: .npy, .pt or .csv of [channels, samples], scaled as the "
-                                          "training data")
+                       help=f"write '{ABSTAINED}' instead of a caption where the probability of the predicted class, "
+                            "rounded to 4 decimals, is below P (unset: caption every trial)")
+    group.add_argument("--trial", type=options.bounded(int, 0), help="caption this record of --eeg_dataset only, "
+                                                                             "to the terminal")
+    group.add_argument("--eeg_file", help="caption one file, to the terminal: .npy, .pt or .csv of [channels, "
+                                          "samples], scaled as the training data")
     options.run_options(parser)
     parser.set_defaults(picture=None, clip_model=None)  # the captioner knows what it was trained on
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.trial is None and not args.eeg_file:
+        return args
+    if args.trial is not None and args.eeg_file:
+        raise InputError(f"--trial {args.trial} and --eeg_file {args.eeg_file}: one trial at a time; give one of them")
+    one = f"--trial {args.trial}" if args.trial is not None else f"--eeg_file {args.eeg_file}"
+    if args.dest:
+        raise InputError(f"--dest {args.dest}: {one} is captioned to the terminal and writes no CSV; leave --dest out, or "
+                         f"leave {one} out to caption a whole split")
+    if args.condition not in ONE_TRIAL:
+        raise InputError(f"--condition {args.condition}: needs a whole split; {one} takes {', '.join(ONE_TRIAL)}")
+    return args
+
+
+def one_of_data_set(captioner, args):
+    """EEG [1, C, T] of record --trial; says where the captioner was trained on the picture that it shows."""
+    import torch
+
+    from dataset_folder import complete_data
+    from provenance import trained_on
+    from split_captions import check_model_fits
+    from trials import load_trials
+
+    complete_data(args, needed=(), picture=False)
+    trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
+    check_model_fits(captioner, trials)
+    found = torch.nonzero(trials.trial == args.trial).flatten()
+    if not len(found):
+        raise InputError(f"--trial {args.trial}: {args.eeg_dataset} has records 0..{len(trials.record_images) - 1}, or "
+                         "this one was left out (subject, window)")
+    known = trials.knows_pictures and trained_on(captioner.folder, args.image_dir, trials.names(found))
+    if known:
+        print(f"note: the captioner was trained on this trial's picture, {known[0]}, so its caption shows no reading of a "
+              "new one")
+    return trials.eeg[found]
 
 
 def caption_one(captioner, args):
     """Caption one record or one file; returns (predicted class name, its probability, caption)."""
-    import torch
-
-    from dataset_folder import complete_data
-    from trials import load_trials
     from generation import read_eeg_file
     from prompts import instruction_of
-    from split_captions import check_model_fits
 
-    if args.condition not in ("eeg+label", "eeg", "label", "nothing"):
-        raise InputError(f"--condition {args.condition}: needs a whole split; one trial takes eeg+label, eeg, label or "
-                         "nothing")
     if args.eeg_file:
         eeg = read_eeg_file(args.eeg_file, captioner.model.encoder.config)
     else:
-        complete_data(args, needed=())
-        trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
-        check_model_fits(captioner, trials)
-        found = torch.nonzero(trials.trial == args.trial).flatten()
-        if not len(found):
-            raise InputError(f"--trial {args.trial}: {args.eeg_dataset} has records 0..{len(trials.record_images) - 1}, or "
-                             "this one was left out (subject, window)")
-        eeg = trials.eeg[found]
+        eeg = one_of_data_set(captioner, args)
     embeddings, predicted, probability = captioner.read(eeg)
     name = captioner.class_names[int(predicted)]
     if float(probability) < (args.abstain_below or 0):
@@ -78,7 +100,7 @@ def main(argv=None):
         name, probability, text = caption_one(captioner, args)
         print(f"predicted class: {name} (probability {probability:.2f})\ncaption: {text}")
         return 0
-    write_captions(captioner, args, [args.condition])
+    write_captions(captioner, args, options.caption_files(args, [args.condition], suffix=False))
     return 0
 
 

@@ -28,7 +28,7 @@ def main(argv=None):
     from generation import load_captioner
     from split_captions import write_captions
 
-    write_captions(load_captioner(args), args, args.conditions)
+    write_captions(load_captioner(args), args, options.caption_files(args, args.conditions, suffix=True))
     return 0
 
 

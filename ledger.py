@@ -24,9 +24,7 @@ def run_folder(model_path):
     if not Path(model_path).is_dir():
         return None
     folder = Path(model_path).resolve().parent
-    while (folder / "config.json").is_file():  # a captioner is no run folder: its files make its key
-        folder = folder.parent
-    return folder
+    return folder.parent if (folder / "config.json").is_file() else folder  # a captioner's files make its key
 
 
 def family(data, splits, split_num, split, subject):
@@ -101,8 +99,8 @@ def _sentence(looks, folders, damaged):
     if not counts:
         text = "No scoring of this test split is in the ledger."
     else:
-        text = (f"This test split was scored {' and '.join(said for _, said in counts)}, in {folders} run "
-                f"folder{'s' * (folders > 1)}"
+        text = (f"By the ledgers that are there, this test split was scored {' and '.join(said for _, said in counts)}, in "
+                f"{folders} run folder{'s' * (folders > 1)}"
                 f"{'; each further look makes a lucky result likelier' * any(count > 1 for count, _ in counts)}.")
     if damaged:
         text += f" {damaged} line{'s' * (damaged > 1)} of the ledgers cannot be read and may stand for more."
@@ -115,7 +113,7 @@ def _read(file):
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return [], 0
-    except PermissionError:  # of another user, beside ours
+    except (PermissionError, IsADirectoryError):  # of another user or use, beside ours
         return [], 1
     entries, damaged = [], 0
     for line in filter(str.strip, lines):

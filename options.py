@@ -244,7 +244,8 @@ def inference_options(parser):
     group.add_argument("--top_p", type=fraction, default=1.0, help="of --do_sample: draw from this much probability mass")
     group.add_argument("--repetition_penalty", type=bounded(float, 1e-6), default=1.1, help="above 1 discourages repeats")
     group.add_argument("--results_dir", default="./results", help="folder for CSV files that --dest does not name")
-    group.add_argument("--dest", help="CSV file to write; with --prompt_type its name gets _<prompt type>")
+    group.add_argument("--dest", help="CSV file to write; with --prompt_type its name gets _<prompt type>, in "
+                                      "inference_chance.py _<condition>, too")
     for flag in ("--num_workers", "--max_prefix_length", "--max_suffix_length", "--save_every", "--log_level"):
         group.add_argument(flag, help=argparse.SUPPRESS)  # predecessors' flags that had no effect there either
     group.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
@@ -267,9 +268,12 @@ def generation_options(args):
     return options
 
 
-def caption_files(args, conditions):
-    """The CSV file of each condition, named as the predecessors did: `<dest>_<prompt type>.csv` where a prompt type was
-    asked for, `<results_dir>/inference_results_<time>_<prompt type>.csv` without --dest."""
+def caption_files(args, conditions, suffix):
+    """The CSV file of each condition, {condition: Path}, named as the predecessors did: `<dest>_<prompt type>.csv` where a
+    prompt type was asked for, `<results_dir>/inference_results_<time>_<prompt type>.csv` without --dest.
+
+    suffix: whether names end in the condition also with --dest, so that no control takes the place of the model's captions.
+    """
     from datetime import datetime
     from pathlib import Path
 
@@ -280,5 +284,5 @@ def caption_files(args, conditions):
         base = args.dest.removesuffix(".csv") + prompt
     else:
         base = Path(args.results_dir) / f"inference_results_{datetime.now():%Y%m%d_%H%M%S}{prompt or '_basic'}"
-    several = len(conditions) > 1 or not args.dest
-    return {c: Path(f"{base}_{c}.csv" if several and c != "eeg+label" else f"{base}.csv") for c in conditions}
+    suffix = suffix or not args.dest
+    return {c: Path(f"{base}_{c}.csv" if suffix and c != "eeg+label" else f"{base}.csv") for c in conditions}

@@ -46,21 +46,38 @@ def selected_on(folder, image_dir, names):
     return _known(folder, image_dir, names, FILES["val"])
 
 
-def overlap_error(flag, folder, known, names):
+def same_split(folder, data, splits_path, split_num):
+    """Whether the checkpoint in `folder` was trained with this split of this splits file; None where it does not tell or
+    was trained on another data set than that of fingerprint `data`.
+
+    With another split the very trials to be scored, and the people, may have been in its training.
+    """
+    file = Path(folder) / "args.json"
+    content = read_json(file) if file.is_file() else {}
+    if not content.get("splits") or content.get("data") != data:
+        return None
+    return content["splits"] == file_hash(splits_path) and content.get("options", {}).get("split_num") == split_num
+
+
+def overlap_error(flag, folder, known, names, repeated):
     """The InputError for pictures `names` to be scored of which `known`, of trained_on, were trained on.
 
-    flag: the option that named the checkpoint, such as --model_path.
+    flag: the option that named the checkpoint, such as --model_path; repeated: how many of `known` the training part of the
+    split at hand shows, too, as that of a split by subject does; 0 where the checkpoint was trained with another split.
     """
-    by_name = getattr(known, "by_name", ())  # a list read from a captions record does not tell
-    how = ""
+    by_name, how = known.by_name, ""
     if by_name:
         which = "it was" if len(known) == 1 else "they were" if len(by_name) == len(known) else f"{len(by_name)} were"
         how = (f" ({which} found by name: the files differ or are not there, so they may be the same pictures saved anew, "
                "or others with equal names)")
+    what = "use the data set and the split that it was trained with"
+    if repeated:
+        what = (f"the split shows {repeated} of them in its training part, too, as one by subject, session, recording or "
+                "time does: make it with prepare_data.py split ... --unseen_pictures and train on that to test both")
     return InputError(
         f"{flag} {folder}: was trained on {len(known)} of the {len(set(names))} pictures, {known[0]} among them{how}, so a "
-        "score on them tells nothing about new pictures; use the data set and the split that it was trained with, or give "
-        "--allow_overlap to go on, and the report will say so")
+        f"score on them tells nothing about new pictures; {what}, or give --allow_overlap to go on"
+        f"{' and claim new people or days, not new pictures' if repeated else ''}, and the report will say so")
 
 
 def read_records(folder):

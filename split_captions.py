@@ -12,13 +12,14 @@ from conditions import under_condition
 from dataset_folder import complete_data
 from datautils import image_embeddings
 from encoders import fit_to_encoder
+from encoders.clip import clip_identity
 from errors import InputError
 from metrics import caption_files
 from metrics.text_baselines import baseline_captions, nearest_pictures
 from pictures import machine_made, picture_path, read_caption
 from prompts import instruction_of
-from provenance import overlap_error, selected_on, trained_on
-from runs import atomic_path, content_key, file_hash, versions, write_json
+from provenance import overlap_error, read_records, same_split, selected_on, trained_on
+from runs import atomic_path, content_key, file_hash, read_json, versions, write_json
 from splits import load_split
 from trials import Trials, load_trials
 
@@ -43,55 +44,78 @@ class Part:
     probability: torch.Tensor
 
 
-def write_captions(captioner, args, conditions):
-    """Caption a part of a split under each of options.CONDITIONS and options.BASELINES, one CSV with COLUMNS each.
+def write_captions(captioner, args, files):
+    """Caption a part of a split under conditions of options.CONDITIONS and options.BASELINES, one CSV with COLUMNS each.
 
-    The trials are read once. An interrupted condition goes on where it stopped. A CSV gets its name only after its record,
-    `<file>.json`, is there, which holds the hash of the CSV that it belongs to.
+    files: {condition: Path of its CSV}. The trials are read once. An interrupted condition goes on where it stopped. A CSV
+    gets its name only after its record, `<file>.json`, is there, which holds the hash of the CSV that it belongs to.
     """
+    for condition, file in files.items():
+        _keep_other_condition(file, condition)
     complete_data(args, picture=False)  # the captioner knows which pictures it was trained on
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
     trials.require_pictures()
     check_model_fits(captioner, trials)
     split = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=(args.split,))
-    fitted = [condition for condition in conditions if condition in options.BASELINES]
+    fitted = [condition for condition in files if condition in options.BASELINES]
     if fitted and not len(split["train"]):
         raise InputError(f"--splits_path {args.splits_path}: part 'train' is empty for these trials, but its captions make "
                          f"the baselines {', '.join(fitted)}; give the split that the captioner was trained with, or name "
                          "the conditions to write without these")
     positions = split[args.split]
     names = trials.names(positions)
-    facts = _provenance(captioner, args, trials, names)
+    training = set(trials.names(split["train"]))
+    more = len(set(read_records(captioner.folder).get("train", ())) - training)
+    if fitted and more:
+        print(f"note: {', '.join(fitted)}: fitted on the {len(training)} training pictures of these trials; the captioner "
+              f"was trained on {more} more, so they are weaker than they could be")
+    facts = _provenance(captioner, args, trials, names, training)
     references = [read_caption(args.image_dir, name) for name in names]
     part = Part(trials, positions, split["train"], names, references, *captioner.read(trials.eeg[positions]))
     print(f"{len(positions)} {args.split} trials, predicted class right in "
           f"{(part.predicted == trials.label[positions]).float().mean():.1%}")
-    files = options.caption_files(args, conditions)
     for condition in sorted(files, key=lambda name: name not in fitted):  # the baselines are quick and show what lacks
         _write_condition(captioner, part, condition, args, files[condition], facts)
 
 
-def check_model_fits(captioner, trials, flag="--model_path"):
+def _keep_other_condition(file, condition):
+    """Raise InputError where the file holds captions under another condition, which would be lost."""
+    record = Path(f"{file}.json")
+    if not (file.is_file() and record.is_file()):
+        return
+    held = read_json(record).get("condition")
+    if held != condition:
+        raise InputError(f"--dest {file}: holds the captions of condition {held}, those of {condition} would take their "
+                         "place; give another --dest, or remove that file")
+
+
+def check_model_fits(captioner, trials):
     """Raise InputError unless the trials are such as the captioner's encoder takes (encoders.fit_to_encoder)."""
-    fit_to_encoder(captioner.model.encoder.config, trials, flag)
+    fit_to_encoder(captioner.model.encoder.config, trials, "--model_path")
     known = set(captioner.class_names.values())
     strangers = sorted(set(trials.class_names.values()) - known)
     if strangers:
         print(f"note: classes that the model does not know: {strangers[:5]}; they count as errors")
 
 
-def _provenance(captioner, args, trials, names):
+def _provenance(captioner, args, trials, names, training):
     """What the records of all conditions share: model, data, and which of the pictures the model was trained on.
 
-    Raises InputError for test pictures that it was trained on, unless --allow_overlap.
+    training: names of the pictures that the split's training part shows. Raises InputError for test pictures that the model
+    was trained on, unless --allow_overlap.
     """
     pictures = sorted(set(names))
     known = trained_on(captioner.folder, args.image_dir, pictures)
-    if known and args.split == "test":
-        if not args.allow_overlap:
-            raise overlap_error("--model_path", args.model_path, known, pictures)
-        print(f"note: the captioner was trained on {len(known)} of the {len(pictures)} pictures (--allow_overlap); scores "
-              "say nothing about new pictures")
+    same = same_split(captioner.folder, trials.fingerprint, args.splits_path, args.split_num)
+    repeated = len(training & set(known or ())) if same else 0
+    if known and args.split == "test" and not args.allow_overlap:
+        raise overlap_error("--model_path", args.model_path, known, pictures, repeated)
+    if known and args.split != "train":
+        print(f"note: the captioner was trained on {len(known)} of the {len(pictures)} pictures; scores say nothing about "
+              "new pictures")
+    if same is False and args.split != "train":
+        print(f"note: {args.model_path} was not trained with this split, so trials and people of the {args.split} part may "
+              "have been in its training")
     if known is None:
         print(f"note: {args.model_path} does not tell which pictures it was trained on; see that the {args.split} pictures "
               "are not among them")
@@ -106,8 +130,8 @@ def _provenance(captioner, args, trials, names):
     given = {name: getattr(args, name) for name in ("model_path", "eeg_dataset", "splits_path", "image_dir", "split",
                                                     "split_num", "subject", "abstain_below")}
     return {"options": vars(args), "versions": versions(), **given, "model": captioner.key, "data": trials.fingerprint,
-            "splits": file_hash(args.splits_path), "trained_on": known, "machine_made": len(made),
-            "pictures": len(pictures)}
+            "splits": file_hash(args.splits_path), "trained_on": known, "repeated": repeated, "same_split": same,
+            "selected_on": chosen, "machine_made": len(made), "pictures": len(pictures)}
 
 
 def _write_condition(captioner, part, condition, args, file, facts):
@@ -115,15 +139,14 @@ def _write_condition(captioner, part, condition, args, file, facts):
     truth = part.trials.label[part.positions]
     rows = torch.arange(len(part.names))  # whose EEG is behind each caption
     partial = Path(f"{file}.partial")
+    answered = (part.probability >= (args.abstain_below or 0)).tolist()  # by the own EEG, also where another's is shown
     if condition in options.BASELINES:
-        answered = _answered(part.probability, args)
         texts = [text if answer else caption_files.ABSTAINED for text, answer in
                  zip(_baseline(captioner, part, condition, args), answered, strict=True)]
     else:
         shown = under_condition(condition, part.embeddings, part.predicted, truth, part.trials.image[part.positions],
                                 args.seed, lambda: _picture_rows(captioner, part.names, args))
         rows = shown.rows
-        answered = _answered(part.probability[rows], args)
         texts = _generated(captioner, part, condition, shown, answered, args, partial)
     if args.abstain_below is not None:
         print(f"{condition}: {answered.count(False)} of {len(answered)} trials have a class of probability below "
@@ -143,19 +166,19 @@ def _write_condition(captioner, part, condition, args, file, facts):
     print(f"{condition}: {len(table)} captions written to {file}")
 
 
-def _answered(probability, args):
-    """For each trial whether it gets a caption: whether its class is as probable as --abstain_below asks for."""
-    return (probability >= (args.abstain_below or 0)).tolist()
-
-
 def _picture_rows(captioner, names, args):
     """Embeddings of pictures, by the CLIP model that the captioner was trained with."""
     config = captioner.model.config
     clip_model = args.clip_model or config.clip_model or options.CLIP_MODEL
     picture = args.picture or config.picture or "sketch"
+    trained = captioner.folder / "args.json"
+    then = read_json(trained).get("clip") if trained.is_file() else None  # the predecessors' do not tell
+    if then not in (None, clip_identity(clip_model)):
+        raise InputError(f"--clip_model {clip_model}: other weights than those that the captioner was trained with; name "
+                         "the same CLIP model")
     rows = image_embeddings(names, args.image_dir, clip_model, picture, captioner.device, args.cache_dir)
     if rows.shape[1] != config.embedding_size:
-        raise InputError(f"--clip_model: gives embeddings of size {rows.shape[1]}, the model takes "
+        raise InputError(f"--clip_model {clip_model}: gives embeddings of size {rows.shape[1]}, the model takes "
                          f"{config.embedding_size}; name the CLIP model that it was trained with")
     return rows
 
@@ -191,15 +214,12 @@ def _generated(captioner, part, condition, shown, answered, args, partial):
     key = content_key([captioner.weights, part.trials.fingerprint, part.positions.tolist(), condition, instruction,
                        args.seed, captioner.model.config.to_dict(), decoding, args.batch_size, args.load_in_8bit,
                        args.load_in_4bit, args.bf16, args.llm_backbone_name_or_path, args.clip_model, args.picture,
-                       args.abstain_below])
-    done = _read_partial(partial, key)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    with open(partial, "a" if done else "w", encoding="utf-8") as file:
-        if not done:
-            file.write(json.dumps(key) + "\n")
+                       args.abstain_below, args.time_low, args.time_high])
+    done = _resume_partial(partial, key)
+    with open(partial, "a", encoding="utf-8") as file:
 
-        def keep(texts):
-            file.writelines(json.dumps(text) + "\n" for text in texts)
+        def keep(start, texts):
+            file.write(json.dumps([start, texts]) + "\n")
             file.flush()
 
         texts = captioner.generate(shown.embeddings[rows], [labels[row] for row in rows], shown.with_embedding, instruction,
@@ -210,17 +230,24 @@ def _generated(captioner, part, condition, shown, answered, args, partial):
             for prompt, answer in zip(prompts, answered, strict=True)]
 
 
-def _read_partial(path, key):
-    """Captions of an interrupted run with the same key."""
-    if not path.is_file():
-        return []
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # a line without its end was cut short
-        content = [json.loads(line) for line in lines]
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        print(f"{path}: damaged ({error}), starting anew")
-        return []
-    if not content or content[0] != key or not all(isinstance(text, str) for text in content):
-        return []
-    print(f"{path}: going on after {len(content) - 1} captions of an interrupted run")
-    return content[1:]
+def _resume_partial(path, key):
+    """The captions of an interrupted run with the same key; leaves the file with them and nothing else, to be appended to.
+
+    A line is the key, then a batch a line: the number of its first caption and its captions. What does not follow on the
+    lines before it does not count: a line cut short, or one of a second run that wrote into the same file.
+    """
+    done, path = [], Path(path)
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    if lines[:1] == [json.dumps(key)]:
+        for line in lines[1:]:
+            try:
+                start, texts = json.loads(line)
+            except (ValueError, TypeError):
+                break
+            if start == len(done):
+                done += texts
+        print(f"{path}: going on after {len(done)} captions of an interrupted run")
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(json.dumps(part) + "\n" for part in (key, [0, done]) if part != [0, []]),
+                             encoding="utf-8")
+    return done

@@ -33,7 +33,8 @@ def parse(argv):
     group.add_argument("--window_ms", type=options.bounded(float, 1), default=50., help="of --when_and_where: length of a "
                        "window in ms, over the whole epoch")
     group.add_argument("--when_trials", type=options.positive, help="of --when_and_where: look at so many trials, drawn at "
-                       "random (unset: all; it takes some 40 passes over them)")
+                       "random (unset: all; each window and region takes two passes over them, with ChannelNet on a CPU "
+                       "several seconds a trial)")
     group.add_argument("--allow_overlap", action="store_true",
                        help="score test pictures that the encoder was trained on, too, instead of refusing")
     group.add_argument("--batch_size", type=options.positive, default=256, help="trials per batch")
@@ -62,10 +63,11 @@ def as_trained(args, folder):
     return trained
 
 
-def check_pictures(args, folder, trained, names):
+def check_pictures(args, folder, trained, names, training, same):
     """Refuse another CLIP model than the encoder was trained towards, and test pictures that it was trained on.
 
-    Returns how many of the pictures `names` it was trained on, None where it does not tell, as a predecessor's.
+    training: names of the pictures that the split's training part shows; same: what provenance.same_split says. Returns
+    how many of the pictures `names` it was trained on, None where it does not tell, as a predecessor's.
     """
     import provenance
     from encoders.clip import clip_identity
@@ -77,7 +79,7 @@ def check_pictures(args, folder, trained, names):
                              f"--{flag} {trained['options'].get(flag)}; give the same")
     known = provenance.trained_on(folder, args.image_dir, names)
     if args.split == "test" and known and not args.allow_overlap:
-        raise provenance.overlap_error("--output", folder, known, names)
+        raise provenance.overlap_error("--output", folder, known, names, len(set(training) & set(known)) if same else 0)
     chose = provenance.selected_on(folder, args.image_dir, names) if args.split == "test" else None
     if known is None:
         print(f"note: {args.output} does not tell which pictures it was trained on, so these may be known to it")
@@ -180,6 +182,7 @@ def main(argv=None):
     from metrics.calibration import calibration
     from metrics.classification import classification_scores
     from metrics.retrieval import retrieval_scores
+    from provenance import same_split
     from runs import write_json
 
     folder = resolve_checkpoint(args.output, "--output")
@@ -195,10 +198,14 @@ def main(argv=None):
     needed = {args.split, "train"} if args.classical_baseline or args.when_and_where else {args.split}
     split = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=needed)
     rows, clusters, overlap = split[args.split], None, None
+    same = same_split(folder, trials.fingerprint, args.splits_path, args.split_num)
+    if same is False and args.split != "train":
+        print(f"note: {args.output} was not trained with this split, so trials and people of the {args.split} part may "
+              "have been in its training")
     if trials.has_pictures:  # without pictures the classes alone are scored
         pictures, clusters = (part.numpy() for part in trials.image[rows].unique(return_inverse=True))
         names = [trials.images[i] for i in pictures]
-        overlap = check_pictures(args, folder, trained, names)
+        overlap = check_pictures(args, folder, trained, names, trials.names(split["train"]), same)
         gallery = picture_gallery(args, names, encoder.config.embedding_size)
 
     embeddings, logits = encode(encoder, trials.eeg[rows], args.batch_size, device)
@@ -212,6 +219,7 @@ def main(argv=None):
         scores["classical_baseline"] = baseline_scores(args, trials, split, clusters)
     scores["calibration"] = calibration(confidence, logits.argmax(1) == labels, clusters=clusters)
     scores |= {"split": args.split, "data": trials.fingerprint, "subject": args.subject, "overlap": overlap,
+               "same_split": same,
                "ledger": scored_so_often(args, folder, trials, rows) if args.split == "test" else None}
     results = Path(args.results_dir or folder / args.split)
     tables = write_tables(results, labels, logits, trials.subject[rows].numpy(), trials.class_names)

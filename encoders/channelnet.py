@@ -26,14 +26,19 @@ class ConvLayer(nn.Sequential):
 
 
 class ParallelConvs(nn.Module):
-    """Layers that see the same input; their feature maps are stacked."""
+    """Layers that see the same input; their feature maps are stacked.
+
+    With an odd number of EEG channels those of an even kernel are one row lower; the others lose their last row.
+    """
 
     def __init__(self, layers):
         super().__init__()
         self.layers = nn.ModuleList(layers)
 
     def forward(self, x):
-        return torch.cat([layer(x) for layer in self.layers], dim=1)
+        maps = [layer(x) for layer in self.layers]
+        height = min(one.shape[2] for one in maps)
+        return torch.cat([one[:, :, :height] for one in maps], dim=1)
 
 
 class ResidualBlock(nn.Module):
@@ -91,9 +96,10 @@ def _feature_count(config):
         try:
             return FeatureExtractor(config)(torch.empty(1, config.in_channels, config.n_chans, config.n_times)).numel()
         except RuntimeError:
+            blocks = config.num_residual_blocks
             raise InputError(f"--encoder channelnet: {config.n_chans} channels x {config.n_times} samples are too few for "
-                             f"{config.num_residual_blocks} residual blocks; take --encoder transformer, or set fewer "
-                             "with --residual_blocks") from None
+                             f"{blocks} residual blocks; take --encoder transformer"
+                             f"{', or set fewer with --residual_blocks' if blocks else ''}") from None
 
 
 class ChannelNetModel(PreTrainedModel):

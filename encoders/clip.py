@@ -38,7 +38,8 @@ def _is_open_clip(name):
 def _not_loadable(name, error):
     reason = str(error).strip().split("\n")[0][:300]
     return InputError(f"--clip_model {name}: cannot be loaded ({reason}); expected a Hub name, open_clip:NAME/PRETRAINED, "
-                      "or a local folder with open_clip_config.json or a transformers CLIP config.json")
+                      "or a local folder with open_clip_config.json or a transformers CLIP config.json; where it was moved "
+                      "since training, name its new place")
 
 
 def load_clip(name, device):

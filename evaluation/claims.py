@@ -26,7 +26,8 @@ def compare(study, args):
         try:
             theirs, ours = paired_rows(file, study.model)
         except InputError as error:
-            study.notes.append(f"{condition}: not compared: {error}")
+            if args.compare_to:  # else said of the file already, whose reference is the model
+                study.notes.append(f"{condition}: not compared: {error}")
             continue
         rows.append({"control": condition, **difference(study.model, file, ours, theirs, args)})
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
@@ -54,10 +55,10 @@ def fit(study):
 
 def groundings(study, args):
     """(of the whole picture, beyond the class name) as metrics.grounding.Grounding; None where nothing can be exchanged or
-    no class was predicted."""
+    a trial has no predicted class."""
     made = fit(study)
     options = {"n_boot": args.n_boot, "n_perm": args.n_perm, "seed": args.seed}
-    known = any(made.predicted)
+    known = all(made.predicted)
     return grounding(made, None, **options), grounding(made, made.predicted, **options) if known else None
 
 
@@ -102,16 +103,21 @@ def against_the_best(study, comparisons):
     """The verdict on "better than nothing": the model must beat every control and baseline, not the average of them.
 
     An intersection-union test: the largest p counts and needs no correction (Berger, Technometrics 24, 1982). Without all
-    the baselines there is no verdict.
+    of them, each on all of the model's trials, there is no verdict.
     """
     floors = {row["control"]: row for row in comparisons if row["control"] in floor_conditions(study)}
     lacking = [condition for condition in study.missing if condition not in KNOW_THE_ANSWER]
-    if lacking or not floors:
+    partial = [condition for condition in floor_conditions(study)
+               if condition not in floors or floors[condition]["n"] < len(study.model.table)]
+    if lacking or partial:
+        text = (f"no captions under {', '.join(lacking)}" if lacking else
+                f"{', '.join(partial)} {'does' if len(partial) == 1 else 'do'} not hold the same trials as the model")
         return {"holds": None, "difference": None, "low": None, "high": None, "p": None, "best": None,
-                "text": f"no captions under {', '.join(lacking) or 'any control'}; inference_chance.py writes them"}
-    hardest = min(floors.values(), key=lambda row: row["difference"])
-    numbers = hardest | {"p": max(row["p"] for row in floors.values())}
-    holds = all(direction(row) > 0 for row in floors.values())
+                "text": f"{text}; inference_chance.py writes them"}
+    unbeaten = [row for row in floors.values() if direction(row) <= 0]
+    holds = not unbeaten
+    hardest = min(unbeaten or floors.values(), key=lambda row: row["difference"])
+    numbers = hardest | ({"p": max(row["p"] for row in floors.values())} if holds else {})
     return {"holds": holds, **{key: numbers[key] for key in ("difference", "low", "high", "p", "n", "pictures")},
             "best": hardest["control"], "text": f"{hardest['control']}, {figures(numbers)}"}
 
@@ -195,18 +201,21 @@ def power(study, found, effects):
 def claim(study, verdicts):
     """One or two sentences from the verdicts; where the numbers allow no claim they say so."""
     beyond, any_class, better = (verdicts[key] for key in ("beyond_class", "class", "better_than_nothing"))
-    counted = f"N = {beyond.get('n')} trials of {beyond.get('pictures')} pictures"
+    answered = f", {study.abstained} more without a reading" if study.abstained else ""
+    counted = f"N = {beyond.get('n')} trials of {beyond.get('pictures')} pictures{answered}"
     if beyond["holds"]:
         text = f"Beyond the class name the EEG adds {beyond['text']} ({counted}){for_these_people(beyond)}"
     else:
-        if any_class["holds"]:
+        if any_class["holds"] and beyond["holds"] is None:
+            text = f"The captions tell something of what was shown ({any_class['text']}); "
+        elif any_class["holds"]:
             text = "The captions carry the class; "
         elif any_class["holds"] is None:
             text = ""
         else:
             text = f"No evidence was found that the captions carry the class ({any_class['text']}); "
         if beyond["holds"] is None:
-            text += f"whether they carry more cannot be told: {beyond['text']}"
+            text += f"whether the captions carry more than the class cannot be told: {beyond['text']}"
         elif direction(beyond) < 0:
             text += f"the trial's own EEG makes them worse than another's of the class: {beyond['text']} ({counted})"
         else:
@@ -214,10 +223,15 @@ def claim(study, verdicts):
     if better["holds"] is None:
         text += f". Whether they are better than nothing cannot be told: {better['text']}."
     elif better["holds"]:
-        text += f". The captions are better than every control and baseline, also than the best: {better['text']}{for_these_people(better)}."
+        text += (f". The captions are better than every control and baseline, also than the best: {better['text']}"
+                 f"{for_these_people(better)}.")
+    elif direction(better) < 0:
+        text += f". The captions are worse than the best control or baseline: {better['text']}."
     else:
         text += f". The captions are not shown to be better than the best control or baseline: {better['text']}."
-    return text[0].upper() + text[1:]
+    text = text[0].upper() + text[1:]
+    doubts = [doubt["text"] for doubt in study.doubts if doubt["severity"] == "severe"]
+    return f"Not to be relied on, since {' and '.join(doubts)}. {text}" if doubts else text
 
 
 def judge_study(study, args):
@@ -227,7 +241,8 @@ def judge_study(study, args):
                 "comparisons": [], "range": None, "subjects": [], "power": None}
     whole, beyond = groundings(study, args)
     comparisons = compare(study, args)
-    why = ("no predicted objects" if not any(name.strip() for name in study.model.texts("Predicted object")) else
+    nameless = sum(not name.strip() for name in study.model.texts("Predicted object"))
+    why = (f"{nameless} of {len(study.model.table)} trials have no predicted object" if nameless else
            "no trial has another of its predicted class and of another picture" if beyond is None else
            "each class has one test picture, so nothing can be exchanged within it")
     verdicts = {"class": verdict_of(whole, "one picture alone has nothing to be exchanged with"),

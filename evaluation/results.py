@@ -4,17 +4,19 @@ import numpy as np
 
 from errors import InputError
 from ledger import count_scorings, family, note_scoring, run_folder
-from metrics.caption_files import paired_rows
+from metrics.caption_files import MODEL_CONDITION, paired_rows
 from metrics.calibration import calibration
 from metrics.grounding import METRIC
 from metrics.statistics import holm
 from runs import file_hash, versions
 
 from .claims import ALPHA, difference, judge_study
+from .doubts import about_scores
 from .scoring import known_or_none
 from .studies import kind_of
 
 FORMAT = "eeg-to-text results 1"
+FAMILY = ("data", "splits", "split_num", "split", "subject")  # what names a test split
 
 
 def refuse_overlap(files, allowed):
@@ -30,13 +32,18 @@ def refuse_overlap(files, allowed):
 
 def look_up_ledger(study):
     """Note this scoring of a test split in the ledger of the model's run folder; what the ledger says of it, or None."""
-    record = study.record
-    if record.get("split") != "test" or not record.get("splits"):
-        return None
-    folder = run_folder(record["model_path"]) or study.model.path.resolve().parent
-    key = family(*(record[name] for name in ("data", "splits", "split_num", "split", "subject")))
-    note_scoring(folder, key, script="evaluate.py", model=record["model"], scored=file_hash(study.model.path))
-    return count_scorings(folder, key)
+    count = None
+    for file in study.members:  # further captions of the model are further looks, claimed of or not
+        record = file.record or {}
+        told = all(record.get(name) is not None for name in (*FAMILY, "model", "model_path"))
+        if file.condition != MODEL_CONDITION or record.get("split") != "test" or not told:
+            continue
+        folder = run_folder(record["model_path"]) or file.path.resolve().parent
+        key = family(*(record[name] for name in FAMILY))
+        note_scoring(folder, key, script="evaluate.py", model=record["model"], scored=file_hash(file.path))
+        if file is study.model:
+            count = folder, key
+    return count and count_scorings(*count)
 
 
 def provenance(study, args):
@@ -70,7 +77,8 @@ def condition_entry(condition, file):
 def study_results(study, args, judge):
     first = study.model or next(iter(study.files.values()))
     factors = first.factors
-    only = {name: first.table[name].iloc[0] if name in first.table else None for name in ("model", "prompt", "split")}
+    only = {name: first.only(name) or None for name in ("model", "prompt", "split")}
+    study.doubts += about_scores(study, args)
     judged = judge_study(study, args)  # which adds to the notes
     notes = study.notes + [f"{file.key}: {note}" for file in study.files.values() for note in file.notes]
     return {"name": study.name, **only, "n": len(first.table), "pictures": len(set(first.clusters)),
@@ -78,7 +86,8 @@ def study_results(study, args, judge):
             "classes": len(set(first.table["Expected object"].str.strip())), **judged,
             "conditions": [condition_entry(condition, file) for condition, file in study.files.items()],
             "missing": study.missing, "calibration": calibration_of(study, args) if study.model else None,
-            "judge": judge.summary() if judge else None, "provenance": provenance(study, args), "notes": notes}
+            "judge": judge.summary() if judge else None, "provenance": provenance(study, args), "notes": notes,
+            "doubts": study.doubts}
 
 
 def model_comparisons(studies, args):

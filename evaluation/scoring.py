@@ -32,7 +32,7 @@ def score(file, args, embed=None, judge=None):
     if empty:
         scored_as = "score 0" if cleaning == "none" else "are scored as the text 'No response.'"
         file.notes.append(f"{empty} of {len(generated)} generated captions are empty and {scored_as}")
-    text_metrics = [metric for metric in args.metrics if metric in METRICS]
+    text_metrics = [metric for metric in METRICS if metric in (*args.metrics, METRIC)]  # the claims' is always shown
     try:
         scores = caption_scores(generated, true, args.protocol, cleaning, text_metrics)
     except InputError as error:

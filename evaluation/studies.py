@@ -6,7 +6,8 @@ from pathlib import Path
 from errors import InputError
 from metrics.caption_files import ABSTAINED, COLUMNS, MODEL_CONDITION, Captions
 from options import BASELINES, CONDITIONS
-from runs import file_hash
+
+from .doubts import about_files, severe, warning
 
 KNOW_THE_ANSWER = ("oracle_label", "image")
 VARIANTS = ("eeg",)  # the model without the class name: neither control nor baseline
@@ -22,7 +23,7 @@ class Study:
     files, also further ones of a condition.
 
     probability: of the predicted class in every trial, and correct: whether it is right, before abstained trials are left
-    out; both None where unknown.
+    out; both None where unknown. doubts: [{"severity", "text"}], as of `doubts`.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Study:
     probability: object = None
     correct: object = None
     notes: list = field(default_factory=list)
+    doubts: list = field(default_factory=list)
 
     @property
     def missing(self):
@@ -59,15 +61,15 @@ def group(files):
         found.setdefault(_study_key(file), []).append(file)
     studies = []
     for members in found.values():
-        by_condition, notes = {}, []
+        by_condition, doubts = {}, []
         for file in sorted(members, key=lambda file: file.path.stat().st_mtime, reverse=True):
             kept = by_condition.setdefault(file.condition or MODEL_CONDITION, file)
             if kept is not file:
-                notes.append(f"{file.key} and {kept.key} hold the same condition; claims rest on the newer, {kept.key}")
-        notes += [f"{file.key} was changed after it was written, so its record may not hold for it" for file in members
-                  if file.record and file.record.get("sha256") not in (None, file_hash(file.path))]
+                doubts.append(warning(f"{file.key} and {kept.key} hold the same condition; claims rest on the newer, "
+                                      f"{kept.key}."))
         model = by_condition.get(MODEL_CONDITION)
-        study = Study((model or members[0]).key, by_condition, model, members, notes=notes)
+        study = Study((model or members[0]).key, by_condition, model, members)
+        study.doubts = about_files(members, model) + doubts
         if model is not None:
             _leave_abstained_out(study)
         studies.append(study)
@@ -75,12 +77,9 @@ def group(files):
 
 
 def _study_key(file):
-    def only(column):
-        return file.table[column].iloc[0] if column in file.table else ""
-
     if file.condition is None:
         return (str(file.path.resolve()),)
-    return only("model") or str(file.path.resolve().parent), only("prompt"), only("split")
+    return file.only("model") or str(file.path.resolve().parent), file.only("prompt"), file.only("split")
 
 
 def _leave_abstained_out(study):
@@ -100,8 +99,6 @@ def _leave_abstained_out(study):
         raise InputError(f"{study.model.path}: holds abstained rows but no column trial, so controls cannot be scored on "
                          "the same trials; write it with inference.py")
     answered = set(table["trial"][~silent])
-    study.notes.append(f"{study.abstained} of {len(table)} trials got no caption ({ABSTAINED}); every condition is scored "
-                       f"on the other {len(answered)}")
     for file in study.members:
         if "trial" in file.table:
             file.table = file.table[file.table["trial"].isin(answered)].reset_index(drop=True)
@@ -159,22 +156,28 @@ def _exchanged(study, condition, within, seed):
 def training_captions(study, args):
     """(captions, class names) of the training pictures, by the flags or else by the model's record; None if neither tells.
 
-    With the flags what is missing is an error; by the record a note, since the data may lie elsewhere by now.
+    With the flags what is missing or of other data is an error; by the record a note, since the data may lie elsewhere by
+    now. Pictures of the captions that are in that training part are a severe doubt.
     """
-    if not set(FROM_TEXT) - set(study.files):
+    if study.model is None or not set(FROM_TEXT) - set(study.files):
         return None
     if args.eeg_dataset:
-        return _read_training(args)
-    if not study.record.get("eeg_dataset") or not Path(study.record["eeg_dataset"]).exists():
+        return _read_training(study, args)
+    if not study.record.get("eeg_dataset"):
         return None
     from argparse import Namespace
 
     known = {name: study.record.get(name) for name in ("eeg_dataset", "splits_path", "image_dir", "split_num", "subject")}
     options = study.record.get("options", {})
-    return _read_training(Namespace(**{**vars(args), **known, "splits_index": options.get("splits_index", "auto")}))
+    try:
+        return _read_training(study, Namespace(**{**vars(args), **known,
+                                                  "splits_index": options.get("splits_index", "auto")}))
+    except InputError as error:
+        study.notes.append(f"no baselines from the training captions: {error}")
+        return None
 
 
-def _read_training(args):
+def _read_training(study, args):
     from dataset_folder import complete_data
     from pictures import read_caption
     from splits import load_split
@@ -183,7 +186,13 @@ def _read_training(args):
     complete_data(args, picture=False)
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject or 0)
     trials.require_pictures()
+    if study.record.get("data") not in (None, trials.fingerprint):
+        raise InputError(f"--eeg_dataset {args.eeg_dataset}: is not the data that {study.name} was written from; baselines "
+                         "must be fitted on the training captions of the same data")
     rows = load_split(args.splits_path, trials, args.split_num or 0, args.splits_index, needed=("train",))["train"]
     classes = dict(zip(trials.names(rows), (trials.class_names[i] for i in trials.label[rows].tolist()), strict=True))
     names = sorted(classes)
+    trained = set(names) & {Path(picture).stem for picture in study.model.clusters}
+    if trained:
+        study.doubts.append(severe(f"{len(trained)} of its pictures are in the training part of {args.splits_path}"))
     return [read_caption(args.image_dir, name) for name in names], [classes[name] for name in names]

@@ -18,13 +18,17 @@ def print_verdicts(results):
     """The claim of each study, what it rests on, and what stands in its way."""
     for study in results["studies"]:
         print(f"\n{study['name']}: {study['claim']}")
+        for doubt in study["doubts"]:
+            if doubt["severity"] != "severe":  # which the claim begins with
+                print(doubt["text"])
         if study["missing"] and study["verdicts"]:
             print(f"not given: {', '.join(study['missing'])}")
         place = study["range"]
         if place:
+            ends = f" [{place['low']:.0%}, {place['high']:.0%}]" if place["low"] is not None else ""
+            stands = f"at {place['position']:.0%}{ends}" if place["position"] >= 0 else "below both"
             print(f"between the best control or baseline ({place['floor']}, {short(place['floor_mean'])}) and the "
-                  f"picture's own embedding ({short(place['ceiling_mean'])}) the model stands at {place['position']:.0%}"
-                  + (f" [{place['low']:.0%}, {place['high']:.0%}]" if place["low"] is not None else ""))
+                  f"picture's own embedding ({short(place['ceiling_mean'])}) the model stands {stands}")
         known = study["provenance"]
         if known["trained_on"]:
             print(f"--allow_overlap: the model was trained on {known['trained_on']} of the {study['pictures']} pictures")
@@ -34,18 +38,32 @@ def print_verdicts(results):
             print(known["ledger"]["text"])
 
 
+def _width(metric):
+    return max(13, len(metric) + 2)
+
+
+def _parts(metrics, room):
+    """The metrics in as many runs as fit into `room` characters each."""
+    parts, left = [], 0
+    for metric in metrics:
+        if not parts or _width(metric) > left:
+            parts.append([])
+            left = room
+        parts[-1].append(metric)
+        left -= _width(metric)
+    return parts
+
+
 def print_table(files):
     """Print all files, their metrics in as many parts as the terminal's width asks for."""
     metrics = list(dict.fromkeys(metric for file in files for metric in file.scores))
     heads = [f"{file.key} ({file.condition})" if file.condition else file.key for file in files]
     left = max(len("minus the reference"), *(min(len(head), 44) for head in heads)) + 2
-    cells = 13
-    per_part = max(1, (shutil.get_terminal_size((170, 24)).columns - left - 7) // cells)
-    for start in range(0, len(metrics), per_part):
-        part = metrics[start:start + per_part]
+    for part in _parts(metrics, shutil.get_terminal_size((170, 24)).columns - left - 7):
+        widths = [_width(metric) for metric in part]
 
         def row(head, n, texts):
-            print(f"{head:<{left}}{n:>7}" + "".join(f"{text:>{cells}}" for text in texts))
+            print(f"{head:<{left}}{n:>7}" + "".join(f"{text:>{width}}" for text, width in zip(texts, widths, strict=True)))
 
         print()
         row("", "n", ["Object acc." if metric == ACCURACY else metric for metric in part])

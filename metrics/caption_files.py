@@ -8,12 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from errors import InputError
+from options import BASELINES, CONDITIONS
 from runs import read_json
 
 COLUMNS = ("Ground Truth Image", "Expected object", "Predicted object", "Expected Caption", "Generated Caption")
 MODEL_CONDITION = "eeg+label"
 ABSTAINED = "no confident reading"  # inference.py --abstain_below writes it in place of a caption
 RECORD_FORMAT = "eeg-to-text captions 1"
+ONE_A_FILE = ("condition", "model", "prompt", "split")
+RECORD_TYPES = {"options": dict, "versions": dict, "trained_on": list, "split_num": int, "subject": int,
+                "machine_made": int, **dict.fromkeys(
+                    ("condition", "model", "model_path", "data", "splits", "split", "eeg_dataset", "splits_path",
+                     "image_dir", "sha256"), str)}
+MAY_BE_NULL = ("trained_on", "machine_made", "splits", "splits_path", "image_dir", "sha256")
 
 
 @dataclass
@@ -51,9 +58,14 @@ class Captions:
     def texts(self, column):
         return self.table[column].tolist()
 
+    def only(self, column):
+        """The value that all rows have in one of ONE_A_FILE, "" without the column."""
+        return self.table[column].iloc[0] if column in self.table else ""
+
 
 def read_captions(path):
-    """Read one CSV, ours or the predecessors'. InputError where it is missing, no CSV, empty or lacks a column."""
+    """Read one CSV, ours or the predecessors'. InputError where it is missing, no CSV, empty, lacks a column, or holds what
+    inference.py does not write."""
     import pandas as pd
 
     try:
@@ -70,10 +82,31 @@ def read_captions(path):
                          "expected a CSV as inference.py writes")
     if table.empty:
         raise InputError(f"{path}: no rows below the header; write it again with inference.py")
-    conditions = table["condition"].unique() if "condition" in table else [None]
-    if len(conditions) > 1:
-        raise InputError(f"{path}: rows of conditions {', '.join(conditions)}; expected one condition a file")
-    return Captions(Path(path), table, conditions[0], _read_record(path))
+    _check_rows(path, table)
+    condition = table["condition"].iloc[0] if "condition" in table else None
+    return Captions(Path(path), table, condition, _read_record(path))
+
+
+def _check_rows(path, table):
+    for column in ONE_A_FILE:
+        values = table[column].unique() if column in table else [""]
+        if len(values) > 1:
+            cut = "; rows without any may be cut short" if "" in values else ""
+            raise InputError(f"{path}: rows of {column}s {', '.join(value or '(none)' for value in values)}; expected one "
+                             f"{column} a file{cut}")
+    if "condition" in table and table["condition"].iloc[0] not in (*CONDITIONS, *BASELINES):
+        raise InputError(f"{path}: condition {table['condition'].iloc[0]!r}; expected one of "
+                         f"{', '.join((*CONDITIONS, *BASELINES))}")
+    if "trial" in table and table["trial"].duplicated().any():
+        raise InputError(f"{path}: a trial stands in several rows ({table['trial'][table['trial'].duplicated()].iloc[0]!r} "
+                         "is one); expected each once")
+    for row, text in enumerate(table.get("probability", ())):
+        try:
+            good = not text or 0 <= float(text) <= 1
+        except ValueError:
+            good = False
+        if not good:
+            raise InputError(f"{path}: row {row} has probability {text!r}; expected a number from 0 to 1, or nothing")
 
 
 def _read_record(path):
@@ -84,6 +117,11 @@ def _read_record(path):
     if content.get("format") != RECORD_FORMAT:
         raise InputError(f"{record}: format {content.get('format')!r}, expected {RECORD_FORMAT!r}; write the captions "
                          "again with inference.py, or remove the file (the report then does not know how they were made)")
+    for key, kind in RECORD_TYPES.items():
+        value = content.get(key)
+        if key in content and not (isinstance(value, kind) or (value is None and key in MAY_BE_NULL)):
+            raise InputError(f"{record}: {str(value)[:40]!r} under {key!r}, expected a {kind.__name__}; it was changed by "
+                             "hand or is damaged, so write the captions again with inference.py")
     return content
 
 
@@ -118,13 +156,10 @@ def find_reference(files, wanted):
 def paired_rows(file, reference):
     """Positions in both files of the rows that belong together; InputError where they do not.
 
-    Ours are paired by trial, the predecessors' by position; either way the pictures must be the same.
+    Ours are paired by trial, the predecessors' by position; either way pictures and true captions must be the same.
     """
     ours, theirs = file.table, reference.table
     if "trial" in ours and "trial" in theirs:
-        for one in (file, reference):
-            if one.table["trial"].duplicated().any():
-                raise InputError(f"{one.path}: a trial stands in several rows; expected each once")
         position = {trial: i for i, trial in enumerate(theirs["trial"])}
         pairs = [(i, position[trial]) for i, trial in enumerate(ours["trial"]) if trial in position]
     elif len(ours) == len(theirs):
@@ -139,4 +174,7 @@ def paired_rows(file, reference):
         if shown != other:
             raise InputError(f"{file.path}: row {i} is of picture {shown}, but the row of {reference.path} that "
                              f"belongs to it is of {other}; they do not hold the same trials")
+        if ours["Expected Caption"].iloc[i].strip() != theirs["Expected Caption"].iloc[j].strip():
+            raise InputError(f"{file.path}: row {i} has another true caption than the row of {reference.path} that belongs "
+                             "to it; scores against different references cannot be compared")
     return [list(rows) for rows in zip(*pairs, strict=True)]

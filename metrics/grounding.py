@@ -97,7 +97,7 @@ def grounding(fit, groups=None, n_boot=2000, n_perm=10000, seed=0):
         tests["pictures exchanged"] = permutation_within(by_picture, np.zeros(len(fit.true)), n_perm, seed)
     else:
         tests["captions exchanged within the predicted class"] = permutation_within(
-            fit.scores[:, fit.picture], groups, n_perm, seed)
+            fit.scores, groups, n_perm, seed, fit.picture)
         if len(np.unique(fit.true)) < len(fit.true):
             tests["pictures exchanged within the true class"] = permutation_within(by_picture, fit.true, n_perm, seed)
     factors = tuple(names[known] for names in fit.factors) if isinstance(fit.factors, tuple) else fit.factors[known]

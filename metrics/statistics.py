@@ -91,24 +91,26 @@ def paired_permutation(a, b, clusters=None, n_perm=10000, seed=0):
     return (count / (n_perm + 1))[()]
 
 
-def permutation_within(scores, groups, n_perm=10000, seed=0):
-    """Two-sided p of the mean of scores[i, i] when rows are dealt out anew within their groups.
+def permutation_within(scores, groups, n_perm=10000, seed=0, column=None):
+    """Two-sided p of the mean of scores[i, column[i]] when rows are dealt out anew within their groups.
 
-    scores [n, n]: of the caption (or captions) of unit i against the reference of unit j, read only within a group; groups
-    [n]. Under the null hypothesis what was written for a unit fits it no better than another of its group. Exact where the
+    scores [n, m]: of the caption (or captions) of unit i against reference j; column [n]: each unit's own reference, None:
+    the i-th; groups [n]. n_perm random orders are drawn, the observed one counted among them (Phipson and Smyth 2010).
+    Under the null hypothesis what was written for a unit fits it no better than another of its group. Valid where the
     units are exchangeable: trials whose captions are independent, or pictures with all their trials.
     """
     scores, groups = np.asarray(scores, dtype=float), np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
     rng, n = np.random.default_rng(seed), len(groups)
-    places = np.argsort(groups, kind="stable")
+    column = np.arange(n) if column is None else np.asarray(column)
+    places = column[np.argsort(groups, kind="stable")]
     means = np.empty(n_perm)
     for number in range(n_perm):
         dealt = np.argsort(groups + rng.random(n))  # sorted by group, in random order within it
         means[number] = scores[dealt, places].mean()
-    sums = np.zeros((groups.max() + 1, n))
+    sums = np.zeros((groups.max() + 1, scores.shape[1]))
     np.add.at(sums, groups, scores)
-    centre = (sums[groups, np.arange(n)] / np.bincount(groups)[groups]).mean()  # of all orders, not of those drawn
-    observed = abs(np.diagonal(scores).mean() - centre)
+    centre = (sums[groups, column] / np.bincount(groups)[groups]).mean()  # of all orders, not of those drawn
+    observed = abs(scores[np.arange(n), column].mean() - centre)
     return float((1 + (abs(means - centre) >= observed - 1e-12).sum()) / (n_perm + 1))
 
 

@@ -9,24 +9,30 @@ from pathlib import Path
 RESULTS_FORMAT = "eeg-to-text results 1"
 
 
-def write_report(folder, results, files, beside=None, examples=24):
-    """Write report.html, results.json and table.tex into folder; returns their paths.
+def write_report(folder, results, files, other=None, examples=24):
+    """Write report.html, results.json and table.tex into folder, all three or none; returns their paths.
 
     results: as evaluate.py makes them. files: of each of results["studies"] {condition: metrics.caption_files.Captions},
-    which the examples are from. beside: path of another results.json, whose scores stand beside; examples: how many a
-    study. Raises InputError where beside, or a file that the models left, is broken; one that is gone becomes a note.
+    which the examples are from. other: of `read_beside`, whose scores stand beside, or None; examples: how many a study.
+    Raises InputError where a file that the models left is broken; one that is gone becomes a note.
     """
-    from runs import write_json
+    import json
+    from contextlib import ExitStack
+
+    from runs import atomic_path
 
     from .latex import tables
-    from .page import write_page
+    from .page import render_page
 
     folder = Path(folder)
-    other = read_beside(beside) if beside else None
-    write_page(folder / "report.html", results, files, other, examples)
-    write_json(folder / "results.json", results)
-    write_text(folder / "table.tex", tables(results))
-    return [folder / name for name in ("report.html", "results.json", "table.tex")]
+    # What JSON can hold and UTF-8 cannot, such as half a surrogate pair, becomes a character reference or "?".
+    contents = {"report.html": render_page(results, files, other, examples, folder).encode(errors="xmlcharrefreplace"),
+                "results.json": (json.dumps(results, indent=2, default=str) + "\n").encode(),
+                "table.tex": tables(results).encode(errors="replace")}
+    with ExitStack() as stack:  # they take their names together, once all are written
+        for name, content in contents.items():
+            stack.enter_context(atomic_path(folder / name)).write_bytes(content)
+    return [folder / name for name in contents]
 
 
 def read_beside(path):
@@ -38,11 +44,14 @@ def read_beside(path):
     if other.get("format") != RESULTS_FORMAT or not other.get("studies"):
         raise InputError(f"--beside {path}: format {other.get('format')!r} with {len(other.get('studies') or [])} studies, "
                          f"expected {RESULTS_FORMAT!r}; give a results.json that evaluate.py --report wrote")
+    for place, study in enumerate(other["studies"]):
+        try:
+            whole = all(isinstance(study[key], str) for key in ("name", "claim")) and all(
+                isinstance(one["condition"], str) and isinstance(one["kind"], str)
+                and all(isinstance(score, dict) for score in one["scores"].values()) for one in study["conditions"])
+        except (TypeError, KeyError, AttributeError):
+            whole = False
+        if not whole:
+            raise InputError(f"--beside {path}: study {place} is damaged; expected a name, a claim and conditions with "
+                             "scores, as evaluate.py --report writes; write it again")
     return str(path), other
-
-
-def write_text(path, text):
-    from runs import atomic_path
-
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="replace")

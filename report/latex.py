@@ -5,6 +5,8 @@ import re
 from .tables import beats_floor, cell, groups_of, main_metrics
 from .texts import counted
 
+MOST_COLUMNS = 5  # what a text width of 345 pt, LaTeX's article, holds
+
 SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
            ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''", "§": r"\S{}", "µ": r"\textmu{}",
            **{letter: f"\\{letter}" for letter in "&%$#_{}"}}
@@ -20,9 +22,9 @@ def table(study, metric, alpha, place=1):
 
     Bold is only the model's headline score, and only where it beats the best baseline significantly.
     """
-    metrics, bold = main_metrics(study, metric), beats_floor(study)
+    metrics, bold = main_metrics(study, metric)[:MOST_COLUMNS], beats_floor(study)
     columns = len(metrics) + 1
-    lines = [r"\begin{table}", r"\centering", r"\small", r"\setlength{\tabcolsep}{4pt}",
+    lines = [r"\begin{table}", r"\centering", r"\small", r"\setlength{\tabcolsep}{2pt}",
              rf"\begin{{tabular}}{{l{'r' * len(metrics)}}}", r"\toprule",
              " & ".join(["Condition", *map(escaped, metrics)]) + r" \\"]
     for name, conditions in groups_of(study):

@@ -5,7 +5,6 @@ from pathlib import Path
 import audit.page
 from audit.page import data_uri, finding_texts, render
 from metrics.caption_files import MODEL_CONDITION
-from runs import atomic_path
 
 from . import sections, tables
 from .curves import loss_chart
@@ -17,13 +16,11 @@ MATRIX_SIZE = 1100
 CONTRASTS = ("shuffled_within_class", "label")
 
 
-def write_page(path, results, files, other, count):
-    """Write the page. other: (name, results) of what stands beside, or None; count: of examples a study."""
-    content = page(results, files, other, count, path.parent)
-    with atomic_path(path) as temporary:
-        # What JSON can hold and UTF-8 cannot, such as half a surrogate pair, becomes a character reference.
-        folders = Path(__file__).parent, Path(audit.page.__file__).parent
-        temporary.write_text(render("report.html", content, *folders), encoding="utf-8", errors="xmlcharrefreplace")
+def render_page(results, files, other, count, folder):
+    """The page as text. other: (name, results) of what stands beside, or None; count: of examples a study; folder: of the
+    report."""
+    content = page(results, files, other, count, folder)
+    return render("report.html", content, Path(__file__).parent, Path(audit.page.__file__).parent)
 
 
 def page(results, files, other, count, folder):

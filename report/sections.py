@@ -2,7 +2,7 @@
 
 from .charts import difference_chart, range_chart
 from .curves import reliability_chart, risk_chart
-from .tables import triple
+from .tables import is_doubted, triple
 from .texts import counted, interval, is_number, number, p_text
 
 VERDICTS = {"class": "Carries the class", "beyond_class": "Adds beyond the class",
@@ -19,13 +19,18 @@ def warnings(study, record, findings):
     origin, pictures = study["provenance"], study["pictures"]
     trained, written = origin.get("trained_on"), origin.get("machine_made")
     found = [("severe", one["sentence"]) for one in findings if one["severity"] == "severe"]
+    # What is severe stands in the claim itself.
+    found += [("warning", one["text"]) for one in study.get("doubts", []) if one["severity"] == "warning"]
     if trained:
         found.append(("severe", f"The model was trained on {trained} of the {pictures} pictures that it is tested on"
                       + (", and --allow_overlap let that pass" if origin.get("allowed") else "")
                       + ": its scores say nothing about pictures it has not seen."))
-    if record is None:
+    if not study["verdicts"]:
+        pass  # no captions of a model, so nothing that a record could tell of it
+    elif record is None:
         found.append(("warning", f"{study['name']} has no record beside it ({study['name']}.json), so neither the model "
-                                 "that wrote it nor the pictures that it was trained on are known; an overlap with the "
+                                 "that wrote it nor the pictures that it was trained on are known, nor how often this "
+                                 "split was scored, nor whether rows were changed or left out; an overlap with the "
                                  "test pictures cannot be ruled out."))
     elif trained is None:
         found.append(("warning", "The checkpoint does not tell which pictures it was trained on, so an overlap with the "
@@ -47,6 +52,8 @@ def verdict_cards(study):
     for key, heading in VERDICTS.items() if study["verdicts"] else ():
         verdict = study["verdicts"][key]
         answer, css = ANSWERS[verdict.get("holds")]
+        if verdict.get("holds") and is_doubted(study):
+            answer, css = "doubtful", "unknown"
         known = is_number(verdict.get("difference"))
         ends = interval(verdict.get("low"), verdict.get("high"))
         cards.append({
@@ -70,8 +77,11 @@ def range_part(study, metric):
         known = triple(condition, metric)
         return (role, label, css, *((mean, *known[1:]) if known else (mean, None, None)))
 
-    position = f"{100 * span['position']:.0f}% of the range" if is_number(span.get("position")) else ""
-    if position and is_number(span.get("low")) and is_number(span.get("high")):
+    known = is_number(span.get("position"))
+    position = f"{100 * span['position']:.0f}% of the range" if known else ""
+    if known and span["position"] < 0:
+        position = "below the floor"
+    elif known and is_number(span.get("low")) and is_number(span.get("high")):
         position += f" [{100 * span['low']:.0f}%, {100 * span['high']:.0f}%]"
     points = [point("floor", span["floor"], by_name.get(span["floor"]), "baseline", span["floor_mean"]),
               point("model", model["condition"], model, "model", (triple(model, metric) or (None,))[0]),

@@ -51,7 +51,12 @@ def cell(condition, metric):
 
 def beats_floor(study):
     """Whether the model beats the best baseline significantly: only then is its headline score set in bold."""
-    return study["verdicts"].get("better_than_nothing", {}).get("holds") is True
+    return study["verdicts"].get("better_than_nothing", {}).get("holds") is True and not is_doubted(study)
+
+
+def is_doubted(study):
+    """Whether the captions cannot be taken at their word, as the claim then begins by saying."""
+    return any(one["severity"] == "severe" for one in study.get("doubts", []))
 
 
 def groups_of(study):

@@ -19,7 +19,7 @@ import torchvision_cpu  # noqa: F401
 from pictures import write_captions
 from bench.material import write_pth
 from splits import write_splits
-from tiny import CHANNELS, CLASSES, make_llm
+from tiny import CHANNELS, CLASSES, data_arguments, make_llm
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -107,3 +107,27 @@ def full_disk():
             signal.signal(signal.SIGXFSZ, handler)
 
     return full
+
+
+@pytest.fixture(scope="session")
+def encoder(data, clip, tmp_path_factory):
+    """An encoder of stage 1 that has learned `data`."""
+    import train_eeg_classifier
+
+    folder = tmp_path_factory.mktemp("encoder")
+    train_eeg_classifier.main([*data_arguments(data), "--clip_model", str(clip), "--output", str(folder),
+                               "--num_epochs", "12", "--batch_size", "16"])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def captioner(data, clip, encoder, llm, tmp_path_factory):
+    """A captioner that was trained a little, with `encoder`."""
+    from captioning import finetune
+    from runs import file_hash
+
+    before = file_hash(encoder / "model.safetensors")
+    folder = finetune(data, clip, encoder, llm, tmp_path_factory.mktemp("captioner"), "--num_epochs_image", "4",
+                      "--num_epochs_eeg", "3", "--batch_size", "8")
+    assert file_hash(encoder / "model.safetensors") == before == file_hash(folder / "eeg_encoder" / "model.safetensors")
+    return folder

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from dataset_folder import read_record, write_folder
 from metrics.caption_files import COLUMNS, RECORD_FORMAT, read_captions
-from report import write_report
+from report import read_beside, write_report
 from runs import file_hash
 from sources.records import Block, DataSet, Picture, Recording
 from splits import write_splits
@@ -124,7 +124,7 @@ def write_captions(folder, condition, pictures, subjects, rng, facts):
         for number in range(pictures // 2, pictures):
             kind, _, _ = names[number].partition("_")
             guess = kind if rng.random() < 0.8 else rng.choice(CLASSES)
-            words = rng.choice(list(COLOURS), 2)
+            words = list(COLOURS)[number % len(COLOURS)], rng.choice(list(COLOURS))
             rows.append((str(folder / "data" / "images" / kind / f"{names[number]}.JPEG"), kind, guess,
                          f"A {words[0]} {kind} number {number}.", f"A {words[1]} {guess} of {condition}.",
                          (subject - 1) * pictures + number, subject, names[number], "test", condition, "basic",
@@ -171,7 +171,7 @@ def make_results(folder, seed=0, name="captions.csv"):
     study = {
         "name": name, "model": "ab12ab12ab12ab12", "prompt": "basic", "split": "test", "n": 36, "pictures": 12,
         "classes": 4, "claim": "Beyond the class name the EEG adds +0.123 ROUGE-1.", "conditions": entries,
-        "missing": ["noise"],
+        "missing": ["noise"], "doubts": [],
         "verdicts": {"class": {"holds": True, **gain(0.234, 0.0002), "text": "+0.234"},
                      "beyond_class": {"holds": False, **gain(0.012, 0.41), "text": "+0.012"},
                      "better_than_nothing": {"holds": None, "difference": None, "low": None, "high": None, "p": None,
@@ -222,10 +222,10 @@ class Elements(HTMLParser):
         assert self.open.pop() == tag
 
 
-def page_of(run, results=None, files=None, **more):
+def page_of(run, results=None, files=None, beside=None, **more):
     results = results or make_results(run)
     files = files or [read_files(run)] * len(results["studies"])
-    paths = write_report(run / "report", results, files, **more)
+    paths = write_report(run / "report", results, files, read_beside(beside) if beside else None, **more)
     assert [path.name for path in paths] == ["report.html", "results.json", "table.tex"]
     return paths[0].read_text(encoding="utf-8")
 

@@ -9,6 +9,7 @@ import torch
 from scipy.stats import bootstrap
 from sklearn.calibration import calibration_curve
 
+from config import ChannelNetConfig, EEGEncoderConfig
 from encoders.temperature import BOUNDS, class_probabilities, fit_temperature
 from metrics.calibration import calibration, ece_if_calibrated, expected_calibration_error, reliability, risk_coverage
 
@@ -145,7 +146,10 @@ def test_few_trials_prove_no_certainty_and_noise_none():
     assert 8 < fit_temperature(noise, torch.arange(600) % 3) < BOUNDS[1]
 
 
-def test_encoders_without_a_temperature_have_1():
-    logits = torch.tensor([[1.0, 2.0, 3.0]])
-    assert torch.equal(class_probabilities(logits, SimpleNamespace()), logits.softmax(1))
-    assert torch.allclose(class_probabilities(logits, SimpleNamespace(class_temperature=2.0)), (logits / 2).softmax(1))
+@pytest.mark.parametrize("config", [EEGEncoderConfig, ChannelNetConfig])
+def test_encoders_without_a_temperature_have_1(config):
+    """As the predecessors' config.json, and those of this project from before."""
+    logits, content = torch.tensor([[1.0, 2.0, 3.0]]), config(class_temperature=2.0).to_dict()
+    assert torch.equal(class_probabilities(logits, config.from_dict(content)), (logits / 2).softmax(1))
+    del content["class_temperature"]
+    assert torch.equal(class_probabilities(logits, config.from_dict(content)), logits.softmax(1))

@@ -90,7 +90,7 @@ def test_one_better_baseline_is_enough_to_be_no_better_than_nothing(tmp_path):
     better = study["verdicts"]["better_than_nothing"]
     assert better["holds"] is False and better["best"] == "nearest_picture" and better["difference"] < 0
     assert study["verdicts"]["beyond_class"]["holds"] is True
-    assert "not shown to be better" in study["claim"]
+    assert "worse than the best control or baseline" in study["claim"]
 
 
 def test_without_the_baselines_there_is_no_verdict_on_them(tmp_path):
@@ -180,10 +180,100 @@ def test_scorings_of_a_test_split_are_counted(tmp_path, capsys):
     assert study["provenance"]["ledger"]["text"] in capsys.readouterr().out
 
 
+def doubted(files, folder, *more):
+    study = results_of(files, folder, *more)["studies"][0]
+    return study, " ".join(doubt["text"] for doubt in study["doubts"])
+
+
 def test_a_file_changed_after_it_was_written_is_said(tmp_path):
     files = write(tmp_path / "r", {"eeg+label": captions("eeg+label")}, {"trained_on": [], "sha256": "0" * 64})
-    notes = results_of(files, tmp_path)["studies"][0]["notes"]
-    assert any("changed after it was written" in note for note in notes)
+    study, _ = doubted(files, tmp_path)
+    assert study["claim"].startswith("Not to be relied on, since captions_eeg+label.csv was changed after being written. ")
+
+
+def test_rows_left_out_of_the_model_alone_are_said(tmp_path):
+    tables = all_conditions(0.5)
+    good = [said.split()[3:] == true.split()[1:3]
+            for said, true in zip(tables["eeg+label"]["Generated Caption"].str.rstrip("."),
+                                  tables["eeg+label"]["Expected Caption"], strict=True)]
+    tables["eeg+label"] = tables["eeg+label"][good]
+    study, text = doubted(write(tmp_path / "r", tables), tmp_path)
+    assert f"captions_eeg+label.csv lacks {96 - sum(good)} of the 96 trials" in text and text[:40] in study["claim"]
+
+
+def test_a_control_must_hold_the_models_trials_to_count(tmp_path):
+    tables = all_conditions(0.8)
+    whole = tables["nearest_picture"]
+    tables["nearest_picture"] = whole.iloc[:9]
+    verdict = results_of(write(tmp_path / "few", tables), tmp_path)["studies"][0]["verdicts"]["better_than_nothing"]
+    assert verdict["holds"] is None and "nearest_picture does not hold the same trials" in verdict["text"]
+    tables["nearest_picture"] = whole.assign(**{"Expected Caption": "A picture."})  # scored against something else
+    verdict = results_of(write(tmp_path / "other", tables), tmp_path)["studies"][0]["verdicts"]["better_than_nothing"]
+    assert verdict["holds"] is None
+    tables["nearest_picture"] = whole
+    assert results_of(write(tmp_path / "whole", tables), tmp_path)["studies"][0]["verdicts"]["better_than_nothing"]["holds"]
+
+
+def test_the_control_that_is_named_is_one_that_was_not_beaten(tmp_path):
+    """A model far below one baseline is worse than it: the p that stands beside the difference is of that difference."""
+    tables = all_conditions(0.1)
+    tables["nearest_picture"] = captions("nearest_picture", colour=1.0)
+    study = results_of(write(tmp_path / "r", tables), tmp_path)["studies"][0]
+    verdict = study["verdicts"]["better_than_nothing"]
+    row = next(row for row in study["comparisons"] if row["control"] == "nearest_picture")
+    assert verdict["holds"] is False and verdict["best"] == "nearest_picture"
+    assert (verdict["difference"], verdict["p"]) == (row["difference"], row["p"])
+    assert row["p"] < 0.05 and row["difference"] < 0
+    assert "The captions are worse than the best control or baseline: nearest_picture, -" in study["claim"]
+
+
+def test_controls_made_otherwise_are_said(tmp_path):
+    tables, record = all_conditions(0.5), {"trained_on": [], "options": {"max_new_tokens": 24, "seed": 1}, "data": "d"}
+    files = write(tmp_path / "r", tables, record)
+    assert not doubted(files, tmp_path)[1].startswith("label")
+    beside = tmp_path / "r" / "captions_label.csv.json"
+    beside.write_text(json.dumps(json.loads(beside.read_text()) | {"options": {"max_new_tokens": 3, "seed": 2}}))
+    study, text = doubted(files, tmp_path)
+    assert "label was made with max_new_tokens 3 instead of 24" in text and study["claim"].startswith("Not to be relied on")
+    beside.unlink()
+    assert "captions_label.csv has no record of how the captions were made" in doubted(files, tmp_path)[1]
+
+
+def test_parts_that_are_no_test_are_said(tmp_path):
+    for part, said in (("train", "of the training part"), ("val", "of the val part")):
+        table = captions("eeg+label").assign(split=part)
+        assert said in doubted(write(tmp_path / part, {"eeg+label": table}), tmp_path)[1]
+
+
+def test_true_captions_that_the_metric_cannot_read_are_said(tmp_path):
+    table = captions("eeg+label").assign(**{"Expected Caption": "شجرة خضراء"})
+    _, text = doubted(write(tmp_path / "r", {"eeg+label": table}), tmp_path)
+    assert "96 of 96 true captions hold no word of a to z" in text
+
+
+def test_a_trial_without_a_predicted_class_cannot_be_exchanged_within_it(tmp_path):
+    table = captions("eeg+label", 0.5)
+    table.loc[::7, "Predicted object"] = ""
+    study = results_of(write(tmp_path / "r", {"eeg+label": table}), tmp_path)["studies"][0]
+    assert study["verdicts"]["beyond_class"]["holds"] is None
+    assert "14 of 96 trials have no predicted object" in study["claim"] and "carry the class" not in study["claim"]
+
+
+def test_the_claims_metric_is_always_among_the_scores(tmp_path):
+    files = write(tmp_path / "r", {"eeg+label": captions("eeg+label")})
+    scores = results_of(files, tmp_path, "--metrics", "chrF")["studies"][0]["conditions"][0]["scores"]
+    assert {"ROUGE-1", "chrF"} <= set(scores) and "BLEU-1" not in scores
+
+
+def test_one_model_under_two_file_names_is_said_and_counted_twice(tmp_path):
+    model = tmp_path / "runs" / "one" / "captioner"
+    model.mkdir(parents=True)
+    record = {"trained_on": [], "split": "test", "splits": "s", "split_num": 0, "subject": 0, "data": "d", "model": "m1",
+              "model_path": str(model)}
+    files = write(model.parent / "a", {"eeg+label": captions("eeg+label")}, record)
+    files += write(model.parent / "b", {"eeg+label": captions("eeg+label", seed=2)}, record)
+    study, text = doubted(files, tmp_path)
+    assert "hold the same condition; claims rest on the newer" in text and study["provenance"]["ledger"]["scored"] == 2
 
 
 def test_all_conditions_are_scored_on_the_trials_that_were_answered(tmp_path):
@@ -194,7 +284,8 @@ def test_all_conditions_are_scored_on_the_trials_that_were_answered(tmp_path):
     answered = int((~silent).sum())
     assert {row["n"] for row in study["conditions"] + study["comparisons"]} == {answered}
     assert study["calibration"]["abstained"] == silent.sum() and study["calibration"]["answered"] == answered
-    assert f"{silent.sum()} of 96 trials got no caption" in " ".join(study["notes"])
+    assert f"for {silent.sum()} of 96 trials" in " ".join(doubt["text"] for doubt in study["doubts"])
+    assert f"{silent.sum()} more without a reading" in study["claim"]
 
 
 def test_abstaining_everywhere_leaves_nothing(tmp_path, capsys):
@@ -211,7 +302,7 @@ def test_calibration_is_of_all_trials(tmp_path):
     assert found["confidence"] == pytest.approx(table["probability"].astype(float).mean())
 
 
-def test_baselines_from_the_training_captions(tmp_path, data):
+def test_baselines_from_the_training_captions(tmp_path, data, capsys):
     """A predecessor's five columns and the data set are enough for the text baselines."""
     import torch
 
@@ -230,8 +321,19 @@ def test_baselines_from_the_training_captions(tmp_path, data):
     pd.DataFrame(rows).to_csv(tmp_path / "five.csv", index=False)
     study = results_of([tmp_path / "five.csv"], tmp_path, *data_arguments(data))["studies"][0]
     sources = {row["condition"]: row["source"] for row in study["conditions"]}
+    assert not study["doubts"] or study["doubts"][0]["severity"] == "warning"
     assert sources["constant"] == sources["template"] == sources["class_medoid"] == "training captions"
     assert {"nearest_picture", "nothing"} <= set(study["missing"])
+
+    train = read_splits_file(data / "splits.pth")[0][0]["train"][0]
+    rows[0]["Ground Truth Image"] = f"x/{content['images'][content['dataset'][train]['image']]}.JPEG"
+    pd.DataFrame(rows).to_csv(tmp_path / "five.csv", index=False)
+    study = results_of([tmp_path / "five.csv"], tmp_path, *data_arguments(data))["studies"][0]
+    assert "1 of its pictures are in the training part" in study["claim"]
+    (tmp_path / "five.csv.json").write_text(json.dumps({"format": RECORD_FORMAT, "data": "of something else"}))
+    with pytest.raises(SystemExit):
+        results_of([tmp_path / "five.csv"], tmp_path, *data_arguments(data))
+    assert "is not the data that five.csv was written from" in capsys.readouterr().err
 
 
 def test_the_people_decide_whether_it_holds_for_others():

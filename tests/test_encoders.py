@@ -123,6 +123,16 @@ def test_transformer_says_what_cannot_be_built():
         build_encoder(EEGEncoderConfig(n_times=40, patch_size=50))
     with pytest.raises(InputError, match="--residual_blocks"):
         build_encoder(ChannelNetConfig(input_height=8, input_width=60))
+    with pytest.raises(InputError, match=r"too few for 0 residual blocks; take --encoder transformer$"):
+        build_encoder(ChannelNetConfig(input_height=4, input_width=256, num_residual_blocks=0))
+
+
+@pytest.mark.parametrize("n_chans", [61, 62, 17])
+def test_channelnet_takes_odd_numbers_of_channels(n_chans):
+    """UCI's cap has 61; its layers then give maps of different heights, which the published code cannot stack."""
+    model = build_encoder(ChannelNetConfig(input_height=n_chans, input_width=256, num_residual_blocks=1, num_classes=3,
+                                           embedding_size=16)).eval()
+    assert [part.shape for part in model(torch.randn(2, n_chans, 256))] == [(2, 16), (2, 3)]
 
 
 def test_whitening_makes_channels_uncorrelated_and_undoes_gain():

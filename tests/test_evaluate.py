@@ -221,6 +221,41 @@ def test_other_bad_input(results, capsys):
     assert not (results / "s.json").exists()
 
 
+@pytest.mark.parametrize("change, said", [
+    ({"condition": "eeg label"}, "condition 'eeg label'; expected one of eeg+label"),
+    ({"model": ["a"] * 30 + [""] * 6}, "rows of models a, (none); expected one model a file; rows without any may be cut"),
+    ({"probability": ["0.5"] * 35 + ["high"]}, "row 35 has probability 'high'"),
+    ({"probability": "1.5"}, "probability '1.5'"),
+    ({"probability": "nan"}, "probability 'nan'"), ({"trial": 7}, "a trial stands in several rows ('7' is one)"),
+])
+def test_what_inference_does_not_write(tmp_path, capsys, change, said):
+    rows("eeg").assign(**change).to_csv(tmp_path / "a.csv", index=False)
+    message = refused(capsys, tmp_path / "a.csv", *FAST, "--report", tmp_path / "report")
+    assert said in message and "a.csv" in message and not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("key, value", [("options", []), ("trained_on", 5), ("split_num", "0"), ("model_path", None),
+                                        ("data", {}), ("splits", 1)])
+def test_damaged_records(results, capsys, key, value):
+    record = {"format": "eeg-to-text captions 1", "condition": "noise", key: value}
+    (results / "llm_noise.csv.json").write_text(json.dumps(record))
+    message = refused(capsys, results / "llm_noise.csv", *FAST)
+    assert "llm_noise.csv.json" in message and repr(key) in message
+
+
+def test_outputs_are_checked_before_the_work(results, capsys):
+    (results / "file").write_text("x")
+    file = results / "llm_noise.csv"
+    for flag, name in (("--report", "r"), ("--json", "s.json"), ("--csv", "s.csv"), ("--chart", "c.png")):
+        name = f"file/{name}"
+        assert f"{flag} {results}/{name}: {results}/file is no folder" in refused(capsys, file, flag, results / name, *FAST)
+    (results / "other.json").write_text('{"format": "x"}')
+    message = refused(capsys, file, "--report", results / "r", "--beside", results / "other.json", "--json",
+                      results / "s.json", *FAST)
+    assert "--beside" in message and not (results / "s.json").exists() and not (results / "r").exists()
+    assert "give --report DIR" in refused(capsys, file, "--beside", results / "other.json", *FAST)
+
+
 def test_chart_of_many_files(tmp_path):
     for i in range(10):
         rows("eeg" if i else "eeg+label", right=i / 10, seed=i).to_csv(tmp_path / f"model_{i}.csv", index=False)

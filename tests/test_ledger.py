@@ -33,6 +33,8 @@ def test_the_run_folder_holds_the_checkpoint(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "runs" / "demo")
     for path in ("captioner", "captioner/", "./captioner", encoder.parent, encoder):
         assert run_folder(path) == tmp_path / "runs" / "demo"
+    (tmp_path / "runs" / "demo" / "config.json").write_text("{}")  # somebody's own, one step up at most
+    assert run_folder(encoder) == tmp_path / "runs" / "demo"
     assert run_folder("org/name") is None and run_folder("datasets/org/name/sub") is None
 
 
@@ -43,7 +45,8 @@ def test_each_look_counts_once(tmp_path):
     assert note(first) and note(first)
     assert len(lines(first)) == 1 and {"date", "script", "family", "model", "scored"} == set(json.loads(lines(first)[0]))
     assert count_scorings(first, "f") == {
-        "scored": 1, "models": 1, "text": "This test split was scored once by evaluate.py (1 model), in 1 run folder."}
+        "scored": 1, "models": 1, "text": "By the ledgers that are there, this test split was scored once by evaluate.py "
+                                          "(1 model), in 1 run folder."}
     note(first, scored="s2")
     note(first, script="test_eeg_classifier.py")
     note(first, key="another split")
@@ -51,7 +54,8 @@ def test_each_look_counts_once(tmp_path):
     note(second, model="m3")
     counted = count_scorings(first, "f")
     assert (counted["scored"], counted["models"]) == (5, 3)
-    assert counted["text"] == ("This test split was scored 4 times by evaluate.py (3 models) and once by "
+    assert counted["text"] == ("By the ledgers that are there, this test split was scored 4 times by evaluate.py (3 "
+                               "models) and once by "
                                "test_eeg_classifier.py (1 model), in 2 run folders; each further look makes a lucky result "
                                "likelier.")
     assert count_scorings(second, "f") == counted
@@ -108,6 +112,11 @@ def test_where_it_cannot_be_written(tmp_path, monkeypatch, capsys):
     (tmp_path / "test_ledger.jsonl").mkdir()
     with pytest.raises(InputError, match="is a folder"):
         note(tmp_path)
+    (tmp_path / "test_ledger.jsonl").rename(tmp_path / "moved")  # beside other tests' folders it would count for theirs
+    (tmp_path / "runs" / "other" / "test_ledger.jsonl").mkdir(parents=True)
+    note(tmp_path / "runs" / "own")
+    counted = count_scorings(tmp_path / "runs" / "own", "f")  # what lies beside it ends no scoring
+    assert counted["scored"] == 1 and "1 line of the ledgers cannot be read" in counted["text"]
 
 
 def test_a_hub_checkpoint_has_no_ledger():

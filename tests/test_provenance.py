@@ -14,7 +14,7 @@ import finetune_llm
 import train_eeg_classifier
 from encoders import encode, load_encoder
 from errors import InputError
-from provenance import new_records, overlap_error, read_records, selected_on, trained_on, write_records
+from provenance import new_records, overlap_error, read_records, same_split, selected_on, trained_on, write_records
 from splits import write_splits
 from tiny import data_arguments
 from trials import load_trials
@@ -93,7 +93,7 @@ def test_a_damaged_record_is_named(images, tmp_path, content, said):
 def test_the_refusal_says_how_and_what_to_do(images, tmp_path):
     def message(trained):
         record(tmp_path, trained)
-        return str(overlap_error("--model_path", "runs/x", trained_on(tmp_path, images, NAMES), NAMES))
+        return str(overlap_error("--model_path", "runs/x", trained_on(tmp_path, images, NAMES), NAMES, repeated=0))
 
     plain = message({"tom": sha(b"photo of cat_1")})
     assert plain.startswith("--model_path runs/x: was trained on 1 of the 4 pictures, cat_1 among them, so")
@@ -102,7 +102,11 @@ def test_the_refusal_says_how_and_what_to_do(images, tmp_path):
     assert "(they were found by name: " in message({"cat_1": None, "cat_2": None})
     assert "3 of the 4 pictures" in message({"cat_1": None, "cat_2": None, "rex": sha(b"photo of dog_1")})
     assert "(2 were found by name: " in message({"cat_1": None, "cat_2": None, "rex": sha(b"photo of dog_1")})
-    assert "--allow_overlap" in str(overlap_error("--output", "x", ["cat_1"], ["cat_1"]))  # from a captions record
+    assert "the split that it was trained with" in plain and "--unseen_pictures" not in plain
+    known = trained_on(tmp_path, images, NAMES)
+    repeated = str(overlap_error("--output", "x", known, NAMES, repeated=2))
+    assert "the split shows 2 of them in its training part, too" in repeated and "--unseen_pictures" in repeated
+    assert "--allow_overlap to go on and claim new people or days, not new pictures" in repeated
 
 
 def test_two_thousand_pictures_take_no_time(tmp_path):
@@ -159,8 +163,20 @@ def test_no_stage_forgets_what_those_before_it_learned_from(data, stages):
     assert selected_on(stages / "c", images, every) == ["car_6", "car_7"]
     photo = (data / "images" / "cat" / "cat_0.JPEG").read_bytes()
     assert json.loads((stages / "c" / "eeg_encoder" / "train_images.json").read_text())["cat_0"] == sha(photo)
-    saved = json.loads((stages / "c" / "args.json").read_text())
-    assert saved["splits"] == sha((stages / "c.pth").read_bytes())
+    own = sha((data / "eeg.pth").read_bytes())
+    assert same_split(stages / "c", own, stages / "c.pth", 0) is same_split(stages / "b", own, stages / "b.pth", 0) is True
+    assert same_split(stages / "c", own, stages / "b.pth", 0) is same_split(stages / "c", own, stages / "c.pth", 1) is False
+    assert same_split(stages / "c", "another data set", stages / "b.pth", 0) is None
+    assert same_split(stages / "c" / "eeg_encoder", own, stages / "c.pth", 0) is None  # a predecessor's tells no more
+
+
+def test_an_encoder_of_another_split_is_said(data, stages, tmp_path, capsys):
+    for split, said in (("c", True), ("b", False)):
+        with pytest.raises(SystemExit):  # the LLM is not there, which shows after the note
+            finetune_llm.main([*data_arguments(data), "--splits_path", str(stages / f"{split}.pth"), "--device", "cpu",
+                               "--eeg_encoder_path", str(stages / "b"), "--output", str(tmp_path / "out"),
+                               "--llm_backbone_name_or_path", "/nowhere"])
+        assert ("was trained with another split, so trials and people" in capsys.readouterr().out) == said
 
 
 def test_a_damaged_record_ends_training_before_it_starts(data, clip, stages, tmp_path, capsys):

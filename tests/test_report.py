@@ -257,6 +257,39 @@ def test_other_results_stand_beside(run, tmp_path):
     write(tmp_path / "other.json", {"format": "x"})
     with pytest.raises(InputError, match=r"--beside .*other.json: format 'x'"):
         page_of(run, beside=tmp_path / "other.json")
+    for damage in ({"conditions": None}, {"claim": 5}, {"conditions": [{"condition": "eeg+label"}]}):
+        write(tmp_path / "other.json", other | {"studies": [other["studies"][0] | damage]})
+        with pytest.raises(InputError, match=r"other.json: study 0 is damaged"):
+            page_of(run, beside=tmp_path / "other.json")
+
+
+def test_a_model_below_the_floor_is_not_placed_in_percent(own_run):
+    results = make_results(own_run)
+    results["studies"][0]["range"] |= {"position": -1.5, "low": -2.0, "high": -1.2}
+    shown = section(page_of(own_run, results, examples=0), "range")
+    assert "The model is below the floor." in shown and "-150%" not in shown
+
+
+def test_a_doubted_study_says_so_and_shows_no_win(own_run):
+    results = make_results(own_run)
+    study = results["studies"][0]
+    study["verdicts"]["better_than_nothing"] |= {"holds": True, "difference": 0.1, "p": 0.001, "best": "label"}
+    won, table = page_of(own_run, results, examples=0), own_run / "report" / "table.tex"
+    assert won.count('class="answer">yes<') == 2 and r"\textbf" in table.read_text()
+    study["doubts"] = [{"severity": "severe", "text": "x.csv was changed"},
+                       {"severity": "warning", "text": "Rows are few."}]
+    page = page_of(own_run, results, examples=0)
+    assert page.count('class="answer">doubtful<') == 2 and 'class="answer">yes<' not in page
+    assert r"\textbf" not in table.read_text()
+    assert '<span class="badge">warning</span>Rows are few.' in page.split("</header>")[0]
+
+
+def test_a_full_disk_leaves_the_earlier_report_whole(own_run, full_disk):
+    page_of(own_run)
+    before = {path.name: path.read_bytes() for path in (own_run / "report").iterdir()}
+    with full_disk(), pytest.raises(OSError):
+        page_of(own_run, make_results(own_run, seed=5))
+    assert {path.name: path.read_bytes() for path in (own_run / "report").iterdir()} == before
 
 
 def test_results_are_written_as_they_are(run, page):

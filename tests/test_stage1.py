@@ -192,8 +192,10 @@ def test_pictures_of_training_are_not_scored(data, clip, encoder, tmp_path, caps
     assert "trained on 15 of the 15 pictures" in refused and "--allow_overlap" in refused
     score(data, clip, encoder, *swapped, "--allow_overlap")
     scores = json.loads((tmp_path / "scores.json").read_text())
-    assert (scores["n"], scores["overlap"]) == (60, 15)
-    assert "was trained on 15 of the 15 pictures that are scored" in capsys.readouterr().out
+    assert (scores["n"], scores["overlap"], scores["same_split"]) == (60, 15, False)
+    said = capsys.readouterr().out
+    assert "was trained on 15 of the 15 pictures that are scored" in said
+    assert "was not trained with this split, so trials and people of the test part may have been in its training" in said
 
 
 def test_an_encoder_that_does_not_tell_its_pictures(data, clip, encoder, tmp_path, capsys):
@@ -247,12 +249,13 @@ def test_scorings_of_the_test_part_are_counted(data, clip, encoder, tmp_path, ca
         assert text is None or text in capsys.readouterr().out
         return text
 
-    assert "scored once, by 1 model" in counted()
-    assert "scored once, by 1 model" in counted("--batch_size", "5")  # the same again is no new look
+    once = "scored once by test_eeg_classifier.py (1 model)"
+    assert once in counted()
+    assert once in counted("--batch_size", "5")  # the same again is no new look
     assert counted("--split", "val") is None
     state = load_file(folder / "model.safetensors")
     save_file({name: tensor + 0.01 for name, tensor in state.items()}, folder / "model.safetensors", {"format": "pt"})
-    assert "scored 2 times, by 2 models" in counted()
+    assert "scored 2 times by test_eeg_classifier.py (2 models)" in counted()
     assert len((tmp_path / "run" / "test_ledger.jsonl").read_text().splitlines()) == 2
 
 

@@ -150,6 +150,15 @@ def test_permutation_within_groups_equals_scipy():
     assert permutation_within(strong, np.arange(8)) == 1.0  # nothing to exchange within groups of one
 
 
+def test_permutation_of_captions_that_share_references():
+    """Columns of shared references give the numbers that writing each reference out once a row gives."""
+    rng = np.random.default_rng(3)
+    scores, column, groups = rng.random((30, 6)), np.arange(30) % 6, np.arange(30) // 10
+    scores[np.arange(30), column] += 0.08
+    short = permutation_within(scores, groups, n_perm=499, column=column)
+    assert short == permutation_within(scores[:, column], groups, n_perm=499) and 0.002 < short < 0.5
+
+
 def test_crossed_factors_cover_new_pictures_and_new_people():
     """Pictures and people both vary: an interval for the mean over both must hold it; one by picture alone does not."""
     rng = np.random.default_rng(8)

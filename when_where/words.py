@@ -62,8 +62,8 @@ def _occlusion(result, rows, name, one, several):
         kept = f"alone, no {one} is shown to be above chance (best: {name(alone)}, {told[1:]}"
     if most["drop"] <= 0 or most["p_holm"] >= ALPHA:
         return (f"No single {one} is shown to be needed (hiding {name(most)} costs most, {number(most['drop'])} of the "
-                f"{whole} balanced accuracy, {p_value(most['p_holm'])} {test}): what the encoder uses is spread, or there "
-                f"more than once; {kept}.")
+                f"{whole} balanced accuracy, {p_value(most['p_holm'])} {test}): what the encoder uses is spread, is there "
+                f"more than once, or is too little to be seen in {result['n']} trials; {kept}.")
     others = sum(row["drop"] > 0 and row["p_holm"] < ALPHA for row in rows) - 1
     more = f"; {others} other{'s' * (others > 1)} cost{'s' * (others == 1)} something, too" if others else ""
     return (f"Hiding {name(most)} costs the encoder most, {number(most['drop'])} of its {whole} balanced accuracy "
