@@ -62,7 +62,7 @@ def print_table(files):
     for part in _parts(metrics, shutil.get_terminal_size((170, 24)).columns - left - 7):
         widths = [_width(metric) for metric in part]
 
-        def row(head, n, texts):
+        def row(head, n, texts, widths=widths):
             print(f"{head:<{left}}{n:>7}" + "".join(f"{text:>{width}}" for text, width in zip(texts, widths, strict=True)))
 
         print()
