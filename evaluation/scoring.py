@@ -6,7 +6,7 @@ from errors import InputError
 from metrics.caption_files import COLUMNS
 
 ACCURACY = "Object accuracy"
-NAMED = "Object named"  # by the caption
+NAMED = "Object-word recall"
 N_WAY = "n-way"  # retrieval of the true caption among n
 
 

@@ -18,6 +18,9 @@ def print_verdicts(results):
     """The claim of each study, what it rests on, and what stands in its way."""
     for study in results["studies"]:
         print(f"\n{study['name']}: {study['claim']}")
+        beyond = study["verdicts"].get("beyond_class", {})
+        if beyond.get("p") is not None:
+            print(f"grounding beyond the label: {beyond['text']}")
         for doubt in study["doubts"]:
             if doubt["severity"] != "severe":  # which the claim begins with
                 print(doubt["text"])

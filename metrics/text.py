@@ -46,7 +46,7 @@ DESCRIPTIONS = {
     "chrF": "chrF2 (sacrebleu): F measure of character n-grams up to 6, recall counting twice; from 0 to 1",
     "BERTScore": "F1 of words matched by their contextual embeddings (bert-score), without rescaling",
     "Sentence similarity": "cosine of the embeddings of generated and true caption by the sentence model that was named",
-    "Object named": "share of captions that name the object shown: by its name, a WordNet synonym or a kind of it",
+    "Object-word recall": "share of captions that name the object shown: by its name, a WordNet synonym or a kind of it",
     "Object accuracy": "share of rows whose predicted class is the one that was shown",
     **{f"corpus BLEU-{order}": f"BLEU of n-grams up to {order} words, counted over all rows (sacrebleu, smoothing \"exp\", "
                                "which only touches orders without any match)" for order in (1, 2, 3, 4)},

@@ -51,8 +51,8 @@ def is_available():
 def require_wordnet():
     """Raise InputError, naming the command that helps, unless nltk finds WordNet."""
     if not is_available():
-        raise InputError("METEOR and Object named need WordNet, which nltk does not find; run `python -m metrics.wordnet` "
-                         "once, or name other scores with --metrics")
+        raise InputError("METEOR and Object-word recall need WordNet, which nltk does not find; run `python -m "
+                         "metrics.wordnet` once, or name other scores with --metrics")
 
 
 def from_nltk(nltk_data, temporary):

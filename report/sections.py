@@ -5,7 +5,7 @@ from .curves import reliability_chart, risk_chart
 from .tables import is_doubted, triple
 from .texts import counted, interval, is_number, number, p_text
 
-VERDICTS = {"class": "Carries the class", "beyond_class": "Adds beyond the class",
+VERDICTS = {"class": "Carries the class", "beyond_class": "Grounding beyond the label",
             "better_than_nothing": "Better than the best baseline or control"}
 ANSWERS = {True: ("yes", "yes"), False: ("no evidence", "no"), None: ("not testable", "unknown")}
 COVERAGES = (1.0, 0.9, 0.75, 0.5, 0.25)
