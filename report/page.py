@@ -27,7 +27,7 @@ def page(results, files, other, count, folder):
     """Content of the template."""
     metric, found = results["metric"], results["studies"]
     theirs = other[1]["studies"] if other else []
-    studies = [study_part(study, captions, metric, partner(study, found, theirs), count, folder, f"s{place}")
+    studies = [study_part(study, captions, results, partner(study, found, theirs), count, folder, f"s{place}")
                for place, (study, captions) in enumerate(zip(found, files, strict=True))]
     metrics = list(dict.fromkeys(name for study in found for name in tables.metrics_of(study)))
     conditions = {one["condition"] for study in found for one in study["conditions"]}
@@ -54,10 +54,10 @@ def partner(study, studies, theirs):
     return next((one for one in theirs if one["name"] == study["name"]), None)
 
 
-def study_part(study, files, metric, other, count, folder, key):
+def study_part(study, files, results, other, count, folder, key):
     """What the page shows of one study. files: {condition: Captions}; other: the study beside it or None; key: begins its
     ids."""
-    model, origin = files.get(MODEL_CONDITION), study["provenance"]
+    metric, model, origin = results["metric"], files.get(MODEL_CONDITION), study["provenance"]
     record = model.record if model else None
     run = read_run(origin, record, folder)
     best = study["verdicts"].get("better_than_nothing", {}).get("best")
@@ -65,7 +65,7 @@ def study_part(study, files, metric, other, count, folder, key):
     main, everything = tables.main_metrics(study, metric), tables.metrics_of(study)
     return {
         "key": key, "study": study, "notes": run.notes, "findings": finding_texts(run.findings),
-        "warnings": sections.warnings(study, record, run.findings), "verdicts": sections.verdict_cards(study),
+        "warnings": sections.warnings(study, record, run.findings), "verdicts": sections.verdict_cards(study, results["alpha"]),
         "range": sections.range_part(study, metric), "main": tables.score_table(study, main, metric),
         "all": tables.score_table(study, everything, metric) if len(everything) > len(main) else None,
         "charts": tables.score_charts(study, other, metric), "other": other,

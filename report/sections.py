@@ -46,7 +46,7 @@ def warnings(study, record, findings):
     return found
 
 
-def verdict_cards(study):
+def verdict_cards(study, alpha):
     """A card a verdict: heading, answer, css, numbers, text."""
     cards = []
     for key, heading in VERDICTS.items() if study["verdicts"] else ():
@@ -55,6 +55,8 @@ def verdict_cards(study):
         if verdict.get("holds") and is_doubted(study):
             answer, css = "doubtful", "unknown"
         known = is_number(verdict.get("difference"))
+        if verdict.get("holds") is False and known and verdict["difference"] < 0 and verdict["p"] < alpha:
+            answer = "no, worse"
         ends = interval(verdict.get("low"), verdict.get("high"))
         cards.append({
             "heading": heading + (f", {verdict['best']}" if verdict.get("best") else ""), "answer": answer, "css": css,

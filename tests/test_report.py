@@ -323,3 +323,13 @@ def test_the_package_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], cwd=options.__file__.rpartition("/")[0], capture_output=True,
                           text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_model_below_its_floor_is_said_to_be_worse():
+    from report.sections import verdict_cards
+
+    verdict = {"holds": False, "difference": -0.03, "low": -0.06, "high": -0.01, "p": 0.01, "best": "constant"}
+    study = {"verdicts": dict.fromkeys(("class", "beyond_class", "better_than_nothing"), verdict), "doubts": []}
+    assert verdict_cards(study, 0.05)[2]["answer"] == "no, worse"
+    verdict["p"] = 0.3
+    assert verdict_cards(study, 0.05)[2]["answer"] == "no evidence"
