@@ -65,7 +65,8 @@ def study_part(study, files, results, other, count, folder, key):
     main, everything = tables.main_metrics(study, metric), tables.metrics_of(study)
     return {
         "key": key, "study": study, "notes": run.notes, "findings": finding_texts(run.findings),
-        "warnings": sections.warnings(study, record, run.findings), "verdicts": sections.verdict_cards(study, results["alpha"]),
+        "warnings": sections.warnings(study, record, run.findings),
+        "verdicts": sections.verdict_cards(study, results["alpha"]),
         "range": sections.range_part(study, metric), "main": tables.score_table(study, main, metric),
         "all": tables.score_table(study, everything, metric) if len(everything) > len(main) else None,
         "charts": tables.score_charts(study, other, metric), "other": other,
