@@ -16,6 +16,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 import torchvision_cpu  # noqa: F401
+from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor
+
 from checkpoints import check_tensors, load_strictly, read_tensors, resolve_checkpoint
 from config import EEGModelForCausalLMConfig
 from encoders import load_encoder, save_encoder
@@ -120,10 +122,16 @@ class EEGModelForCausalLM(nn.Module):
         return {"loss": loss, "logits": logits}
 
     @torch.no_grad()
-    def generate(self, input_ids, attention_mask, soft_mask, embeddings, modality="eeg", **options):
-        """Token ids of the captions [B, up to max_new_tokens]; left-padded prompts, `options` go to HF `generate`."""
+    def generate(self, input_ids, attention_mask, soft_mask, embeddings, modality="eeg", repetition_penalty=1.0, **options):
+        """Token ids of the captions [B, up to max_new_tokens]; left-padded prompts, `options` go to HF `generate`.
+
+        The penalty sees what was generated, not the prompt. It is given as a processor of our own, since with the option of
+        transformers 5.23 and 5.24 a batch of left-padded embeddings writes other captions than its rows alone.
+        """
+        processors = [RepetitionPenaltyLogitsProcessor(repetition_penalty)] if repetition_penalty != 1 else []
         return self.llm.generate(inputs_embeds=self.splice(input_ids, soft_mask, embeddings, modality),
-                                 attention_mask=attention_mask, **options)
+                                 attention_mask=attention_mask, logits_processor=LogitsProcessorList(processors),
+                                 repetition_penalty=1.0, **options)
 
     # --- making, saving and loading ---
 

@@ -7,7 +7,6 @@ PTM and DL_Proj_EEG-to-Text, so that their commands run here unchanged.
 import argparse
 import math
 import os
-import warnings
 
 from errors import InputError
 
@@ -27,8 +26,8 @@ def make_parser(description):
     """A parser whose help keeps the script's docstring as it is and names each option's default."""
 
     class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-        def _get_help_string(self, action):  # "(default: None)" tells nothing; such options say what unset means
-            return action.help if action.default is None else super()._get_help_string(action)
+        def _get_help_string(self, action):  # of None and a flag that is not given the text says what they mean
+            return action.help if action.default is None or action.default is False else super()._get_help_string(action)
 
     return argparse.ArgumentParser(description=description, formatter_class=Formatter, allow_abbrev=False)
 
@@ -264,7 +263,6 @@ def generation_options(args):
         options |= {"temperature": args.temperature, "top_p": args.top_p}
     else:
         logging.set_verbosity_error()  # it warns of sampling defaults that greedy decoding ignores
-    warnings.filterwarnings("ignore", "Passing `repetition_penalty`")  # that the prompt is not penalised is wanted here
     return options
 
 
