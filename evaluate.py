@@ -17,7 +17,7 @@ from pathlib import Path
 
 import options
 from errors import InputError, exits_cleanly
-from evaluation.scoring import N_WAY, NAMED
+from evaluation.scoring import N_WAY, OBJECT_WORD
 from metrics.caption_files import MODEL_CONDITION, name_files, read_captions
 from metrics.judge import Judge
 from metrics.judge import add_arguments as judge_options
@@ -35,9 +35,10 @@ def parse(argv):
                         help="what to take of each generated caption: deepseek = between '<s>System:' and '</s>', "
                              "first_sentence, or none = all of it; unset: none for ours, and for thought2text "
                              "deepseek where a caption holds '<s>System:', else first_sentence")
-    choices = (*METRICS, NAMED, N_WAY)
-    parser.add_argument("--metrics", nargs="+", choices=choices, default=choices, metavar="METRIC",
-                        help="scores to compute, of " + ", ".join(choices))
+    choices = (*METRICS, OBJECT_WORD, N_WAY)
+    parser.add_argument("--metrics", nargs="+", choices=choices, metavar="METRIC",
+                        help=f"scores to compute, of {', '.join(choices)} (retrieval of the true caption among n); "
+                             "ROUGE-1, which claims rest on, is always there; unset: all")
     parser.add_argument("--sentence_model", metavar="NAME_OR_FOLDER", help="sentence-embedding model for the similarity of "
                         "captions and for retrieval by embedding; unset: neither")
     parser.add_argument("--bertscore_model", metavar="NAME_OR_FOLDER",
@@ -45,15 +46,17 @@ def parse(argv):
     parser.add_argument("--bertscore_layers", type=positive,
                         help="number of the encoder's layer that BERTScore compares; unset: bert-score's for the name")
     parser.add_argument("--device", default="cpu", help="device of --bertscore_model, --sentence_model and a local "
-                        "--judge_model: cpu, cuda or cuda:N")
+                        "--judge_model: cpu, cuda, cuda:N or auto")
     parser.add_argument("--compare_to", metavar="FILE_OR_CONDITION",
                         help="which of the CSVs all others are compared to, by path, file name or condition; unset: "
                              f"each to the {MODEL_CONDITION} of its model")
     parser.add_argument("--n_boot", type=positive, default=2000, help="bootstrap resamples for the intervals")
     parser.add_argument("--n_perm", type=positive, default=10000, help="random exchanges for p")
-    parser.add_argument("--seed", type=bounded(int, 0, 2**32 - 1), default=0, help="seed of the resampling")
-    parser.add_argument("--json", metavar="FILE", help="write everything here as JSON, keyed by file name")
-    parser.add_argument("--csv", metavar="FILE", help="write everything here as CSV, one row a file")
+    parser.add_argument("--seed", type=bounded(int, 0, 2**32 - 1), default=0, help="seed of resamples and "
+                        "exchanges, and of what --judge_limit draws")
+    parser.add_argument("--json", metavar="FILE", help="write scores, intervals and comparisons here as JSON, keyed by "
+                        "file name")
+    parser.add_argument("--csv", metavar="FILE", help="write the same here as CSV, one row a file")
     parser.add_argument("--chart", metavar="FILE", help="draw bars with intervals here (.png, .pdf or .svg)")
     parser.add_argument("--effects", nargs="+", type=bounded(float, 1e-6), default=[0.01, 0.02, 0.05], metavar="GAIN",
                         help="gains in ROUGE-1 for which the number of test pictures is told that would show them")
@@ -70,6 +73,7 @@ def parse(argv):
         "The model's data, for the text baselines where inference_chance.py did not write them; unset: as the record of "
         "the captions says")
     args = parser.parse_args(argv)
+    args.metrics = args.metrics or list(choices)
     if args.chart and Path(args.chart).suffix not in (".png", ".pdf", ".svg"):
         raise InputError(f"--chart {args.chart}: expected a name that ends in .png, .pdf or .svg")
     return args
@@ -103,18 +107,18 @@ def main(argv=None):
     args = parse(argv)
     from tqdm import tqdm
 
-    from evaluation import results as found
-    from evaluation import studies as grouping
     from evaluation import tables
     from evaluation.reference import compare_files
+    from evaluation.results import all_results, refuse_overlap
     from evaluation.scoring import score
+    from evaluation.studies import complete, group, training_captions
     from metrics.wordnet import require_wordnet
     from report import read_beside, write_report
 
     files = read_files(args)
     other = read_beside(args.beside) if args.beside else None
-    found.refuse_overlap(files, args.allow_overlap)
-    if "METEOR" in args.metrics or NAMED in args.metrics:
+    refuse_overlap(files, args.allow_overlap)
+    if "METEOR" in args.metrics or OBJECT_WORD in args.metrics:
         require_wordnet()
     embed, judge = None, Judge.from_arguments(args)
     if args.sentence_model or args.bertscore_model or args.judge_model:
@@ -123,14 +127,14 @@ def main(argv=None):
         from metrics.sentences import embed as sentence_embeddings
 
         embed = partial(sentence_embeddings, model=args.sentence_model, device=args.device)
-    studies = grouping.group(files)
+    studies = group(files)
     for study in studies:
-        grouping.complete(study, grouping.training_captions(study, args), args.seed)
+        complete(study, training_captions(study, args), args.seed)
     files = [file for study in studies for file in study.members]
     for file in tqdm(files, desc="scoring", unit="file", disable=None, leave=False):
         score(file, args, embed, judge)
     compare_files(studies, files, args)
-    results = found.all_results(studies, args, judge)
+    results = all_results(studies, args, judge)
     tables.print_table(files)
     if judge:
         print("\n".join(judge.lines()))

@@ -19,20 +19,20 @@ ONE_TRIAL = ("eeg+label", "eeg", "label", "nothing")  # the conditions that need
 def parse(argv):
     parser = options.make_parser(__doc__)
     options.data_options(parser, required=False)
-    options.picture_options(parser)
+    options.picture_options(parser, trained="captioner")
     group = options.inference_options(parser)
-    group.add_argument("--condition", choices=options.CONDITIONS + options.BASELINES, default="eeg+label",
+    known = options.CONDITIONS + options.BASELINES
+    group.add_argument("--condition", choices=known, metavar="CONDITION", default="eeg+label",
                        help="what the LLM is shown: the EEG's embedding and predicted class, or a control in their place; "
-                            "or a baseline without LLM")
+                            f"or a baseline without LLM; one of {', '.join(known)}")
     group.add_argument("--abstain_below", type=options.fraction, metavar="P",
                        help=f"write '{ABSTAINED}' instead of a caption where the probability of the predicted class, "
                             "rounded to 4 decimals, is below P (unset: caption every trial)")
-    group.add_argument("--trial", type=options.bounded(int, 0), help="caption this record of --eeg_dataset only, "
-                                                                             "to the terminal")
+    group.add_argument("--trial", type=options.bounded(int, 0), help="caption this record of --eeg_dataset only, to the "
+                       "terminal")
     group.add_argument("--eeg_file", help="caption one file, to the terminal: .npy, .pt or .csv of [channels, "
                                           "samples], scaled as the training data")
     options.run_options(parser)
-    parser.set_defaults(picture=None, clip_model=None)  # the captioner knows what it was trained on
     args = parser.parse_args(argv)
     if args.trial is None and not args.eeg_file:
         return args

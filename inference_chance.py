@@ -16,15 +16,15 @@ from errors import exits_cleanly
 def main(argv=None):
     parser = options.make_parser(__doc__)
     options.data_options(parser)
-    options.picture_options(parser)
+    options.picture_options(parser, trained="captioner")
     group = options.inference_options(parser)
     known = options.CONDITIONS + options.BASELINES
     group.add_argument("--conditions", nargs="+", choices=known, metavar="CONDITION",
-                       default=[c for c in known if c != "eeg+label"], help=f"which to write, of {', '.join(known)}")
+                       help=f"which to write, of {', '.join(known)} (unset: all but eeg+label, inference.py's)")
     options.run_options(parser)
-    parser.set_defaults(picture=None, clip_model=None,  # the captioner knows what it was trained on
-                        abstain_below=None)  # inference.py's: the controls are for the captions of all trials
+    parser.set_defaults(abstain_below=None)  # inference.py's: the controls are for the captions of all trials
     args = parser.parse_args(argv)
+    args.conditions = args.conditions or [condition for condition in known if condition != "eeg+label"]
     from generation import load_captioner
     from split_captions import write_captions
 

@@ -105,13 +105,17 @@ def audit_options(parser):
     return group
 
 
-def picture_options(parser):
+def picture_options(parser, trained=None):
+    """trained: "captioner" or "encoder" where one tells what it was trained with; None for a training."""
+    as_trained = f" (unset: as the {trained} was trained)"
     group = parser.add_argument_group("pictures")
-    group.add_argument("--clip_model", default=CLIP_MODEL,
-                       help="CLIP model for picture embeddings: a Hub name, open_clip:NAME/PRETRAINED, or a local folder")
+    group.add_argument("--clip_model", default=None if trained else CLIP_MODEL,
+                       help="CLIP model for picture embeddings: a Hub name, open_clip:NAME/PRETRAINED, or a local folder"
+                            + (as_trained if trained else ""))
     group.add_argument("--picture", choices=("sketch", "photo"),
-                       help="embed <name>_sketch.JPEG, as Thought2Text does, or the photograph <name>.JPEG (unset: sketch, "
-                            "but photo for a data set folder without sketches)")
+                       help="embed <name>_sketch.JPEG, as Thought2Text does, or the photograph <name>.JPEG"
+                            + (as_trained if trained else
+                               " (unset: sketch, but photo for a data set folder without sketches)"))
     group.add_argument("--cache_dir", help="folder for picture embeddings that are computed once "
                                            "(unset: $EEG_TO_TEXT_CACHE or ~/.cache/eeg_to_text)")
     return group

@@ -125,7 +125,7 @@ def _provenance(captioner, args, trials, names, training):
               "are somewhat too high")
     made = {name: model for name, model in machine_made(args.image_dir).items() if name in set(pictures)}
     if made:
-        print(f"note: the reference captions of {len(made)} of {len(pictures)} pictures were written by a model "
+        print(f"note: the true captions of {len(made)} of {len(pictures)} pictures were written by a model "
               f"({', '.join(sorted(set(made.values())))}), not by people; scores tell how alike two models write")
     given = {name: getattr(args, name) for name in ("model_path", "eeg_dataset", "splits_path", "image_dir", "split",
                                                     "split_num", "subject", "abstain_below")}

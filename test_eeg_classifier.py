@@ -19,7 +19,7 @@ from errors import InputError, exits_cleanly
 def parse(argv):
     parser = options.make_parser(__doc__)
     options.data_options(parser)
-    options.picture_options(parser)
+    options.picture_options(parser, trained="encoder")
     group = parser.add_argument_group("encoder")
     group.add_argument("--output", required=True, help="encoder to score: a folder that train_eeg_classifier.py wrote, a "
                        "predecessor's, or a Hub id with subfolder")
@@ -39,7 +39,6 @@ def parse(argv):
                        help="score test pictures that the encoder was trained on, too, instead of refusing")
     group.add_argument("--batch_size", type=options.positive, default=256, help="trials per batch")
     options.run_options(parser)
-    parser.set_defaults(clip_model=None, picture=None)  # the encoder knows what it was trained towards
     args = parser.parse_args(argv)
     if args.results_dir is None and not Path(args.output).is_dir():
         raise InputError(f"--output {args.output}: no such folder; for a Hub id give --results_dir too")

@@ -5,9 +5,17 @@ import numpy as np
 from errors import InputError
 from metrics.caption_files import paired_rows
 from metrics.grounding import METRIC, fit_of, grounding
-from metrics.statistics import bootstrap_interval, detectable, holm, paired_permutation, units_needed
+from metrics.statistics import (
+    bootstrap_interval,
+    codes_of,
+    detectable,
+    holm,
+    known_or_none,
+    paired_permutation,
+    rows_of,
+    units_needed,
+)
 
-from .scoring import known_or_none
 from .studies import KNOW_THE_ANSWER, kind_of
 
 ALPHA = 0.05
@@ -38,10 +46,9 @@ def compare(study, args):
 def difference(ours, theirs, our_rows, their_rows, args):
     """Mean paired difference of METRIC between two files, with its interval and p."""
     gain = ours.headline[our_rows] - theirs.headline[their_rows]
-    factors = ours.factors
-    factors = tuple(names[our_rows] for names in factors) if isinstance(factors, tuple) else factors[our_rows]
     pictures = ours.clusters[our_rows]
-    low, high = bootstrap_interval(np.mean, gain, clusters=factors, n_boot=args.n_boot, seed=args.seed)
+    low, high = bootstrap_interval(np.mean, gain, clusters=rows_of(ours.factors, our_rows), n_boot=args.n_boot,
+                                   seed=args.seed)
     p = float(paired_permutation(gain, np.zeros(len(gain)), clusters=pictures, n_perm=args.n_perm, seed=args.seed))
     return {"n": len(gain), "pictures": len(set(pictures)), "difference": float(gain.mean()), "low": known_or_none(low),
             "high": known_or_none(high), "p": p}
@@ -102,8 +109,9 @@ def figures(numbers):
 def against_the_best(study, comparisons):
     """The verdict on "better than nothing": the model must beat every control and baseline, not the average of them.
 
-    An intersection-union test: the largest p counts and needs no correction (Berger, Technometrics 24, 1982). Without all
-    of them, each on all of the model's trials, there is no verdict.
+    An intersection-union test: the largest p counts and needs no correction (Berger, Technometrics 24, 1982). Where one is
+    not beaten, the worst case was picked among all comparisons, so its p is Holm's. Without all of them, each on all of
+    the model's trials, there is no verdict.
     """
     floors = {row["control"]: row for row in comparisons if row["control"] in floor_conditions(study)}
     lacking = [condition for condition in study.missing if condition not in KNOW_THE_ANSWER]
@@ -117,9 +125,10 @@ def against_the_best(study, comparisons):
     unbeaten = [row for row in floors.values() if direction(row) <= 0]
     holds = not unbeaten
     hardest = min(unbeaten or floors.values(), key=lambda row: row["difference"])
-    numbers = hardest | ({"p": max(row["p"] for row in floors.values())} if holds else {})
+    numbers = hardest | {"p": max(row["p"] for row in floors.values()) if holds else hardest["p_holm"]}
     return {"holds": holds, **{key: numbers[key] for key in ("difference", "low", "high", "p", "n", "pictures")},
-            "best": hardest["control"], "text": f"{hardest['control']}, {figures(numbers)}"}
+            "best": hardest["control"],
+            "text": f"{hardest['control']}, {figures(numbers)}{'' if holds else ' after correction by Holm'}"}
 
 
 def floor_conditions(study):
@@ -152,9 +161,8 @@ def floor_to_ceiling(study, args):
 
     means = scores.mean(axis=0)
     floor = int(means[1:-1].argmax())
-    factors = study.model.factors
-    factors = tuple(part[common] for part in factors) if isinstance(factors, tuple) else factors[common]
-    low, high = bootstrap_interval(place, scores, clusters=factors, n_boot=args.n_boot, seed=args.seed)
+    low, high = bootstrap_interval(place, scores, clusters=rows_of(study.model.factors, common), n_boot=args.n_boot,
+                                   seed=args.seed)
     if not low[0] > 0:
         study.notes.append(f"the picture's own embedding ({means[-1]:.3f}) is not shown to be better than {names[floor]} "
                            f"({means[1 + floor]:.3f}), so there is no range from floor to ceiling")
@@ -187,7 +195,7 @@ def power(study, found, effects):
     if found is None:
         return None
     known = ~np.isnan(found.rows)
-    codes = np.unique(study.model.clusters[known], return_inverse=True)[1].reshape(-1)
+    codes = codes_of(study.model.clusters[known])
     per_picture = np.bincount(codes, found.rows[known]) / np.bincount(codes)
     if len(per_picture) < 3 or not per_picture.std():
         return None

@@ -11,7 +11,7 @@ MADE_OF = ("data", "splits", "split_num", "split", "subject")
 WRITTEN_BY = ("load_in_8bit", "load_in_4bit", "bf16", "prompt_type", "prompt", "max_new_tokens", "do_sample", "temperature",
               "top_p", "repetition_penalty")
 FEW = 1000  # exchanges or resamples under which p and intervals are coarse enough to be tried for luck
-NAMED = 3  # files or conditions that a doubt names
+MOST_NAMED = 3  # files or conditions that a doubt names
 
 
 def severe(text):
@@ -74,7 +74,7 @@ def made_otherwise(members, model):
     if not differing:
         return None
     return severe("; ".join(f"{listed(names)} {'was' if len(names) == 1 else 'were'} made with {what}"
-                            for what, names in list(differing.items())[:NAMED]))
+                            for what, names in list(differing.items())[:MOST_NAMED]))
 
 
 def about_scores(study, args):
@@ -120,5 +120,5 @@ def about_scores(study, args):
 def listed(names):
     """"a, b, c and 4 more"."""
     names = list(names)
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more

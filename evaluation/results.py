@@ -7,12 +7,11 @@ from ledger import count_scorings, family, note_scoring, run_folder
 from metrics.caption_files import MODEL_CONDITION, paired_rows
 from metrics.calibration import calibration
 from metrics.grounding import METRIC
-from metrics.statistics import holm
+from metrics.statistics import holm, known_or_none
 from runs import file_hash, versions
 
 from .claims import ALPHA, difference, judge_study
 from .doubts import about_scores
-from .scoring import known_or_none
 from .studies import kind_of
 
 FORMAT = "eeg-to-text results 1"
@@ -52,7 +51,7 @@ def provenance(study, args):
     known = record.get("trained_on")
     paths = {name: record.get(name) for name in ("model_path", "eeg_dataset", "splits_path", "image_dir", "split_num",
                                                  "subject", "abstain_below")}
-    return {"recorded": bool(record), "trained_on": None if known is None else len(known), "allowed": args.allow_overlap,
+    return {"trained_on": None if known is None else len(known), "allowed": args.allow_overlap,
             "machine_made": record.get("machine_made"), "ledger": look_up_ledger(study), **paths}
 
 

@@ -1,12 +1,10 @@
 """Scores of one caption file: a number a row for every metric, measures of the whole, intervals."""
 
-import math
-
 from errors import InputError
 from metrics.caption_files import COLUMNS
 
 ACCURACY = "Object accuracy"
-NAMED = "Object-word recall"
+OBJECT_WORD = "Object-word recall"
 N_WAY = "n-way"  # retrieval of the true caption among n
 
 
@@ -21,7 +19,6 @@ def score(file, args, embed=None, judge=None):
     from metrics.corpus import corpus_scores
     from metrics.grounding import METRIC
     from metrics.objects import object_named
-    from metrics.statistics import bootstrap_interval
     from metrics.text import METRICS, bert_scores, caption_scores, clean_captions, default_cleaning
 
     generated, true = file.texts("Generated Caption"), file.texts("Expected Caption")
@@ -47,8 +44,8 @@ def score(file, args, embed=None, judge=None):
         scores["Sentence similarity"] = (vectors[0] * vectors[1]).sum(axis=1)
     if N_WAY in args.metrics:
         scores |= retrieval_columns(file.clean, true, expected, vectors)
-    if NAMED in args.metrics and all(expected):
-        scores[NAMED] = object_named(file.clean, expected)
+    if OBJECT_WORD in args.metrics and all(expected):
+        scores[OBJECT_WORD] = object_named(file.clean, expected)
     if any(predicted):
         scores[ACCURACY] = [float(one == other) for one, other in zip(expected, predicted, strict=True)]
     else:
@@ -57,11 +54,14 @@ def score(file, args, embed=None, judge=None):
         scores |= judge.rate(file.clean, true, file.clusters, desc=f"judging {file.key}").scores
     file.headline = caption_scores(generated, true, "ours", cleaning, (METRIC,))[METRIC]
     file.scores = pd.DataFrame(scores, dtype=float)
-    add_intervals(file, args, bootstrap_interval)
+    add_intervals(file, args)
 
 
-def add_intervals(file, args, bootstrap_interval):
+def add_intervals(file, args):
+    """The 95% interval of each score's mean."""
     import numpy as np
+
+    from metrics.statistics import bootstrap_interval
 
     def means(rows):  # of the rows that have the score: a trial may have no distractor, a judge may refuse
         counts = (~np.isnan(rows)).sum(axis=0)
@@ -73,13 +73,10 @@ def add_intervals(file, args, bootstrap_interval):
 
 def summary(file):
     """The file's entry in the JSON."""
+    from metrics.statistics import known_or_none
+
     known = {metric: [known_or_none(end) for end in ends] for metric, ends in file.interval.items()}
     means = {metric: known_or_none(mean) for metric, mean in file.scores.mean().items()}
     entry = {"n": len(file.table), **means, "95%": known, "condition": file.condition, "corpus": file.corpus}
     entry |= {"source": file.source} if file.source else {}
     return entry | ({"against": file.against} if file.against else {})
-
-
-def known_or_none(number):
-    """A finite number for JSON, None for NaN."""
-    return None if number is None or not math.isfinite(number) else float(number)

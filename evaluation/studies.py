@@ -138,9 +138,10 @@ def _exchanged(study, condition, within, seed):
     import torch
 
     from conditions import swap
+    from metrics.statistics import codes_of
 
     def codes(values):
-        return torch.from_numpy(np.unique(values, return_inverse=True)[1].reshape(-1))
+        return torch.from_numpy(codes_of(values))
 
     table = study.model.table
     predicted = table[COLUMNS[2]].str.strip().to_numpy() if within else np.zeros(len(table))

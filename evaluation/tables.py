@@ -6,12 +6,20 @@ import shutil
 
 from runs import atomic_path
 
-from .scoring import ACCURACY, summary
+from .scoring import summary
 
 
 def short(value, sign=""):
     """Three decimals without the leading zero: .262, -.013, 1.000."""
-    return "-" if math.isnan(value) else f"{value:{sign}.3f}".replace("0.", ".", 1)
+    if math.isnan(value):
+        return "-"
+    text = f"{value:{sign}.3f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text
+
+
+def without_twin(metrics):
+    """The metrics in their order, without BLEU where the same numbers stand under BLEU-4."""
+    return [metric for metric in metrics if metric != "BLEU" or "BLEU-4" not in metrics]
 
 
 def print_verdicts(results):
@@ -59,8 +67,8 @@ def _parts(metrics, room):
 
 def print_table(files):
     """Print all files, their metrics in as many parts as the terminal's width asks for."""
-    metrics = list(dict.fromkeys(metric for file in files for metric in file.scores))
-    heads = [f"{file.key} ({file.condition})" if file.condition else file.key for file in files]
+    metrics = without_twin(dict.fromkeys(metric for file in files for metric in file.scores))
+    heads = [f"{file.key} ({file.condition})" if file.condition and not file.source else file.key for file in files]
     left = max(len("minus the reference"), *(min(len(head), 44) for head in heads)) + 2
     for part in _parts(metrics, shutil.get_terminal_size((170, 24)).columns - left - 7):
         widths = [_width(metric) for metric in part]
@@ -69,7 +77,7 @@ def print_table(files):
             print(f"{head:<{left}}{n:>7}" + "".join(f"{text:>{width}}" for text, width in zip(texts, widths, strict=True)))
 
         print()
-        row("", "n", ["Object acc." if metric == ACCURACY else metric for metric in part])
+        row("", "n", part)
         for file, head in zip(files, heads, strict=True):
             means = file.scores.mean()
             row(head if len(head) <= 44 else f"...{head[-41:]}", len(file.table),
@@ -79,7 +87,7 @@ def print_table(files):
             if file.against:
                 found = [file.against.get(metric) for metric in part]
                 row("  minus the reference", "", [short(one["difference"], "+") if one else "" for one in found])
-                row("  p, p (Holm)", "", [f"{one['p']:.3f} {one['p_holm']:.3f}".replace("0.", ".") if one else ""
+                row("  p, p (Holm)", "", [f"{one['p']:.4f} {one['p_holm']:.4f}".replace("0.", ".") if one else ""
                                           for one in found])
     print()
     for key in dict.fromkeys(file.against["file"] for file in files if file.against):
@@ -116,8 +124,7 @@ def write_chart(path, files):
     """One panel a metric, one bar a file, with its interval."""
     from matplotlib.figure import Figure
 
-    metrics = [metric for metric in dict.fromkeys(metric for file in files for metric in file.scores)
-               if metric != "BLEU-4"]  # the same as BLEU
+    metrics = without_twin(dict.fromkeys(metric for file in files for metric in file.scores))
     names = [file.condition if file.condition and sum(file.condition == other.condition for other in files) == 1
              else file.key for file in files]
     columns = min(5, len(metrics))

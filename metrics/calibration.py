@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .statistics import bootstrap_interval
+from .statistics import bootstrap_interval, known_or_none
 
 POINTS = 50  # of a risk-coverage curve that are kept for drawing
 
@@ -96,12 +96,7 @@ def calibration(confidence, correct, score=None, clusters=None, n_boot=2000, see
     low, high = bootstrap_interval(expected_calibration_error, confidence, correct, clusters=clusters, n_boot=n_boot,
                                    seed=seed)
     points, aurc = risk_coverage(confidence, correct, score)
-    return {"ece": expected_calibration_error(confidence, correct), "ece_low": _number(low), "ece_high": _number(high),
-            "ece_if_calibrated": ece_if_calibrated(confidence, seed=seed), "accuracy": float(correct.mean()),
-            "confidence": float(confidence.mean()), "bins": reliability(confidence, correct), "risk_coverage": points,
-            "aurc": aurc}
-
-
-def _number(value):
-    """None for the NaN of a single cluster, which JSON does not have."""
-    return None if np.isnan(value) else float(value)
+    return {"ece": expected_calibration_error(confidence, correct), "ece_low": known_or_none(low),
+            "ece_high": known_or_none(high), "ece_if_calibrated": ece_if_calibrated(confidence, seed=seed),
+            "accuracy": float(correct.mean()), "confidence": float(confidence.mean()),
+            "bins": reliability(confidence, correct), "risk_coverage": points, "aurc": aurc}

@@ -138,10 +138,10 @@ def name_files(files):
 
 
 def find_reference(files, wanted):
-    """The file that the others are compared to, or None. `wanted`: a path, a file name, a condition, or None."""
-    if wanted is None:
-        found = [file for file in files if file.condition == MODEL_CONDITION]
-        return found[0] if len(files) > 1 and len(found) == 1 else None
+    """The file that the others are compared to. wanted: a path, a file name or a condition.
+
+    InputError where no file or several are that.
+    """
     for matches in (lambda file: file.path.resolve() == Path(wanted).resolve(), lambda file: file.key == wanted,
                     lambda file: file.path.name == wanted, lambda file: file.condition == wanted):
         found = [file for file in files if matches(file)]

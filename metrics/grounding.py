@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .overlap import rouge1_matrix
-from .statistics import bootstrap_interval, permutation_within
+from .statistics import bootstrap_interval, codes_of, permutation_within, rows_of
 
 METRIC = "ROUGE-1"  # fixed here, so that nobody can choose the metric that suits a result
 
@@ -55,16 +55,15 @@ class Fit:
 def fit_of(generated, true_captions, pictures, predicted, true_classes, factors):
     """Fit from n rows of generated and true captions, picture names and predicted and true class names."""
     _, first, picture = np.unique(pictures, return_index=True, return_inverse=True)
-    references = [str(true_captions[row]).lower() for row in first]
-    scores = rouge1_matrix([str(text).lower() for text in generated], references)
+    scores = rouge1_matrix(generated, [true_captions[row] for row in first])
     return Fit(scores, picture.reshape(-1), np.asarray(predicted), np.asarray(true_classes)[first], factors)
 
 
 def exchanged_scores(fit, groups):
     """Mean METRIC that the captions of other trials of the group, of other pictures, have against each trial's own true
     caption: [n], NaN where the group holds no other picture. groups: [n]."""
-    group = np.unique(groups, return_inverse=True)[1].reshape(-1)
-    cell = np.unique(group * len(fit.true) + fit.picture, return_inverse=True)[1].reshape(-1)
+    group = codes_of(groups)
+    cell = codes_of(group * len(fit.true) + fit.picture)
 
     def sums(codes):
         total = np.zeros((codes.max() + 1, fit.scores.shape[1]))
@@ -100,8 +99,7 @@ def grounding(fit, groups=None, n_boot=2000, n_perm=10000, seed=0):
             fit.scores, groups, n_perm, seed, fit.picture)
         if len(np.unique(fit.true)) < len(fit.true):
             tests["pictures exchanged within the true class"] = permutation_within(by_picture, fit.true, n_perm, seed)
-    factors = tuple(names[known] for names in fit.factors) if isinstance(fit.factors, tuple) else fit.factors[known]
-    low, high = bootstrap_interval(np.mean, rows[known], clusters=factors, n_boot=n_boot, seed=seed)
+    low, high = bootstrap_interval(np.mean, rows[known], clusters=rows_of(fit.factors, known), n_boot=n_boot, seed=seed)
     testable = groups is None or len(tests) == 2
     return Grounding(float(rows[known].mean()), float(exchanged[known].mean()), float(low), float(high),
                      max(tests.values()) if testable else float("nan"), int(known.sum()),

@@ -53,7 +53,6 @@ def add_arguments(parser):
     group.add_argument("--judge_threads", metavar="N", type=bounded(int, 1, 64), default=4, help="requests at a time")
     group.add_argument("--judge_cache", metavar="FOLDER", help="where answers are kept, so that no question is paid for "
                        "twice (unset: judge in $EEG_TO_TEXT_CACHE or ~/.cache/eeg_to_text)")
-    return group
 
 
 def drawn_rows(pictures, limit, seed=0):

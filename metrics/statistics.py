@@ -3,14 +3,28 @@
 import numpy as np
 
 
+def codes_of(names):
+    """Number 0..k-1 of each of n names: [n]."""
+    return np.unique(np.asarray(names), return_inverse=True)[1].reshape(-1)
+
+
+def rows_of(clusters, rows):
+    """Those rows of what `bootstrap_interval` draws by: of [n] names, or of each of a tuple of such."""
+    return tuple(names[rows] for names in clusters) if isinstance(clusters, tuple) else clusters[rows]
+
+
+def known_or_none(number):
+    """A finite number for JSON, None for NaN."""
+    return None if number is None or not np.isfinite(number) else float(number)
+
+
 def _codes(clusters, n):
     """Cluster number 0..k-1 of each of n rows; without clusters each row is its own."""
     if clusters is None:
         return np.arange(n)
-    clusters = np.asarray(clusters)
     if len(clusters) != n:
         raise ValueError(f"{len(clusters)} cluster names for {n} rows")
-    return np.unique(clusters, return_inverse=True)[1].reshape(-1)
+    return codes_of(clusters)
 
 
 def bootstrap_interval(statistic, *arrays, clusters=None, n_boot=2000, level=0.95, seed=0):
@@ -99,7 +113,7 @@ def permutation_within(scores, groups, n_perm=10000, seed=0, column=None):
     Under the null hypothesis what was written for a unit fits it no better than another of its group. Valid where the
     units are exchangeable: trials whose captions are independent, or pictures with all their trials.
     """
-    scores, groups = np.asarray(scores, dtype=float), np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
+    scores, groups = np.asarray(scores, dtype=float), codes_of(groups)
     rng, n = np.random.default_rng(seed), len(groups)
     column = np.arange(n) if column is None else np.asarray(column)
     places = column[np.argsort(groups, kind="stable")]

@@ -6,8 +6,6 @@ without references to anything outside itself, so it opens from disk and can be 
 
 from pathlib import Path
 
-RESULTS_FORMAT = "eeg-to-text results 1"
-
 
 def write_report(folder, results, files, other=None, examples=24):
     """Write report.html, results.json and table.tex into folder, all three or none; returns their paths.
@@ -38,12 +36,13 @@ def write_report(folder, results, files, other=None, examples=24):
 def read_beside(path):
     """(name, results) of another results.json; InputError where it is none."""
     from errors import InputError
+    from evaluation.results import FORMAT
     from runs import read_json
 
     other = read_json(path)
-    if other.get("format") != RESULTS_FORMAT or not other.get("studies"):
+    if other.get("format") != FORMAT or not other.get("studies"):
         raise InputError(f"--beside {path}: format {other.get('format')!r} with {len(other.get('studies') or [])} studies, "
-                         f"expected {RESULTS_FORMAT!r}; give a results.json that evaluate.py --report wrote")
+                         f"expected {FORMAT!r}; give a results.json that evaluate.py --report wrote")
     for place, study in enumerate(other["studies"]):
         try:
             whole = all(isinstance(study[key], str) for key in ("name", "claim")) and all(

@@ -20,7 +20,7 @@ def escaped(text):
 def table(study, metric, alpha, place=1):
     """A booktabs table: conditions by metrics with 95% intervals, the claim and N in the caption.
 
-    Bold is only the model's headline score, and only where it beats the best baseline significantly.
+    Bold is only the model's headline score, and only where it is better than every control and baseline.
     """
     metrics, bold = main_metrics(study, metric)[:MOST_COLUMNS], beats_floor(study)
     columns = len(metrics) + 1

@@ -6,7 +6,7 @@ from .tables import is_doubted, triple
 from .texts import counted, interval, is_number, number, p_text
 
 VERDICTS = {"class": "Carries the class", "beyond_class": "Grounding beyond the label",
-            "better_than_nothing": "Better than the best baseline or control"}
+            "better_than_nothing": "Better than the best control or baseline"}
 ANSWERS = {True: ("yes", "yes"), False: ("no evidence", "no"), None: ("not testable", "unknown")}
 COVERAGES = (1.0, 0.9, 0.75, 0.5, 0.25)
 
@@ -22,7 +22,9 @@ def warnings(study, record, findings):
     # What is severe stands in the claim itself.
     found += [("warning", one["text"]) for one in study.get("doubts", []) if one["severity"] == "warning"]
     if trained:
-        found.append(("severe", f"The model was trained on {trained} of the {pictures} pictures that it is tested on"
+        by_design = (record or {}).get("repeated") == trained  # of a split by people or time; the doubts say so
+        found.append(("warning" if by_design else "severe",
+                      f"The model was trained on {trained} of the {pictures} pictures that it is tested on"
                       + (", and --allow_overlap let that pass" if origin.get("allowed") else "")
                       + ": its scores say nothing about pictures it has not seen."))
     if not study["verdicts"]:
@@ -36,7 +38,7 @@ def warnings(study, record, findings):
         found.append(("warning", "The checkpoint does not tell which pictures it was trained on, so an overlap with the "
                                  "test pictures cannot be ruled out."))
     if written:
-        found.append(("warning", f"{written} of the {pictures} reference captions were written by a model, not by a "
+        found.append(("warning", f"{written} of the {pictures} true captions were written by a model, not by a "
                                  "person: scores against them measure likeness to that model."))
     if study.get("missing"):
         found.append(("warning", f"No captions were given under {', '.join(study['missing'])}; inference_chance.py writes "

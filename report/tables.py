@@ -2,6 +2,8 @@
 
 import re
 
+from evaluation.tables import without_twin
+
 from .charts import bar_chart
 from .texts import KIND_NAMES, interval, is_number, number
 
@@ -14,11 +16,9 @@ WAYS = re.compile(r"(\d+)-way")
 
 
 def metrics_of(study, wanted=None):
-    """Metrics that the study's conditions hold, those wanted in their order; BLEU is BLEU-4 under its common name."""
-    found = list(dict.fromkeys(name for one in study["conditions"] for name, score in one["scores"].items()
-                               if is_number((score or {}).get("mean"))))
-    if "BLEU" in found and "BLEU-4" in found:
-        found.remove("BLEU")
+    """Metrics that the study's conditions hold, of `wanted` (None: all) and in its order."""
+    found = without_twin(dict.fromkeys(name for one in study["conditions"] for name, score in one["scores"].items()
+                                       if is_number((score or {}).get("mean"))))
     return found if wanted is None else [name for name in wanted if name in found]
 
 
@@ -50,7 +50,7 @@ def cell(condition, metric):
 
 
 def beats_floor(study):
-    """Whether the model beats the best baseline significantly: only then is its headline score set in bold."""
+    """Whether the model is better than every control and baseline: only then is its headline score set in bold."""
     return study["verdicts"].get("better_than_nothing", {}).get("holds") is True and not is_doubted(study)
 
 

@@ -109,8 +109,7 @@ def test_the_claim_comes_first_and_what_it_must_be_read_with_directly_below(run)
     said = re.findall(r'<li class="is-(\w+)"><p><span class="badge">\w+</span>(.*?)</p>', header)
     assert [severity for severity, _ in said] == ["severe", "severe", "warning", "warning", "note"]
     for (_, text), part in zip(said, ("Each class was shown in one block.", "trained on 5 of the 12 pictures that it is "
-                                      "tested on, and --allow_overlap", "7 of the 12 reference captions were written by a "
-                                      "model",
+                                      "tested on, and --allow_overlap", "7 of the 12 true captions were written by a model",
                                       "No captions were given under noise;", "scored 3 times, by 2 models"), strict=True):
         assert part in text
     origin |= {"trained_on": None, "machine_made": None, "ledger": None}
@@ -333,3 +332,11 @@ def test_a_model_below_its_floor_is_said_to_be_worse():
     assert verdict_cards(study, 0.05)[2]["answer"] == "no, worse"
     verdict["p"] = 0.3
     assert verdict_cards(study, 0.05)[2]["answer"] == "no evidence"
+
+
+def test_pictures_that_the_split_repeats_by_design_are_no_severe_finding():
+    from report.sections import warnings
+
+    study = {"name": "a.csv", "pictures": 4, "verdicts": {"class": {}}, "provenance": {"trained_on": 3, "allowed": True}}
+    severities = [warnings(study, {"repeated": repeated}, [])[0][0] for repeated in (3, 0)]
+    assert severities == ["warning", "severe"]

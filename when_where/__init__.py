@@ -18,7 +18,8 @@ VISUAL = ("left temporal", "right temporal", "parietal", "occipital")  # where r
 
 def when_where(encoder, trials, rows, train, clusters=None, *, window_ms=50.0, most=None, batch_size=256, device="cpu",
                seed=0):
-    """Occlusion and attribution of an encoder on trials `rows`; returns a JSON-like dict (see README, `when_where.json`).
+    """Occlusion and attribution of an encoder on trials `rows`; returns what `when_where.json` holds, with
+    the numbers that tables.occlusion_tables and tables.attribution_table describe.
 
     encoder: eeg [B, C, T] -> (embedding, logits [B, K]); trials: trials.Trials with the encoder's channels; rows, train:
     LongTensors of positions in trials, the trials to look at and those that the mean is taken from; clusters: ids [N] of

@@ -6,7 +6,7 @@ that they share with others (Haufe et al., NeuroImage 87, 2014); alone they leav
 
 import numpy as np
 
-from metrics.statistics import bootstrap_interval, holm, paired_permutation
+from metrics.statistics import bootstrap_interval, codes_of, holm, known_or_none, paired_permutation
 
 EVOKED = (100., 400.)  # ms after the picture: where the visual responses that tell pictures apart are
 TOO_EARLY = 50.  # ms: before, nothing of the picture has reached the cortex
@@ -62,7 +62,7 @@ def occlusion_tables(labels, predicted, clusters, windows, regions):
 def chance_p(labels, predicted, clusters, seed=0):
     """One-sided p [P] of the balanced accuracy of predicted [P, N] where pictures and classes have nothing to do with each
     other: the pictures' classes are dealt out anew."""
-    pictures = np.arange(len(labels)) if clusters is None else np.unique(clusters, return_inverse=True)[1].reshape(-1)
+    pictures = np.arange(len(labels)) if clusters is None else codes_of(clusters)
     of_picture = labels[np.unique(pictures, return_index=True)[1]]
     observed = balanced_accuracies(labels, (predicted == labels).T) - 1e-10
     rng, count = np.random.default_rng(seed), np.ones(len(predicted))
@@ -79,8 +79,8 @@ def _weights(labels):
 
 
 def _ends(pair):
-    """An interval as a list; None for the NaN of fewer than two pictures, which JSON does not know."""
-    return [None if np.isnan(end) else float(end) for end in pair]
+    """An interval as a list, None for the NaN of fewer than two pictures."""
+    return [known_or_none(end) for end in pair]
 
 
 def attribution_table(share, times, known, windows, groups, visual, names):

@@ -7,8 +7,9 @@ ECHO = .8  # from this correlation with shuffled weights on, a map says little o
 
 
 def number(value, digits=2):
-    """.21 for 0.21, -.21 for -0.21; 1.00 stays."""
-    return f"{value:.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 - .5 * 10**-digits else f"{value:.{digits}f}"
+    """.21 for 0.21, -.21 for -0.21; 1.00 and 10.00 stay."""
+    text = f"{value:.{digits}f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 
 def p_value(p):
