@@ -4,6 +4,7 @@ import _thread
 import argparse
 import itertools
 import json
+import signal
 import sys
 import threading
 from collections import Counter
@@ -172,6 +173,16 @@ def test_an_interrupted_run_goes_on_without_paying_twice(server, judge):
     np.testing.assert_array_equal(rest.scores["Adequacy"], [3, 1, 1])
 
 
+@pytest.fixture
+def ctrl_c():
+    """SIGINT raises KeyboardInterrupt, as in a terminal: a job in the background, as CI's may be, inherits that it is
+    ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_keeps_every_answer_that_was_asked_for(server, judge):
     requests = itertools.count(1)
 
