@@ -37,6 +37,17 @@ def resolve_checkpoint(name, flag):
     return folder / subfolder
 
 
+def check_complete(loading, what):
+    """Raise InputError where transformers' loading info names weights that were missing or of a wrong shape.
+
+    what: how the message names the model.
+    """
+    if loading["missing_keys"] or loading["mismatched_keys"]:
+        missing, mismatched = (sorted(map(str, loading[key]))[:3] for key in ("missing_keys", "mismatched_keys"))
+        raise InputError(f"{what}: weights are missing or of a wrong shape ({missing} {mismatched}); the folder is "
+                         "incomplete, copy it again")
+
+
 def check_output(folder, model_type):
     """Raise InputError where `--output` holds a model of another kind, whose config.json would be overwritten."""
     file = Path(folder) / "config.json"

@@ -18,7 +18,7 @@ from torch import nn
 import torchvision_cpu  # noqa: F401
 from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor
 
-from checkpoints import check_tensors, load_strictly, read_tensors, resolve_checkpoint
+from checkpoints import check_complete, check_tensors, load_strictly, read_tensors, resolve_checkpoint
 from config import EEGModelForCausalLMConfig
 from encoders import load_encoder, save_encoder
 from errors import InputError
@@ -260,9 +260,7 @@ def load_llm(name, device, dtype, loading):
         reason = str(error).strip().split("\n")[0][:300]
         raise InputError(f"LLM {name}: cannot be loaded ({reason}); expected a Hugging Face causal language model's Hub "
                          "name or local folder (--llm_backbone_name_or_path)") from None
-    if report["missing_keys"] or report["mismatched_keys"]:
-        raise InputError(f"LLM {name}: weights are missing or of a wrong shape ({sorted(report['missing_keys'])[:3]} "
-                         f"{sorted(report['mismatched_keys'])[:3]}); the folder is incomplete, copy it again")
+    check_complete(report, f"LLM {name}")
     for module in llm.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False  # that path drops gradients silently after an evaluation forward

@@ -59,6 +59,16 @@ def same_split(folder, data, splits_path, split_num):
     return content["splits"] == file_hash(splits_path) and content.get("options", {}).get("split_num") == split_num
 
 
+def trained_with(folder, name, data, splits_path, split_num, part):
+    """same_split, with a printed note where the checkpoint, which messages call `name`, was trained with another split than
+    the one whose `part` is used now."""
+    same = same_split(folder, data, splits_path, split_num)
+    if same is False and part != "train":
+        print(f"note: {name} was not trained with this split, so trials and people of the {part} part may have been in its "
+              "training")
+    return same
+
+
 def overlap_error(flag, folder, known, names, repeated):
     """The InputError for pictures `names` to be scored of which `known`, of trained_on, were trained on.
 

@@ -18,7 +18,7 @@ from metrics import caption_files
 from metrics.text_baselines import baseline_captions, nearest_pictures
 from pictures import machine_made, picture_path, read_caption
 from prompts import instruction_of
-from provenance import overlap_error, read_records, same_split, selected_on, trained_on
+from provenance import overlap_error, read_records, selected_on, trained_on, trained_with
 from runs import atomic_path, content_key, file_hash, read_json, versions, write_json
 from splits import load_split
 from trials import Trials, load_trials
@@ -106,16 +106,13 @@ def _provenance(captioner, args, trials, names, training):
     """
     pictures = sorted(set(names))
     known = trained_on(captioner.folder, args.image_dir, pictures)
-    same = same_split(captioner.folder, trials.fingerprint, args.splits_path, args.split_num)
+    same = trained_with(captioner.folder, args.model_path, trials.fingerprint, args.splits_path, args.split_num, args.split)
     repeated = len(training & set(known or ())) if same else 0
     if known and args.split == "test" and not args.allow_overlap:
         raise overlap_error("--model_path", args.model_path, known, pictures, repeated)
     if known and args.split != "train":
         print(f"note: the captioner was trained on {len(known)} of the {len(pictures)} pictures; scores say nothing about "
               "new pictures")
-    if same is False and args.split != "train":
-        print(f"note: {args.model_path} was not trained with this split, so trials and people of the {args.split} part may "
-              "have been in its training")
     if known is None:
         print(f"note: {args.model_path} does not tell which pictures it was trained on; see that the {args.split} pictures "
               "are not among them")

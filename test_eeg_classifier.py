@@ -181,7 +181,7 @@ def main(argv=None):
     from metrics.calibration import calibration
     from metrics.classification import classification_scores
     from metrics.retrieval import retrieval_scores
-    from provenance import same_split
+    from provenance import trained_with
     from runs import write_json
 
     folder = resolve_checkpoint(args.output, "--output")
@@ -197,10 +197,7 @@ def main(argv=None):
     needed = {args.split, "train"} if args.classical_baseline or args.when_and_where else {args.split}
     split = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=needed)
     rows, clusters, overlap = split[args.split], None, None
-    same = same_split(folder, trials.fingerprint, args.splits_path, args.split_num)
-    if same is False and args.split != "train":
-        print(f"note: {args.output} was not trained with this split, so trials and people of the {args.split} part may "
-              "have been in its training")
+    same = trained_with(folder, args.output, trials.fingerprint, args.splits_path, args.split_num, args.split)
     if trials.has_pictures:  # without pictures the classes alone are scored
         pictures, clusters = (part.numpy() for part in trials.image[rows].unique(return_inverse=True))
         names = [trials.images[i] for i in pictures]

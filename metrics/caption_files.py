@@ -36,6 +36,7 @@ class Captions:
     record: dict | None = None
     key: str = ""  # the file name, with as much of its folders as tells it from the others
     source: str = ""  # where the captions come from, if not from the file of that name
+    clean: list | None = None  # generated captions without what the model wrote around them, as they are scored
     scores: object = None  # pandas DataFrame [n, metrics], one column each metric
     headline: object = None  # [n] the metric that claims rest on
     corpus: dict = field(default_factory=dict)  # measures of all captions together

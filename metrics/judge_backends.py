@@ -224,6 +224,7 @@ class LocalModel:
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
 
+        from checkpoints import check_complete
         from options import resolve_device
 
         logging.set_verbosity_error()  # its advice is for programmers
@@ -240,9 +241,7 @@ class LocalModel:
             reason = str(error).strip().split("\n")[0][:300]
             raise InputError(f"--judge_model {self.name}: cannot be loaded ({reason}); expected a Hugging Face causal LM, "
                              "a local folder or a Hub id, or a model of the endpoint that --judge_url names") from None
-        if loading["missing_keys"] or loading["mismatched_keys"]:
-            raise InputError(f"--judge_model {self.name}: weights are missing or of a wrong shape "
-                             f"({sorted(map(str, loading['missing_keys']))[:3]}); the folder is incomplete, copy it again")
+        check_complete(loading, f"--judge_model {self.name}")
         self.tokenizer.padding_side = "left"
         self.model = model.eval().to(device)
 

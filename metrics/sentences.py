@@ -25,7 +25,12 @@ def embed(texts, model, device="cpu"):
     pooling that the library chooses for it. Equal texts get equal rows. Raises InputError where the package, model or
     device is missing.
     """
-    encoder = _encoder(str(model), resolve_device(device))
+    return _embedded(tuple(texts), str(model), resolve_device(device))
+
+
+@functools.lru_cache(maxsize=2)  # a condition's captions, and the true ones, which every condition is scored against
+def _embedded(texts, model, device):
+    encoder = _encoder(model, device)
     row = {text: i for i, text in enumerate(dict.fromkeys(texts))}
     vectors = encoder.encode(list(row), batch_size=64, normalize_embeddings=True, show_progress_bar=False)
     vectors[[not text.strip() for text in row]] = 0
