@@ -13,6 +13,8 @@ from transformers import PreTrainedModel
 from config import ChannelNetConfig
 from errors import InputError
 
+from .fast_convolution import Conv2d
+
 
 class ConvLayer(nn.Sequential):
     """Batch norm, ReLU, convolution, dropout, in this order."""
@@ -20,9 +22,9 @@ class ConvLayer(nn.Sequential):
     def __init__(self, in_channels, out_channels, kernel, stride, padding=0, dilation=1):
         super().__init__()
         self.norm = nn.BatchNorm2d(in_channels)
-        self.relu = nn.ReLU()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation)
-        self.drop = nn.Dropout2d(0.2)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv = Conv2d(in_channels, out_channels, kernel, stride, padding, dilation)
+        self.drop = nn.Dropout2d(0.2, inplace=True)
 
 
 class ParallelConvs(nn.Module):
@@ -44,14 +46,14 @@ class ParallelConvs(nn.Module):
 class ResidualBlock(nn.Module):
     def __init__(self, channels):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv1 = Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv2 = Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
 
     def forward(self, x):
-        inner = self.bn1(self.conv1(x)).relu()
-        return (x + self.bn2(self.conv2(inner))).relu()
+        inner = self.bn1(self.conv1(x)).relu_()
+        return self.bn2(self.conv2(inner)).add_(x).relu_()
 
 
 class FeatureExtractor(nn.Module):
