@@ -4,6 +4,8 @@ import errno
 import functools
 import sys
 
+import processes
+
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
 
 
@@ -15,12 +17,22 @@ class InputError(Exception):
 
 
 def exits_cleanly(main):
-    """Decorate a script's `main(argv)`: `InputError` and a full disk become one line on stderr and exit code 2."""
+    """Decorate a script's `main(argv)`: `InputError` and a full disk become one line on stderr and exit code 2.
+
+    On several processes process 0 alone speaks, and an error that all have met is said once.
+    """
 
     @functools.wraps(main)
     def run(argv=None):
         try:
-            return main(argv)
+            with processes.only_main_speaks():
+                result = main(argv)
+            processes.end()
+            return result
+        except SystemExit as stop:
+            if stop.code:  # argparse has said why, or is about to in process 0
+                processes.wait_to_speak()
+            raise
         except InputError as error:
             message = str(error)
         except Exception as error:
@@ -28,7 +40,7 @@ def exits_cleanly(main):
                 raise
             place = getattr(error, "filename", None) or "output"
             message = f"{place}: cannot be written ({error}); free space or choose another path"
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {processes.wait_to_speak()}{message}", file=sys.stderr)
         sys.exit(2)
 
     return run

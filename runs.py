@@ -9,6 +9,7 @@ import platform
 import tempfile
 from pathlib import Path
 
+import processes
 from errors import InputError
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "open_clip_torch", "numpy")
@@ -16,7 +17,10 @@ PACKAGES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "open
 
 @contextlib.contextmanager
 def atomic_path(path):
-    """Yield a temporary path beside `path`; it takes the name `path` only if the block ends without an error."""
+    """Yield a temporary path beside `path`; it takes the name `path` only if the block ends without an error.
+
+    On several processes, which all write the same, what process 0 wrote is kept.
+    """
     path = Path(os.path.realpath(path))  # a link stays a link
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is a folder or a device, expected a file to write; choose another path")
@@ -31,7 +35,8 @@ def atomic_path(path):
     os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files; results are for everybody
     try:
         yield Path(temporary)
-        os.replace(temporary, path)
+        if processes.is_main():
+            os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
 
