@@ -31,8 +31,8 @@ COLUMNS = ("label", "subject", "session", "recording", "onset", "picture", "part
 class MappedEEG:
     """EEG [N, C, T] float32 on disk; indexing with rows (int, slice, list, tensor) reads just those, as a tensor.
 
-    blocks: arrays [n, channels, samples], one after the other; low, high: window in samples; rows [N]: which trials,
-    None: all; matrix [C, channels]: what is made of the channels on reading, None: nothing.
+    blocks: arrays [n, channels, samples], one after the other, each of `high` samples or more; low, high: window;
+    rows [N]: which trials, None: all; matrix [C, channels]: what is made of the channels on reading, None: nothing.
     """
 
     def __init__(self, blocks, low, high, rows=None, matrix=None):
@@ -60,6 +60,10 @@ class MappedEEG:
         if self.matrix is not None:
             eeg = self.matrix @ eeg
         return eeg[0] if single else eeg
+
+    def take(self, rows):
+        """The trials `rows`, without reading them."""
+        return MappedEEG(self.blocks, self.low, self.high, self.rows[rows], self.matrix)
 
     def with_channels(self, matrix):
         """The same trials with other channels: `matrix` [C', C] float32."""

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import options
+import profiling
 from errors import InputError, exits_cleanly
 
 
@@ -109,8 +110,7 @@ def baseline_scores(args, trials, split, clusters):
     from metrics.classification import classification_scores
 
     labels = trials.label.numpy()
-    probabilities, classes = classical_baseline(trials.eeg[split["train"]], labels[split["train"]],
-                                                trials.eeg[split[args.split]], args.seed)
+    probabilities, classes = classical_baseline(trials.eeg, labels, split["train"], split[args.split], args.seed)
     scores = np.zeros((len(probabilities), max(trials.class_names) + 1))
     scores[:, classes] = probabilities
     return {"name": NAME, **classification_scores(labels[split[args.split]], scores, clusters)}
@@ -172,6 +172,12 @@ def main(argv=None):
         from montage import require_mne
 
         require_mne("--when_and_where")
+    results = args.results_dir or Path(args.output) / args.split
+    with profiling.profiled(results if args.profile else None, "test_eeg_classifier", steps="EEG batch"):
+        run(args)
+
+
+def run(args):
     from trials import load_trials
     from splits import load_split
     from encoders import encode, fit_to_encoder, load_encoder
@@ -187,6 +193,7 @@ def main(argv=None):
     folder = resolve_checkpoint(args.output, "--output")
     trained = as_trained(args, folder)
     complete_data(args)
+    profiling.stage("data")
     device = options.resolve_device(args.device)
     encoder = load_encoder(folder, "--output")
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
@@ -204,7 +211,9 @@ def main(argv=None):
         overlap = check_pictures(args, folder, trained, names, trials.names(split["train"]), same)
         gallery = picture_gallery(args, names, encoder.config.embedding_size)
 
-    embeddings, logits = encode(encoder, trials.eeg[rows], args.batch_size, device)
+    profiling.stage("encoding")
+    embeddings, logits = encode(encoder, trials.eeg, rows, args.batch_size, device)
+    profiling.stage("scores")
     confidence = class_probabilities(logits, encoder.config).max(1).values.numpy()
     embeddings, logits = embeddings.numpy(), logits.numpy()
     labels = trials.label[rows].numpy()
@@ -217,6 +226,7 @@ def main(argv=None):
     scores |= {"split": args.split, "data": trials.fingerprint, "subject": args.subject, "overlap": overlap,
                "same_split": same,
                "ledger": scored_so_often(args, folder, trials, rows) if args.split == "test" else None}
+    profiling.stage("results")
     results = Path(args.results_dir or folder / args.split)
     tables = write_tables(results, labels, logits, trials.subject[rows].numpy(), trials.class_names)
     write_json(results / "scores.json", scores)
@@ -224,6 +234,7 @@ def main(argv=None):
     if scores["ledger"]:
         print(scores["ledger"])
     if args.when_and_where:
+        profiling.stage("when and where")
         from when_where import when_where, write
 
         found = when_where(encoder, trials, rows, split["train"], clusters, window_ms=args.window_ms,

@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 import options
+import profiling
 from errors import InputError, exits_cleanly
 
 
@@ -95,47 +96,53 @@ def new_encoder(args, *, n_chans, n_times, sfreq, ch_names, **heads):
 
 def arguments_for(args, device, output, epochs, **more):
     return options.training_arguments(args, device, Path(output) / "checkpoints", num_train_epochs=epochs,
-                                      eval_strategy="epoch", save_strategy="epoch", load_best_model_at_end=True, **more)
+                                      eval_strategy="epoch", save_strategy="epoch", load_best_model_at_end=True,
+                                      logging_nan_inf_filter=False,  # a look at each loss would wait for the device
+                                      **more)
 
 
 def read_samples(folder, part):
-    """`samples` [N, C, T] float32 of `<folder>/<part>.pt`, as pretrain_data_processor.py writes them."""
+    """`samples` [N, C, T] float32 of `<folder>/<part>.pt`, as pretrain_data_processor.py writes them, and its SHA-256."""
     import torch
 
-    from pickles import load_pickle
+    from encoders.batches import row_batches
+    from pickles import load_hashed
 
     path = Path(folder) / f"{part}.pt"
-    content = load_pickle(path, "--pretrained")
+    content, digest = load_hashed(path, "--pretrained")
     samples = content.get("samples") if isinstance(content, dict) else None
-    if not isinstance(samples, torch.Tensor) or samples.ndim != 3 or not len(samples) or not samples.isfinite().all():
+    if (not isinstance(samples, torch.Tensor) or samples.ndim != 3 or not samples.numel()
+            or not all(samples[rows].isfinite().all() for rows in row_batches(samples))):
         raise InputError(f"--pretrained {path}: expected a dict with 'samples', a finite tensor [trials, channels, "
                          "samples]; make it with pretrain_data_processor.py")
-    return samples.float()
+    return samples.float(), digest
 
 
 def pretrain(args, device, output):
     """Masked reconstruction on --pretrained's train.pt and val.pt; writes an encoder folder and returns the encoder."""
     import torch
 
+    from dataset_folder import MappedEEG
     from encoders import save_encoder
     from encoders.masked import MaskedReconstruction
-    from encoders.training import fit, gather
-    from runs import file_hash, save_run, write_json
+    from encoders.training import fit, gather, place
+    from runs import save_run, write_json
     from sources.insight import CHANNELS
 
-    parts = {part: read_samples(args.pretrained, part) for part in ("train", "val")}
-    n_chans, n_times = parts["train"].shape[1:]
-    if parts["val"].shape[1:] != parts["train"].shape[1:]:
-        raise InputError(f"--pretrained {args.pretrained}: val.pt has trials of {tuple(parts['val'].shape[1:])}, train.pt "
+    (train, train_hash), (val, val_hash) = (read_samples(args.pretrained, part) for part in ("train", "val"))
+    n_chans, n_times = train.shape[1:]
+    if val.shape[1:] != train.shape[1:]:
+        raise InputError(f"--pretrained {args.pretrained}: val.pt has trials of {tuple(val.shape[1:])}, train.pt "
                          f"of {(n_chans, n_times)}; make both in one run of pretrain_data_processor.py")
     encoder = new_encoder(args, n_chans=n_chans, n_times=n_times, sfreq=args.pretrain_sfreq, num_classes=1,
                           embedding_size=1, ch_names=list(CHANNELS) if n_chans == len(CHANNELS) else None)
-    encoder.fit_whitening(parts["train"])
-    count = len(parts["train"])
-    rows = {"train": torch.arange(count), "val": torch.arange(count, count + len(parts["val"]))}
-    hashes = {part: file_hash(Path(args.pretrained) / f"{part}.pt") for part in parts}
-    log = fit(MaskedReconstruction(encoder, args.mask_ratio), gather({"eeg": torch.cat(list(parts.values()))}), rows,
-              arguments_for(args, device, output, args.pretrain_epochs, metric_for_best_model="loss", label_names=["eeg"]),
+    hashes, count = {"train": train_hash, "val": val_hash}, len(train)
+    arguments = arguments_for(args, device, output, args.pretrain_epochs, metric_for_best_model="loss", label_names=["eeg"],
+                              ddp_find_unused_parameters=True)  # the encoder's heads have no part here
+    eeg = place(MappedEEG([train.numpy(), val.numpy()], 0, n_times), torch.arange(count + len(val)), arguments)
+    rows = {"train": torch.arange(count), "val": torch.arange(count, count + len(val))}
+    encoder.fit_whitening(eeg, rows["train"])
+    log = fit(MaskedReconstruction(encoder, args.mask_ratio), gather({"eeg": eeg}), rows, arguments,
               options_key=[_options_key(args), hashes], save_every=args.save_steps, resume=args.resume,
               patience=args.patience)
     save_encoder(encoder, output)
@@ -164,7 +171,7 @@ def start_from(args, device, encoder):
 
 def _options_key(args):
     """The options that a checkpoint to resume from depends on."""
-    free = ("resume", "output", "device", "report_to", "logging_steps", "cache_dir", "patience")
+    free = ("resume", "profile", "output", "device", "report_to", "logging_steps", "cache_dir", "patience")
     return {name: value for name, value in vars(args).items() if name not in free}
 
 
@@ -191,12 +198,12 @@ def picture_targets(args, trials, split, device):
     return by_picture[trials.image], by_picture[pictures["train"]]
 
 
-def fit_probabilities(encoder, eeg, labels, device):
-    """Fit the temperature of the encoder's class probabilities to the validation part, eeg [n, C, T] and labels [n]."""
+def fit_probabilities(encoder, eeg, rows, labels, device):
+    """Fit the temperature of the encoder's class probabilities to the validation part, `rows` [n] of eeg and labels [n]."""
     from encoders import encode
     from encoders.temperature import fit_temperature
 
-    encoder.config.class_temperature = fit_temperature(encode(encoder, eeg, device=device)[1], labels)
+    encoder.config.class_temperature = fit_temperature(encode(encoder, eeg, rows, device=device)[1], labels)
     print(f"temperature of the class probabilities, fitted to {len(labels)} validation trials: "
           f"{encoder.config.class_temperature:.2f}")
 
@@ -220,6 +227,11 @@ def target_variance(pictures):
 @exits_cleanly
 def main(argv=None):
     args = parse(argv)
+    with profiling.profiled(args.output if args.profile else None, "train_eeg_classifier"):
+        run(args)
+
+
+def run(args):
     import torch
 
     import torchvision_cpu  # noqa: F401
@@ -231,7 +243,7 @@ def main(argv=None):
     from trials import load_trials
     from encoders import save_encoder
     from encoders.clip import clip_identity
-    from encoders.training import Augmentation, EncoderObjective, fit, gather, validation_scores
+    from encoders.training import Augmentation, EncoderObjective, fit, gather, place, validation_scores
     from provenance import new_records, write_records
     from runs import file_hash, save_run, write_json
 
@@ -240,8 +252,10 @@ def main(argv=None):
     best = {"metric_for_best_model": args.best_by, "greater_is_better": args.best_by != "loss"}
     set_seed(args.seed)
     if args.pretrain:
+        profiling.stage("pretraining")
         pretrain(args, device, output)
         return
+    profiling.stage("data")
     complete_data(args)
     arguments = arguments_for(args, device, output, args.num_epochs, label_names=["labels", "target"], **best)
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
@@ -251,23 +265,28 @@ def main(argv=None):
     encoder = new_encoder(args, n_chans=trials.eeg.shape[1], n_times=trials.eeg.shape[2], sfreq=trials.sfreq,
                           ch_names=trials.ch_names, num_classes=len(trials.class_names), id2label=trials.class_names,
                           embedding_size=target.shape[1])
+    count, needed = len(split["train"]), torch.cat([split["train"], split["val"]])
+    rows = {"train": torch.arange(count), "val": torch.arange(count, len(needed))}
+    eeg, labels = place(trials.eeg, needed, arguments), trials.label[needed]
     if args.encoder == "transformer":
-        encoder.fit_whitening(trials.eeg[split["train"]])
+        encoder.fit_whitening(eeg, rows["train"])
     if args.pretrained and not args.resume:  # a checkpoint to resume from holds all weights
         start_from(args, device, encoder)
     with torch.no_grad():
         encoder.projector.bias.copy_(train_pictures.mean(0))  # decoding starts at the mean picture
-    print(f"{args.encoder}: {sum(p.numel() for p in encoder.parameters()):,} parameters, {len(split['train'])} trials to "
-          f"train on, {len(split['val'])} to validate on, {device}")
+    print(f"{args.encoder}: {sum(p.numel() for p in encoder.parameters()):,} parameters, {count} trials to train on, "
+          f"{len(needed) - count} to validate on, {device}")
     augmentation = Augmentation(round(args.time_shift * trials.sfreq / 1000), args.noise, args.channel_dropout)
     objective = EncoderObjective(encoder, args.loss, args.loss_weight, args.label_smoothing,
                                  target_variance(train_pictures), augmentation)
-    batches = gather({"eeg": trials.eeg, "labels": trials.label, "target": target, "image": trials.image})
+    batches = gather({"eeg": eeg, "labels": labels, "target": target[needed], "image": trials.image[needed]})
     identity = clip_identity(args.clip_model) if trials.has_pictures else None
-    log = fit(objective, batches, split, arguments, resume=args.resume, patience=args.patience,
+    profiling.stage("training")
+    log = fit(objective, batches, rows, arguments, resume=args.resume, patience=args.patience,
               options_key=[_options_key(args), trials.fingerprint, identity], save_every=args.save_steps,
               compute_metrics=validation_scores)
-    fit_probabilities(encoder, trials.eeg[split["val"]], trials.label[split["val"]], device)
+    profiling.stage("results")
+    fit_probabilities(encoder, eeg, rows["val"], labels[rows["val"]], device)
     save_encoder(encoder, output)
     write_json(output / "id2label.json", trials.class_names)
     write_json(output / "train_log.json", {"stage1": log})

@@ -8,15 +8,16 @@ import torch
 
 from dataset_folder import MappedEEG, open_folder
 from errors import InputError
-from runs import file_hash
 from sources.eegcvpr40 import LENGTHS, WINDOW, class_ids, names_of, read_pth
+
+IN_NUMPY = (torch.float32, torch.float64, torch.float16)  # numpy has no bfloat16
 
 
 @dataclass
 class Trials:
     """Trials of one data set.
 
-    eeg [N, C, T] float32, a tensor of a .pth file, or MappedEEG of a folder, which is read from disk when it is indexed;
+    eeg [N, C, T] float32, which is read from disk when it is indexed;
     label, subject, image (into `images`), trial (record number in the data set), session (-1 where unknown) LongTensor
     [N]; class_names by label; sfreq in Hz; chosen_subject (0: all); record_images and record_subjects: picture and subject
     of every record in the data set, which splits are checked against. tmin: seconds from the picture's onset to the first
@@ -25,7 +26,7 @@ class Trials:
     the folder's dataset.json, {} of a file.
     """
 
-    eeg: torch.Tensor | MappedEEG
+    eeg: MappedEEG
     label: torch.Tensor
     subject: torch.Tensor
     image: torch.Tensor
@@ -79,7 +80,7 @@ def load_trials(path, time_low=None, time_high=None, subject=0):
     """
     if Path(path).is_dir():
         return _from_folder(path, time_low, time_high, subject)
-    content = read_pth(path)
+    content, fingerprint = read_pth(path)
     records, published = content["dataset"], "sfreq" not in content
     low = int(time_low) if time_low is not None else (WINDOW[0] if published else 0)
     longest = max(record["eeg"].shape[1] for record in records)
@@ -103,9 +104,9 @@ def load_trials(path, time_low=None, time_high=None, subject=0):
     fields = {key: torch.tensor([int(records[i].get(key, -1)) for i in kept])
               for key in ("label", "subject", "image", "session")}
     trials = Trials(
-        eeg=_stack(records, kept, low, high, path), **fields, trial=torch.tensor(kept), images=list(content["images"]),
-        class_names=_class_names(content, path), sfreq=float(content.get("sfreq", 1000.0)),
-        ch_names=list(content["ch_names"]) if content.get("ch_names") else None, fingerprint=file_hash(path),
+        eeg=MappedEEG(_blocks(records, kept, low, high, path), low, high), **fields, trial=torch.tensor(kept),
+        images=list(content["images"]), class_names=_class_names(content, path), sfreq=float(content.get("sfreq", 1000.0)),
+        ch_names=list(content["ch_names"]) if content.get("ch_names") else None, fingerprint=fingerprint,
         path=str(path), chosen_subject=subject, record_images=[int(record["image"]) for record in records],
         record_subjects=[int(record["subject"]) for record in records], tmin=low / 1000 if published else None, onset=None,
         recording=None, part=None, record={})
@@ -141,19 +142,19 @@ def _from_folder(folder, time_low, time_high, subject):
         recording=torch.from_numpy(columns["recording"][rows].astype(np.int64)), part=columns["part"][rows], record=record)
 
 
-def _stack(records, kept, low, high, path):
-    """The windows of the kept records as one [N, C, T] float32 tensor, freeing each record on the way."""
-    n_chans = records[kept[0]]["eeg"].shape[0]
-    eeg = torch.empty(len(kept), n_chans, high - low)
-    for row, number in enumerate(kept):
-        signal = records[number].pop("eeg")
+def _blocks(records, kept, low, high, path):
+    """The kept records as arrays [1, C, samples] that share their memory; what their windows hold is checked."""
+    n_chans, blocks = records[kept[0]]["eeg"].shape[0], []
+    for number in kept:
+        signal = records[number]["eeg"].detach()
         if signal.shape[0] != n_chans:
             raise InputError(f"{path}: record {number} has {signal.shape[0]} channels, others have {n_chans}")
-        eeg[row] = signal[:, low:high]
-        if not torch.isfinite(eeg[row]).all():
+        block = (signal if signal.dtype in IN_NUMPY else signal.float()).numpy()[None]
+        if not np.isfinite(block[:, :, low:high].astype(np.float32, copy=False)).all():
             raise InputError(f"{path}: record {number} holds NaN or infinite EEG values in samples {low}..{high}; "
                              "drop or repair that trial")
-    return eeg
+        blocks.append(block)
+    return blocks
 
 
 def _class_names(content, path):

@@ -7,12 +7,14 @@ import torch
 from safetensors.torch import save
 from tqdm import tqdm
 
+import profiling
 from checkpoints import load_strictly, read_tensors, resolve_checkpoint
 from config import ChannelNetConfig, EEGEncoderConfig
 from errors import InputError
 from montage import match_channels
 from runs import atomic_path, read_json
 
+from .batches import VALUES, row_batches
 from .channelnet import ChannelNetModel
 from .transformer import EEGTransformer
 
@@ -105,9 +107,17 @@ def _match_channels(config, trials, flag):
 
 
 @torch.no_grad()
-def encode(model, eeg, batch_size=256, device="cpu"):
-    """EEG [N, C, T] -> embeddings [N, E], logits [N, K] on the CPU; evaluation mode, nothing in the model changes."""
+def encode(model, eeg, rows=None, batch_size=256, device="cpu"):
+    """The trials `rows` (positions [n], None: all) of eeg [N, C, T] -> embeddings [n, E], logits [n, K] float32 on the CPU.
+
+    eeg: anything that rows index; a batch is read at a time. Evaluation mode, nothing in the model changes.
+    """
     model = model.eval().to(device)
-    batches = eeg.split(batch_size)
-    outputs = [model(batch.to(device)) for batch in tqdm(batches, desc="EEG", unit="batch", disable=len(eeg) <= 1000)]
+    if str(device) == "cpu":  # large batches leave its cache: 256 trials of 128 x 500 took twice the time of 4 x 64
+        batch_size = min(batch_size, max(1, VALUES // (eeg.shape[1] * eeg.shape[2])))
+    parts, outputs = row_batches(eeg, rows, batch_size), []
+    with profiling.part("encoding EEG"):
+        for part in tqdm(parts, desc="EEG", unit="batch", disable=sum(map(len, parts)) <= 1000):
+            outputs.append(model(eeg[part].to(device)))
+            profiling.step("EEG batch")
     return torch.cat([e.float().cpu() for e, _ in outputs]), torch.cat([logits.float().cpu() for _, logits in outputs])

@@ -11,23 +11,26 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from .batches import row_batches
+
 BATCH = 32  # trials at most, as gradients take several times the memory of a forward pass
 RANDOMISED = 3  # encoders with shuffled weights, whose correlations are averaged
 
 
-def gradient_x_input(model, eeg, fill, batch_size=256, device="cpu", description="attribution"):
+def gradient_x_input(model, eeg, fill, rows=None, batch_size=256, device="cpu", description="attribution"):
     """Mean over trials of |gradient x (eeg - fill)| of the logit of the class predicted: [C, T] float64.
 
-    eeg [N, C, T], fill [C, T]; evaluation mode, nothing in the model changes. Shows a progress bar.
+    eeg [N, C, T], fill [C, T]; rows: positions [n] of the trials, None: all; evaluation mode, nothing in the model changes.
+    Shows a progress bar.
     """
     model, fill = model.eval().to(device), fill.to(device)
-    total, batches = torch.zeros(fill.shape, dtype=torch.float64), eeg.split(min(batch_size, BATCH))
-    for batch in tqdm(batches, desc=description, unit="batch"):
-        batch = batch.to(device).requires_grad_()
+    total, parts = torch.zeros(fill.shape, dtype=torch.float64), row_batches(eeg, rows, min(batch_size, BATCH))
+    for part in tqdm(parts, desc=description, unit="batch"):
+        batch = eeg[part].to(device).requires_grad_()
         logits = model(batch)[1].max(1).values.sum()  # trials do not meet in evaluation mode: one sum for all gradients
         (gradient,) = torch.autograd.grad(logits, batch)
         total += (gradient * (batch.detach() - fill)).abs().sum(0).double().cpu()
-    return (total / len(eeg)).numpy()
+    return (total / sum(map(len, parts))).numpy()
 
 
 def shares(values):
@@ -49,7 +52,7 @@ def shuffled_weights(model, seed):
     return copied
 
 
-def sanity_check(found, model, eeg, fill, batch_size=256, device="cpu", seed=0):
+def sanity_check(found, model, eeg, fill, rows=None, batch_size=256, device="cpu", seed=0):
     """Rank correlation of a map [C, T] with that of the same encoder with shuffled weights, mean of RANDOMISED shuffles.
 
     Near 1 the map shows the input and the architecture rather than what was learnt (Adebayo et al., Sanity Checks for
@@ -59,7 +62,7 @@ def sanity_check(found, model, eeg, fill, batch_size=256, device="cpu", seed=0):
 
     r = []
     for number in range(RANDOMISED):
-        other = gradient_x_input(shuffled_weights(model, seed + number), eeg, fill, batch_size, device,
+        other = gradient_x_input(shuffled_weights(model, seed + number), eeg, fill, rows, batch_size, device,
                                  f"attribution, shuffled weights {number + 1}/{RANDOMISED}")
         if np.ptp(other) > 0 and np.ptp(found) > 0:
             r.append(spearmanr(found.ravel(), other.ravel()).statistic)

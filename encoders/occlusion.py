@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-CHUNK = 2**24  # EEG values read at a time
+from .batches import row_batches
 
 
 def training_mean(eeg, rows):
     """Mean over trials `rows` (LongTensor) of eeg [N, C, T]: [C, T] float32."""
     total = torch.zeros(tuple(eeg.shape[1:]), dtype=torch.float64)
-    for part in rows.split(max(1, CHUNK // total.numel())):
+    for part in row_batches(eeg, rows):
         total += eeg[part].sum(0, dtype=torch.float64)
     return (total / len(rows)).float()
 
@@ -46,16 +46,17 @@ def channel_masks(shape, groups):
 
 
 @torch.no_grad()
-def occluded_classes(model, eeg, fill, hidden, batch_size=256, device="cpu"):
-    """Predicted class of each trial under each mask: int array [M, N]; evaluation mode, nothing in the model changes.
+def occluded_classes(model, eeg, fill, hidden, rows=None, batch_size=256, device="cpu"):
+    """Predicted class of each trial under each mask: int array [M, n]; evaluation mode, nothing in the model changes.
 
-    eeg [N, C, T]; fill [C, T], which stands where a mask of hidden [M, C, T] (bool) is true. Shows a progress bar.
+    eeg [N, C, T]; fill [C, T], which stands where a mask of hidden [M, C, T] (bool) is true; rows: positions [n] of the
+    trials, None: all. Shows a progress bar.
     """
     model, fill, hidden = model.eval().to(device), fill.to(device), hidden.to(device)
-    found, batches = [], eeg.split(batch_size)
-    with tqdm(total=len(batches) * len(hidden), desc="occlusion", unit="batch") as progress:
-        for batch in batches:
-            batch, predicted = batch.to(device), []
+    found, parts = [], row_batches(eeg, rows, batch_size)
+    with tqdm(total=len(parts) * len(hidden), desc="occlusion", unit="batch") as progress:
+        for part in parts:
+            batch, predicted = eeg[part].to(device), []
             for mask in hidden:
                 predicted.append(model(torch.where(mask, fill, batch))[1].argmax(1).cpu())
                 progress.update()

@@ -16,9 +16,15 @@ from transformers import PreTrainedModel
 from config import EEGEncoderConfig
 from errors import InputError
 
+from .batches import row_batches
+
 
 class PatchEmbedding(nn.Module):
-    """eeg [B, C, T] -> tokens [B, P, d_model], P = T // patch_size; samples after the last whole patch are not read."""
+    """eeg [B, C, T] -> tokens [B, P, d_model], P = T // patch_size; samples after the last whole patch are not read.
+
+    Whitening and channel mixtures, both linear, are multiplied first and applied as one. They stay in float32 under
+    autocast: whitening enlarges small differences of correlated channels, and with them bfloat16's rounding.
+    """
 
     def __init__(self, config):
         super().__init__()
@@ -30,8 +36,27 @@ class PatchEmbedding(nn.Module):
         nn.init.orthogonal_(self.temporal.weight)
 
     def forward(self, eeg):
-        white = self.whitening @ (eeg - self.mean)
-        return self.temporal(self.spatial(white)).transpose(1, 2)
+        with torch.autocast(eeg.device.type, enabled=False):
+            mixed = nn.functional.conv1d(eeg - self.mean, (self.spatial.weight[:, :, 0] @ self.whitening)[:, :, None])
+        return self.temporal(mixed).transpose(1, 2)
+
+
+def mean_and_covariance(eeg, rows=None):
+    """Mean [C] and covariance [C, C] of the channels over trials and time, float64, read a part at a time.
+
+    Each part is centred by its own mean and merged (Chan, Golub and LeVeque 1983), so that a large mean costs no digits.
+    """
+    count, mean, scatter = 0, torch.zeros(eeg.shape[1], dtype=torch.float64), 0.
+    for part in row_batches(eeg, rows):
+        trials = eeg[part]
+        own, n = trials.mean((0, 2)), trials.shape[0] * trials.shape[2]
+        trials -= own[:, None]
+        difference = own.double().cpu() - mean
+        scatter = scatter + torch.bmm(trials, trials.transpose(1, 2)).sum(0, dtype=torch.float64).cpu()
+        scatter += torch.outer(difference, difference) * (count * n / (count + n))
+        count += n
+        mean += difference * (n / count)
+    return mean, scatter / count
 
 
 class EEGTransformer(PreTrainedModel):
@@ -67,21 +92,20 @@ class EEGTransformer(PreTrainedModel):
         """The initialisation above stands."""
 
     @torch.no_grad()
-    def fit_whitening(self, eeg, shrinkage=0.01):
-        """Set channel means and ZCA whitening from training trials [N, C, T].
+    def fit_whitening(self, eeg, rows=None, shrinkage=0.01):
+        """Set channel means and ZCA whitening from the training trials `rows` (positions, None: all) of eeg [N, C, T].
 
-        `shrinkage` (0..1) draws the covariance towards equal, uncorrelated channels: interpolated or average-referenced
-        channels leave it singular.
+        eeg: anything that rows index; a part is read at a time. `shrinkage` (0..1) draws the covariance towards equal,
+        uncorrelated channels: interpolated or average-referenced channels leave it singular.
         """
-        centred = eeg - eeg.mean((0, 2))[:, None]
-        covariance = torch.einsum("nct,ndt->cd", centred, centred).double() / (eeg.shape[0] * eeg.shape[2])
+        mean, covariance = mean_and_covariance(eeg, rows)
         power = covariance.diagonal().mean()
         covariance = (1 - shrinkage) * covariance + shrinkage * power * torch.eye(len(covariance))
         if not torch.isfinite(covariance).all() or covariance.trace() <= 0:
             raise InputError("the training trials' covariance is not usable (all zero, or too large for float32); scale "
                              "the EEG to about unit variance")
         values, vectors = torch.linalg.eigh(covariance)
-        self.patches.mean.copy_(eeg.mean((0, 2))[:, None])
+        self.patches.mean.copy_(mean[:, None])
         self.patches.whitening.copy_(vectors * values.rsqrt() @ vectors.T)
 
     def tokens(self, eeg):

@@ -26,7 +26,7 @@ import numpy as np
 
 from errors import InputError
 from options import bounded, samples
-from runs import content_key, file_hash
+from runs import content_key
 
 from .records import Block, DataSet, Picture, Recording
 
@@ -78,7 +78,8 @@ def find(args):
         if given:
             raise InputError(f"{', '.join(given)}: not with --table, which brings its own pictures, parts and window")
         return eegcvpr40_table.find(args.table, args.subject)
-    path, content = args.eeg_dataset, read_pth(args.eeg_dataset)
+    path = args.eeg_dataset
+    content, fingerprint = read_pth(path)
     records, published = content["dataset"], "sfreq" not in content
     low, high, lengths = window(args, records, published)
     chosen = [i for i, record in enumerate(records) if args.subject in (0, int(record["subject"]))]
@@ -91,7 +92,7 @@ def find(args):
     if other is not None:
         raise InputError(f"--eeg_dataset {path}: record {other} has {records[other]['eeg'].shape[0]} channels, others have "
                          f"{n_chans}")
-    classes, fingerprint = class_ids(content, path), file_hash(path)
+    classes = class_ids(content, path)
     if len(content.get("class_names") or classes) != len(classes):
         raise InputError(f"--eeg_dataset {path}: 'class_names' has {len(content['class_names'])} entries, 'labels' has "
                          f"{len(classes)}; expected one name a label")
@@ -235,10 +236,10 @@ def read(records, kept, content, window, lengths, part):
 
 
 def read_pth(path):
-    """Read and check a data set file; returns its dict."""
-    from pickles import brief, load_pickle
+    """Read and check a data set file; returns its dict, whose EEG lies on disk (pickles.load_hashed), and its SHA-256."""
+    from pickles import brief, load_hashed
 
-    content = load_pickle(path, "--eeg_dataset")
+    content, fingerprint = load_hashed(path, "--eeg_dataset")
     for key in ("dataset", "labels", "images"):
         if not isinstance(content, dict) or key not in content:
             found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
@@ -262,7 +263,7 @@ def read_pth(path):
         raise InputError(f"--eeg_dataset {path}: 'sfreq' is {sfreq!r}, expected a sampling rate in Hz")
     for number, record in enumerate(content["dataset"]):
         _check_record(f"--eeg_dataset {path}: record {number}", record, content)
-    return content
+    return content, fingerprint
 
 
 def _check_record(name, record, content):

@@ -147,6 +147,22 @@ def test_whitening_makes_channels_uncorrelated_and_undoes_gain():
     assert torch.isfinite(model.patches.whitening).all()
 
 
+def test_whitening_and_mixtures_as_one_and_in_float32_under_autocast():
+    """Channels that share nearly all of their signal: in bfloat16 little would be left of what tells them apart."""
+    torch.manual_seed(0)
+    eeg = 30 * torch.randn(50, 1, 60) + torch.randn(50, 8, 60)
+    model = build_encoder(small("transformer"))
+    model.fit_whitening(eeg, shrinkage=0.0)
+    patches = model.patches
+    white = patches.whitening @ (eeg - patches.mean)
+    plain = patches.temporal(patches.spatial(white)).transpose(1, 2)
+    torch.testing.assert_close(patches(eeg), plain, rtol=1e-4, atol=1e-4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = patches(eeg).float()
+        rough = patches.temporal(patches.spatial(patches.whitening @ (eeg - patches.mean))).transpose(1, 2).float()
+    assert (found - plain).std() < 0.01 * plain.std() < (rough - plain).std()
+
+
 def published_shapes():
     """Names and shapes of the published stage 1 checkpoint, written down from its layout."""
     shapes = {"projector.weight": (512, 500), "projector.bias": (512,),
@@ -281,7 +297,7 @@ def test_classical_baseline_finds_an_evoked_response():
     labels = np.arange(120) % 3 + 4  # labels need not start at 0
     eeg = rng.normal(size=(120, 6, 150))
     eeg[np.arange(120), labels - 4, 40:60] += 2
-    probabilities, classes = classical_baseline(eeg[:90], labels[:90], eeg[90:])
+    probabilities, classes = classical_baseline(eeg, labels, np.arange(90), np.arange(90, 120))
     assert classes.tolist() == [4, 5, 6] and np.allclose(probabilities.sum(1), 1)
     assert (classes[probabilities.argmax(1)] == labels[90:]).mean() > 0.8
 

@@ -49,7 +49,7 @@ def test_each_person_sees_each_picture_once_and_parts_share_none(tmp_path):
 def accuracy(folder, *more):
     """Of a linear discriminant on the test part, of all people together."""
     _, _, trials, split = simulated(folder, "--train_pictures", "80", "--test_pictures", "40", "--people", "4", *more)
-    eeg = trials.eeg.unfold(2, 10, 10).mean(3).flatten(1).numpy()  # 0.1 s means
+    eeg = trials.eeg[:].unfold(2, 10, 10).mean(3).flatten(1).numpy()  # 0.1 s means
     model = LinearDiscriminantAnalysis("lsqr", shrinkage="auto").fit(eeg[split["train"]], trials.label[split["train"]])
     return model.score(eeg[split["test"]], trials.label[split["test"]])
 

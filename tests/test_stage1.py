@@ -57,7 +57,7 @@ def test_the_folder_is_whole(data, encoder):
     assert json.loads((encoder / "id2label.json").read_text()) == {str(i): name for i, name in enumerate(CLASSES)}
     log = json.loads((encoder / "train_log.json").read_text())["stage1"]
     assert any("eval_score" in entry for entry in log) and any("loss" in entry for entry in log)
-    content, split = read_pth(data / "eeg.pth"), torch.load(data / "splits.pth")["splits"][0]
+    (content, _), split = read_pth(data / "eeg.pth"), torch.load(data / "splits.pth")["splits"][0]
     trained = {content["images"][content["dataset"][i]["image"]] for i in split["train"]}
     assert set(json.loads((encoder / "train_images.json").read_text())) == trained
     saved = json.loads((encoder / "args.json").read_text())
@@ -146,6 +146,19 @@ def test_options_run(data, clip, tmp_path, options):
     assert load_encoder(train(data, clip, tmp_path, *options, epochs=1))
 
 
+def test_bfloat16_learns_as_float32_and_saves_float32(data, clip, encoder, tmp_path):
+    rough = train(data, clip, tmp_path, "--bf16", epochs=20)
+    state = load_file(rough / "model.safetensors")
+    assert {tensor.dtype for tensor in state.values()} == {torch.float32}
+    assert torch.equal(state["patches.whitening"], load_file(encoder / "model.safetensors")["patches.whitening"])
+    assert any((tensor != tensor.bfloat16()).any() for name, tensor in state.items() if not name.startswith("patches."))
+    plain, found = (json.loads((folder / "train_log.json").read_text())["stage1"] for folder in (encoder, rough))
+    plain, found = ([entry for entry in log if "eval_loss" in entry] for log in (plain, found))
+    assert found[0]["eval_loss"] == pytest.approx(plain[0]["eval_loss"], rel=0.01)  # not equal: it was in bfloat16
+    assert found[0]["eval_loss"] != plain[0]["eval_loss"]
+    assert max(entry["eval_score"] for entry in found) > 0.9 * max(entry["eval_score"] for entry in plain)
+
+
 def test_predecessors_options_run_with_channelnet(data, clip, tmp_path):
     training.main([*data_arguments(data), "--clip_model", str(clip), "--output", str(tmp_path), "--encoder", "channelnet",
                    "--residual_blocks", "0", "--batch_size", "16", "--num_epochs", "1", "--save_every", "5", "-sn", "0",
@@ -222,7 +235,7 @@ def test_calibration_of_the_scores(data, clip, encoder, tmp_path):
     """The expected calibration error by hand, of probabilities at the temperature in config.json."""
     folder = shutil.copytree(encoder, tmp_path / "encoder")
     config = json.loads((folder / "config.json").read_text())
-    content, split = read_pth(data / "eeg.pth"), torch.load(data / "splits.pth")["splits"][0]
+    (content, _), split = read_pth(data / "eeg.pth"), torch.load(data / "splits.pth")["splits"][0]
     eeg = torch.stack([torch.as_tensor(content["dataset"][i]["eeg"]) for i in split["test"]]).float()
     labels = torch.tensor([content["dataset"][i]["label"] for i in split["test"]])
     for temperature in (1.0, 8.0):

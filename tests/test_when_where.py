@@ -13,7 +13,7 @@ from torch import nn
 import montage
 import test_eeg_classifier as scoring
 from dataset_folder import MappedEEG
-from encoders import occlusion
+from encoders import batches, occlusion
 from encoders.attribution import gradient_x_input, sanity_check, shuffled_weights
 from encoders.transformer import EEGTransformer
 from config import EEGEncoderConfig
@@ -235,7 +235,7 @@ def test_the_chance_p_is_uniform_without_signal(monkeypatch):
 
 
 def test_the_training_mean_is_numpys(monkeypatch):
-    monkeypatch.setattr(occlusion, "CHUNK", 300)
+    monkeypatch.setattr(batches, "VALUES", 300)
     values = np.random.default_rng(0).normal(5, size=(40, 3, 20)).astype(np.float32)
     rows = torch.tensor([3, 4, 30, 39, 7])
     for eeg in (torch.from_numpy(values), MappedEEG([values[:10], values[10:]], 0, 20)):

@@ -33,21 +33,21 @@ def when_where(encoder, trials, rows, train, clusters=None, *, window_ms=50.0, m
     names = trials.ch_names or encoder.config.ch_names
     groups, note = _groups(names, trials.record.get("positions"))
     windows = time_windows(shape[1], trials.sfreq, window_ms)
-    fill, eeg = training_mean(trials.eeg, train), trials.eeg[rows]
+    fill = training_mean(trials.eeg, train)
     shown = torch.cat([window_masks(shape, windows), channel_masks(shape, list(groups.values()))])
     hidden = torch.cat([torch.zeros(1, *shape, dtype=torch.bool), shown, ~shown])
-    predicted = occluded_classes(encoder, eeg, fill, hidden, batch_size, device)
+    predicted = occluded_classes(encoder, trials.eeg, fill, hidden, rows, batch_size, device)
     times = np.round(1000 * ((trials.tmin or 0) + np.arange(shape[1] + 1) / trials.sfreq), 6) + 0.  # ms; the last: the end
     result = {"format": FORMAT, "data": trials.fingerprint, "tmin": trials.tmin, "sfreq": trials.sfreq,
               "window_ms": window_ms, "channels": list(names) if names else [str(c) for c in range(shape[0])],
               **occlusion_tables(trials.label[rows].numpy(), predicted, clusters,
                                  [(float(times[low]), float(times[high])) for low, high in windows],
                                  {name: len(channels) for name, channels in groups.items()})}
-    found = gradient_x_input(encoder, eeg, fill, batch_size, device)
+    found = gradient_x_input(encoder, trials.eeg, fill, rows, batch_size, device)
     share = shares(found)
     result["attribution"] = None if share is None else {
         **attribution_table(share, times[:-1], trials.tmin is not None, windows, groups, VISUAL, result["channels"]),
-        "randomised_r": sanity_check(found, encoder, eeg, fill, batch_size, device, seed)}
+        "randomised_r": sanity_check(found, encoder, trials.eeg, fill, rows, batch_size, device, seed)}
     few = f"{len(rows)} of the {available} trials were looked at, drawn at random" if len(rows) < available else None
     result["notes"] = [extra for extra in (few, note) if extra] + note_lines(result)
     result["sentence"] = sentence(result)
