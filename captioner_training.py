@@ -8,9 +8,10 @@ import torch
 
 import torchvision_cpu  # noqa: F401
 from transformers import Trainer
-from transformers.trainer_pt_utils import LengthGroupedSampler
 
 import options
+import processes
+import sharding
 from datautils import CaptionDataset, collate
 from encoders.training import SaveEvery, checkpoint_of, train
 from prompts import choose_template, instruction_of, pad_id
@@ -18,8 +19,8 @@ from runs import cache_dir, content_key, read_json, write_json
 
 # Options that do not change what stage 2 learns.
 WITHOUT_EFFECT = {
-    "output", "saved_pretrained_model_path", "cache_dir", "resume", "report_to", "logging_steps", "save_steps",
-    "save_every",
+    "output", "plan", "profile", "saved_pretrained_model_path", "cache_dir", "resume", "report_to", "logging_steps",
+    "save_steps", "save_every",
     "num_epochs_eeg", "train_label", "no_stage3", "eeg_dataset", "splits_path", "image_dir", "eeg_encoder_path", "time_low",
     "time_high", "split_num", "subject", "splits_index"}
 
@@ -28,6 +29,8 @@ class CaptionTrainer(Trainer):
     """Checkpoints hold what is trained (projector, adapter) and the projector has its own learning rate."""
 
     def create_optimizer(self, model=None):
+        if self.is_fsdp_enabled:
+            sharding.prepare(self, self.model)
         projector, rest = [], []
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
@@ -38,19 +41,83 @@ class CaptionTrainer(Trainer):
         return self.optimizer
 
     def _get_train_sampler(self, train_dataset=None):
-        if not self.lengths:
+        if not self.by_length:
             return super()._get_train_sampler(train_dataset)
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(batch, lengths=self.lengths, generator=torch.Generator().manual_seed(self.args.seed))
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * processes.count()
+        return LengthGroups(self.train_dataset.lengths, batch, self.args.seed)
+
+    def _get_eval_sampler(self, eval_dataset):
+        return sorted(range(len(eval_dataset)), key=lambda i: -eval_dataset.lengths[i])  # longest first: it tells of memory
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        """The loss of a validation batch, so scaled that the mean over the examples, which the Trainer takes, is the mean
+        over all caption tokens, however the examples are batched; no logits are kept."""
+        inputs = self._prepare_inputs(inputs)
+        tokens = self.eval_dataset.caption_tokens / len(self.eval_dataset) * len(inputs["input_ids"])
+        with torch.no_grad(), self.compute_loss_context_manager():
+            return model(**inputs, num_items_in_batch=tokens)["loss"], None, None
 
     def _save(self, output_dir=None, state_dict=None):
         self.accelerator.unwrap_model(self.model).save_trainable(output_dir or self.args.output_dir)
+
+    def compute_loss_context_manager(self):
+        contexts = super().compute_loss_context_manager()
+        if self.is_fsdp_enabled and self.args.bf16:  # which accelerate sees to for one process
+            contexts.enter_context(torch.autocast(self.args.device.type, torch.bfloat16))
+        return contexts
+
+    def save_model(self, output_dir=None, _internal_call=False):
+        if self.is_fsdp_enabled:
+            self._save(output_dir)  # in all processes, which gather the weights for the first
+        else:
+            super().save_model(output_dir, _internal_call)
+
+    def _save_optimizer_and_scheduler(self, output_dir):
+        if not self.is_fsdp_enabled:  # it would write the whole LLM into each checkpoint
+            super()._save_optimizer_and_scheduler(output_dir)
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         self.accelerator.unwrap_model(model or self.model).load_trainable(resume_from_checkpoint)
 
     def _load_best_model(self):
         self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+
+def without_casts(llm, active):
+    """A context in which an adapter takes its input as it is: autocast casts it and the adapter's float32 weights for the
+    product, where peft would cast the input of each to float32 before."""
+    from peft.helpers import disable_input_dtype_casting
+
+    return disable_input_dtype_casting(llm, active)
+
+
+class LengthGroups(torch.utils.data.Sampler):
+    """An order anew in each epoch in which each `batch` of neighbours is of like length, and batches come in any order.
+
+    Of so many batches' worth of examples at a time, drawn at random, those of like length meet. transformers'
+    LengthGroupedSampler gives such a stretch from long to short, so a small data set would be learned in that order.
+    """
+
+    STRETCH = 50
+
+    def __init__(self, lengths, batch, seed):
+        self.lengths, self.batch, self.seed, self.epoch = lengths, batch, seed, 0
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+    def __len__(self):
+        return len(self.lengths)
+
+    def __iter__(self):
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        order, size = torch.randperm(len(self), generator=generator).tolist(), self.batch * self.STRETCH
+        order = [i for start in range(0, len(order), size)
+                 for i in sorted(order[start:start + size], key=self.lengths.__getitem__)]
+        batches = [order[start:start + self.batch] for start in range(0, len(order), self.batch)]
+        for number in torch.randperm(len(self) // self.batch, generator=generator).tolist():
+            yield from batches[number]
+        yield from order[len(self) // self.batch * self.batch:]  # fewer than a batch: last, lest they shift the others
 
 
 class Stage:
@@ -73,22 +140,24 @@ class Stage:
         The weights of the evaluation with the lowest validation loss are kept.
         """
         self.model.projector.set_statistics(modality, embeddings["train"].to(self.device))
-        batches = partial(collate, soft_tokens=self.model.config.soft_tokens, pad_id=pad_id(self.tokenizer))
         arguments = options.training_arguments(
             self.args, self.device, folder, num_train_epochs=epochs, eval_strategy="epoch", save_strategy="epoch",
             load_best_model_at_end=True, metric_for_best_model="loss",
             gradient_checkpointing=self.args.gradient_checkpointing)
+        train_set = self.dataset(embeddings["train"], labels["train"], captions["train"], training=True)
+        val_set = self.dataset(embeddings["val"], labels["val"], captions["val"], training=False)
+        batches = partial(collate, soft_tokens=self.model.config.soft_tokens, pad_id=pad_id(self.tokenizer),
+                          prefix=min(train_set.prefix, val_set.prefix, key=len))
         trainer = CaptionTrainer(
             model=self.model, args=arguments, data_collator=lambda rows: {**batches(rows), "modality": modality},
-            train_dataset=self.dataset(embeddings["train"], labels["train"], captions["train"], training=True),
-            eval_dataset=self.dataset(embeddings["val"], labels["val"], captions["val"], training=False),
-            callbacks=[SaveEvery(self.args.save_steps)])
-        trainer.lengths = self.args.group_by_length and [max(map(len, ids)) for ids in trainer.train_dataset.captions]
+            train_dataset=train_set, eval_dataset=val_set, callbacks=[SaveEvery(self.args.save_steps)])
+        trainer.by_length = self.args.group_by_length
         trainer.projector_learning_rate = self.args.projector_learning_rate
         print(f"stage {2 if modality == 'image' else 3}: {len(labels['train'])} examples, "
               f"{sum(p.numel() for p in self.model.parameters() if p.requires_grad):,} trained parameters on {self.device}")
         key = self.key(modality, embeddings, labels, captions)
-        return train(trainer, checkpoint_of(folder, key, self.args.resume))
+        with without_casts(self.model.llm, active=self.args.bf16 or self.args.fp16):
+            return train(trainer, checkpoint_of(folder, key, self.args.resume))
 
     def key(self, *content):
         """What a stage's result depends on, to tell whether one made before is the same."""
@@ -101,7 +170,8 @@ class Stage:
         key = self.key(modality, embeddings, labels, captions, clip, epochs)
         root = Path(self.args.saved_pretrained_model_path or cache_dir(self.args.cache_dir) / "stage2")
         folder = root / f"{Path(self.args.llm_backbone_name_or_path).name}-{key}"
-        if (folder / "stage2.json").is_file():
+        folder, made = processes.from_main(lambda: (folder, (folder / "stage2.json").is_file()))
+        if made:
             print(f"stage 2: made before with the same options and data, taken from {folder}")
             self.model.load_trainable(folder)
             return read_json(folder / "stage2.json", list)

@@ -1,13 +1,16 @@
 """From files to batches: trials, splits, captions, picture embeddings, token ids."""
 
 import json
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import takewhile
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from encoders.clip import clip_identity, embed_pictures
+import processes
+import profiling
 from errors import InputError
 from pictures import picture_path
 from prompts import caption_ids, prompt_ids
@@ -27,14 +30,15 @@ def image_embeddings(names, image_dir, clip_model, picture="sketch", device="cpu
             raise InputError(f"{path}: picture not found under --image_dir {image_dir} (--picture {picture}); copy it "
                              f"there or try --picture {other}")
     file = cache_dir(cache) / "picture_embeddings" / f"{content_key(clip_identity(clip_model))}.safetensors"
-    known = _read_rows(file)
     hashes = [file_hash(path) for path in paths]
-    missing = {h: path for h, path in zip(hashes, paths, strict=True) if h not in known}
-    if missing:
-        known.update(zip(missing, embed_pictures(list(missing.values()), clip_model, device), strict=True))
-        with atomic_path(file) as temporary:
-            save_file({"embeddings": torch.stack(list(known.values()))}, temporary,
-                      metadata={"pictures": json.dumps(list(known))})
+    with profiling.part("picture embeddings"), processes.main_first():
+        known = _read_rows(file)
+        missing = {h: path for h, path in zip(hashes, paths, strict=True) if h not in known}
+        if missing:
+            known.update(zip(missing, embed_pictures(list(missing.values()), clip_model, device), strict=True))
+            with atomic_path(file) as temporary:
+                save_file({"embeddings": torch.stack(list(known.values()))}, temporary,
+                          metadata={"pictures": json.dumps(list(known))})
     return torch.stack([known[h] for h in hashes])
 
 
@@ -61,9 +65,30 @@ class CaptionDataset(torch.utils.data.Dataset):
                  label_dropout=0.0, embedding_dropout=0.0):
         self.embeddings, self.labels = embeddings, labels
         self.label_dropout, self.embedding_dropout = label_dropout, embedding_dropout
-        self.captions = captions and [[caption_ids(tokenizer, template, text, max_caption_tokens)
-                                       for text in ([texts] if isinstance(texts, str) else texts)] for texts in captions]
+        encode = lru_cache(None)(lambda text: caption_ids(tokenizer, template, text, max_caption_tokens))
+        self.captions = captions and [[encode(text) for text in ([texts] if isinstance(texts, str) else texts)]
+                                      for texts in captions]
         self._prompt = lru_cache(None)(lambda label, image: prompt_ids(tokenizer, template, instruction, label, image))
+
+    @cached_property
+    def prefix(self):
+        """Token ids that every prompt begins with, whatever is left out of it; a token or a soft token follows them."""
+        beginnings = [begin for label in {None, *self.labels}
+                      for begin in (self._prompt(label, True)[0], self._prompt(label, False)[0][:-1])]
+        pairs = zip(min(beginnings), max(beginnings), strict=False)  # what these two share all share
+        return [token for token, other in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+
+    @cached_property
+    def lengths(self):
+        """Tokens of each example's whole prompt and longest caption, soft tokens aside."""
+        captions = self.captions or [[[]]] * len(self)
+        return [sum(map(len, self._prompt(label, True))) + max(map(len, texts))
+                for label, texts in zip(self.labels, captions, strict=True)]
+
+    @cached_property
+    def caption_tokens(self):
+        """Tokens of all captions, of each example's first, their end tokens among them."""
+        return sum(len(texts[0]) for texts in self.captions)
 
     def __len__(self):
         return len(self.embeddings)
@@ -82,26 +107,24 @@ class CaptionDataset(torch.utils.data.Dataset):
                 "caption": caption}
 
 
-def collate(examples, soft_tokens, pad_id):
+def collate(examples, soft_tokens, pad_id, prefix=()):
     """Left-padded batch: input_ids, attention_mask, labels [B, L] long; soft_mask [B, L] bool; embeddings [B, E].
 
     Masks come from lengths, never from token values; labels cover the caption and its end token only.
+    prefix: tokens that all examples begin with (CaptionDataset.prefix); they are left out of the rows and stand in
+    prefix_ids [P] where there are any.
     """
-    rows = []
+    rows = {"input_ids": [], "attention_mask": [], "labels": [], "soft_mask": []}
     for example in examples:
-        soft = soft_tokens if example["soft"] else 0
-        rows.append((example["before"] + [pad_id] * soft + example["after"] + example["caption"],
-                     len(example["before"]), soft))
-    length = max(len(ids) for ids, _, _ in rows)
-    batch = {"input_ids": torch.full((len(rows), length), pad_id), "attention_mask": torch.zeros(len(rows), length).long(),
-             "labels": torch.full((len(rows), length), -100), "soft_mask": torch.zeros(len(rows), length).bool(),
-             "embeddings": torch.stack([example["embedding"] for example in examples])}
-    for row, (ids, before, soft) in enumerate(rows):
-        start = length - len(ids)
-        batch["input_ids"][row, start:] = torch.tensor(ids)
-        batch["attention_mask"][row, start:] = 1
-        batch["soft_mask"][row, start + before:start + before + soft] = True
-        caption = examples[row]["caption"]
-        if caption:
-            batch["labels"][row, -len(caption):] = torch.tensor(caption)
-    return batch
+        soft, caption = soft_tokens if example["soft"] else 0, example["caption"]
+        before = example["before"][len(prefix):]
+        ids = before + [pad_id] * soft + example["after"] + caption
+        rows["input_ids"].append(ids)
+        rows["attention_mask"].append([1] * len(ids))
+        rows["labels"].append([-100] * (len(ids) - len(caption)) + caption)
+        rows["soft_mask"].append([False] * len(before) + [True] * soft + [False] * (len(ids) - len(before) - soft))
+    length, filler = max(map(len, rows["input_ids"])), {"input_ids": pad_id, "labels": -100, "soft_mask": False}
+    batch = {name: torch.tensor([[filler.get(name, 0)] * (length - len(row)) + row for row in values])
+             for name, values in rows.items()}
+    batch["embeddings"] = torch.stack([example["embedding"] for example in examples])
+    return batch | ({"prefix_ids": torch.tensor(prefix)} if prefix else {})

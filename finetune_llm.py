@@ -14,18 +14,25 @@ import sys
 from pathlib import Path
 
 import options
+import processes
+import profiling
 from errors import InputError, exits_cleanly
 
 
 def parse(argv):
     parser = options.make_parser(__doc__)
-    options.data_options(parser)
+    planning = any(word.split("=")[0] == "--plan" for word in (sys.argv[1:] if argv is None else argv))
+    options.data_options(parser, required=not planning)
     options.picture_options(parser)
     group = parser.add_argument_group("model")
-    group.add_argument("--output", required=True, help="folder to write the captioner to")
-    group.add_argument("--eeg_encoder_path", required=True, help="encoder of stage 1: a local folder or a Hub id")
+    group.add_argument("--output", required=not planning, help="folder to write the captioner to")
+    group.add_argument("--eeg_encoder_path", required=not planning, help="encoder of stage 1: a local folder or a Hub id")
     group.add_argument("--llm_backbone_name_or_path", default=options.LLM, help="causal LLM: a Hub name or local folder")
-    group.add_argument("--load_in_8bit", action="store_true", help="load the LLM in 8 bit (bitsandbytes LLM.int8)")
+    group.add_argument("--plan", metavar="GB", nargs="?", type=options.bounded(float, 0), const=0., help="say whether the "
+                       "LLM fits a card of so many GB, or this machine where no number is given, and how it would be "
+                       "trained; nothing else is done, and only the LLM's config.json is needed")
+    group.add_argument("--load_in_8bit", action="store_true", help="load the LLM in 8 bit (bitsandbytes LLM.int8); on CUDA "
+                       "without a flag of precision: the first of bf16, 8 bit and 4 bit that fits")
     group.add_argument("--load_in_4bit", action="store_true", help="load the LLM in 4 bit (bitsandbytes nf4)")
     group.add_argument("--use_lora", action=argparse.BooleanOptionalAction, default=True,
                        help="train a LoRA adapter on the LLM; --no-use_lora freezes the LLM")
@@ -55,16 +62,48 @@ def parse(argv):
     group.add_argument("--embedding_dropout", type=options.fraction, default=0.1,
                        help="share of prompts without the embedding")
     group = options.training_options(parser, batch_size=16, learning_rate=2e-4, warmup_ratio=0.03,
-                                     lr_scheduler_type="cosine")
+                                     lr_scheduler_type="cosine", lengths=True)
     group.add_argument("--projector_learning_rate", type=options.bounded(float, 0), default=1e-3,
                        help="peak learning rate of the projector, which starts from nothing")
-    group.add_argument("--gradient_checkpointing", action="store_true", help="trade time for memory in the LLM")
+    group.add_argument("--gradient_checkpointing", choices=("auto", "on", "off"), nargs="?", const="on", default="auto",
+                       help="trade time for memory in the LLM; auto: where memory asks for it")
     options.run_options(parser)
     args = parser.parse_args(argv)
     if args.no_stage2 and args.no_stage3:
         raise InputError("--no_stage2 and --no_stage3 leave nothing to train; give one of them")
     options.llm_loading(args)  # a contradiction ends here, before the long work
     return args
+
+
+def lora_options(args):
+    """peft.LoraConfig's fields, or None for a frozen LLM."""
+    return {"r": args.lora_r, "lora_alpha": args.lora_alpha, "lora_dropout": args.lora_dropout,
+            "target_modules": args.lora_target} if args.use_lora else None
+
+
+def longest_row(args, tokenizer, class_names, captions):
+    """{"tokens": of the longest prompt with the longest caption, "labels": of that caption}."""
+    from prompts import choose_template, instruction_of, prompt_ids
+
+    template, instruction = choose_template(tokenizer, args.prompt_template), instruction_of(args.prompt_type)
+    prompt = max(sum(map(len, prompt_ids(tokenizer, template, instruction, name))) for name in class_names)
+    texts = [text for part in captions.values() for given in part.values()
+             for text in ([given] if isinstance(given, str) else given)]
+    longest = max(map(len, tokenizer(texts, add_special_tokens=False).input_ids))
+    labels = min(longest, args.max_caption_tokens) + 1
+    return {"tokens": prompt + args.soft_tokens + labels, "labels": labels}
+
+
+def plan_memory(args, device, embedding_size=512, **row):
+    """Choose how the LLM is loaded and trained by what fits, into args; returns the terms of the memory in bytes."""
+    import llm_memory
+
+    shape, lora = llm_memory.shape_of(args.llm_backbone_name_or_path), lora_options(args)
+    trained = llm_memory.trained_parameters(shape, lora, args.projector, embedding_size, args.soft_tokens)
+    line, terms = llm_memory.plan_training(args, shape, free=llm_memory.free_memory(device, args.plan), trained=trained,
+                                           cuda=device != "cpu", lora=lora, **row)
+    print(line)
+    return terms
 
 
 def part_captions(args, names):
@@ -107,7 +146,8 @@ def eeg_stage(args, stage, trials, split, captions):
 
     embeddings, labels = {}, {}
     for part in ("train", "val"):
-        embeddings[part], logits = encode(stage.model.encoder, trials.eeg[split[part]], device=stage.device)
+        embeddings[part], logits = processes.shared(
+            lambda rows: encode(stage.model.encoder, trials.eeg, rows, device=stage.device), split[part])
         truth, predicted = trials.label[split[part]], logits.argmax(1)
         coin = torch.rand(len(truth), generator=torch.Generator().manual_seed(args.seed)) < 0.5
         chosen = {"true": truth, "predicted": predicted, "mixed": torch.where(coin, truth, predicted)}
@@ -121,6 +161,16 @@ def eeg_stage(args, stage, trials, split, captions):
 @exits_cleanly
 def main(argv=None):
     args = parse(argv)
+    if args.plan is not None:
+        device = options.resolve_device(args.device) if not args.plan else "cpu" if args.device == "cpu" else "cuda"
+        for term, size in plan_memory(args, device).items():
+            print(f"{size / 1e9:8.2f} GB  {term}")
+        return
+    with profiling.profiled(args.output if args.profile else None, "finetune_llm"):
+        run(args)
+
+
+def run(args):
     import torch
 
     import torchvision_cpu  # noqa: F401
@@ -145,6 +195,7 @@ def main(argv=None):
     complete_data(args)
     check_output(args.output, EEGModelForCausalLMConfig.model_type)
     set_seed(args.seed)
+    profiling.stage("data")
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
     trials.require_pictures()
     split = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
@@ -164,23 +215,31 @@ def main(argv=None):
     class_of = {name: trials.class_names[label] for name, label in
                 zip(trials.names(torch.arange(len(trials))), trials.label.tolist(), strict=True)}
 
+    profiling.stage("loading the LLM")
+    if processes.sharded():  # nothing is known yet of what a part of the LLM takes
+        args.gradient_checkpointing = args.gradient_checkpointing == "on"
+    else:
+        plan_memory(args, device, encoder.config.embedding_size,
+                    **longest_row(args, tokenizer, trials.class_names.values(), captions))
     model = EEGModelForCausalLM.build(
         encoder, args.llm_backbone_name_or_path, device=device, dtype=torch.bfloat16 if args.bf16 else None,
-        loading=options.llm_loading(args),
-        lora={"r": args.lora_r, "lora_alpha": args.lora_alpha, "lora_dropout": args.lora_dropout,
-              "target_modules": args.lora_target} if args.use_lora else None,
+        loading=options.llm_loading(args), lora=lora_options(args),
         embedding_size=encoder.config.embedding_size, projector=args.projector, soft_tokens=args.soft_tokens,
         prompt_template=choose_template(tokenizer, args.prompt_template), clip_model=args.clip_model, picture=args.picture)
     stage = Stage(model, tokenizer, args, device)
     log, output = {}, Path(args.output)
 
     if not args.no_stage2:
+        profiling.stage("stage 2")
         log["stage2"] = image_stage(args, stage, names, class_of, captions)
     if not args.no_stage3:
+        profiling.stage("stage 3")
         log["stage3"] = eeg_stage(args, stage, trials, split, captions)
 
+    profiling.stage("results")
     model.save_pretrained(output)
-    tokenizer.save_pretrained(output)
+    if processes.is_main():
+        tokenizer.save_pretrained(output)
     write_json(output / "id2label.json", trials.class_names)
     write_json(output / "train_log.json", log)
     write_records(output, new_records(args.image_dir, names, args.picture))

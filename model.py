@@ -4,8 +4,8 @@ An EEG (or picture) embedding [E] becomes `soft_tokens` token embeddings that st
 caption after it. The idea is Thought2Text's (Mishra et al., Findings of NAACL 2025) and LLaVA's.
 """
 
-import inspect
 import logging
+import math
 import re
 from pathlib import Path
 
@@ -18,10 +18,14 @@ from torch import nn
 import torchvision_cpu  # noqa: F401
 from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor
 
+import llm_memory
+import processes
+import sharding
 from checkpoints import check_complete, check_tensors, load_strictly, read_tensors, resolve_checkpoint
 from config import EEGModelForCausalLMConfig
 from encoders import load_encoder, save_encoder
 from errors import InputError
+from prefix_cache import PrefixCache, whole_prompts
 from runs import atomic_path, read_json, write_json
 from pickles import load_pickle
 
@@ -68,19 +72,23 @@ class Projector(nn.Module):
 class EEGModelForCausalLM(nn.Module):
     """Joins encoder, projector and LLM. The encoder is frozen and may be absent in stages 2 and 3."""
 
+    accepts_loss_kwargs = True  # so that transformers' Trainer gives forward num_items_in_batch
+
     def __init__(self, config, llm, projector, encoder=None):
         super().__init__()
         self.config, self.llm, self.projector, self.encoder = config, llm, projector, encoder
         if encoder is not None:
             encoder.requires_grad_(False).eval()
-        base = self.base_llm()
-        self._forward_names = set(inspect.signature(type(base).forward).parameters)
+        self.prefix, self._mode = PrefixCache(llm, self.base_llm()), None
 
     def base_llm(self):
         """The Hugging Face causal LM, without the LoRA wrapper."""
         return self.llm.get_base_model() if self.config.lora else self.llm
 
     def train(self, mode=True):
+        if mode == self._mode:  # the Trainer asks at each step, and a large LLM with an adapter has thousands of modules
+            return self
+        self._mode = mode
         super().train(mode)
         if self.encoder is not None:
             self.encoder.eval()  # frozen: its batch-norm statistics must not move
@@ -92,46 +100,73 @@ class EEGModelForCausalLM(nn.Module):
     def splice(self, input_ids, soft_mask, embeddings, modality):
         """Token embeddings [B, L, H] with the projected embeddings at `soft_mask`; rows without soft tokens have none."""
         inputs = self.llm.get_input_embeddings()(input_ids)
-        rows = soft_mask.any(1)
-        if rows.any():
-            soft = self.projector(embeddings[rows].float(), modality).to(inputs.dtype)
-            inputs = inputs.masked_scatter(soft_mask.unsqueeze(-1), soft)
-        return inputs
+        # also of no rows: each of several processes must have a gradient, be it zero, for each trained weight
+        soft = self.projector(embeddings[soft_mask.any(1)].float(), modality).to(inputs.dtype)
+        return inputs.masked_scatter(soft_mask.unsqueeze(-1), soft)
 
-    def forward(self, input_ids, attention_mask, soft_mask, embeddings, labels=None, modality="eeg"):
-        """Left-padded batch -> {"loss", "logits"}; logits [B, K, vocabulary] of the last K positions, K = caption length.
+    def _start(self, input_ids, attention_mask, soft_mask, embeddings, modality, prefix_ids, room=0):
+        """Token embeddings [B, L or P + L, H] that the LLM has yet to read, the mask [B, P + L] of all, and the cache of
+        the prefix [P], or None where it is read with each row."""
+        cache = None if prefix_ids is None else self.prefix.cache(prefix_ids, attention_mask, room)
+        if cache is not None:
+            mask = F.pad(attention_mask, (len(prefix_ids), 0), value=1)
+            return self.splice(input_ids, soft_mask, embeddings, modality), mask, cache
+        if prefix_ids is not None:
+            input_ids, attention_mask, soft_mask = whole_prompts(prefix_ids, input_ids, attention_mask, soft_mask)
+        return self.splice(input_ids, soft_mask, embeddings, modality), attention_mask, None
+
+    def forward(self, input_ids, attention_mask, soft_mask, embeddings, labels=None, modality="eeg", prefix_ids=None,
+                num_items_in_batch=None):
+        """Left-padded batch -> {"loss"}, or without labels {"logits"} [B, L, vocabulary].
 
         input_ids, attention_mask, labels [B, L] (labels IGNORE except on the caption and its end token); soft_mask
-        [B, L] bool; embeddings [B, E].
+        [B, L] bool; embeddings [B, E]; prefix_ids [P]: tokens that each row begins with, left out of the others.
+        The loss is the mean over the labels, or their sum divided by num_items_in_batch, the number of labels of all
+        batches of a step, so that a step is the same however its examples are dealt to batches and processes.
         """
-        keep = input_ids.shape[1]
-        if labels is not None:
-            carrying = (labels != IGNORE).any(0)
-            keep -= int(carrying.to(torch.uint8).argmax()) - 1  # the token before the first label predicts it
-        arguments = {"inputs_embeds": self.splice(input_ids, soft_mask, embeddings, modality),
-                     "attention_mask": attention_mask, "use_cache": False}
-        if "position_ids" in self._forward_names:
-            arguments["position_ids"] = (attention_mask.cumsum(1) - 1).clamp_min(0)
-        if "logits_to_keep" in self._forward_names:
-            arguments["logits_to_keep"] = keep
-        logits = self.llm(**arguments).logits[:, -keep:]
+        inputs, mask, cache = self._start(input_ids, attention_mask, soft_mask, embeddings, modality, prefix_ids)
+        arguments = {"inputs_embeds": inputs, "attention_mask": mask, "use_cache": cache is not None}
+        if cache is not None:
+            arguments[self.prefix.argument] = cache
+        if "position_ids" in self.prefix.names:
+            arguments["position_ids"] = (mask.cumsum(1) - 1).clamp_min(0)[:, -inputs.shape[1]:]
         if labels is None:
-            return {"logits": logits}
-        loss = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, -keep + 1:].flatten(),
-                               ignore_index=IGNORE)
-        return {"loss": loss, "logits": logits}
+            return {"logits": self.llm(**arguments).logits[:, -input_ids.shape[1]:]}
+        rows, columns = (labels[:, 1:] != IGNORE).nonzero(as_tuple=True)  # a token predicts the label after it
+        logits = self._logits_at(rows, columns - labels.shape[1], arguments)
+        loss = F.cross_entropy(logits.float(), labels[rows, columns + 1], reduction="sum")
+        return {"loss": loss / (len(rows) if num_items_in_batch is None else num_items_in_batch)}
+
+    def _logits_at(self, rows, columns, arguments):
+        """Logits [n, vocabulary] at the given rows and columns only, by far fewer than the batch's positions.
+
+        The hidden states are picked where the LLM's head takes them, so that what a family does before or after it
+        (scaling, soft caps) stays its own.
+        """
+        head = self.llm.get_output_embeddings()
+        hook = head.register_forward_pre_hook(lambda module, given: (given[0][rows, columns], *given[1:]))
+        try:
+            return self.llm(**arguments).logits
+        finally:
+            hook.remove()
 
     @torch.no_grad()
-    def generate(self, input_ids, attention_mask, soft_mask, embeddings, modality="eeg", repetition_penalty=1.0, **options):
+    def generate(self, input_ids, attention_mask, soft_mask, embeddings, modality="eeg", repetition_penalty=1.0,
+                 prefix_ids=None, **options):
         """Token ids of the captions [B, up to max_new_tokens]; left-padded prompts, `options` go to HF `generate`.
 
+        prefix_ids [P]: tokens that each prompt begins with, left out of the rows.
         The penalty sees what was generated, not the prompt. It is given as a processor of our own, since with the option of
         transformers 5.23 and 5.24 a batch of left-padded embeddings writes other captions than its rows alone.
         """
+        inputs, mask, cache = self._start(input_ids, attention_mask, soft_mask, embeddings, modality, prefix_ids,
+                                          options.get("max_new_tokens", math.inf))
+        if cache is not None:  # HF generate wants the whole prompt and leaves out what the cache holds
+            prefix = self.llm.get_input_embeddings()(prefix_ids).expand(len(inputs), -1, -1)
+            inputs, options = torch.cat([prefix, inputs], 1), options | {self.prefix.argument: cache}
         processors = [RepetitionPenaltyLogitsProcessor(repetition_penalty)] if repetition_penalty != 1 else []
-        return self.llm.generate(inputs_embeds=self.splice(input_ids, soft_mask, embeddings, modality),
-                                 attention_mask=attention_mask, logits_processor=LogitsProcessorList(processors),
-                                 repetition_penalty=1.0, **options)
+        return self.llm.generate(inputs_embeds=inputs, attention_mask=mask, repetition_penalty=1.0,
+                                 logits_processor=LogitsProcessorList(processors), **options)
 
     # --- making, saving and loading ---
 
@@ -159,10 +194,14 @@ class EEGModelForCausalLM(nn.Module):
     def save_trainable(self, folder):
         """Write what training changes: the projector and the LoRA adapter."""
         with atomic_path(Path(folder) / "projector.safetensors") as temporary:
-            save_file({k: v.contiguous() for k, v in self.projector.state_dict().items()}, temporary)
+            save_file(self._projector_state(), temporary)
         if self.config.lora:
             with atomic_path(Path(folder) / "adapter" / "adapter_model.safetensors") as temporary:
-                save_file({k: v.contiguous() for k, v in self._adapter_state().items()}, temporary)
+                save_file(sharding.gathered(self._adapter_state()), temporary)
+
+    def _projector_state(self):
+        state = sharding.gathered(self.projector.state_dict())
+        return state | ({"gain": state["gain"].reshape(())} if "gain" in state else {})
 
     def _adapter_state(self):
         from peft import get_peft_model_state_dict
@@ -172,14 +211,17 @@ class EEGModelForCausalLM(nn.Module):
     def load_trainable(self, folder):
         """Load what `save_trainable` wrote, strictly."""
         file = Path(folder) / "projector.safetensors"
-        load_strictly(self.projector, read_tensors(file), file)
+        state = read_tensors(file)
+        check_tensors(self._projector_state(), state, file)
+        self.projector.load_state_dict(sharding.dealt(state, self.projector.state_dict()))
         if self.config.lora:
             from peft import set_peft_model_state_dict
 
             file = Path(folder) / "adapter" / "adapter_model.safetensors"
             state = read_tensors(file)
-            check_tensors(self._adapter_state(), state, file)
-            set_peft_model_state_dict(self.llm, state)
+            own = self._adapter_state()
+            check_tensors(own, state, file)
+            set_peft_model_state_dict(self.llm, sharding.dealt(state, own))
 
     def save_pretrained(self, folder):
         """Write encoder, projector, adapter and a config that names the LLM; never the LLM's weights."""
@@ -187,7 +229,7 @@ class EEGModelForCausalLM(nn.Module):
         self.save_trainable(folder)
         if self.encoder is not None:
             save_encoder(self.encoder, folder / "eeg_encoder")
-        if self.config.lora:
+        if self.config.lora and processes.is_main():
             self.llm.peft_config["default"].save_pretrained(folder / "adapter")
         write_json(folder / "config.json", self.config.to_dict())
 
@@ -220,7 +262,7 @@ class EEGModelForCausalLM(nn.Module):
             except (OSError, ValueError, TypeError, AttributeError) as error:
                 raise InputError(f"{folder}/adapter/adapter_config.json: not usable ({str(error).splitlines()[0][:200]}); "
                                  "copy it again or train again") from None
-            base = get_peft_model(base, adapter)
+            base = get_peft_model(base, adapter, autocast_adapter_dtype=False)  # as the LLM computes: no casts a token
         projector = Projector(config.projector, config.embedding_size, config.llm_hidden_size, config.soft_tokens)
         model = cls(config, base, projector.to(device), encoder.to(device))
         model.load_trainable(folder)
@@ -246,6 +288,9 @@ def load_llm(name, device, dtype, loading):
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     dtype = dtype or (torch.float32 if device == "cpu" else "auto")
+    if not processes.sharded():  # each card then holds a part
+        llm_memory.require_weights(name, loading, None if dtype == "auto" else dtype.itemsize,
+                                   llm_memory.free_memory(device), device != "cpu")
     quantization = {}  # an explicit None would make transformers read a folder saved in 8 bit as if it were not
     if loading == "8bit":
         quantization["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
@@ -254,8 +299,9 @@ def load_llm(name, device, dtype, loading):
             load_in_4bit=True, bnb_4bit_quant_type="nf4",
             bnb_4bit_compute_dtype=torch.bfloat16 if dtype == "auto" else dtype)
     try:
-        llm, report = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, device_map={"": device},
-                                                           output_loading_info=True, **quantization)
+        llm, report = AutoModelForCausalLM.from_pretrained(
+            name, dtype=dtype, device_map={"": "cpu" if processes.sharded() else device},  # FSDP deals it out to the cards
+            output_loading_info=True, **quantization)
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0][:300]
         raise InputError(f"LLM {name}: cannot be loaded ({reason}); expected a Hugging Face causal language model's Hub "

@@ -8,6 +8,7 @@ import argparse
 import math
 import os
 
+import processes
 from errors import InputError
 
 # Before torch is imported: idle OpenMP threads spin only briefly before they sleep. Beside another busy process on a small
@@ -121,9 +122,11 @@ def picture_options(parser, trained=None):
     return group
 
 
-def training_options(parser, *, batch_size, learning_rate, warmup_ratio, lr_scheduler_type, report_to="none"):
+def training_options(parser, *, batch_size, learning_rate, warmup_ratio, lr_scheduler_type, report_to="none",
+                     lengths=False):
+    """lengths: whether the examples differ in length, so that batches of like length save padding."""
     group = parser.add_argument_group("training")
-    group.add_argument("--batch_size", type=positive, default=batch_size, help="trials per step and device")
+    group.add_argument("--batch_size", type=positive, default=batch_size, help="trials per step and process")
     group.add_argument("--learning_rate", type=bounded(float, 0), default=learning_rate, help="peak learning rate")
     group.add_argument("--gradient_accumulation_steps", type=positive, default=1,
                        help="batches whose gradients are summed before a step")
@@ -138,7 +141,11 @@ def training_options(parser, *, batch_size, learning_rate, warmup_ratio, lr_sche
     group.add_argument("--max_steps", type=step_limit, default=-1, help="stop after this many steps; -1 is no limit")
     group.add_argument("--save_steps", type=positive, default=5000, help="steps between checkpoints to resume from")
     group.add_argument("--logging_steps", type=positive, default=30, help="steps between log lines")
-    group.add_argument("--group_by_length", action="store_true", help="batch captions of like length together")
+    if lengths:
+        group.add_argument("--group_by_length", action=argparse.BooleanOptionalAction, default=True,
+                           help="batch captions of like length together, which saves padding")
+    else:
+        group.add_argument("--group_by_length", action="store_true", help=argparse.SUPPRESS)  # predecessors': no effect
     group.add_argument("--bf16", action="store_true", help="compute in bfloat16")
     group.add_argument("--fp16", action="store_true", help="compute in float16 mixed precision (CUDA only)")
     group.add_argument("--resume", action="store_true", help="go on from the newest checkpoint under --output")
@@ -148,19 +155,32 @@ def training_options(parser, *, batch_size, learning_rate, warmup_ratio, lr_sche
     return group
 
 
-def run_options(parser):
+def run_options(parser, profile=True):
+    """profile: whether the script has its time told by --profile."""
     group = parser.add_argument_group("run")
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:N or auto (CUDA where there is one)")
     group.add_argument("--seed", type=bounded(int, 0, 2**32 - 1), default=42, help="seed of everything random")
+    if profile:
+        group.add_argument("--profile", action="store_true", help="write where the time went to profile/ in the folder of "
+                           "the results: a table, and a trace of a few steps for ui.perfetto.dev")
     return group
 
 
 def resolve_device(name):
-    """`--device` as a torch device string; a device that is not there is an error, not a fallback."""
+    """`--device` as a torch device string; a device that is not there is an error, not a fallback.
+
+    Of several processes on one machine each gets the CUDA device of its number. They meet here.
+    """
+    device = _device(name)
+    processes.start(device)
+    return device
+
+
+def _device(name):
     import torch
 
     if name == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -168,16 +188,21 @@ def resolve_device(name):
     if device is None or device.type not in ("cpu", "cuda"):
         raise InputError(f"--device {name}: not a device that this project runs on; expected auto, cpu, cuda or cuda:N")
     if device.type == "cuda":
-        count = torch.cuda.device_count()
-        if (device.index or 0) >= count:
-            raise InputError(f"--device {name}: this machine offers {count} CUDA devices to this torch "
-                             f"({torch.__version__}); use --device cpu or install a CUDA build of torch")
-        return f"cuda:{device.index or 0}"
+        if processes.count() > 1 and device.index is not None:
+            raise InputError(f"--device {name}: each of the {processes.count()} processes takes a device of its own; give "
+                             "--device cuda and choose the devices with CUDA_VISIBLE_DEVICES")
+        number, found = device.index or processes.local_index(), torch.cuda.device_count()
+        if number >= found:
+            wanted = f"process {number} of this machine needs a device of its own; " if processes.count() > 1 else ""
+            raise InputError(f"--device {name}: {wanted}this machine offers {found} CUDA devices to this torch "
+                             f"({torch.__version__}); " + ("start fewer processes" if found else
+                             "use --device cpu or install a CUDA build of torch"))
+        return f"cuda:{number}"
     return "cpu"
 
 
 def training_arguments(args, device, output_dir, **more):
-    """transformers.TrainingArguments of the shared training options on one device."""
+    """transformers.TrainingArguments of the shared training options on the device of this process."""
     from importlib.util import find_spec
 
     import torchvision_cpu  # noqa: F401
@@ -190,11 +215,12 @@ def training_arguments(args, device, output_dir, **more):
 
         if not wandb.api.api_key:
             raise InputError("--report_to wandb: not logged in; run `wandb login`, or set WANDB_MODE=offline")
+    _check_sharding(args)
     if args.bf16 and args.fp16:
         raise InputError("--bf16 and --fp16 exclude each other; give one of them")
     if args.fp16 and device == "cpu":
         raise InputError("--fp16 needs a CUDA device, found --device cpu; use --bf16 or leave both out")
-    if device.startswith("cuda:") and device != "cuda:0":
+    if processes.count() == 1 and device.startswith("cuda:") and device != "cuda:0":
         raise InputError(f"--device {device}: training uses the first visible device; run with CUDA_VISIBLE_DEVICES="
                          f"{device.removeprefix('cuda:')} and --device cuda")
     options = {
@@ -206,6 +232,8 @@ def training_arguments(args, device, output_dir, **more):
         "logging_steps": args.logging_steps, "bf16": args.bf16, "fp16": args.fp16, "report_to": args.report_to,
         "seed": args.seed, "data_seed": args.seed, "use_cpu": device == "cpu", "save_total_limit": 2,
         "remove_unused_columns": False, "label_names": ["labels"], "dataloader_num_workers": 0,
+        "ddp_find_unused_parameters": False,  # every weight that is trained has a part in every loss
+        "ddp_backend": "gloo" if processes.count() > 1 and device == "cpu" else None,
     }
     if args.report_to == "tensorboard":  # beside the checkpoints, which do not outlive the training
         os.environ["TENSORBOARD_LOGGING_DIR"] = os.path.join(args.output, "tensorboard", os.path.basename(output_dir))
@@ -215,6 +243,23 @@ def training_arguments(args, device, output_dir, **more):
         raise InputError(f"{str(error).splitlines()[0]} (--optim, --lr_scheduler_type or a precision flag)") from None
     arguments._n_gpu = min(arguments.n_gpu, 1)  # else Trainer spreads one process over all cards by DataParallel
     return arguments
+
+
+def _check_sharding(args):
+    """Raise InputError for what does not go with the launcher's accelerate config."""
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
+        raise InputError("accelerate's config asks for DeepSpeed, of which this project cannot write checkpoints; take "
+                         "FSDP (recipes/fsdp.yaml)")
+    if not processes.sharded():
+        return
+    if not hasattr(args, "llm_backbone_name_or_path"):
+        raise InputError("accelerate's config asks for FSDP, but an encoder fits each device; launch without that config")
+    if os.environ.get("FSDP_VERSION") != "2":
+        raise InputError("accelerate's config asks for version 1 of FSDP; set fsdp_version: 2 (recipes/fsdp.yaml)")
+    for flag in ("resume", "load_in_8bit", "load_in_4bit"):
+        if getattr(args, flag):
+            raise InputError(f"--{flag} does not go with FSDP, by which accelerate's config deals the LLM to the devices; "
+                             "leave it out, or launch without that config")
 
 
 def llm_loading(args, otherwise=None):
@@ -240,7 +285,8 @@ def inference_options(parser):
                             "refusing; the record of the captions says so")
     group.add_argument("--prompt_type", choices=PROMPT_TYPES, help="instruction in the prompt (unset: basic)")
     group.add_argument("--prompt", help="an instruction of your own in place of --prompt_type")
-    group.add_argument("--batch_size", type=positive, default=16, help="captions written at a time")
+    group.add_argument("--batch_size", type=positive, help="captions written at a time (unset: 32 on a CPU, else what fits "
+                                                           "into the device's memory, 64 at most)")
     group.add_argument("--max_new_tokens", type=positive, default=100, help="longest caption in tokens")
     group.add_argument("--do_sample", action="store_true", help="draw tokens at random instead of taking the likeliest")
     group.add_argument("--temperature", type=bounded(float, 0), default=1.0, help="of --do_sample: below 1 is bolder")

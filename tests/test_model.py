@@ -88,7 +88,9 @@ def test_captioner_reloads_exactly(tmp_path, llm, loading):
     assert not list((tmp_path / "captioner").glob("model*")), "the LLM's weights must not be copied"
     again = EEGModelForCausalLM.from_pretrained(str(tmp_path / "captioner"))
     batch = batch_of(llm)
+    labels = batch.pop("labels")
     with torch.no_grad():
+        assert torch.equal(model(**batch, labels=labels)["loss"], again(**batch, labels=labels)["loss"])
         assert torch.equal(model(**batch)["logits"], again(**batch)["logits"])
         eeg = torch.randn(2, 6, 64)
         assert torch.equal(model.encoder(eeg)[0], again.encoder(eeg)[0])
