@@ -11,13 +11,16 @@ import torchvision_cpu  # noqa: F401
 from transformers import AutoTokenizer
 
 import options
+import processes
+import profiling
 from datautils import CaptionDataset, collate
 from encoders import encode
 from encoders.temperature import class_probabilities
 from checkpoints import resolve_checkpoint
 from errors import InputError
+from llm_memory import batch_that_fits
 from model import EEGModelForCausalLM
-from prompts import choose_template, pad_id
+from prompts import choose_template, pad_id, prompt_ids
 from runs import content_key, file_hash, read_json
 from pickles import load_pickle
 
@@ -66,41 +69,69 @@ class Captioner:
         """16 hex digits that stand for the captioner in files of captions and in tables."""
         return content_key(self.weights)
 
-    def read(self, eeg, batch_size=256):
-        """EEG [N, C, T] -> embeddings [N, E], predicted class [N] and its probability [N].
+    def read(self, eeg, rows=None, batch_size=256):
+        """EEG [N, C, T], or what gives its trials by their positions -> embeddings [n, E], predicted class [n] and its
+        probability [n] of the trials `rows` ([n], None: all). Several processes share the batches.
 
         Probabilities are rounded to the 4 decimals that the files show, so that what was left unanswered below a
         threshold can be told from the file.
         """
-        embeddings, logits = encode(self.model.encoder, eeg, batch_size=batch_size, device=self.device)
+        rows = torch.arange(len(eeg)) if rows is None else torch.as_tensor(rows)
+        own = processes.share(range(0, len(rows), batch_size))  # whole batches: the same from any number of processes
+        parts = [encode(self.model.encoder, eeg, rows[own.start:own.stop], batch_size, self.device)] if own else []
+        embeddings, logits = (torch.cat(part) for part in zip(*processes.collect(parts), strict=True))
         probability, predicted = class_probabilities(logits.double(), self.model.encoder.config).max(1)
         return embeddings, predicted, probability.round(decimals=4)
+
+    def fitting_batch_size(self, instruction, max_new_tokens):
+        """How many captions to write at a time where --batch_size does not say (llm_memory.batch_that_fits)."""
+        prompt = max(sum(map(len, prompt_ids(self.tokenizer, self.template, instruction, name)))
+                     for name in self.class_names.values())
+        return batch_that_fits(self.model.base_llm(), self.device, self.model.config.soft_tokens + prompt + max_new_tokens)
 
     def generate(self, embeddings, labels, with_embedding, instruction, *, batch_size, modality="eeg", desc="captions",
                  done=None, on_batch=None, seed=0, **options):
         """Captions for embeddings [N, E] and class names (or None): N texts.
 
-        done: the first captions, of an interrupted run; on_batch: called after each batch with the number of its first
-        caption and its captions.
+        They are written in the order of their prompts' lengths, so that almost no pads are computed; several processes take
+        turns at the batches. done: {number of a caption: text} of an interrupted run; what is missing is written in the
+        batches of the whole run. on_batch: called in process 0 with such pairs (a list) as they come.
         """
         dataset = CaptionDataset(self.tokenizer, self.template, instruction, embeddings, labels)
-        texts = list(done or [])
-        padding = pad_id(self.tokenizer)
-        starts = range(len(texts), len(labels), batch_size)
-        for start in tqdm(starts, desc=desc, unit="batch"):
-            rows = range(start, min(start + batch_size, len(labels)))
-            batch = collate([dataset.example(i, labels[i], with_embedding) for i in rows],
-                            self.model.config.soft_tokens, padding)
-            batch.pop("labels")
-            batch = {key: value.to(self.device) for key, value in batch.items()}
+        examples = [dataset.example(i, label, with_embedding) for i, label in enumerate(labels)]
+        order = sorted(range(len(labels)), key=lambda i: len(examples[i]["before"]) + len(examples[i]["after"]))
+        texts = dict(done or {})
+        starts = [start for start in range(0, len(order), batch_size)
+                  if not texts.keys() >= set(order[start:start + batch_size])]
+
+        def write(start):
+            rows = order[start:start + batch_size]
+            batch = collate([examples[i] for i in rows], self.model.config.soft_tokens, pad_id(self.tokenizer),
+                            dataset.prefix)
             torch.manual_seed(seed + start)  # so that an interrupted run draws what the whole one would
-            ids = self.model.generate(**batch, modality=modality, pad_token_id=padding,
-                                      eos_token_id=self.tokenizer.eos_token_id, **options)
-            new = [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
-            texts += new
-            if on_batch:
-                on_batch(start, new)
-        return texts
+            return list(zip(rows, self._texts(batch, modality, options), strict=True))
+
+        for turn in tqdm(range(0, len(starts), processes.count()), desc=desc, unit="batch"):
+            own = starts[turn:turn + processes.count()][processes.index():][:1]
+            new = processes.collect([pair for start in own for pair in write(start)])
+            texts.update(new)
+            if on_batch and processes.is_main():
+                on_batch(new)
+            profiling.step("caption batch")
+        return [texts[i] for i in range(len(labels))]
+
+    def _texts(self, batch, modality, options):
+        """The captions of one batch of `collate`."""
+        batch = {key: value.to(self.device) for key, value in batch.items() if key != "labels"}
+        try:
+            with profiling.part("writing"), profiling.decoding(self.model.base_llm()):
+                ids = self.model.generate(**batch, modality=modality, pad_token_id=pad_id(self.tokenizer),
+                                          eos_token_id=self.tokenizer.eos_token_id, **options)
+        except torch.OutOfMemoryError:
+            raise InputError(f"--batch_size {len(batch['input_ids'])}: the memory of {self.device} does not take so many "
+                             "captions at a time; give a smaller number, or load the LLM in fewer bits (--load_in_4bit)"
+                             ) from None
+        return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
 
 def load_captioner(args):

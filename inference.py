@@ -10,6 +10,7 @@
 import sys
 
 import options
+import profiling
 from errors import InputError, exits_cleanly
 from metrics.caption_files import ABSTAINED
 
@@ -92,15 +93,25 @@ def caption_one(captioner, args):
 @exits_cleanly
 def main(argv=None):
     args = parse(argv)
-    from generation import load_captioner
-    from split_captions import write_captions
+    files = options.caption_files(args, [args.condition], suffix=False)
+    results = files[args.condition].parent
+    with profiling.profiled(results if args.profile else None, "inference", "caption batch", first=2, last=2):
+        return run(args, files)
 
+
+def run(args, files):
+    from generation import load_captioner
+
+    profiling.stage("loading the captioner")
     captioner = load_captioner(args)
+    profiling.stage("captions")
     if args.trial is not None or args.eeg_file:
         name, probability, text = caption_one(captioner, args)
         print(f"predicted class: {name} (probability {probability:.2f})\ncaption: {text}")
         return 0
-    write_captions(captioner, args, options.caption_files(args, [args.condition], suffix=False))
+    from split_captions import write_captions
+
+    write_captions(captioner, args, files)
     return 0
 
 

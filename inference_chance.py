@@ -9,6 +9,7 @@ captions without any LLM (the baselines constant, template, class_medoid, neares
 import sys
 
 import options
+import profiling
 from errors import exits_cleanly
 
 
@@ -25,10 +26,18 @@ def main(argv=None):
     parser.set_defaults(abstain_below=None)  # inference.py's: the controls are for the captions of all trials
     args = parser.parse_args(argv)
     args.conditions = args.conditions or [condition for condition in known if condition != "eeg+label"]
+    files = options.caption_files(args, args.conditions, suffix=True)
+    results = files[args.conditions[0]].parent
+    with profiling.profiled(results if args.profile else None, "inference_chance", "caption batch", first=2, last=2):
+        return run(args, files)
+
+
+def run(args, files):
     from generation import load_captioner
     from split_captions import write_captions
 
-    write_captions(load_captioner(args), args, options.caption_files(args, args.conditions, suffix=True))
+    profiling.stage("loading the captioner")
+    write_captions(load_captioner(args), args, files)
     return 0
 
 

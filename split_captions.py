@@ -4,10 +4,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas
 import torch
 
 import options
+import processes
+import profiling
 from conditions import under_condition
 from dataset_folder import complete_data
 from datautils import image_embeddings
@@ -52,6 +53,7 @@ def write_captions(captioner, args, files):
     """
     for condition, file in files.items():
         _keep_other_condition(file, condition)
+    profiling.stage("data")
     complete_data(args, picture=False)  # the captioner knows which pictures it was trained on
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
     trials.require_pictures()
@@ -71,9 +73,13 @@ def write_captions(captioner, args, files):
               f"was trained on {more} more, so they are weaker than they could be")
     facts = _provenance(captioner, args, trials, names, training)
     references = [read_caption(args.image_dir, name) for name in names]
-    part = Part(trials, positions, split["train"], names, references, *captioner.read(trials.eeg[positions]))
+    part = Part(trials, positions, split["train"], names, references, *captioner.read(trials.eeg, positions))
     print(f"{len(positions)} {args.split} trials, predicted class right in "
           f"{(part.predicted == trials.label[positions]).float().mean():.1%}")
+    if not args.batch_size and set(files) - set(options.BASELINES):
+        instruction = instruction_of(args.prompt_type or "basic", args.prompt)
+        args.batch_size = captioner.fitting_batch_size(instruction, args.max_new_tokens)
+        print(f"{args.batch_size} captions are written at a time (--batch_size)")
     for condition in sorted(files, key=lambda name: name not in fitted):  # the baselines are quick and show what lacks
         _write_condition(captioner, part, condition, args, files[condition], facts)
 
@@ -133,6 +139,9 @@ def _provenance(captioner, args, trials, names, training):
 
 def _write_condition(captioner, part, condition, args, file, facts):
     """Write the CSV of one condition and its record."""
+    import pandas  # inference.py --trial writes no table
+
+    profiling.stage(condition)
     truth = part.trials.label[part.positions]
     rows = torch.arange(len(part.names))  # whose EEG is behind each caption
     partial = Path(f"{file}.partial")
@@ -159,7 +168,8 @@ def _write_condition(captioner, part, condition, args, file, facts):
         table.to_csv(temporary, index=False)
         write_json(f"{file}.json", {"format": caption_files.RECORD_FORMAT, "condition": condition, **facts,
                                     "sha256": file_hash(temporary)})
-    partial.unlink(missing_ok=True)  # the baselines have none
+    if processes.is_main():
+        partial.unlink(missing_ok=True)  # the baselines have none
     print(f"{condition}: {len(table)} captions written to {file}")
 
 
@@ -197,10 +207,12 @@ def _baseline(captioner, part, condition, args):
 def _generated(captioner, part, condition, shown, answered, args, partial):
     """The LLM's caption for each trial that is answered.
 
-    Where greedy decoding is shown no embedding, equal class names give equal captions, so each is written once.
+    Equal prompts give equal captions under greedy decoding, so each is written once: those of a class without embedding,
+    those of a picture that many saw.
     """
     labels = [None] * len(answered) if shown.labels is None else [captioner.class_names[i] for i in shown.labels.tolist()]
-    prompts = range(len(labels)) if shown.with_embedding or args.do_sample else labels
+    prompts = range(len(labels)) if args.do_sample else list(zip(labels, (
+        row.numpy().tobytes() if shown.with_embedding else b"" for row in shown.embeddings), strict=True))
     first = {}
     for row, prompt in enumerate(prompts):
         if answered[row]:
@@ -212,39 +224,37 @@ def _generated(captioner, part, condition, shown, answered, args, partial):
                        args.seed, captioner.model.config.to_dict(), decoding, args.batch_size, args.load_in_8bit,
                        args.load_in_4bit, args.bf16, args.llm_backbone_name_or_path, args.clip_model, args.picture,
                        args.abstain_below, args.time_low, args.time_high])
-    done = _resume_partial(partial, key)
-    with open(partial, "a", encoding="utf-8") as file:
+    done = processes.from_main(_resume_partial, partial, key)
 
-        def keep(start, texts):
-            file.write(json.dumps([start, texts]) + "\n")
-            file.flush()
+    def keep(new):
+        with open(partial, "a", encoding="utf-8") as file:
+            file.write(json.dumps(new) + "\n")
 
-        texts = captioner.generate(shown.embeddings[rows], [labels[row] for row in rows], shown.with_embedding, instruction,
-                                   batch_size=args.batch_size, modality=shown.modality, desc=condition, done=done,
-                                   on_batch=keep, seed=args.seed, **decoding)
+    texts = captioner.generate(shown.embeddings[rows], [labels[row] for row in rows], shown.with_embedding, instruction,
+                               batch_size=args.batch_size, modality=shown.modality, desc=condition, done=done,
+                               on_batch=keep, seed=args.seed, **decoding)
     text_of = dict(zip(first, texts, strict=True))
     return [text_of[prompt] if answer else caption_files.ABSTAINED
             for prompt, answer in zip(prompts, answered, strict=True)]
 
 
 def _resume_partial(path, key):
-    """The captions of an interrupted run with the same key; leaves the file with them and nothing else, to be appended to.
+    """The captions of an interrupted run with the same key, {number: text}; leaves the file with them and nothing else, to
+    be appended to.
 
-    A line is the key, then a batch a line: the number of its first caption and its captions. What does not follow on the
-    lines before it does not count: a line cut short, or one of a second run that wrote into the same file.
+    A line is the key, then a batch a line: pairs of a caption's number and its text, in any order. A line that was cut
+    short does not count; what a second run wrote into the same file is the same.
     """
-    done, path = [], Path(path)
+    done, path = {}, Path(path)
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     if lines[:1] == [json.dumps(key)]:
         for line in lines[1:]:
             try:
-                start, texts = json.loads(line)
+                done |= dict(json.loads(line))
             except (ValueError, TypeError):
-                break
-            if start == len(done):
-                done += texts
+                continue
         print(f"{path}: going on after {len(done)} captions of an interrupted run")
     with atomic_path(path) as temporary:
-        temporary.write_text("".join(json.dumps(part) + "\n" for part in (key, [0, done]) if part != [0, []]),
+        temporary.write_text("".join(json.dumps(part) + "\n" for part in (key, list(done.items())) if part),
                              encoding="utf-8")
     return done

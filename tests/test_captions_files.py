@@ -215,7 +215,7 @@ def test_a_split_by_subject_repeats_its_pictures(captioner, data, tmp_path, caps
 
 
 def test_what_a_kill_or_a_second_run_left_is_sorted_out(captioner, data, tmp_path, monkeypatch, capsys):
-    """Only batches that follow on each other count, and what is written after them can be read again."""
+    """Whole lines count, and what is written after them can be read again."""
     whole = write(captioner, data, tmp_path / "whole.csv", "--batch_size", "4", "--do_sample")
     partial = tmp_path / "part.csv.partial"
     for count, spoilt in enumerate((lambda lines: [*lines, lines[-1][:9]], lambda lines: [*lines, lines[-1], lines[-1]],
