@@ -9,12 +9,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = [
+    {"processes"},
     {"errors", "config", "loss", "torchvision_cpu"},
     {"options", "runs"},
-    {"checkpoints", "pickles", "pictures", "montage", "ledger"},
+    {"checkpoints", "pickles", "pictures", "montage", "ledger", "profiling"},
     {"splits_file", "provenance"},
     {"sources", "encoders", "metrics", "prompts", "dataset_folder", "splits", "machine_captions",
-     "conditions"},
+     "conditions", "llm_memory", "prefix_cache", "sharding"},
     {"datautils", "trials", "model"},
     {"generation", "split_captions", "captioner_training", "audit", "evaluation", "when_where"},
     {"report"},
