@@ -18,9 +18,8 @@ from pathlib import Path
 import numpy as np
 
 import options
-from bench.gpu_check import device_name, replace_section
+from bench.measuring import device_name, packages, table, write_section
 from errors import exits_cleanly
-from runs import atomic_path, versions
 
 BATCH, BATCHES = 64, 50
 
@@ -119,22 +118,19 @@ def main(argv=None):
         folder = Path(name)
         written = write(folder, args)
         found = {kind: measure(kind, folder, args) for kind in ("folder", "raw", "datasets")}
-    lines = ["| | opened in s | resident MB before | after opening | random batches of 64/s | of raw |", "|" + "---|" * 6]
+    lines = []
     for kind, title in (("folder", "data set folder (load_trials)"), ("raw", "raw memory map (numpy)"),
                         ("datasets", "the same shards by `datasets`")):
         seconds, before, after, speed = found[kind]
         cells = [title, f"{seconds:.3f}", f"{before:.0f}", f"{after:.0f}", f"{speed:.0f}", f"{speed / found['raw'][3]:.2f}"]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(cells)
+    columns = ("", "opened in s", "resident MB before", "after opening", "random batches of 64/s", "of raw")
     size = args.trials * args.n_chans * args.n_times * 4 / 1e9
-    packages = ", ".join(f"{package} {version}" for package, version in versions().items())
     body = (f"{args.trials} trials of {args.n_chans} x {args.n_times} float32 ({size:.2f} GB), medians of {args.repeats} "
             f"runs by `python -m bench.data_format`; written in {written[0]:.1f} s (folder, checksums included) and "
-            f"{written[1]:.1f} s (raw).\n{packages}.\n\n" + "\n".join(lines) + "\n")
+            f"{written[1]:.1f} s (raw).\n{packages}.\n\n" + table(columns, lines) + "\n")
     heading = f"{device_name('cpu')}: data set folder"
-    text = args.results.read_text(encoding="utf-8") if args.results.is_file() else ""
-    with atomic_path(args.results) as temporary:
-        temporary.write_text(replace_section(text, heading, body), encoding="utf-8")
-    print(f"\n{heading}\n\n{body}")
+    write_section(args.results, heading, body)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,8 @@ of the generation; seconds are of the whole command. The exit code is 1 if any o
 
 import contextlib
 import datetime
-import itertools
 import math
-import multiprocessing
 import os
-import platform
-import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,22 +22,16 @@ import time
 from pathlib import Path
 
 import options
+from bench import measuring
+from bench.measuring import Processes, between, device_name, watch, write_section
 from errors import InputError, exits_cleanly
-from runs import atomic_path, read_json, versions
+from runs import read_json
 
 DEMO = Path("runs/demo")
 SMALL_LLM = Path("runs/smollm2")
 PRECISIONS = {"bf16": [], "8-bit": ["--load_in_8bit"], "4-bit": ["--load_in_4bit"]}
-TITLE = """# Measured speed and memory
-
-`bench/gpu_check.sh` and `python -m bench.data_format` wrote the sections below, the newest run of each device and mode.
-In those of gpu_check.sh every row is LoRA finetuning by finetune_llm.py and greedy captions by inference.py, computed
-in bfloat16 with the LLM loaded in the precision named; 8 bit is bitsandbytes' LLM.int8, 4 bit its nf4. Peak memory is
-what PyTorch allocated on a GPU, the resident set on a CPU.
-"""
 COLUMNS = ("LLM", "precision", "finetuning: steps/s", "trials/s", "loss", "peak GiB", "seconds", "inference: captions/s",
            "peak GiB", "seconds")
-CPU_PRELOAD = ["generation", "captioner_training", "peft", "bitsandbytes"]
 
 
 def parse(argv):
@@ -78,70 +67,38 @@ def parse(argv):
 
 # --- what runs in a process of its own ---
 
-def _now():
-    import torch
-
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def _watch(owner, name):
-    """Time each call of a method: returns a list that grows by (start, end) in seconds."""
-    calls, method = [], getattr(owner, name)
-
-    def watched(*args, **kwargs):
-        start = _now()
-        result = method(*args, **kwargs)
-        calls.append((start, _now()))
-        return result
-
-    setattr(owner, name, watched)
-    return calls
-
-
-def _peak_memory():
-    """GiB: the most that PyTorch had allocated on the GPU, or the process's largest resident set."""
-    import torch
-
-    if torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated() / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
 def finetune(arguments, batch_size):
-    """finetune_llm.py; {"steps/s", "trials/s", "loss", "peak GiB"}."""
+    """finetune_llm.py; {"steps/s", "trials/s", "loss"}."""
     from safetensors.torch import load_file
 
     import captioner_training
     import finetune_llm
 
-    steps = _watch(captioner_training.CaptionTrainer, "training_step")
+    steps = watch(captioner_training.CaptionTrainer, "training_step")
     finetune_llm.main(arguments)
-    starts = [start for start, _ in steps]
-    rate = 1 / statistics.median(after - before for before, after in itertools.pairwise(starts))
+    rate = 1 / between([start for start, _, _ in steps])
     output = Path(arguments[arguments.index("--output") + 1])
     losses = [entry["loss"] for entry in read_json(output / "train_log.json")["stage3"] if "loss" in entry]
     adapter = load_file(output / "adapter" / "adapter_model.safetensors")
     idle = [name for name, weight in adapter.items() if "lora_B" in name and not weight.any()]  # they start at zero
     if not all(map(math.isfinite, losses)) or idle:
         raise RuntimeError(f"finetuning did not learn: losses {losses}, adapter weights that never moved {idle[:3]}")
-    return {"steps/s": rate, "trials/s": rate * batch_size, "loss": (losses[0], losses[-1]), "peak GiB": _peak_memory()}
+    return {"steps/s": rate, "trials/s": rate * batch_size, "loss": (losses[0], losses[-1])}
 
 
 def caption(arguments, expected):
-    """inference.py; {"captions/s", "peak GiB"}."""
+    """inference.py; {"captions/s"}."""
     import pandas
 
     import generation
     import inference
 
-    calls = _watch(generation.Captioner, "generate")
+    calls = watch(generation.Captioner, "generate")
     inference.main(arguments)
     rows = len(pandas.read_csv(arguments[arguments.index("--dest") + 1]))
     if rows != expected:
         raise RuntimeError(f"inference.py wrote {rows} captions, expected {expected}")
-    return {"captions/s": rows / sum(end - start for start, end in calls), "peak GiB": _peak_memory()}
+    return {"captions/s": rows / sum(end - start for start, end, _ in calls)}
 
 
 def train_encoder(arguments):
@@ -160,43 +117,6 @@ def make_synthetic_data(folder, pictures):
     from bench.material import make_data
 
     make_data(folder, pictures)
-
-
-def _child(pipe, function, arguments):
-    pipe.send(function(*arguments))
-
-
-class Processes:
-    """Runs functions one at a time, each in a process of its own, so that its peak memory is its alone."""
-
-    def __init__(self, device):
-        self.context = multiprocessing.get_context("forkserver")
-        # On a GPU nothing may touch CUDA before the fork, and bitsandbytes does when imported.
-        self.context.set_forkserver_preload(CPU_PRELOAD if device == "cpu" else [])
-
-    def run(self, title, function, *arguments):
-        """The function's result with its "seconds", or {"error": ...} if its process failed."""
-        print(f"\n== {title}", flush=True)
-        receiver, sender = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=_child, args=(sender, function, arguments))
-        start = time.perf_counter()
-        process.start()
-        sender.close()
-        result = {"error": None}
-        with contextlib.suppress(EOFError):
-            result = receiver.recv() or {}
-        process.join()
-        if process.exitcode:
-            print(f"{title}: exit code {process.exitcode}", file=sys.stderr)
-            return {"error": f"exit code {process.exitcode}"}
-        return result | {"seconds": time.perf_counter() - start}
-
-    def must(self, title, function, *arguments):
-        """As `run`, for what everything else needs."""
-        result = self.run(title, function, *arguments)
-        if "error" in result:
-            raise InputError(f"{title}: {result['error']}, see its message above; nothing can be measured without it")
-        return result
 
 
 # --- what is measured on ---
@@ -278,19 +198,8 @@ def measure(args, scratch, processes, device):
 
 # --- what is written ---
 
-def device_name(device):
-    if device == "cpu":
-        info = Path("/proc/cpuinfo")
-        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines()
-                  if line.startswith("model name")] if info.is_file() else []
-        return f"{models[0] if models else platform.machine()}, {os.cpu_count()} threads"
-    import torch
-
-    return torch.cuda.get_device_name(device)
-
-
 def table(rows):
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    lines = []
     for row in rows:
         training, inference = row["finetuning"], row["inference"]
         cells = [row["LLM"], row["precision"]]
@@ -304,29 +213,16 @@ def table(rows):
             cells += [f"failed: {inference['error']}"] + 2 * ["-"]
         else:
             cells += [f"{inference['captions/s']:.1f}", f"{inference['peak GiB']:.2f}", f"{inference['seconds']:.0f}"]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return measuring.table(COLUMNS, lines)
 
 
 def section(args, rows, seconds):
     """The section's text below its heading."""
-    found = ", ".join(f"{name} {version}" for name, version in versions().items())
     data = "tiny synthetic data" if args.tiny else "synthetic data" if args.synthetic else args.data or DEMO / "data"
     return (f"{datetime.date.today()}, on {data}: {args.steps} steps of {args.batch_size} trials a stage, {args.captions} "
             f"captions of at most {args.max_new_tokens} tokens, {2 * args.batch_size} at a time; {seconds:.0f} s in all.\n"
-            f"{found}.\n\n{table(rows)}\n")
-
-
-def replace_section(text, heading, body):
-    """`text` with the section under `## heading` replaced, or added at the end; other sections stay as they are."""
-    head, *sections = (text or TITLE).split("\n## ")
-    new = f"{heading}\n\n{body.rstrip()}\n"
-    places = [i for i, other in enumerate(sections) if other.split("\n", 1)[0] == heading]
-    if places:
-        sections[places[0]] = new
-    else:
-        sections.append(new)
-    return "\n\n## ".join(part.strip("\n") for part in [head, *sections]) + "\n"
+            f"{measuring.packages()}.\n\n{table(rows)}\n")
 
 
 @exits_cleanly
@@ -340,10 +236,7 @@ def main(argv=None):
         rows = measure(args, scratch, Processes(device), device)
     body = section(args, rows, time.perf_counter() - start)
     heading = f"{device_name(device)}: {'tiny' if args.tiny else 'synthetic data' if args.synthetic else 'full'}"
-    text = args.results.read_text(encoding="utf-8") if args.results.is_file() else ""
-    with atomic_path(args.results) as temporary:
-        temporary.write_text(replace_section(text, heading, body), encoding="utf-8")
-    print(f"\n{heading}\n\n{body}\nwritten to {args.results}")
+    write_section(args.results, heading, body)
     return int(any("error" in row[job] for row in rows for job in ("finetuning", "inference")))
 
 

@@ -1,4 +1,4 @@
-"""What gpu_check.py measures on where nothing is to be downloaded: language models with random weights and small data."""
+"""What the benches measure on where nothing is to be downloaded: language models with random weights and small data."""
 
 from pathlib import Path
 
@@ -18,6 +18,10 @@ SHAPES = {
         "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
         "num_attention_heads": 9, "num_key_value_heads": 3, "max_position_embeddings": 8192, "rms_norm_eps": 1e-5,
         "rope_theta": 100000.0, "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": True},
+    "CPU proxy": {
+        "vocab_size": 8192, "hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 8,
+        "num_attention_heads": 8, "num_key_value_heads": 8, "max_position_embeddings": 1024, "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0, "bos_token_id": 0, "eos_token_id": 1, "tie_word_embeddings": False},
     "tiny Llama": {
         "vocab_size": 2048, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
         "num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 256, "rms_norm_eps": 1e-6,
@@ -27,15 +31,18 @@ LARGEST_VOCABULARY = 2000  # of the tokenizer, which is made from the captions a
 SFREQ, SAMPLES, CHANNELS = 250.0, 150, ("O1", "Oz", "O2", "PO3", "POz", "PO4", "P7", "P8")
 
 
-def llm_config(shape):
+def llm_config(shape, **more):
     import torchvision_cpu  # noqa: F401
     from transformers import AutoConfig
 
-    return AutoConfig.for_model("llama", **SHAPES[shape])
+    return AutoConfig.for_model("llama", **SHAPES[shape], **more)
 
 
-def make_llm(shape, folder, device, texts):
-    """Save a Llama of a shape in SHAPES with random bfloat16 weights, made on `device`, and a tokenizer of `texts`."""
+def make_llm(shape, folder, device, texts, **more):
+    """Save a Llama of a shape in SHAPES with random bfloat16 weights, made on `device`, and a tokenizer of `texts`.
+
+    more: other fields of its config.
+    """
     import torch
 
     import torchvision_cpu  # noqa: F401
@@ -43,7 +50,7 @@ def make_llm(shape, folder, device, texts):
 
     torch.manual_seed(0)
     with torch.device(device):
-        model = AutoModelForCausalLM.from_config(llm_config(shape), dtype=torch.bfloat16)
+        model = AutoModelForCausalLM.from_config(llm_config(shape, **more), dtype=torch.bfloat16)
     model.save_pretrained(folder, max_shard_size="4GB")
     make_tokenizer(texts).save_pretrained(folder)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import gpu_check
+from bench import gpu_check, measuring
 from bench.material import llm_config, write_subset
 from errors import InputError
 from splits import read_splits, write_splits
@@ -23,7 +23,7 @@ def gpu_check_sh(*arguments):
 
 def test_cpu_mode_measures_every_precision_and_keeps_other_devices(tmp_path):
     results = tmp_path / "RESULTS.md"
-    own, other = f"{gpu_check.device_name('cpu')}: tiny", "NVIDIA Example: full"
+    own, other = f"{measuring.device_name('cpu')}: tiny", "NVIDIA Example: full"
     results.write_text(f"# Title\n\n## {own}\n\nold numbers\n\n## {other}\n\n| kept |\n")
     done = gpu_check_sh("--device", "cpu", "--tiny", "--steps", "3", "--captions", "6", "--max_new_tokens", "4",
                         "--results", results, "--scratch", tmp_path / "scratch")
@@ -57,7 +57,7 @@ def test_large_model_has_deepseek_7bs_parameters():
 
 
 def test_a_command_that_fails_is_a_failed_row_not_a_lost_run(tmp_path, capfd):
-    processes = gpu_check.Processes("cuda")  # which is the one that starts at once: nothing is loaded before
+    processes = measuring.Processes("cuda")  # which is the one that starts at once: nothing is loaded before
     failed = processes.run("a model", gpu_check.make_random_llm, "no such shape", tmp_path, "cpu", tmp_path)
     assert failed == {"error": "exit code 1"} and "no such shape" in capfd.readouterr().err
     with pytest.raises(InputError, match="nothing can be measured without it"):
@@ -68,11 +68,11 @@ def test_a_command_that_fails_is_a_failed_row_not_a_lost_run(tmp_path, capfd):
 
 
 def test_new_sections_are_added_behind_the_others():
-    first = gpu_check.replace_section("", "A: full", "one\n")
-    both = gpu_check.replace_section(first, "B: full", "two\n")
+    first = measuring.replace_section("", "A: full", "one\n")
+    both = measuring.replace_section(first, "B: full", "two\n")
     assert first.startswith("# Measured") and first.endswith("\n## A: full\n\none\n")
     assert both == f"{first}\n## B: full\n\ntwo\n"
-    assert gpu_check.replace_section(both, "B: full", "two\n") == both
+    assert measuring.replace_section(both, "B: full", "two\n") == both
 
 
 def test_subsets_are_spread_over_a_part(tmp_path):

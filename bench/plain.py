@@ -1,0 +1,238 @@
+"""The predecessors' way of working, as the other side of bench.speed; small, and right, but not fast.
+
+What Thought2Text and DL_Proj_EEG-to-Text do in each step, in words of our own: the whole .pth in memory; each picture
+opened and put through CLIP each time one of its trials is seen; captions tokenised anew, padded to 512 tokens; the LLM one
+trial at a time, its activations computed again in the backward pass, its loss over prompt and caption and its logits over
+the whole vocabulary at every position; captions written one by one. Two things are quicker here than there: the loops are
+plain Python without a Trainer, and no optimiser state is paged.
+"""
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+import torchvision_cpu  # noqa: F401
+from transformers import AutoModelForCausalLM, CLIPImageProcessorPil, CLIPVisionModelWithProjection
+
+from bench.limits import counted, decoding_bytes
+from bench.measuring import OwnMemory, now, peak_memory
+from config import INSTRUCTIONS
+from encoders.fast_convolution import plain_convolutions
+from pictures import picture_path, read_caption
+from prompts import IMAGE, render
+
+LONGEST = 512  # tokens that they pad prompt and caption to
+WINDOW = slice(20, 460)  # samples of a record
+EMBEDDING = 512  # of CLIP ViT-B/32
+BATCH = 16  # trials of a step of stage 1
+ACCUMULATED = 16  # trials whose gradients make one step
+TEMPLATE, INSTRUCTION = "thought2text", INSTRUCTIONS["basic"]
+
+
+def load_content(path):
+    """The .pth whole. The bench wrote the file itself, so it may be unpickled as they did."""
+    return torch.load(path, weights_only=False)
+
+
+class Examples(torch.utils.data.Dataset):
+    """Trials with picture and, with a tokenizer, prompt and caption, all made anew each time one is asked for.
+
+    (pixels [3, H, W], eeg [1, C, 440], label) and with a tokenizer the ids before and after the embedding, [512] each.
+    """
+
+    def __init__(self, content, rows, names, image_dir, clip_model, tokenizer=None):
+        self.content, self.rows, self.names, self.image_dir, self.tokenizer = content, rows, names, image_dir, tokenizer
+        self.processor = CLIPImageProcessorPil.from_pretrained(clip_model)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, i):
+        record = self.content["dataset"][self.rows[i]]
+        eeg = record["eeg"].float()[:, WINDOW].unsqueeze(0)
+        name = self.content["images"][record["image"]]
+        picture = Image.open(picture_path(self.image_dir, name, "sketch")).convert("RGB")
+        pixels = self.processor(images=picture, return_tensors="pt")["pixel_values"][0]
+        if self.tokenizer is None:
+            return pixels, eeg, record["label"]
+        return pixels, eeg, record["label"], *padded_ids(self.tokenizer, self.names[record["label"]],
+                                                         read_caption(self.image_dir, name))
+
+
+def padded_ids(tokenizer, label, caption):
+    """Token ids of prompt and caption before and after the embedding, left-padded with the end token to [512] each."""
+    text = f"{render(tokenizer, TEMPLATE, INSTRUCTION, label)}<s>Assistant: {caption}</s>\n"
+    tokenizer.pad_token_id, tokenizer.padding_side = tokenizer.eos_token_id, "left"
+    return [tokenizer(part, padding="max_length", max_length=LONGEST, truncation=True, add_special_tokens=False,
+                      return_tensors="pt").input_ids[0] for part in text.split(IMAGE)]
+
+
+def load_clip(clip_model, device):
+    return CLIPVisionModelWithProjection.from_pretrained(clip_model).requires_grad_(False).eval().to(device)
+
+
+def load_llm(name, device):
+    """The frozen LLM in float32 on a CPU, in 8 bit on a GPU, as they ran it."""
+    if device == "cpu":
+        return AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32).requires_grad_(False)
+    from transformers import BitsAndBytesConfig
+
+    return AutoModelForCausalLM.from_pretrained(name, device_map={"": device}, quantization_config=BitsAndBytesConfig(
+        load_in_8bit=True)).requires_grad_(False)
+
+
+def plain_encoder(data):
+    """ChannelNet as published; with `plain_convolutions` about its steps it is torch's own in every layer."""
+    from config import ChannelNetConfig
+    from encoders import build_encoder
+
+    return build_encoder(ChannelNetConfig(input_height=data["channels"], num_residual_blocks=data["blocks"]))
+
+
+def encoder_loss(encoder, target, eeg, labels):
+    """Cross-entropy and the squared error to the pictures' embeddings, [B, E]."""
+    embedding, logits = encoder(eeg)
+    return F.cross_entropy(logits, labels) + F.mse_loss(embedding, target)
+
+
+def caption_loss(llm, projected, before, after):
+    """The LLM's own loss of one example over prompt and caption, all but the embedding's place.
+
+    projected: the embedding among the LLM's, [1, H]; before, after: [512] ids, left-padded with the end token.
+    """
+    parts, labels = [], []
+    for ids in (before, after):
+        keep = ids != llm.config.eos_token_id
+        parts.append(llm.get_input_embeddings()(ids)[keep])  # the padding is looked up, too
+        labels.append(ids[keep])
+    inputs = torch.cat([parts[0], projected.to(parts[0].dtype), parts[1]]).unsqueeze(0)
+    labels = torch.cat([labels[0], labels[0].new_tensor([-100]), labels[1]]).unsqueeze(0)
+    return llm(inputs_embeds=inputs, attention_mask=torch.ones_like(labels), labels=labels, use_cache=False).loss
+
+
+def captioner_loss(llm, projector, embedding, before, after):
+    """caption_loss of one example, in bfloat16 where the LLM is in 8 bit on a GPU."""
+    with torch.autocast("cuda", torch.bfloat16, enabled=llm.device.type == "cuda"):
+        return caption_loss(llm, projector(embedding), before, after)
+
+
+@torch.no_grad()
+def write_caption(encoder, projector, llm, tokenizer, eeg, class_names, max_new_tokens):
+    """Token ids of the caption of one trial, eeg [C, T]: greedy, no mask, to the end token or the longest length."""
+    embedding, logits = encoder(eeg.unsqueeze(0))
+    text = render(tokenizer, TEMPLATE, INSTRUCTION, class_names[int(logits.argmax())])
+    before, after = (tokenizer(part, add_special_tokens=False, return_tensors="pt").input_ids.to(eeg.device)
+                     for part in (text.split(IMAGE)[0], text.split(IMAGE)[1].strip()))
+    embed = llm.get_input_embeddings()
+    soft = projector(embedding).view(1, 1, -1).to(embed.weight.dtype)
+    return llm.generate(inputs_embeds=torch.cat([embed(before), soft, embed(after)], 1), do_sample=False,
+                        max_new_tokens=max_new_tokens, repetition_penalty=1.1, pad_token_id=tokenizer.eos_token_id,
+                        eos_token_id=tokenizer.eos_token_id)[0]
+
+
+# --- what bench.speed times; "step" is the median of seconds, "flops" those of one step ---
+
+def time_stage1(data, steps, device):
+    """ChannelNet with CLIP in each step ("step"), and its part without picture and CLIP ("encoder")."""
+    encoder = plain_encoder(data).to(device).train()
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-3)
+    clip = load_clip(data["clip"], device)
+    examples = Examples(load_content(data["eeg"]), data["train"], data["names"], data["images"], data["clip"])
+    batches = iter(torch.utils.data.DataLoader(examples, BATCH, shuffle=True, drop_last=True))
+    whole, alone, flops = [], [], 0
+    for number in range(steps + 1):  # the first one warms up
+        start = now()
+        pixels, eeg, labels = (part.to(device) for part in next(batches))
+        target = clip(pixel_values=pixels).image_embeds
+        middle = now()
+        step = partial(_backward, encoder_loss, 1, encoder, target, eeg, labels)
+        with plain_convolutions():
+            flops = counted(step)[1] if number == 0 else step() or flops
+        _update(optimizer, encoder)
+        whole.append(now() - start)
+        alone.append(now() - middle)
+    return {"step": median(whole[1:]), "encoder": median(alone[1:]), "flops": flops}
+
+
+def time_captioner(data, steps, device, stage):
+    """Stage 2 (pictures through CLIP) or 3 (EEG embeddings and token ids that were kept), 16 trials one by one a step."""
+    from generation import load_tokenizer
+
+    llm, tokenizer = load_llm(data["llm"], device), load_tokenizer(data["llm"])
+    llm.gradient_checkpointing_enable({"use_reentrant": False})
+    llm.train()
+    examples = Examples(load_content(data["eeg"]), data["train"], data["names"], data["images"], data["clip"], tokenizer)
+    clip = load_clip(data["clip"], device)
+    if stage == 3:  # that the embeddings are random numbers makes no difference to the speed
+        kept = [examples[i] for i in range(ACCUMULATED * (steps + 1))]
+        examples = [(torch.randn(EMBEDDING), *example[1:]) for example in kept]
+    projector = torch.nn.Linear(EMBEDDING, llm.config.hidden_size).to(device)
+    optimizer = torch.optim.AdamW(projector.parameters(), lr=1e-5)
+    batches = iter(torch.utils.data.DataLoader(examples, 1, shuffle=True))
+    tokens, flops, seconds = 0, 0, []
+    for number in range(steps + 1):  # the first one warms up
+        start = now()
+        for _ in range(ACCUMULATED):
+            seen, _, _, before, after = (part.to(device) for part in next(batches))
+            embedding = clip(pixel_values=seen).image_embeds if stage == 2 else seen
+            step = partial(_backward, captioner_loss, ACCUMULATED, llm, projector, embedding, before[0], after[0])
+            if number:
+                step()
+            else:
+                flops += counted(step)[1]
+            tokens += int((torch.cat([before, after]) != tokenizer.eos_token_id).sum()) + 1
+        _update(optimizer, projector)
+        seconds.append(now() - start)
+    return {"step": median(seconds[1:]), "flops": flops, "tokens": tokens / len(seconds)}
+
+
+def _backward(loss, count, *arguments):
+    (loss(*arguments) / count).backward()
+
+
+def _update(optimizer, module):
+    torch.nn.utils.clip_grad_norm_(module.parameters(), 0.3)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def time_captions(data, llm, max_new_tokens, count, device):
+    """The first captions of the test part, `count`, one by one: "step" is the time of all, "ids" the captions."""
+    from generation import load_tokenizer
+    from model import EEGModelForCausalLM
+
+    model = EEGModelForCausalLM.from_pretrained(data["captioner"], device=device, llm=llm,
+                                                loading=None if device == "cpu" else "8bit")
+    tokenizer, content = load_tokenizer(data["captioner"]), load_content(data["eeg"])
+    prompt = len(tokenizer(render(tokenizer, TEMPLATE, INSTRUCTION, data["names"][0])).input_ids)
+    ids = []
+    for number in range(-1, count):  # one more, which warms up
+        if number == 0:
+            start = now()
+        eeg = content["dataset"][data["test"][max(0, number)]]["eeg"].float()[:, WINDOW].to(device)
+        ids.append(write_caption(model.encoder, model.projector, model.llm, tokenizer, eeg, data["names"], max_new_tokens))
+        tokenizer.decode(ids[-1], skip_special_tokens=True)
+    seconds, ids = now() - start, [row.tolist() for row in ids[1:]]
+    return {"step": seconds, "captions": len(ids), "ids": ids, "tokens": sum(map(len, ids)),
+            "bytes": decoding_bytes(model.llm, [(1, prompt, len(row)) for row in ids])}
+
+
+def main():
+    """python -m bench.plain RESULT.json EEG IMAGES CLIP CHANNELS BLOCKS: all that goes before the first step of stage 1."""
+    file, eeg, images, clip_model, *shape = sys.argv[1:]
+    memory, (channels, blocks) = OwnMemory(), map(int, shape)
+    examples = Examples(load_content(eeg), range(BATCH), None, images, clip_model)
+    ready = [plain_encoder({"channels": channels, "blocks": blocks}), load_clip(clip_model, "cpu"),
+             next(iter(torch.utils.data.DataLoader(examples, BATCH, shuffle=True)))]
+    Path(file).write_text(json.dumps({"end": now(), "own GiB": memory.peak, "peak GiB": peak_memory(),
+                                      "ready": len(ready)}))
+
+
+if __name__ == "__main__":
+    main()

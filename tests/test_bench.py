@@ -1,0 +1,116 @@
+"""bench.speed: that both paths do the same work rightly and the table is true to its numbers; never how fast they were."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import measuring, plain, speed
+from bench.ours import _until
+from prompts import IMAGE, render
+
+ROOT = Path(__file__).resolve().parents[1]
+OTHER = "## NVIDIA Example: full\n\n| kept |\n"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A finished run of `python -m bench.speed --tiny`: its scratch folder and its results file."""
+    scratch = tmp_path_factory.mktemp("bench") / "scratch"
+    results = scratch.parent / "RESULTS.md"
+    results.write_text(f"# Title\n\n{OTHER}")
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.speed", "--tiny", "--repeats", "1", "--stages", "stage1", "stage3", "inference",
+         "--scratch", scratch, "--results", results], cwd=ROOT, capture_output=True, text=True, timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-3000:]
+    return scratch, results.read_text()
+
+
+@pytest.fixture(scope="module")
+def data(tiny):
+    return json.loads((tiny[0] / "data.json").read_text())
+
+
+def test_both_paths_are_in_the_table_with_the_ratio_of_their_rates(tiny):
+    text = tiny[1]
+    assert text.startswith(f"# Title\n\n{OTHER}") and f"## {measuring.device_name('cpu')}: speed, tiny\n" in text
+    lines = [line for line in text.splitlines() if line.startswith("|") and "kept" not in line]
+    columns, rows = lines[0].strip("| ").split(" | "), [line.strip("|").split("|") for line in lines[2:]]
+    assert columns == list(speed.COLUMNS) and len(rows) == 3 + 3 + 5
+    measured = 0
+    for row in rows:
+        row = [cell.strip() for cell in row]
+        assert len(row) == len(columns)
+        if row[3] == "not run":
+            assert row[5] == row[9] == "not run" and row[1].startswith("DeepSeek-7B")
+            continue
+        ours, other, ratio = float(row[3]), float(row[5]), float(row[7])
+        assert ours > 0 and other > 0 and ratio == pytest.approx(ours / other, abs=0.006)
+        if row[8]:
+            assert row[9] == ("yes" if ours / other >= float(row[8].rstrip("x")) else "no")
+        assert 0.05 < float(row[10]) < 16 and 0.05 < float(row[11]) < 16 and row[14].endswith("%") and row[15].endswith("%")
+        if row[0] != "1":
+            assert float(row[12]) > 0 and float(row[13]) > 0
+        measured += 1
+    assert measured == 9 and text.count("16 of 16 the same token for token") == 2 and text.count("32 of 32 the") == 2
+
+
+def test_the_plain_loss_is_the_llms_own(data):
+    from generation import load_tokenizer
+
+    llm, tokenizer = plain.load_llm(data["llm"], "cpu"), load_tokenizer(data["llm"])
+    before, after = plain.padded_ids(tokenizer, "piano", "A grand piano in a room.")
+    stand_in = 300  # a token whose own embedding is what is projected
+    loss = plain.caption_loss(llm, llm.get_input_embeddings().weight[[stand_in]], before, after)
+
+    text = render(tokenizer, "thought2text", plain.INSTRUCTION, "piano") + "<s>Assistant: A grand piano in a room.</s>\n"
+    parts = [tokenizer(part, add_special_tokens=False).input_ids for part in text.split(IMAGE)]
+    ids = torch.tensor([[*parts[0], stand_in, *parts[1]]])
+    labels = torch.tensor([[*parts[0], -100, *parts[1]]])
+    assert len(before) == len(after) == plain.LONGEST and ids.shape[1] > 40
+    assert loss.item() == pytest.approx(llm(input_ids=ids, labels=labels).loss.item(), rel=1e-6)
+
+
+def test_the_plain_captions_are_ours_token_for_token(data):
+    from generation import Captioner
+
+    captioner, content = Captioner(data["captioner"], "cpu"), plain.load_content(data["eeg"])
+    model = captioner.model
+    eeg = torch.stack([content["dataset"][i]["eeg"][:, plain.WINDOW] for i in data["test"][:5]])
+    embeddings, predicted, _ = captioner.read(eeg)
+    calls = measuring.watch(model, "generate", lambda ids, **_: ids[0].tolist())
+    captioner.generate(embeddings, [captioner.class_names[i] for i in predicted.tolist()], True, plain.INSTRUCTION,
+                       batch_size=1, max_new_tokens=12, repetition_penalty=1.1, do_sample=False)
+    theirs = [plain.write_caption(model.encoder, model.projector, model.llm, captioner.tokenizer, one, data["names"],
+                                  12).tolist() for one in eeg]
+    assert sorted(ids for _, _, ids in calls) == sorted(theirs) and len(set(map(tuple, theirs))) > 1
+
+
+def test_simulated_trials_of_bench_scale_are_a_data_set_folder(tmp_path):
+    from bench.speed_material import write_simulated
+    from splits import load_split
+    from trials import load_trials
+
+    write_simulated(tmp_path / "data", 2100, 3, 20)
+    trials = load_trials(tmp_path / "data")
+    split = load_split(tmp_path / "data" / "splits.pth", trials, needed=("train", "val"))
+    assert trials.eeg.shape == (2100, 3, 20) and not trials.has_pictures and len(trials.label.unique()) == 40
+    assert {part: len(rows) for part, rows in split.items()} == {"train": 1890, "val": 210, "test": 0}
+
+
+def test_tokens_are_counted_to_the_first_end_token():
+    assert _until([5, 6, 1, 1, 1], 1) == [5, 6, 1] and _until([5, 6], 1) == [5, 6]
+
+
+def test_a_failed_path_is_a_failed_row():
+    fine = {"step": 2.0, "peak GiB": 1.0, "tokens": 100, "flops": 1e9}
+    limit = {"FLOP/s": 5e9, "bytes/s": 1e9}
+    good, bad = (speed.summary(runs, 16, limit) for runs in ([fine], [fine, {"error": "exit code 1"}]))
+    row = speed.cells("1", "some work", "trials/s", good, bad, 10)
+    assert row[3] == "8" and row[5] == "failed: exit code 1" and row[7] == row[15] == "" and row[9] == "not run"
+    assert (row[12], row[14]) == ("50", "10.0%") and len(row) == len(speed.COLUMNS)
