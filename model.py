@@ -5,7 +5,6 @@ caption after it. The idea is Thought2Text's (Mishra et al., Findings of NAACL 2
 """
 
 import logging
-import math
 import re
 from pathlib import Path
 
@@ -16,11 +15,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 import torchvision_cpu  # noqa: F401
-from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor
-
 import llm_memory
 import processes
 import sharding
+from caption_decoding import decode
 from checkpoints import check_complete, check_tensors, load_strictly, read_tensors, resolve_checkpoint
 from config import EEGModelForCausalLMConfig
 from encoders import load_encoder, save_encoder
@@ -153,20 +151,17 @@ class EEGModelForCausalLM(nn.Module):
     @torch.no_grad()
     def generate(self, input_ids, attention_mask, soft_mask, embeddings, modality="eeg", repetition_penalty=1.0,
                  prefix_ids=None, **options):
-        """Token ids of the captions [B, up to max_new_tokens]; left-padded prompts, `options` go to HF `generate`.
+        """Token ids of the captions [B, up to max_new_tokens]; left-padded prompts, `options` go to `decode`.
 
         prefix_ids [P]: tokens that each prompt begins with, left out of the rows.
-        The penalty sees what was generated, not the prompt. It is given as a processor of our own, since with the option of
-        transformers 5.23 and 5.24 a batch of left-padded embeddings writes other captions than its rows alone.
         """
         inputs, mask, cache = self._start(input_ids, attention_mask, soft_mask, embeddings, modality, prefix_ids,
-                                          options.get("max_new_tokens", math.inf))
+                                          options["max_new_tokens"])
         if cache is not None:  # HF generate wants the whole prompt and leaves out what the cache holds
             prefix = self.llm.get_input_embeddings()(prefix_ids).expand(len(inputs), -1, -1)
-            inputs, options = torch.cat([prefix, inputs], 1), options | {self.prefix.argument: cache}
-        processors = [RepetitionPenaltyLogitsProcessor(repetition_penalty)] if repetition_penalty != 1 else []
-        return self.llm.generate(inputs_embeds=inputs, attention_mask=mask, repetition_penalty=1.0,
-                                 logits_processor=LogitsProcessorList(processors), **options)
+            inputs = torch.cat([prefix, inputs], 1)
+        return decode(self.llm, inputs, mask, {} if cache is None else {self.prefix.argument: cache},
+                      penalty=repetition_penalty, **options)
 
     # --- making, saving and loading ---
 

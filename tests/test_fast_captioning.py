@@ -79,6 +79,30 @@ def test_captions_are_those_of_whole_prompts(tmp_path, kind, lora):
     assert torch.equal(write(prefix), write(())), "the kept keys and values stay what they were"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("lora", [None, LORA], ids=["frozen", "lora"])
+def test_rows_at_their_end_are_left_out_of_what_follows(tmp_path, monkeypatch, kind, lora):
+    """The end tokens are what rows wrote at other steps, so that the rows end at different ones."""
+    folder = make_llm(tmp_path, kind)
+    model = build(folder, lora=lora).eval()
+    prefix, rows = examples(folder, captions=None)
+    batch = collate(rows, 3, 0, prefix)
+    batch.pop("labels")
+    options = {"max_new_tokens": 12, "do_sample": False, "pad_token_id": 0, "repetition_penalty": 1.5}
+    endless = model.generate(**batch, **options, eos_token_id=[-1])
+    ends = [endless[row, step].item() for row, step in enumerate((2, 5, 8))]
+    lengths = [min([step + 1 for step, token in enumerate(row) if token in ends], default=12) for row in endless.tolist()]
+    assert len(set(lengths)) > 1
+    calls, generate = [], model.llm.generate
+    monkeypatch.setattr(model.llm, "generate",
+                        lambda **given: calls.append(len(given["inputs_embeds"])) or generate(**given))
+    ids = model.generate(**batch, **options, eos_token_id=ends)
+    assert [row[:length] for row, length in zip(ids.tolist(), lengths, strict=True)] == \
+        [row[:length] for row, length in zip(endless.tolist(), lengths, strict=True)]
+    assert not any(token for row, length in zip(ids.tolist(), lengths, strict=True) for token in row[length:])
+    assert calls[0] == 4 and calls == sorted(calls, reverse=True) and len(set(calls)) == len(calls) > 1
+
+
 def test_kept_prefix_is_dropped_when_prefix_or_weights_change(llm):
     model = build(llm).eval()
     prefix, rows = examples(llm)

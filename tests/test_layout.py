@@ -15,7 +15,7 @@ LEVELS = [
     {"checkpoints", "pickles", "pictures", "montage", "ledger", "profiling"},
     {"splits_file", "provenance"},
     {"sources", "encoders", "metrics", "prompts", "dataset_folder", "splits", "machine_captions",
-     "conditions", "llm_memory", "prefix_cache", "sharding"},
+     "conditions", "llm_memory", "prefix_cache", "caption_decoding", "sharding"},
     {"datautils", "trials", "model"},
     {"generation", "split_captions", "captioner_training", "audit", "evaluation", "when_where"},
     {"report"},
