@@ -17,7 +17,7 @@ CONTEXT = 0.5 * GB  # of a card, taken by CUDA before torch allocates anything; 
 KERNELS = 0.3 * GB  # cuBLAS workspaces and kernels of torch and bitsandbytes, loaded when first used
 FRAGMENTED = 0.05  # share that the allocator holds without being able to use it
 USUAL_TOKENS, USUAL_LABELS = 64, 32  # of a row, and of its caption, where the data are not known
-MOST_CAPTIONS = {"cpu": 32, "cuda": 64}  # at a time; more gain little
+MOST_CAPTIONS = 64  # at a time; more gain little
 
 
 @dataclass(frozen=True)
@@ -311,7 +311,7 @@ def batch_that_fits(llm, device, tokens):
     """
     free = (1 - FRAGMENTED) * (free_memory(device) - KERNELS * (device != "cpu"))
     fitting = free / caption_memory(llm.config, llm.dtype.itemsize, tokens)
-    batch = MOST_CAPTIONS["cpu" if device == "cpu" else "cuda"]
+    batch = MOST_CAPTIONS
     while batch > max(fitting, 1):
         batch //= 2
     return batch

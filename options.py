@@ -285,8 +285,8 @@ def inference_options(parser):
                             "refusing; the record of the captions says so")
     group.add_argument("--prompt_type", choices=PROMPT_TYPES, help="instruction in the prompt (unset: basic)")
     group.add_argument("--prompt", help="an instruction of your own in place of --prompt_type")
-    group.add_argument("--batch_size", type=positive, help="captions written at a time (unset: 32 on a CPU, else what fits "
-                                                           "into the device's memory, 64 at most)")
+    group.add_argument("--batch_size", type=positive, help="captions written at a time (unset: what fits into the "
+                                                           "device's memory, 64 at most)")
     group.add_argument("--max_new_tokens", type=positive, default=100, help="longest caption in tokens")
     group.add_argument("--do_sample", action="store_true", help="draw tokens at random instead of taking the likeliest")
     group.add_argument("--temperature", type=bounded(float, 0), default=1.0, help="of --do_sample: below 1 is bolder")

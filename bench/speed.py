@@ -138,7 +138,7 @@ def stage1(bench):
     def channelnet(repeat):
         return ours.train, "train_eeg_classifier", [
             *bench.options(new=new), *clip, "--encoder", "channelnet", "--residual_blocks", f"{data['blocks']}",
-            "--batch_size", f"{BATCH}", "--max_steps", "2"], 1
+            "--batch_size", f"{BATCH}", "--max_steps", "3"], 1
 
     found = bench.alternate("stage 1", {"transformer": transformer, "ChannelNet": channelnet,
                                         "plain": lambda repeat: (plain.time_stage1, data, 1, bench.device)})
@@ -203,10 +203,10 @@ def inference(bench):
     from bench import ours, plain
 
     data, rows = bench.data, []
-    # 100 is the own limit of inference.py; a batch waits for its longest caption, so those that end have two limits.
+    # 100 is the own limit of inference.py; what the longest captions cost shows by two limits.
     longest = (8, 4, 8, 4) if bench.args.tiny else (100, 25, 100, 32)
     for name, tokens in zip(("llm", "llm", "ending", "ending"), longest, strict=True):
-        llm, plain_captions = data[name], len(data["test"]) // (1 if name == "ending" else 2)  # of one length, half will do
+        llm, plain_captions = data[name], len(data["test"]) // (1 if name == "ending" else 4)  # of one length, few will do
 
         def writing(repeat, llm=llm, tokens=tokens):
             return ours.caption, [*bench.options(new=("--dest",)), "--model_path", data["captioner"],
@@ -256,7 +256,7 @@ def section(bench, rows, start, seconds):
             "Peak memory is of the whole process.\n\n"
             f"EEG {size['channels']} x 440; the LLM has {size['shape']}'s shape and random weights; 16 trials a step, "
             "of our default encoder 64; loss and prompt of our rows as README.md says, of the plain ones over the whole "
-            f"prompt; {len(size['test'])} captions, of the plain rows of one length half, ours as many at a "
+            f"prompt; {len(size['test'])} captions, of the plain rows of one length a quarter, ours as many at a "
             "time as inference.py takes by itself.\n\n")
     if rows:
         text += table(COLUMNS, rows) + "\n"

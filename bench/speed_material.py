@@ -17,7 +17,7 @@ from sources import drawings
 from splits import write_splits
 
 SAMPLES = 500  # of a record, of which the stages keep 440
-TRAIN, VAL, TEST = 160, 8, 32  # pictures; each has two trials, of which the test part counts one
+TRAIN, VAL, TEST = 160, 8, 64  # pictures; each has two trials, of which the test part counts one
 SYNSETS = [{name: synset for synset, name in CLASS_NAMES.items()}[name] for name in EEGCVPR40_LABELS]  # by label
 SPREAD = 0.1  # standard deviation of the LLM's weights: at the usual 0.02 it would repeat one token without end
 END_FACTOR = 2.2  # how much larger the end token's row of the LLM is where captions are to end

@@ -94,8 +94,8 @@ def test_trials_are_read_by_rows(loaded, data):
 
 def test_the_batch_fits_where_none_is_asked_for(captioner, data, tmp_path, capsys, monkeypatch):
     write(captioner, data, tmp_path / "c.csv")
-    assert "32 captions are written at a time (--batch_size)" in capsys.readouterr().out
-    assert json.loads((tmp_path / "c.csv.json").read_text())["options"]["batch_size"] == 32
+    assert "64 captions are written at a time (--batch_size)" in capsys.readouterr().out
+    assert json.loads((tmp_path / "c.csv.json").read_text())["options"]["batch_size"] == 64
 
     def full(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -316,7 +316,7 @@ def test_weights_that_do_not_fit_are_not_loaded(llm, monkeypatch):
 
 def test_captions_at_a_time(llm, deepseek, monkeypatch):
     model = load_llm(llm, "cpu", None, None)
-    assert llm_memory.batch_that_fits(model, "cpu", 100) == 32
+    assert llm_memory.batch_that_fits(model, "cpu", 100) == 64
     config = AutoConfig.from_pretrained(deepseek)
     assert llm_memory.caption_memory(config, 2, 1000) - llm_memory.caption_memory(config, 2, 0) > 1000 * 30 * 2 * 4096 * 2
     one = llm_memory.caption_memory(model.config, 4, 100)
