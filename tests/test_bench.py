@@ -57,7 +57,7 @@ def test_both_paths_are_in_the_table_with_the_ratio_of_their_rates(tiny):
         if row[0] != "1":
             assert float(row[12]) > 0 and float(row[13]) > 0
         measured += 1
-    assert measured == 9 and text.count("16 of 16 the same token for token") == 2 and text.count("32 of 32 the") == 2
+    assert measured == 9 and text.count("16 of 16 the same token for token") == 2 and text.count("64 of 64 the") == 2
 
 
 def test_the_plain_loss_is_the_llms_own(data):
