@@ -62,7 +62,7 @@ def parse(argv):
     group.add_argument("--embedding_dropout", type=options.fraction, default=0.1,
                        help="share of prompts without the embedding")
     group = options.training_options(parser, batch_size=16, learning_rate=2e-4, warmup_ratio=0.03,
-                                     lr_scheduler_type="cosine", lengths=True)
+                                     lr_scheduler_type="cosine")
     group.add_argument("--projector_learning_rate", type=options.bounded(float, 0), default=1e-3,
                        help="peak learning rate of the projector, which starts from nothing")
     group.add_argument("--gradient_checkpointing", choices=("auto", "on", "off"), nargs="?", const="on", default="auto",

@@ -122,9 +122,7 @@ def picture_options(parser, trained=None):
     return group
 
 
-def training_options(parser, *, batch_size, learning_rate, warmup_ratio, lr_scheduler_type, report_to="none",
-                     lengths=False):
-    """lengths: whether the examples differ in length, so that batches of like length save padding."""
+def training_options(parser, *, batch_size, learning_rate, warmup_ratio, lr_scheduler_type, report_to="none"):
     group = parser.add_argument_group("training")
     group.add_argument("--batch_size", type=positive, default=batch_size, help="trials per step and process")
     group.add_argument("--learning_rate", type=bounded(float, 0), default=learning_rate, help="peak learning rate")
@@ -141,11 +139,8 @@ def training_options(parser, *, batch_size, learning_rate, warmup_ratio, lr_sche
     group.add_argument("--max_steps", type=step_limit, default=-1, help="stop after this many steps; -1 is no limit")
     group.add_argument("--save_steps", type=positive, default=5000, help="steps between checkpoints to resume from")
     group.add_argument("--logging_steps", type=positive, default=30, help="steps between log lines")
-    if lengths:
-        group.add_argument("--group_by_length", action=argparse.BooleanOptionalAction, default=True,
-                           help="batch captions of like length together, which saves padding")
-    else:
-        group.add_argument("--group_by_length", action="store_true", help=argparse.SUPPRESS)  # predecessors': no effect
+    group.add_argument("--group_by_length", action="store_true",
+                       help="batch captions of like length together: less padding, but a batch is less varied")
     group.add_argument("--bf16", action="store_true", help="compute in bfloat16")
     group.add_argument("--fp16", action="store_true", help="compute in float16 mixed precision (CUDA only)")
     group.add_argument("--resume", action="store_true", help="go on from the newest checkpoint under --output")
