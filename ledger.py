@@ -54,8 +54,8 @@ def note_scoring(folder, family, *, script, model, scored):
         return True
     line = json.dumps({"date": datetime.now(UTC).isoformat(timespec="seconds"), **entry}) + "\n"
     try:
-        if file.is_file() and not file.read_bytes().endswith(b"\n"):
-            line = "\n" + line  # the last line was cut short: it must not swallow this one
+        if file.is_file() and file.read_bytes()[-1:] not in (b"", b"\n"):
+            line = "\n" + line  # the last line was cut short: it must not swallow this one (a blank line hurts nobody)
         handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
             os.write(handle, line.encode())  # one write at the end of the file: two processes do not mix

@@ -22,7 +22,8 @@ def note(folder, key="f", script="evaluate.py", model="m1", scored="s1"):
 
 
 def lines(folder):
-    return (folder / "test_ledger.jsonl").read_text().splitlines()
+    """Without blank ones, which a process may leave that meets another in the middle of its line."""
+    return list(filter(str.strip, (folder / "test_ledger.jsonl").read_text().splitlines()))
 
 
 def test_the_run_folder_holds_the_checkpoint(tmp_path, monkeypatch):
@@ -80,6 +81,17 @@ def test_processes_at_once_lose_nothing(tmp_path):
     assert [process.wait() for process in running] == [0, 0, 0]
     entries = {(entry["model"], entry["scored"]) for entry in map(json.loads, lines(tmp_path))}
     assert len(lines(tmp_path)) == 300 and entries == {(f"m{i}", str(j)) for i in range(3) for j in range(100)}
+
+
+@pytest.mark.parametrize("before", ["", "\n", "\n\n"])
+def test_a_file_that_another_process_has_just_made(tmp_path, before):
+    file = tmp_path / "runs" / "a" / "test_ledger.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_text(before)
+    assert note(file.parent) and note(file.parent, model="m2")
+    assert file.read_text().startswith(before + "{") and file.read_text().count("\n") == before.count("\n") + 2
+    counted = count_scorings(file.parent, "f")
+    assert counted["scored"] == 2 and "cannot be read" not in counted["text"]
 
 
 def test_a_line_that_was_cut_short_swallows_no_other(tmp_path):
