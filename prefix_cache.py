@@ -48,7 +48,12 @@ class PrefixCache:
         layers = self._run(prefix_ids) if trained else self._keep(prefix_ids)
         if layers is None:
             return None
-        return DynamicCache([(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1)) for keys, values in layers])
+        layers = [(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1)) for keys, values in layers]
+        if not room:
+            return DynamicCache(layers)
+        cache = DynamicCache()
+        cache.layers = [RoomyLayer(*layer, length + room) for layer in layers]
+        return cache
 
     def _keep(self, prefix_ids):
         """Keys and values that no gradient needs, made again only for another prefix or when weights, device or dtype have
@@ -79,6 +84,32 @@ class PrefixCache:
         plain = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
         self.suited = plain and len(layers) == self.base.config.get_text_config().num_hidden_layers
         return [(layer.keys, layer.values) for layer in layers] if self.suited else None
+
+
+class RoomyLayer(DynamicLayer):
+    """A DynamicLayer with room for `room` tokens more, so that a decoding step writes its own keys and values and leaves the
+    others where they lie; DynamicLayer copies all of them in each step."""
+
+    def __init__(self, keys, values, room):
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys, self.values = keys, values
+        self.capacity, self.buffers, self.shown = keys.shape[-2] + room, None, None
+
+    def update(self, key_states, value_states, *args, **kwargs):
+        start, end = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
+        if self.keys is not self.shown:  # the first call, or rows were selected since the last one
+            self.buffers = [self._buffer(old) for old in (self.keys, self.values)]
+        for buffer, new in zip(self.buffers, (key_states, value_states), strict=True):
+            buffer[..., start:end, :] = new
+        self.keys, self.values = (buffer[..., :end, :] for buffer in self.buffers)
+        self.shown = self.keys
+        return self.keys, self.values
+
+    def _buffer(self, old):
+        buffer = old.new_empty(*old.shape[:-2], self.capacity, old.shape[-1])
+        buffer[..., :old.shape[-2], :] = old
+        return buffer
 
 
 def whole_prompts(prefix_ids, input_ids, attention_mask, soft_mask):
