@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from config import ChannelNetConfig
 from errors import InputError
 
+from .batch_norm import BatchNorm2d
 from .fast_convolution import Conv2d
 
 
@@ -21,7 +22,7 @@ class ConvLayer(nn.Sequential):
 
     def __init__(self, in_channels, out_channels, kernel, stride, padding=0, dilation=1):
         super().__init__()
-        self.norm = nn.BatchNorm2d(in_channels)
+        self.norm = BatchNorm2d(in_channels)
         self.relu = nn.ReLU(inplace=True)
         self.conv = Conv2d(in_channels, out_channels, kernel, stride, padding, dilation)
         self.drop = nn.Dropout2d(0.2, inplace=True)
@@ -47,9 +48,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels):
         super().__init__()
         self.conv1 = Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
+        self.bn1 = BatchNorm2d(channels)
         self.conv2 = Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
+        self.bn2 = BatchNorm2d(channels)
 
     def forward(self, x):
         inner = self.bn1(self.conv1(x)).relu_()
@@ -69,6 +70,8 @@ class FeatureExtractor(nn.Module):
 
     def forward(self, x):
         x = self.spatial_block(self.temporal_block(x))
+        if len(self.res_blocks) and self.res_blocks[0][0].conv1.method(x) == "winograd":
+            x = x.contiguous(memory_format=torch.channels_last)  # once, for that layer and for the sum after it
         for block in self.res_blocks:
             x = block(x)
         return self.final_conv(x)

@@ -73,11 +73,12 @@ def _winograd_matrices(points):
         kernel[row] = point ** np.arange(3) / np.prod(point - np.array(others))
         outputs[:, row] = point ** np.arange(4)
     inputs[infinity], kernel[infinity, -1], outputs[-1, infinity] = np.poly(points)[::-1], 1, 1
-    return (torch.from_numpy(matrix).float() for matrix in (inputs, kernel, outputs))
+    return torch.from_numpy(inputs).float(), torch.from_numpy(kernel), torch.from_numpy(outputs).float()
 
 
 # Along the height alone: both axes would save more products, but lose digits, and time in the transforms. These points lose
-# half as much as the paper's 0, 1, -1, 2, -2: the result is within 1e-6 of the exact one, a plain layer's within 2e-7.
+# half as much as the paper's 0, 1, -1, 2, -2: the result is within 1e-6 of the exact one, a plain layer's within 2e-7. The
+# result has its channels last, as the products have: so have the layers after it, and nothing is transposed between them.
 INPUT, KERNEL, OUTPUT = _winograd_matrices((0.0, 0.5 ** 0.5, -(0.5 ** 0.5), 2.0 ** 0.5, -(2.0 ** 0.5)))
 
 
@@ -102,10 +103,10 @@ class _Winograd(torch.autograd.Function):
 
 def _winograd(x, weight):
     batch, _, height, width = x.shape
-    kernels = torch.einsum("pk,ockw->pocw", KERNEL, weight).unsqueeze(3)
+    kernels = torch.einsum("pk,ockw->pocw", KERNEL, weight.double()).float().unsqueeze(3)
     kernels = [kernel.contiguous(memory_format=torch.channels_last) for kernel in kernels]
     tiles = _Tiles(x, INPUT.t())
-    result = x.new_empty(batch, len(weight), height, width)
+    result = x.new_empty(batch, height, width, len(weight)).permute(0, 3, 1, 2)
     rows = x.new_empty(tiles.count, 4, width, len(weight))
     for image, target in zip(x, result, strict=True):
         rows.zero_()
@@ -114,7 +115,7 @@ def _winograd(x, weight):
             for row, factor in enumerate(factors):
                 if factor:
                     rows[:, row].add_(product, alpha=factor)
-        target.flatten(1).copy_(rows.view(-1, len(weight))[:height * width].t())
+        target.copy_(rows.view(-1, width, len(weight))[:height].permute(2, 0, 1))
     return result
 
 
@@ -125,7 +126,7 @@ def _winograd_weight(x, gradient):
     for image, image_gradient in zip(x, gradient, strict=True):
         for tile, gradient_tile, total in zip(tiles(image), gradient_tiles(image_gradient), sums, strict=True):
             total.add_(conv2d_weight(tile, total.shape, gradient_tile, padding=(0, 1)))
-    return torch.einsum("pk,pocw->ockw", KERNEL, sums.squeeze(3))
+    return torch.einsum("pk,pocw->ockw", KERNEL, sums.squeeze(3).double()).float()
 
 
 class _Tiles:
@@ -139,12 +140,12 @@ class _Tiles:
         self.count, rows, line = -(-height // 4), len(matrix), width * channels
         self.matrix = matrix.t().expand(self.count, -1, -1)
         padded = x.new_zeros(4 * self.count + rows - 4, line)
-        self.map = padded[(rows - 4) // 2:][:height].view(-1, channels)
+        self.map = padded[(rows - 4) // 2:][:height].view(height, width, channels).permute(2, 0, 1)
         self.tiles = padded.as_strided((self.count, rows, line), (4 * line, line, 1))
         self.result = x.new_empty(6, 1, self.count, width, channels)
 
     def __call__(self, image):
-        self.map.copy_(image.flatten(1).t())
+        self.map.copy_(image)
         torch.bmm(self.matrix, self.tiles, out=self.result.view(6, self.count, -1).transpose(0, 1))
         return self.result.permute(0, 1, 4, 2, 3)
 
@@ -166,7 +167,9 @@ def tall_convolution(x, weight, stride, padding):
     real, imaginary = torch.einsum("pfq,ocqs->pfcso", spectrum, weight)
     kernel = torch.stack([torch.stack([real, imaginary], -2), torch.stack([-imaginary, real], -2)], 1)
     kernel = kernel.flatten(1, 3).flatten(2)  # a complex product is a real one of twice the size
-    return _Tall.apply(F.pad(x, (0, 0, 0, rows * stride - height)).contiguous(), kernel, forth, back, stride)
+    if rows * stride > height:
+        x = F.pad(x, (0, 0, 0, rows * stride - height))  # which copies also where it adds nothing
+    return _Tall.apply(x.contiguous(), kernel, forth, back, stride)
 
 
 @lru_cache
@@ -206,6 +209,7 @@ class _Tall(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient):
         x, kernel, forth, back = ctx.saved_tensors
+        gradient = gradient.contiguous()  # it may come with channels last
         outputs, width = gradient.shape[1], x.shape[3]
         waves, products = (x.new_empty(len(kernel), size, width) for size in kernel.shape[1:])
         x_gradient, kernel_gradient = torch.empty_like(x), torch.zeros_like(kernel)
