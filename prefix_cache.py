@@ -87,8 +87,8 @@ class PrefixCache:
 
 
 class RoomyLayer(DynamicLayer):
-    """A DynamicLayer with room for `room` tokens more, so that a decoding step writes its own keys and values and leaves the
-    others where they lie; DynamicLayer copies all of them in each step."""
+    """A DynamicLayer with room for `room` tokens more, so that a decoding step writes its own keys and values only, where
+    DynamicLayer copies those of all steps before it."""
 
     def __init__(self, keys, values, room):
         super().__init__()

@@ -10,10 +10,12 @@ import pytest
 import torch
 from captioning import write
 from tiny import data_arguments
+from transformers.cache_utils import DynamicLayer
 
 from datautils import CaptionDataset, collate
 from generation import Captioner
 from model import EEGModelForCausalLM
+from prefix_cache import RoomyLayer
 from prompts import pad_id
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,6 +69,26 @@ def test_batches_write_what_is_written_one_by_one(loaded, monkeypatch, batches, 
         lengths = [int(batch["attention_mask"].sum(1)[i]) for batch in batches for i in range(len(batch["input_ids"]))]
         assert lengths == sorted(lengths) and len(lengths) == len(labels)
         assert template == "plain" or all(len(batch["prefix_ids"]) > 1 for batch in batches)
+
+
+def test_the_cache_with_room_holds_what_a_dynamic_one_holds():
+    """Also where rows are left out, reordered or repeated, where it outgrows nothing, and without copying what it holds."""
+    torch.manual_seed(0)
+    roomy = RoomyLayer(*torch.randn(2, 1, 2, 5, 4).expand(-1, 3, -1, -1, -1), room=6)
+    layer = DynamicLayer()
+    layer.update(roomy.keys, roomy.values)
+    steps = [lambda one: one.batch_select_indices(torch.tensor([0, 2])),
+             lambda one: one.reorder_cache(torch.tensor([1, 0])),
+             lambda one: one.batch_repeat_interleave(2), lambda one: one.crop(-1), lambda one: None, lambda one: None]
+    for number, step in enumerate(steps):
+        for one in (roomy, layer):
+            step(one)
+        new = torch.randn(2, len(layer.keys), 2, 1 + (number == 0), 4)
+        place = roomy.keys.data_ptr()
+        for found, expected in zip(roomy.update(*new), layer.update(*new), strict=True):
+            assert torch.equal(found, expected)
+        assert (roomy.get_seq_length(), roomy.get_mask_sizes(1)) == (layer.get_seq_length(), layer.get_mask_sizes(1))
+        assert (roomy.keys.data_ptr() == place) == (number > 3)  # it lies where it lay, unless it was changed meanwhile
 
 
 def test_what_is_there_is_not_written_again(loaded, batches):
