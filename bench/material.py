@@ -27,6 +27,7 @@ SHAPES = {
         "num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 256, "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0, "bos_token_id": 0, "eos_token_id": 1, "tie_word_embeddings": False},
 }
+SMALL_CLIP = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
 LARGEST_VOCABULARY = 2000  # of the tokenizer, which is made from the captions and fits every shape
 SFREQ, SAMPLES, CHANNELS = 250.0, 150, ("O1", "Oz", "O2", "PO3", "POz", "PO4", "P7", "P8")
 
@@ -75,11 +76,6 @@ def make_data(folder, pictures):
     The EEG is white noise with the class as a sine on one channel: for speed and memory its values do not matter. A
     small CLIP with random weights lies beside the folder in clip/.
     """
-    import torch
-
-    import torchvision_cpu  # noqa: F401
-    from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
-
     folder, rng = Path(folder), np.random.default_rng(0)
     kinds = list(drawings.CLASSES[:4])
     scenes = drawings.sample_scenes(pictures, classes=kinds)
@@ -97,12 +93,20 @@ def make_data(folder, pictures):
     order = rng.permutation(pictures).tolist()
     fifth = pictures // 5
     write_splits(folder / "splits.pth", {"train": order[2 * fifth:], "val": order[:fifth], "test": order[fifth:2 * fifth]})
+    make_clip(folder.parent / "clip", 64, patch_size=16, projection_dim=64, **SMALL_CLIP)
+
+
+def make_clip(folder, image_size, **shape):
+    """Save a CLIP for pictures of image_size pixels with random weights; shape: what differs from ViT-B/32's."""
+    import torch
+
+    import torchvision_cpu  # noqa: F401
+    from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
+
     torch.manual_seed(0)
-    CLIPVisionModelWithProjection(CLIPVisionConfig(
-        hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2, image_size=64, patch_size=16,
-        projection_dim=64)).save_pretrained(folder.parent / "clip")
-    CLIPImageProcessorPil(size={"shortest_edge": 64},
-                          crop_size={"height": 64, "width": 64}).save_pretrained(folder.parent / "clip")
+    CLIPVisionModelWithProjection(CLIPVisionConfig(image_size=image_size, **shape)).save_pretrained(folder)
+    CLIPImageProcessorPil(size={"shortest_edge": image_size},
+                          crop_size={"height": image_size, "width": image_size}).save_pretrained(folder)
 
 
 def write_subset(splits_path, destination, **most):

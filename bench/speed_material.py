@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.material import make_llm
+from bench.material import SMALL_CLIP, make_clip, make_llm
 from config import CLASS_NAMES, EEGCVPR40_LABELS, INSTRUCTIONS
 from prompts import IMAGE, render
 from sources import drawings
@@ -64,19 +64,6 @@ def write_pictures(folder, pictures):
     return texts
 
 
-def make_clip(folder, tiny):
-    import torch
-
-    import torchvision_cpu  # noqa: F401
-    from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
-
-    # The defaults are ViT-B/32's.
-    small = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
-    torch.manual_seed(0)
-    CLIPVisionModelWithProjection(CLIPVisionConfig(**small if tiny else {})).save_pretrained(folder)
-    CLIPImageProcessorPil().save_pretrained(folder)
-
-
 def make_ending(source, folder, token):
     """A copy of an LLM that writes its end token `token` now and then, as its row is made larger."""
     from transformers import AutoModelForCausalLM
@@ -100,7 +87,7 @@ def make(scratch, tiny, device):
     parts = {"train": [i + again for again in (0, pictures) for i in train],
              "val": [i + again for again in (0, pictures) for i in val], "test": list(range(TRAIN + VAL, pictures))}
     write_splits(scratch / "splits.pth", parts)
-    make_clip(scratch / "clip", tiny)
+    make_clip(scratch / "clip", 224, **SMALL_CLIP if tiny else {})
     prompt = render(_NoTemplate, "thought2text", INSTRUCTIONS["basic"], "elephant").replace(IMAGE, "")
     make_llm(size["shape"], scratch / "llm", device, [*texts, *[f"{prompt}<s>Assistant: </s>"] * 3],
              initializer_range=SPREAD)
