@@ -217,7 +217,8 @@ def claim(study, verdicts):
         if any_class["holds"] and beyond["holds"] is None:
             text = f"The captions tell something of what was shown ({any_class['text']}); "
         elif any_class["holds"]:
-            text = "The captions carry the class; "
+            only_these = for_these_people(any_class)
+            text = f"The captions carry the class{only_these and f' ({figures(any_class)}{only_these})'}; "
         elif any_class["holds"] is None:
             text = ""
         else:

@@ -1,6 +1,7 @@
 """Studies, verdicts and claims of evaluate.py, on captions made to carry nothing, the class, or what is in the picture."""
 
 import json
+from types import SimpleNamespace
 
 import evaluate
 import numpy as np
@@ -338,9 +339,18 @@ def test_baselines_from_the_training_captions(tmp_path, data, capsys):
 
 def test_the_people_decide_whether_it_holds_for_others():
     """p speaks for these people; where the interval that draws people includes 0 the claim says so."""
-    from evaluation.claims import direction, for_these_people
+    from evaluation.claims import claim, direction, for_these_people
 
     shown = {"difference": 0.03, "low": -0.001, "high": 0.06, "p": 0.02}
     assert direction(shown) == 1 and "for other people it is not shown" in for_these_people(shown)
     assert direction(shown | {"p": 0.05}) == 0 and not for_these_people(shown | {"low": 0.001})
     assert direction(shown | {"difference": -0.03}) == -1
+    unknown = {"holds": None, "text": "?"}
+    verdicts = {"class": shown | {"holds": True, "text": ""}, "beyond_class": unknown | {"holds": False, "p": 0.5},
+                "better_than_nothing": unknown}
+    study = SimpleNamespace(abstained=0, doubts=[])
+    assert claim(study, verdicts).startswith(
+        "The captions carry the class (+0.030 ROUGE-1 [-0.001, 0.060], p = 0.0200; for other people it is not shown, the "
+        "interval that draws them, too, includes 0); beyond the class we find no evidence: ?")
+    verdicts["class"]["low"] = 0.001
+    assert claim(study, verdicts).startswith("The captions carry the class; beyond the class we find no evidence: ?")
