@@ -140,7 +140,7 @@ def training_options(parser, *, batch_size, learning_rate, warmup_ratio, lr_sche
     group.add_argument("--save_steps", type=positive, default=5000, help="steps between checkpoints to resume from")
     group.add_argument("--logging_steps", type=positive, default=30, help="steps between log lines")
     group.add_argument("--group_by_length", action="store_true",
-                       help="batch captions of like length together: less padding, but a batch is less varied")
+                       help="stages 2 and 3: batch captions of like length together: less padding, less varied batches")
     group.add_argument("--bf16", action="store_true", help="compute in bfloat16")
     group.add_argument("--fp16", action="store_true", help="compute in float16 mixed precision (CUDA only)")
     group.add_argument("--resume", action="store_true", help="go on from the newest checkpoint under --output")

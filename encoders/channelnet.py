@@ -53,6 +53,8 @@ class ResidualBlock(nn.Module):
         self.bn2 = BatchNorm2d(channels)
 
     def forward(self, x):
+        if self.conv1.method(x) == "winograd":
+            x = x.contiguous(memory_format=torch.channels_last)  # as its result is: for it and for the sum below
         inner = self.bn1(self.conv1(x)).relu_()
         return self.bn2(self.conv2(inner)).add_(x).relu_()
 
@@ -70,8 +72,6 @@ class FeatureExtractor(nn.Module):
 
     def forward(self, x):
         x = self.spatial_block(self.temporal_block(x))
-        if len(self.res_blocks) and self.res_blocks[0][0].conv1.method(x) == "winograd":
-            x = x.contiguous(memory_format=torch.channels_last)  # once, for that layer and for the sum after it
         for block in self.res_blocks:
             x = block(x)
         return self.final_conv(x)

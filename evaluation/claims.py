@@ -218,7 +218,8 @@ def claim(study, verdicts):
             text = f"The captions tell something of what was shown ({any_class['text']}); "
         elif any_class["holds"]:
             only_these = for_these_people(any_class)
-            text = f"The captions carry the class{only_these and f' ({figures(any_class)}{only_these})'}; "
+            shown = f" ({any_class['text']}{only_these})" if only_these else ""
+            text = f"The captions carry the class{shown}; "
         elif any_class["holds"] is None:
             text = ""
         else:

@@ -339,15 +339,15 @@ def test_baselines_from_the_training_captions(tmp_path, data, capsys):
 
 def test_the_people_decide_whether_it_holds_for_others():
     """p speaks for these people; where the interval that draws people includes 0 the claim says so."""
-    from evaluation.claims import claim, direction, for_these_people
+    from evaluation.claims import claim, direction, figures, for_these_people
 
     shown = {"difference": 0.03, "low": -0.001, "high": 0.06, "p": 0.02}
     assert direction(shown) == 1 and "for other people it is not shown" in for_these_people(shown)
     assert direction(shown | {"p": 0.05}) == 0 and not for_these_people(shown | {"low": 0.001})
     assert direction(shown | {"difference": -0.03}) == -1
     unknown = {"holds": None, "text": "?"}
-    verdicts = {"class": shown | {"holds": True, "text": ""}, "beyond_class": unknown | {"holds": False, "p": 0.5},
-                "better_than_nothing": unknown}
+    verdicts = {"class": shown | {"holds": True, "text": figures(shown)},
+                "beyond_class": unknown | {"holds": False, "p": 0.5}, "better_than_nothing": unknown}
     study = SimpleNamespace(abstained=0, doubts=[])
     assert claim(study, verdicts).startswith(
         "The captions carry the class (+0.030 ROUGE-1 [-0.001, 0.060], p = 0.0200; for other people it is not shown, the "
