@@ -8,13 +8,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from eegdata.pictures import picture_path
 from encoders.clip import clip_identity, embed_pictures
-import processes
-import profiling
-from errors import InputError
-from pictures import picture_path
-from prompts import caption_ids, prompt_ids
-from runs import atomic_path, cache_dir, content_key, file_hash
+from language_model.prompts import caption_ids, prompt_ids
+from runtime import processes, profiler
+from runtime.errors import InputError
+from runtime.runs import atomic_path, cache_dir, content_key, file_hash
 
 
 def image_embeddings(names, image_dir, clip_model, picture="sketch", device="cpu", cache=None):
@@ -31,7 +30,7 @@ def image_embeddings(names, image_dir, clip_model, picture="sketch", device="cpu
                              f"there or try --picture {other}")
     file = cache_dir(cache) / "picture_embeddings" / f"{content_key(clip_identity(clip_model))}.safetensors"
     hashes = [file_hash(path) for path in paths]
-    with profiling.part("picture embeddings"), processes.main_first():
+    with profiler.part("picture embeddings"), processes.main_first():
         known = _read_rows(file)
         missing = {h: path for h, path in zip(hashes, paths, strict=True) if h not in known}
         if missing:

@@ -13,10 +13,8 @@ import argparse
 import sys
 from pathlib import Path
 
-import options
-import processes
-import profiling
-from errors import InputError, exits_cleanly
+from runtime import options, processes, profiler
+from runtime.errors import InputError, exits_cleanly
 
 
 def parse(argv):
@@ -83,7 +81,7 @@ def lora_options(args):
 
 def longest_row(args, tokenizer, class_names, captions):
     """{"tokens": of the longest prompt with the longest caption, "labels": of that caption}."""
-    from prompts import choose_template, instruction_of, prompt_ids
+    from language_model.prompts import choose_template, instruction_of, prompt_ids
 
     template, instruction = choose_template(tokenizer, args.prompt_template), instruction_of(args.prompt_type)
     prompt = max(sum(map(len, prompt_ids(tokenizer, template, instruction, name))) for name in class_names)
@@ -96,11 +94,11 @@ def longest_row(args, tokenizer, class_names, captions):
 
 def plan_memory(args, device, embedding_size=512, **row):
     """Choose how the LLM is loaded and trained by what fits, into args; returns the terms of the memory in bytes."""
-    import llm_memory
+    from language_model import memory
 
-    shape, lora = llm_memory.shape_of(args.llm_backbone_name_or_path), lora_options(args)
-    trained = llm_memory.trained_parameters(shape, lora, args.projector, embedding_size, args.soft_tokens)
-    line, terms = llm_memory.plan_training(args, shape, free=llm_memory.free_memory(device, args.plan), trained=trained,
+    shape, lora = memory.shape_of(args.llm_backbone_name_or_path), lora_options(args)
+    trained = memory.trained_parameters(shape, lora, args.projector, embedding_size, args.soft_tokens)
+    line, terms = memory.plan_training(args, shape, free=memory.free_memory(device, args.plan), trained=trained,
                                            cuda=device != "cpu", lora=lora, **row)
     print(line)
     return terms
@@ -108,7 +106,7 @@ def plan_memory(args, device, embedding_size=512, **row):
 
 def part_captions(args, names):
     """For the train and val part, by picture name: the caption, or with --captions all a list of them to train on."""
-    from pictures import read_captions
+    from eegdata.pictures import read_captions
 
     captions = {part: {name: read_captions(args.image_dir, name) for name in names[part]} for part in names}
     for part in names if args.captions == "first" else ("val",):
@@ -120,7 +118,7 @@ def image_stage(args, stage, names, class_of, captions):
     """Stage 2, from picture embeddings; returns the trainer's log. class_of: class name by picture name."""
     from datautils import image_embeddings
     from encoders.clip import clip_identity
-    from runs import read_json
+    from runtime.runs import read_json
 
     embeddings = {part: image_embeddings(names[part], args.image_dir, args.clip_model, args.picture, stage.device,
                                          args.cache_dir) for part in names}
@@ -166,36 +164,34 @@ def main(argv=None):
         for term, size in plan_memory(args, device).items():
             print(f"{size / 1e9:8.2f} GB  {term}")
         return
-    with profiling.profiled(args.output if args.profile else None, "finetune_llm"):
+    with profiler.profiled(args.output if args.profile else None, "finetune_llm"):
         run(args)
 
 
 def run(args):
     import torch
-
-    import torchvision_cpu  # noqa: F401
     from transformers import set_seed
 
-    from captioner_training import Stage
-    from checkpoints import check_output, resolve_checkpoint
+    from captioning.captioner import load_tokenizer
+    from captioning.training import Stage
     from config import EEGModelForCausalLMConfig
-    from dataset_folder import complete_data
-    from trials import load_trials
-    from splits import load_split
+    from eegdata.dataset_folder import complete_data
+    from eegdata.splits import load_split
+    from eegdata.trials import load_trials
     from encoders import fit_to_encoder, load_encoder
     from encoders.clip import clip_identity
-    from generation import load_tokenizer
+    from evaluation.provenance import ENCODER, new_records, read_records, same_split, write_records
+    from language_model.prompts import choose_template
     from model import EEGModelForCausalLM
-    from prompts import choose_template
-    from provenance import ENCODER, new_records, read_records, same_split, write_records
-    from runs import file_hash, save_run, write_json
+    from runtime.checkpoints import check_output, resolve_checkpoint
+    from runtime.runs import file_hash, save_run, write_json
 
     device = options.resolve_device(args.device)
     options.training_arguments(args, device, args.output)  # refuse wrong flags before the long work
     complete_data(args)
     check_output(args.output, EEGModelForCausalLMConfig.model_type)
     set_seed(args.seed)
-    profiling.stage("data")
+    profiler.stage("data")
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
     trials.require_pictures()
     split = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
@@ -215,7 +211,7 @@ def run(args):
     class_of = {name: trials.class_names[label] for name, label in
                 zip(trials.names(torch.arange(len(trials))), trials.label.tolist(), strict=True)}
 
-    profiling.stage("loading the LLM")
+    profiler.stage("loading the LLM")
     if processes.sharded():  # nothing is known yet of what a part of the LLM takes
         args.gradient_checkpointing = args.gradient_checkpointing == "on"
     else:
@@ -230,13 +226,13 @@ def run(args):
     log, output = {}, Path(args.output)
 
     if not args.no_stage2:
-        profiling.stage("stage 2")
+        profiler.stage("stage 2")
         log["stage2"] = image_stage(args, stage, names, class_of, captions)
     if not args.no_stage3:
-        profiling.stage("stage 3")
+        profiler.stage("stage 3")
         log["stage3"] = eeg_stage(args, stage, trials, split, captions)
 
-    profiling.stage("results")
+    profiler.stage("results")
     model.save_pretrained(output)
     if processes.is_main():
         tokenizer.save_pretrained(output)

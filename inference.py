@@ -9,12 +9,12 @@
 
 import sys
 
-import options
-import profiling
-from errors import InputError, exits_cleanly
+from metrics import conditions
 from metrics.caption_files import ABSTAINED
+from runtime import options, profiler
+from runtime.errors import InputError, exits_cleanly
 
-ONE_TRIAL = ("eeg+label", "eeg", "label", "nothing")  # the conditions that need no other trials
+ONE_TRIAL = tuple(condition.name for condition in conditions.TABLE if condition.one_trial)
 
 
 def parse(argv):
@@ -22,7 +22,7 @@ def parse(argv):
     options.data_options(parser, required=False)
     options.picture_options(parser, trained="captioner")
     group = options.inference_options(parser)
-    known = options.CONDITIONS + options.BASELINES
+    known = conditions.NAMES
     group.add_argument("--condition", choices=known, metavar="CONDITION", default="eeg+label",
                        help="what the LLM is shown: the EEG's embedding and predicted class, or a control in their place; "
                             f"or a baseline without LLM; one of {', '.join(known)}")
@@ -52,10 +52,10 @@ def one_of_data_set(captioner, args):
     """EEG [1, C, T] of record --trial; says where the captioner was trained on the picture that it shows."""
     import torch
 
-    from dataset_folder import complete_data
-    from provenance import trained_on
-    from split_captions import check_model_fits
-    from trials import load_trials
+    from captioning.captions_csv import check_model_fits
+    from eegdata.dataset_folder import complete_data
+    from eegdata.trials import load_trials
+    from evaluation.provenance import trained_on
 
     complete_data(args, needed=(), picture=False)
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
@@ -73,8 +73,8 @@ def one_of_data_set(captioner, args):
 
 def caption_one(captioner, args):
     """Caption one record or one file; returns (predicted class name, its probability, caption)."""
-    from generation import read_eeg_file
-    from prompts import instruction_of
+    from captioning.captioner import read_eeg_file
+    from language_model.prompts import instruction_of
 
     if args.eeg_file:
         eeg = read_eeg_file(args.eeg_file, captioner.model.encoder.config)
@@ -84,7 +84,8 @@ def caption_one(captioner, args):
     name = captioner.class_names[int(predicted)]
     if float(probability) < (args.abstain_below or 0):
         return name, float(probability), ABSTAINED
-    texts = captioner.generate(embeddings, [name if "label" in args.condition else None], "eeg" in args.condition,
+    condition = conditions.BY_NAME[args.condition]
+    texts = captioner.generate(embeddings, [name if condition.label else None], condition.embedding is not None,
                                instruction_of(args.prompt_type or "basic", args.prompt), batch_size=1,
                                **options.generation_options(args))
     return name, float(probability), texts[0]
@@ -95,21 +96,21 @@ def main(argv=None):
     args = parse(argv)
     files = options.caption_files(args, [args.condition], suffix=False)
     results = files[args.condition].parent
-    with profiling.profiled(results if args.profile else None, "inference", "caption batch", first=2, last=2):
+    with profiler.profiled(results if args.profile else None, "inference", "caption batch", first=2, last=2):
         return run(args, files)
 
 
 def run(args, files):
-    from generation import load_captioner
+    from captioning.captioner import load_captioner
 
-    profiling.stage("loading the captioner")
+    profiler.stage("loading the captioner")
     captioner = load_captioner(args)
-    profiling.stage("captions")
+    profiler.stage("captions")
     if args.trial is not None or args.eeg_file:
         name, probability, text = caption_one(captioner, args)
         print(f"predicted class: {name} (probability {probability:.2f})\ncaption: {text}")
         return 0
-    from split_captions import write_captions
+    from captioning.captions_csv import write_captions
 
     write_captions(captioner, args, files)
     return 0

@@ -8,9 +8,9 @@ captions without any LLM (the baselines constant, template, class_medoid, neares
 
 import sys
 
-import options
-import profiling
-from errors import exits_cleanly
+from metrics import conditions
+from runtime import options, profiler
+from runtime.errors import exits_cleanly
 
 
 @exits_cleanly
@@ -19,7 +19,7 @@ def main(argv=None):
     options.data_options(parser)
     options.picture_options(parser, trained="captioner")
     group = options.inference_options(parser)
-    known = options.CONDITIONS + options.BASELINES
+    known = conditions.NAMES
     group.add_argument("--conditions", nargs="+", choices=known, metavar="CONDITION",
                        help=f"which to write, of {', '.join(known)} (unset: all but eeg+label, inference.py's)")
     options.run_options(parser)
@@ -28,15 +28,15 @@ def main(argv=None):
     args.conditions = args.conditions or [condition for condition in known if condition != "eeg+label"]
     files = options.caption_files(args, args.conditions, suffix=True)
     results = files[args.conditions[0]].parent
-    with profiling.profiled(results if args.profile else None, "inference_chance", "caption batch", first=2, last=2):
+    with profiler.profiled(results if args.profile else None, "inference_chance", "caption batch", first=2, last=2):
         return run(args, files)
 
 
 def run(args, files):
-    from generation import load_captioner
-    from split_captions import write_captions
+    from captioning.captioner import load_captioner
+    from captioning.captions_csv import write_captions
 
-    profiling.stage("loading the captioner")
+    profiler.stage("loading the captioner")
     write_captions(load_captioner(args), args, files)
     return 0
 

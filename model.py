@@ -14,18 +14,16 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
-import torchvision_cpu  # noqa: F401
-import llm_memory
-import processes
-import sharding
-from caption_decoding import decode
-from checkpoints import check_complete, check_tensors, load_strictly, read_tensors, resolve_checkpoint
 from config import EEGModelForCausalLMConfig
 from encoders import load_encoder, save_encoder
-from errors import InputError
-from prefix_cache import PrefixCache, whole_prompts
-from runs import atomic_path, read_json, write_json
-from pickles import load_pickle
+from language_model import memory, sharding
+from language_model.decoding import decode
+from language_model.prefix_cache import PrefixCache, whole_prompts
+from runtime import processes
+from runtime.checkpoints import check_complete, check_tensors, load_strictly, read_tensors, resolve_checkpoint
+from runtime.errors import InputError
+from runtime.pickles import load_pickle
+from runtime.runs import atomic_path, read_json, write_json
 
 IGNORE = -100  # label of positions that carry no loss
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else each 8-bit product says that it casts its input
@@ -284,8 +282,8 @@ def load_llm(name, device, dtype, loading):
 
     dtype = dtype or (torch.float32 if device == "cpu" else "auto")
     if not processes.sharded():  # each card then holds a part
-        llm_memory.require_weights(name, loading, None if dtype == "auto" else dtype.itemsize,
-                                   llm_memory.free_memory(device), device != "cpu")
+        memory.require_weights(name, loading, None if dtype == "auto" else dtype.itemsize,
+                                   memory.free_memory(device), device != "cpu")
     quantization = {}  # an explicit None would make transformers read a folder saved in 8 bit as if it were not
     if loading == "8bit":
         quantization["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)

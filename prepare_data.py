@@ -16,8 +16,8 @@ from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
-import options
-from errors import InputError, exits_cleanly
+from runtime import options
+from runtime.errors import InputError, exits_cleanly
 from sources import SOURCES
 
 
@@ -69,7 +69,7 @@ def require(*packages):
 def prepare(args):
     """Write the data set of a source, its splits and its page."""
     require("datasets", "mne")
-    from dataset_folder import write_folder
+    from eegdata.dataset_folder import write_folder
 
     data = SOURCES[args.command].find(args)
     scale = args.scale or ("recording" if data.units == "uV" else "none")
@@ -90,7 +90,7 @@ def prepare(args):
 
 def kept_and_dropped(record):
     """One sentence on how many events of the recordings gave a trial, and why others did not."""
-    from dataset_folder import number_of_trials
+    from eegdata.dataset_folder import number_of_trials
 
     dropped, recordings = Counter(), record["recordings"]
     for recording in recordings:
@@ -101,8 +101,8 @@ def kept_and_dropped(record):
 
 def split(args):
     """Make splits of a data set folder anew."""
-    from trials import load_trials
-    from splits import describe, make_splits, write_splits
+    from eegdata.splits import describe, make_splits, write_splits
+    from eegdata.trials import load_trials
 
     path = args.splits_path or Path(args.folder) / "splits.pth"
     if not args.splits_path and not Path(args.folder).is_dir():
@@ -122,7 +122,7 @@ def audit(args):
     """Check a data set for what would make a result untrue; write audit.json and audit.html."""
     require("mne")
     from audit.page import audit_files, summary, write_page
-    from dataset_folder import complete_data
+    from eegdata.dataset_folder import complete_data
 
     args.eeg_dataset = args.folder
     complete_data(args, needed=("splits_path",), picture=False)
@@ -140,8 +140,8 @@ def audit(args):
 
 def caption(args):
     """Have a model write captions for pictures that have none."""
-    from dataset_folder import read_record
-    from machine_captions import caption_pictures
+    from eegdata.dataset_folder import read_record
+    from eegdata.machine_captions import caption_pictures
 
     folder, names = Path(args.folder), None
     if (folder / "dataset.json").is_file() or (folder / "trials").is_dir():
@@ -155,7 +155,7 @@ def push(args):
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError, HTTPError, LocalTokenNotFoundError
 
-    from dataset_folder import read_record
+    from eegdata.dataset_folder import read_record
 
     read_record(args.folder)  # an unfinished folder stays here
     api = HfApi()

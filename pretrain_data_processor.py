@@ -14,8 +14,8 @@ import random
 import sys
 from pathlib import Path
 
-from errors import InputError, exits_cleanly
-from options import make_parser
+from runtime.errors import InputError, exits_cleanly
+from runtime.options import make_parser
 
 PARTS = ("train", "val", "test")
 
@@ -104,7 +104,7 @@ def channel_statistics(samples):
     import numpy as np
     import torch
 
-    from sources.insight import CHANNELS
+    from sources.emotiv_insight import CHANNELS
 
     measured = [samples[:, channel][~np.isnan(samples[:, channel])].astype(np.float64)
                 for channel in range(len(CHANNELS))]
@@ -123,8 +123,8 @@ def write_parts(output, samples, recordings, part_of):
     import numpy as np
     import torch
 
-    from pickles import save_torch
-    from sources.insight import CHANNELS, SFREQ
+    from runtime.pickles import save_torch
+    from sources.emotiv_insight import CHANNELS, SFREQ
 
     members = {part: np.array([part_of[recording] == part for recording in recordings]) for part in PARTS}
     mean, deviation = channel_statistics(samples[members["train"]])

@@ -12,9 +12,8 @@ Intervals are 95% bootstrap intervals; all trials of a picture are drawn togethe
 import sys
 from pathlib import Path
 
-import options
-import profiling
-from errors import InputError, exits_cleanly
+from runtime import options, profiler
+from runtime.errors import InputError, exits_cleanly
 
 
 def parse(argv):
@@ -51,7 +50,7 @@ def as_trained(args, folder):
 
     Returns the content of its args.json; a predecessor's encoder has none, and gets the general defaults.
     """
-    from runs import read_json
+    from runtime.runs import read_json
 
     trained = read_json(folder / "args.json") if (folder / "args.json").is_file() else {}
     then = trained.get("options", {})
@@ -69,8 +68,8 @@ def check_pictures(args, folder, trained, names, training, same):
     training: names of the pictures that the split's training part shows; same: what provenance.same_split says. Returns
     how many of the pictures `names` it was trained on, None where it does not tell, as a predecessor's.
     """
-    import provenance
     from encoders.clip import clip_identity
+    from evaluation import provenance
 
     for flag, now, then in (("clip_model", clip_identity(args.clip_model), trained.get("clip")),
                             ("picture", args.picture, trained.get("options", {}).get("picture"))):
@@ -120,7 +119,7 @@ def write_tables(folder, labels, logits, subjects, class_names):
     import pandas
 
     from metrics.classification import confusion_table, draw_confusion, per_class_table, per_group_table
-    from runs import atomic_path
+    from runtime.runs import atomic_path
 
     confusion = confusion_table(labels, logits.argmax(1), class_names)
     tables = {"confusion_matrix": confusion,
@@ -136,8 +135,8 @@ def write_tables(folder, labels, logits, subjects, class_names):
 
 def scored_so_often(args, folder, trials, rows):
     """Note in the ledger that this encoder was scored on these trials of the test part; a sentence on how often it was."""
-    import ledger
-    from runs import content_key, file_hash
+    from evaluation import ledger
+    from runtime.runs import content_key, file_hash
 
     home = ledger.run_folder(args.output)
     family = ledger.family(trials.fingerprint, file_hash(args.splits_path), args.split_num, args.split, args.subject)
@@ -169,31 +168,31 @@ def print_scores(scores, tables):
 def main(argv=None):
     args = parse(argv)
     if args.when_and_where:
-        from montage import require_mne
+        from eegdata.montage import require_mne
 
         require_mne("--when_and_where")
     results = args.results_dir or Path(args.output) / args.split
-    with profiling.profiled(results if args.profile else None, "test_eeg_classifier", steps="EEG batch"):
+    with profiler.profiled(results if args.profile else None, "test_eeg_classifier", steps="EEG batch"):
         run(args)
 
 
 def run(args):
-    from trials import load_trials
-    from splits import load_split
+    from eegdata.dataset_folder import complete_data
+    from eegdata.splits import load_split
+    from eegdata.trials import load_trials
     from encoders import encode, fit_to_encoder, load_encoder
-    from checkpoints import resolve_checkpoint
-    from dataset_folder import complete_data
     from encoders.temperature import class_probabilities
+    from evaluation.provenance import trained_with
     from metrics.calibration import calibration
     from metrics.classification import classification_scores
     from metrics.retrieval import retrieval_scores
-    from provenance import trained_with
-    from runs import write_json
+    from runtime.checkpoints import resolve_checkpoint
+    from runtime.runs import write_json
 
     folder = resolve_checkpoint(args.output, "--output")
     trained = as_trained(args, folder)
     complete_data(args)
-    profiling.stage("data")
+    profiler.stage("data")
     device = options.resolve_device(args.device)
     encoder = load_encoder(folder, "--output")
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
@@ -211,9 +210,9 @@ def run(args):
         overlap = check_pictures(args, folder, trained, names, trials.names(split["train"]), same)
         gallery = picture_gallery(args, names, encoder.config.embedding_size)
 
-    profiling.stage("encoding")
+    profiler.stage("encoding")
     embeddings, logits = encode(encoder, trials.eeg, rows, args.batch_size, device)
-    profiling.stage("scores")
+    profiler.stage("scores")
     confidence = class_probabilities(logits, encoder.config).max(1).values.numpy()
     embeddings, logits = embeddings.numpy(), logits.numpy()
     labels = trials.label[rows].numpy()
@@ -226,7 +225,7 @@ def run(args):
     scores |= {"split": args.split, "data": trials.fingerprint, "subject": args.subject, "overlap": overlap,
                "same_split": same,
                "ledger": scored_so_often(args, folder, trials, rows) if args.split == "test" else None}
-    profiling.stage("results")
+    profiler.stage("results")
     results = Path(args.results_dir or folder / args.split)
     tables = write_tables(results, labels, logits, trials.subject[rows].numpy(), trials.class_names)
     write_json(results / "scores.json", scores)
@@ -234,8 +233,8 @@ def run(args):
     if scores["ledger"]:
         print(scores["ledger"])
     if args.when_and_where:
-        profiling.stage("when and where")
-        from when_where import when_where, write
+        profiler.stage("when and where")
+        from interpretability import when_where, write
 
         found = when_where(encoder, trials, rows, split["train"], clusters, window_ms=args.window_ms,
                            most=args.when_trials, batch_size=args.batch_size, device=device, seed=args.seed)

@@ -18,9 +18,8 @@ import argparse
 import sys
 from pathlib import Path
 
-import options
-import profiling
-from errors import InputError, exits_cleanly
+from runtime import options, profiler
+from runtime.errors import InputError, exits_cleanly
 
 
 def parse(argv):
@@ -106,7 +105,7 @@ def read_samples(folder, part):
     import torch
 
     from encoders.batches import row_batches
-    from pickles import load_hashed
+    from runtime.pickles import load_hashed
 
     path = Path(folder) / f"{part}.pt"
     content, digest = load_hashed(path, "--pretrained")
@@ -122,12 +121,12 @@ def pretrain(args, device, output):
     """Masked reconstruction on --pretrained's train.pt and val.pt; writes an encoder folder and returns the encoder."""
     import torch
 
-    from dataset_folder import MappedEEG
+    from eegdata.dataset_folder import MappedEEG
     from encoders import save_encoder
     from encoders.masked import MaskedReconstruction
     from encoders.training import fit, gather, place
-    from runs import save_run, write_json
-    from sources.insight import CHANNELS
+    from runtime.runs import save_run, write_json
+    from sources.emotiv_insight import CHANNELS
 
     (train, train_hash), (val, val_hash) = (read_samples(args.pretrained, part) for part in ("train", "val"))
     n_chans, n_times = train.shape[1:]
@@ -210,8 +209,8 @@ def fit_probabilities(encoder, eeg, rows, labels, device):
 
 def pictures_before(args):
     """The records of the pictures that the encoder of --pretrained, if there is one, was trained on."""
-    from checkpoints import resolve_checkpoint
-    from provenance import read_records
+    from evaluation.provenance import read_records
+    from runtime.checkpoints import resolve_checkpoint
 
     if not args.pretrained or (Path(args.pretrained) / "train.pt").is_file():
         return {}
@@ -227,35 +226,33 @@ def target_variance(pictures):
 @exits_cleanly
 def main(argv=None):
     args = parse(argv)
-    with profiling.profiled(args.output if args.profile else None, "train_eeg_classifier"):
+    with profiler.profiled(args.output if args.profile else None, "train_eeg_classifier"):
         run(args)
 
 
 def run(args):
     import torch
-
-    import torchvision_cpu  # noqa: F401
     from transformers import set_seed
 
-    from checkpoints import check_output
-    from dataset_folder import complete_data
-    from splits import load_split
-    from trials import load_trials
+    from eegdata.dataset_folder import complete_data
+    from eegdata.splits import load_split
+    from eegdata.trials import load_trials
     from encoders import save_encoder
     from encoders.clip import clip_identity
     from encoders.training import Augmentation, EncoderObjective, fit, gather, place, validation_scores
-    from provenance import new_records, write_records
-    from runs import file_hash, save_run, write_json
+    from evaluation.provenance import new_records, write_records
+    from runtime.checkpoints import check_output
+    from runtime.runs import file_hash, save_run, write_json
 
     device, output = options.resolve_device(args.device), Path(args.output)
     check_output(output, "eeg_channelnet" if args.encoder == "channelnet" else "eegencoder")
     best = {"metric_for_best_model": args.best_by, "greater_is_better": args.best_by != "loss"}
     set_seed(args.seed)
     if args.pretrain:
-        profiling.stage("pretraining")
+        profiler.stage("pretraining")
         pretrain(args, device, output)
         return
-    profiling.stage("data")
+    profiler.stage("data")
     complete_data(args)
     arguments = arguments_for(args, device, output, args.num_epochs, label_names=["labels", "target"], **best)
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
@@ -281,11 +278,11 @@ def run(args):
                                  target_variance(train_pictures), augmentation)
     batches = gather({"eeg": eeg, "labels": labels, "target": target[needed], "image": trials.image[needed]})
     identity = clip_identity(args.clip_model) if trials.has_pictures else None
-    profiling.stage("training")
+    profiler.stage("training")
     log = fit(objective, batches, rows, arguments, resume=args.resume, patience=args.patience,
               options_key=[_options_key(args), trials.fingerprint, identity], save_every=args.save_steps,
               compute_metrics=validation_scores)
-    profiling.stage("results")
+    profiler.stage("results")
     fit_probabilities(encoder, eeg, rows["val"], labels[rows["val"]], device)
     save_encoder(encoder, output)
     write_json(output / "id2label.json", trials.class_names)

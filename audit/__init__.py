@@ -1,23 +1,8 @@
 """The data audit: checks for what would make a result untrue, each with a severity and one sentence on what it means."""
 
-from dataclasses import dataclass, field
 from functools import partial
 
-SEVERITIES = ("severe", "warning", "note", "not checked", "passed")  # worst first
-
-
-@dataclass
-class Finding:
-    """What one check found.
-
-    check: short title, such as "Slow drift"; severity: one of SEVERITIES; sentence: what was found and what it means for a
-    result; numbers: JSON-like, the accuracies, p-values, counts and names behind the sentence.
-    """
-
-    check: str
-    severity: str
-    sentence: str
-    numbers: dict = field(default_factory=dict)
+from .findings import SEVERITIES
 
 
 def run_audit(trials, split, image_dir=None, permutations=1000, seed=0):
@@ -30,7 +15,7 @@ def run_audit(trials, split, image_dir=None, permutations=1000, seed=0):
     from tqdm import tqdm
 
     from . import counts, duplicates, integrity, leaks, order, same_pictures, signal
-    from .material import Material
+    from .data import Material
 
     material = Material(trials, split, image_dir, permutations, seed)
     checks = [counts.check_counts, counts.check_test_size, integrity.check_values, integrity.check_integrity]

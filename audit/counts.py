@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from splits import check_split
-from splits.making import PARTS, listed
+from eegdata.make_splits import PARTS, listed
+from eegdata.splits import check_split
 
-from . import Finding
-from .material import counted, percent
+from .data import counted, percent
+from .findings import Finding
 
 FEW = 10  # training trials of a class
 UNEVEN = 3.  # the largest class over the smallest

@@ -5,10 +5,10 @@ from itertools import combinations
 
 import numpy as np
 
-from splits.making import listed
+from eegdata.make_splits import listed
 
-from . import Finding
-from .material import ALPHA, counted, percent
+from .data import ALPHA, counted, percent
+from .findings import Finding
 
 CHECK = "Duplicate trials"
 CHANNELS, COMPONENTS = 32, 12  # at most, that the search looks at

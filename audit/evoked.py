@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from montage import plain_name, standard_places
+from eegdata.montage import plain_name, standard_places
 
 CHUNK = 2**22  # EEG values read at a time: 16 MB, and some times that in work
 SHOWN = 8  # classes with pictures of their own

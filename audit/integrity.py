@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from runs import file_hash
-from splits.making import listed
+from eegdata.make_splits import listed
+from runtime.runs import file_hash
 
-from . import Finding
-from .material import FAR, counted
+from .data import FAR, counted
+from .findings import Finding
 
 CHECK = "Integrity of the files"
 

@@ -6,10 +6,10 @@ import numpy as np
 
 from metrics.classification import balanced_accuracy
 
-from . import Finding
 from .classifier import fit, p_of_fixed, predict
+from .data import ALPHA, p_text, percent
 from .features import Features
-from .material import ALPHA, p_text, percent
+from .findings import Finding
 from .order import shown_in_blocks, tied_to_time
 
 MOST_TRAIN, MOST_TEST = 4000, 2000  # trials that the classifiers look at

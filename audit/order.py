@@ -4,92 +4,14 @@ In such designs slow changes of the recording name the class without any respons
 43:316, on EEGCVPR40).
 """
 
-import numpy as np
-
-from . import Finding
-from .material import ALPHA, p_text, percent
+from .data import ALPHA, p_text, percent
+from .findings import Finding
 
 CHECK = "Class against time of recording"
 # Share of neighbours of one class beyond what a random order gives, and in its deviations: from here on a block design.
 EXCESS, FAR = .1, 4.
 PURE = .9  # share of trials that stand in the only run of their class: each class is one block
 TIED = .5  # Cramer's V of class and recording
-
-
-def class_in_time(material):
-    """How class and time hang together; a dict.
-
-    same, expected, deviation, p: share of neighbours in time (same recording, another picture) of one class, its mean,
-    deviation and one-sided p over orders dealt anew within each recording; p_less: of the other side; pure: share of trials
-    that stand in the only run of their class in the recording; exposed: share of test trials whose run of one class holds
-    training trials too; cramer_v, p_recording: class against recording within each subject.
-    """
-    rng = material.rng(3)
-    same = pairs = alone = total = 0
-    dealt = np.zeros(material.permutations)
-    for rows in material.sequences:
-        rows = rows[_first_of_picture(material, rows)]
-        label = material.label[rows]
-        if len(rows) < 2 or len(np.unique(label)) < 2:
-            continue
-        same, pairs = same + (label[1:] == label[:-1]).sum(), pairs + len(label) - 1
-        for start in range(0, len(dealt), 100):  # in parts: all orders at once would fill the memory
-            orders = rng.permuted(np.tile(label, (min(100, len(dealt) - start), 1)), axis=1)
-            dealt[start:start + 100] += (orders[:, 1:] == orders[:, :-1]).sum(1)
-        first = np.flatnonzero(np.diff(label, prepend=label[0] - 1))
-        runs = np.bincount(np.unique(label, return_inverse=True)[1][first])
-        alone += np.isin(label, np.unique(label)[runs == 1]).sum()
-        total += len(label)
-    result = {"order": "onsets" if material.timed else "file", "trials": int(total), "pairs": int(pairs),
-              "exposed": _exposed(material), **_recordings(material, rng)}
-    if pairs:
-        result.update(same=float(same / pairs), expected=float(dealt.mean() / pairs), pure=float(alone / total),
-                      deviation=float(dealt.std() / pairs),
-                      p=float((1 + (dealt >= same).sum()) / (1 + len(dealt))),
-                      p_less=float((1 + (dealt <= same).sum()) / (1 + len(dealt))))
-    return result
-
-
-def _first_of_picture(material, rows):
-    """Where another picture than before is shown: a picture repeated at once tells nothing on the order of classes."""
-    if not material.picture_known:
-        return np.ones(len(rows), bool)
-    return np.diff(material.image[rows], prepend=-1) != 0
-
-
-def _exposed(material):
-    exposed, test = 0, 0
-    for rows in material.sequences:
-        run = np.cumsum(np.diff(material.label[rows], prepend=-1) != 0)
-        part = material.part[rows]
-        exposed += np.isin(run[part == "test"], run[part == "train"]).sum()
-        test += (part == "test").sum()
-    return float(exposed / max(1, test))
-
-
-def _recordings(material, rng):
-    """Chi-square of class against recording within the subjects that have several, and its permutation p."""
-    chi = most = 0.
-    dealt = np.zeros(material.permutations)
-    for subject in np.unique(material.subject):
-        rows = np.flatnonzero(material.subject == subject)
-        recording = np.unique(material.recording[rows], return_inverse=True)[1]
-        label = np.unique(material.label[rows], return_inverse=True)[1]
-        if recording.max() == 0 or label.max() == 0 or len(rows) == recording.max() + 1:
-            continue
-        expected = np.outer(np.bincount(recording), np.bincount(label)) / len(rows)
-
-        def statistic(label, recording=recording, expected=expected):
-            table = np.bincount(recording * expected.shape[1] + label, minlength=expected.size)
-            return ((table.reshape(expected.shape) - expected) ** 2 / expected).sum()
-
-        chi += statistic(label)
-        most += len(rows) * (min(expected.shape) - 1)
-        dealt += [statistic(rng.permutation(label)) for _ in dealt]
-    if not most:
-        return {}
-    p = (1 + (dealt >= chi - 1e-9).sum()) / (1 + len(dealt))
-    return {"cramer_v": float(np.sqrt(chi / most)), "p_recording": float(p)}
 
 
 def tied_to_time(numbers):

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from errors import InputError
-from pictures import caption_path, machine_made, picture_path, read_captions
-from runs import atomic_path, file_hash, read_json, write_json
+from eegdata.pictures import caption_path, machine_made, picture_path, read_captions
+from runtime.errors import InputError
+from runtime.runs import atomic_path, file_hash, read_json, write_json
 
-from .material import counted
+from .data import counted
 
 FORMAT = "eeg-to-text audit 1"
 WIDEST = 12  # classes in the table of counts; more become shades
@@ -26,9 +26,9 @@ KNOWN = {"yes": "yes, each trial names its picture",
 
 def audit_files(path, splits_path, image_dir=None, split_num=0, subject=0, index="auto", permutations=1000):
     """Audit a data set folder or .pth file over the whole epochs; returns its Trials, its split and the Findings."""
-    from dataset_folder import read_record
-    from splits import load_split
-    from trials import load_trials
+    from eegdata.dataset_folder import read_record
+    from eegdata.splits import load_split
+    from eegdata.trials import load_trials
 
     from . import run_audit
 
@@ -163,7 +163,7 @@ def number_texts(numbers, before=""):
 
 def facts_of(trials, split, splits_path, split_num, image_dir):
     """What is in a data set and its split, JSON-like."""
-    from splits_file import read_splits_file
+    from eegdata.splits_file import read_splits_file
 
     splits, made_from = read_splits_file(splits_path)
     record, labels, subjects = trials.record, trials.label.tolist(), trials.subject.tolist()

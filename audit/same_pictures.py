@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from pictures import picture_path
-from runs import file_hash
-from splits.making import listed
+from eegdata.make_splits import listed
+from eegdata.pictures import picture_path
+from runtime.runs import file_hash
 
-from . import Finding
-from .material import counted
+from .data import counted
+from .findings import Finding
 
 CHECK = "Pictures across parts"
 MOST = 6000  # pictures whose pixels are compared

@@ -4,10 +4,10 @@ import re
 
 import numpy as np
 
-from splits.making import listed
+from eegdata.make_splits import listed
 
-from . import Finding
-from .material import counted, percent
+from .data import counted, percent
+from .findings import Finding
 
 FLAT, FLAT_TRIALS = 1e-4, .02  # times the median standard deviation; share of trials
 PLATEAU, CLIPPED = 4, .002  # samples in a row at the extreme value of a trial; share of such samples in a channel

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-import options
 from bench.measuring import device_name, packages, table, write_section
-from errors import exits_cleanly
+from runtime import options
+from runtime.errors import exits_cleanly
 
 BATCH, BATCHES = 64, 50
 
@@ -38,8 +38,8 @@ def parse(argv):
 
 def write(folder, args):
     """The same trials as a data set folder of 6 recordings and as raw.npy; returns the seconds of each."""
-    from dataset_folder import write_folder
-    from sources.records import Block, DataSet, Recording
+    from eegdata.dataset_folder import write_folder
+    from eegdata.records import Block, DataSet, Recording
 
     block = np.random.default_rng(0).standard_normal((2000, args.n_chans, args.n_times), dtype=np.float32)
 
@@ -74,7 +74,7 @@ def resident():
 def opened(kind, folder, trials, queue):
     """In a process of its own: open, then draw batches; puts (seconds, MB before and after opening, batches/s)."""
     if kind == "folder":
-        from trials import load_trials
+        from eegdata.trials import load_trials
     elif kind == "datasets":
         from datasets import load_dataset
     before, start = resident(), time.perf_counter()

@@ -21,11 +21,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import options
 from bench import measuring
 from bench.measuring import Processes, between, device_name, watch, write_section
-from errors import InputError, exits_cleanly
-from runs import read_json
+from runtime import options
+from runtime.errors import InputError, exits_cleanly
+from runtime.runs import read_json
 
 DEMO = Path("runs/demo")
 SMALL_LLM = Path("runs/smollm2")
@@ -71,10 +71,10 @@ def finetune(arguments, batch_size):
     """finetune_llm.py; {"steps/s", "trials/s", "loss"}."""
     from safetensors.torch import load_file
 
-    import captioner_training
     import finetune_llm
+    from captioning import training
 
-    steps = watch(captioner_training.CaptionTrainer, "training_step")
+    steps = watch(training.CaptionTrainer, "training_step")
     finetune_llm.main(arguments)
     rate = 1 / between([start for start, _, _ in steps])
     output = Path(arguments[arguments.index("--output") + 1])
@@ -90,10 +90,10 @@ def caption(arguments, expected):
     """inference.py; {"captions/s"}."""
     import pandas
 
-    import generation
     import inference
+    from captioning import captioner
 
-    calls = watch(generation.Captioner, "generate")
+    calls = watch(captioner.Captioner, "generate")
     inference.main(arguments)
     rows = len(pandas.read_csv(arguments[arguments.index("--dest") + 1]))
     if rows != expected:

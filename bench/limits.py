@@ -5,7 +5,7 @@ path does twice counts twice.
 """
 
 from bench.measuring import now
-from llm_memory import cache_bytes
+from language_model.memory import cache_bytes
 
 
 def measure_limits(device, dtype, tiny=False):

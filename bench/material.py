@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from eegdata.pictures import write_captions
+from eegdata.splits import read_splits, write_splits
 from sources import drawings
-from splits import read_splits, write_splits
-from pictures import write_captions
 
 # Shapes from the config.json of the models named.
 SHAPES = {
@@ -33,7 +33,6 @@ SFREQ, SAMPLES, CHANNELS = 250.0, 150, ("O1", "Oz", "O2", "PO3", "POz", "PO4", "
 
 
 def llm_config(shape, **more):
-    import torchvision_cpu  # noqa: F401
     from transformers import AutoConfig
 
     return AutoConfig.for_model("llama", **SHAPES[shape], **more)
@@ -45,8 +44,6 @@ def make_llm(shape, folder, device, texts, **more):
     more: other fields of its config.
     """
     import torch
-
-    import torchvision_cpu  # noqa: F401
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(0)
@@ -99,8 +96,6 @@ def make_data(folder, pictures):
 def make_clip(folder, image_size, **shape):
     """Save a CLIP for pictures of image_size pixels with random weights; shape: what differs from ViT-B/32's."""
     import torch
-
-    import torchvision_cpu  # noqa: F401
     from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
 
     torch.manual_seed(0)
@@ -134,7 +129,7 @@ def write_pth(path, *, eeg, label, image, subject, images, class_ids, class_name
     """
     import torch
 
-    from pickles import save_torch
+    from runtime.pickles import save_torch
 
     eeg = torch.as_tensor(np.asarray(eeg), dtype=torch.float32)
     records = [{"eeg": eeg[i].clone(), "image": int(image[i]), "label": int(label[i]), "subject": int(subject[i])}

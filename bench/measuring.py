@@ -12,8 +12,8 @@ import threading
 import time
 from pathlib import Path
 
-from errors import InputError
-from runs import atomic_path, versions
+from runtime.errors import InputError
+from runtime.runs import atomic_path, versions
 
 TITLE = """# Measured speed and memory
 

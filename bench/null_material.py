@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from bench.material import make_tokenizer, write_pth
-from pictures import write_captions
-from runs import write_json
+from eegdata.pictures import write_captions
+from eegdata.splits import write_splits
+from runtime.runs import write_json
 from sources import drawings
 from sources.simulated import COMPONENTS, scene_code
-from splits import write_splits
 
 SFREQ, SAMPLES, SOA = 100.0, 60, 0.8  # Hz; samples of a trial from the picture's onset; s between pictures
 CHANNELS = ("Fz", "C3", "Cz", "C4", "P7", "P3", "Pz", "P4", "P8", "PO7", "PO3", "POz", "PO4", "PO8", "O1", "O2")
@@ -86,11 +86,10 @@ def make_llm(folder, scenes, steps, batch=64):
     """
     import torch
     from tqdm import tqdm
-
-    import torchvision_cpu  # noqa: F401
-    from datautils import CaptionDataset, collate
-    from prompts import instruction_of, pad_id
     from transformers import LlamaConfig, LlamaForCausalLM
+
+    from datautils import CaptionDataset, collate
+    from language_model.prompts import instruction_of, pad_id
 
     rng, instruction = np.random.default_rng(0), instruction_of("basic")
     named = [(scene, [word for word in (scene.colour, drawings.NUMBERS[scene.number], scene.place, scene.background)

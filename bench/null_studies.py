@@ -21,9 +21,9 @@ import time
 import traceback
 from pathlib import Path
 
-from errors import InputError, exits_cleanly
-from options import bounded, make_parser, positive
-from runs import atomic_path, read_json, versions, write_json
+from runtime.errors import InputError, exits_cleanly
+from runtime.options import bounded, make_parser, positive
+from runtime.runs import atomic_path, read_json, versions, write_json
 
 VARIANTS = ("plain", "style", "equal_captions", "unbalanced", "class_only", "own_response")
 FREE = ("studies", "workers", "output", "table")  # options that a run may go on with others of

@@ -1,7 +1,7 @@
 """The table of simulated studies: how often each verdict was claimed, with exact intervals, and whether p is uniform."""
 
 from evaluation.claims import ALPHA
-from runs import atomic_path, write_json
+from runtime.runs import atomic_path, write_json
 
 VERDICTS = {"class": "the captions carry the class", "beyond_class": "more than the class",
             "better_than_nothing": "better than every control and baseline"}

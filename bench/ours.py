@@ -13,9 +13,9 @@ import os
 import sys
 from pathlib import Path
 
-import options  # noqa: F401  (sets how OpenMP waits, before torch)
 from bench.limits import counted, decoding_bytes
 from bench.measuring import OwnMemory, between, now, peak_memory, watch
+from runtime import options  # noqa: F401  (sets how OpenMP waits, before torch)
 
 
 def train(script, arguments, count=0):
@@ -34,7 +34,6 @@ def train(script, arguments, count=0):
 
 
 def _watch_training(starts, tokens, flops, count):
-    import torchvision_cpu  # noqa: F401
     from transformers import Trainer
     from transformers.trainer_callback import CallbackHandler
 
@@ -58,13 +57,12 @@ def _watch_training(starts, tokens, flops, count):
 def caption(arguments):
     """inference.py on a part of a split: {"captions", "step": seconds of reading the EEG and writing them, "ids", "tokens",
     "bytes": read in decoding}."""
-    import generation
     import inference
-    import split_captions
+    from captioning import captioner, captions_csv
     from model import EEGModelForCausalLM
 
-    reading, writing = watch(generation.Captioner, "read"), watch(generation.Captioner, "generate")
-    whole = watch(split_captions, "write_captions")
+    reading, writing = watch(captioner.Captioner, "read"), watch(captioner.Captioner, "generate")
+    whole = watch(captions_csv, "write_captions")
     batches = watch(EEGModelForCausalLM, "generate", lambda ids, model, **batch: (model, ids, batch))
     memory = OwnMemory()
     inference.main(arguments)
@@ -89,7 +87,6 @@ def main():
     first = sys.argv[1] == "--first_step"
     file, script, *arguments = sys.argv[1 + first:]
     if first:
-        import torchvision_cpu  # noqa: F401
         from transformers.trainer_callback import CallbackHandler
 
         memory = OwnMemory()

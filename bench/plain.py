@@ -16,16 +16,14 @@ from statistics import median
 import torch
 from PIL import Image
 from torch.nn import functional as F
-
-import torchvision_cpu  # noqa: F401
 from transformers import AutoModelForCausalLM, CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
 from bench.limits import counted, decoding_bytes
 from bench.measuring import OwnMemory, now, peak_memory
 from config import INSTRUCTIONS
+from eegdata.pictures import picture_path, read_caption
 from encoders.fast_convolution import plain_convolutions
-from pictures import picture_path, read_caption
-from prompts import IMAGE, render
+from language_model.prompts import IMAGE, render
 
 LONGEST = 512  # tokens that they pad prompt and caption to
 WINDOW = slice(20, 460)  # samples of a record
@@ -162,7 +160,7 @@ def time_stage1(data, steps, device):
 
 def time_captioner(data, steps, device, stage):
     """Stage 2 (pictures through CLIP) or 3 (EEG embeddings and token ids that were kept), 16 trials one by one a step."""
-    from generation import load_tokenizer
+    from captioning.captioner import load_tokenizer
 
     llm, tokenizer = load_llm(data["llm"], device), load_tokenizer(data["llm"])
     llm.gradient_checkpointing_enable({"use_reentrant": False})
@@ -204,7 +202,7 @@ def _update(optimizer, module):
 
 def time_captions(data, llm, max_new_tokens, count, device):
     """The first captions of the test part, `count`, one by one: "step" is the time of all, "ids" the captions."""
-    from generation import load_tokenizer
+    from captioning.captioner import load_tokenizer
     from model import EEGModelForCausalLM
 
     model = EEGModelForCausalLM.from_pretrained(data["captioner"], device=device, llm=llm,

@@ -18,10 +18,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import options
 from bench.measuring import Processes, device_name, packages, table, write_section
 from bench.speed import digits
-from errors import exits_cleanly
+from runtime import options
+from runtime.errors import exits_cleanly
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH, CAPTIONER_BATCH = 64, 16
@@ -51,9 +51,9 @@ def write(folder, trials, shape):
 
 def grow(folder, output, steps):
     """Stage 1 on a data set folder, then all of its trials through the encoder; what both took."""
-    import trials
     from bench import ours
     from bench.measuring import watch
+    from eegdata import trials
     from encoders import EEGTransformer, encode, load_encoder
 
     opening, whitening = watch(trials, "load_trials"), watch(EEGTransformer, "fit_whitening")

@@ -12,9 +12,9 @@ import numpy as np
 
 from bench.material import SMALL_CLIP, make_clip, make_llm
 from config import CLASS_NAMES, EEGCVPR40_LABELS, INSTRUCTIONS
-from prompts import IMAGE, render
+from eegdata.splits import write_splits
+from language_model.prompts import IMAGE, render
 from sources import drawings
-from splits import write_splits
 
 SAMPLES = 500  # of a record, of which the stages keep 440
 TRAIN, VAL, TEST = 160, 8, 64  # pictures; each has two trials, of which the test part counts one
@@ -109,8 +109,8 @@ def load(scratch):
 
 def write_simulated(folder, trials, n_chans, n_times):
     """A data set folder of noise without pictures, written shard by shard; a tenth, but at most 512, is for validation."""
-    from dataset_folder import write_folder
-    from sources.records import Block, DataSet, Recording
+    from eegdata.dataset_folder import write_folder
+    from eegdata.records import Block, DataSet, Recording
 
     block = np.random.default_rng(0).standard_normal((1000, n_chans, n_times), dtype=np.float32)
 
@@ -130,9 +130,9 @@ def write_simulated(folder, trials, n_chans, n_times):
 
 def make_start(data, folder):
     """As many trials as EEGCVPR40 has, as .pth and as a data set folder; the pictures are links to those there are."""
-    from dataset_folder import write_folder
+    from eegdata.dataset_folder import write_folder
+    from runtime.options import make_parser
     from sources import SOURCES
-    from options import make_parser
 
     folder, trials = Path(folder), data["start"]
     few, many = TRAIN, trials // 6

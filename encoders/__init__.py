@@ -7,12 +7,12 @@ import torch
 from safetensors.torch import save
 from tqdm import tqdm
 
-import profiling
-from checkpoints import load_strictly, read_tensors, resolve_checkpoint
 from config import ChannelNetConfig, EEGEncoderConfig
-from errors import InputError
-from montage import match_channels
-from runs import atomic_path, read_json
+from eegdata.montage import match_channels
+from runtime import profiler
+from runtime.checkpoints import load_strictly, read_tensors, resolve_checkpoint
+from runtime.errors import InputError
+from runtime.runs import atomic_path, read_json
 
 from .batches import VALUES, row_batches
 from .channelnet import ChannelNetModel
@@ -116,8 +116,8 @@ def encode(model, eeg, rows=None, batch_size=256, device="cpu"):
     if str(device) == "cpu":  # large batches leave its cache: 256 trials of 128 x 500 took twice the time of 4 x 64
         batch_size = min(batch_size, max(1, VALUES // (eeg.shape[1] * eeg.shape[2])))
     parts, outputs = row_batches(eeg, rows, batch_size), []
-    with profiling.part("encoding EEG"):
+    with profiler.part("encoding EEG"):
         for part in tqdm(parts, desc="EEG", unit="batch", disable=sum(map(len, parts)) <= 1000):
             outputs.append(model(eeg[part].to(device)))
-            profiling.step("EEG batch")
+            profiler.step("EEG batch")
     return torch.cat([e.float().cpu() for e, _ in outputs]), torch.cat([logits.float().cpu() for _, logits in outputs])

@@ -6,12 +6,10 @@ that the classifier reads. Names and shapes of the weights are those of Thought2
 
 import torch
 from torch import nn
-
-import torchvision_cpu  # noqa: F401
 from transformers import PreTrainedModel
 
 from config import ChannelNetConfig
-from errors import InputError
+from runtime.errors import InputError
 
 from .batch_norm import BatchNorm2d
 from .fast_convolution import Conv2d

@@ -7,9 +7,8 @@ from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError
 from tqdm import tqdm
 
-import torchvision_cpu  # noqa: F401
-from errors import InputError
-from runs import file_hash
+from runtime.errors import InputError
+from runtime.runs import file_hash
 
 
 def clip_identity(name):

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from errors import InputError
+from runtime.errors import InputError
 
 
 class MaskedReconstruction(nn.Module):

@@ -8,15 +8,12 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-
-import torchvision_cpu  # noqa: F401
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, set_seed
 
-import processes
-import profiling
-from errors import InputError
 from loss import classification_loss, embedding_loss
-from runs import content_key, read_json, write_json
+from runtime import processes, profiler
+from runtime.errors import InputError
+from runtime.runs import content_key, read_json, write_json
 
 from .batches import row_batches
 
@@ -102,14 +99,14 @@ class ProfileSteps(TrainerCallback):
     """Tells profiling where steps end and when the optimizer works."""
 
     def on_pre_optimizer_step(self, args, state, control, **kwargs):
-        self.optimizer = profiling.part("optimizer")
+        self.optimizer = profiler.part("optimizer")
         self.optimizer.__enter__()
 
     def on_optimizer_step(self, args, state, control, **kwargs):
         self.optimizer.__exit__(None, None, None)
 
     def on_step_end(self, args, state, control, **kwargs):
-        profiling.step("training step")
+        profiler.step("training step")
 
 
 def place(eeg, rows, arguments):
@@ -185,9 +182,9 @@ def train(trainer, checkpoint=None):
     """Run a Trainer to its end, drop its checkpoints and return its log; diverged training is an InputError."""
     trainer.add_callback(OwnChance)
     trainer.add_callback(ProfileSteps)
-    profiling.watch(trainer, get_batch_samples="batches", compute_loss="forward", evaluate="validation",
+    profiler.watch(trainer, get_batch_samples="batches", compute_loss="forward", evaluate="validation",
                     _save_checkpoint="saving", _load_best_model="best weights")
-    profiling.watch(trainer.accelerator, backward="backward")
+    profiler.watch(trainer.accelerator, backward="backward")
     try:
         trainer.create_optimizer_and_scheduler(2)
     except (ValueError, TypeError, ImportError, NotImplementedError, RuntimeError) as error:

@@ -9,12 +9,10 @@ raised the accuracy on unseen pictures after the same number of steps (one seed 
 
 import torch
 from torch import nn
-
-import torchvision_cpu  # noqa: F401
 from transformers import PreTrainedModel
 
 from config import EEGEncoderConfig
-from errors import InputError
+from runtime.errors import InputError
 
 from .batches import row_batches
 

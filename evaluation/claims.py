@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from errors import InputError
 from metrics.caption_files import paired_rows
+from metrics.conditions import BY_NAME
 from metrics.grounding import METRIC, fit_of, grounding
 from metrics.statistics import (
     bootstrap_interval,
@@ -15,8 +15,7 @@ from metrics.statistics import (
     rows_of,
     units_needed,
 )
-
-from .studies import KNOW_THE_ANSWER, kind_of
+from runtime.errors import InputError
 
 ALPHA = 0.05
 POWER = 0.8
@@ -114,7 +113,7 @@ def against_the_best(study, comparisons):
     the model's trials, there is no verdict.
     """
     floors = {row["control"]: row for row in comparisons if row["control"] in floor_conditions(study)}
-    lacking = [condition for condition in study.missing if condition not in KNOW_THE_ANSWER]
+    lacking = [condition for condition in study.missing if BY_NAME[condition].kind != "knows"]
     partial = [condition for condition in floor_conditions(study)
                if condition not in floors or floors[condition]["n"] < len(study.model.table)]
     if lacking or partial:
@@ -132,7 +131,7 @@ def against_the_best(study, comparisons):
 
 
 def floor_conditions(study):
-    return [condition for condition in study.files if kind_of(condition) in ("control", "baseline")]
+    return [condition for condition in study.files if BY_NAME[condition].kind in ("control", "baseline")]
 
 
 def floor_to_ceiling(study, args):

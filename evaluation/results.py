@@ -2,17 +2,17 @@
 
 import numpy as np
 
-from errors import InputError
-from ledger import count_scorings, family, note_scoring, run_folder
-from metrics.caption_files import MODEL_CONDITION, paired_rows
+from evaluation.ledger import count_scorings, family, note_scoring, run_folder
 from metrics.calibration import calibration
+from metrics.caption_files import paired_rows
+from metrics.conditions import BY_NAME, MODEL_CONDITION
 from metrics.grounding import METRIC
 from metrics.statistics import holm, known_or_none
-from runs import file_hash, versions
+from runtime.errors import InputError
+from runtime.runs import file_hash, versions
 
+from .caveats import about_scores
 from .claims import ALPHA, difference, judge_study
-from .doubts import about_scores
-from .studies import kind_of
 
 FORMAT = "eeg-to-text results 1"
 FAMILY = ("data", "splits", "split_num", "split", "subject")  # what names a test split
@@ -69,8 +69,8 @@ def condition_entry(condition, file):
     means = file.scores.mean()
     scores = {metric: {"mean": known_or_none(means[metric]), "low": known_or_none(file.interval[metric][0]),
                        "high": known_or_none(file.interval[metric][1])} for metric in file.scores}
-    return {"condition": condition, "kind": kind_of(condition), "source": file.source or file.key, "n": len(file.table),
-            "scores": scores, "corpus": file.corpus}
+    return {"condition": condition, "kind": BY_NAME[condition].kind, "source": file.source or file.key,
+            "n": len(file.table), "scores": scores, "corpus": file.corpus}
 
 
 def study_results(study, args, judge):

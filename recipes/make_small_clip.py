@@ -12,9 +12,9 @@ are used, and the validation pictures are scored at the end. Run it from the pro
 import sys
 from pathlib import Path
 
-import options
-from errors import InputError, exits_cleanly
-from runs import atomic_path, save_run, write_json
+from runtime import options
+from runtime.errors import InputError, exits_cleanly
+from runtime.runs import atomic_path, save_run, write_json
 
 STEPS = 288  # enough for 2,000 drawings; measured
 WORD_WEIGHT = 20.  # of the word loss beside the contrastive loss
@@ -59,19 +59,18 @@ def parse(argv):
 def main(argv=None):
     args = parse(argv)
     if args.eeg_dataset:
-        from dataset_folder import complete_data
+        from eegdata.dataset_folder import complete_data
 
         complete_data(args, picture=False)
     names = find_pictures(args.image_dir)
     train, val = (names, []) if args.eeg_dataset is None else split_names(args, names)
 
     import torch
-    from tqdm import tqdm
-
-    import torchvision_cpu  # noqa: F401
-    from pictures import read_caption
     from open_clip import SimpleTokenizer, image_transform
     from open_clip.model import CLIP
+    from tqdm import tqdm
+
+    from eegdata.pictures import read_caption
 
     torch.manual_seed(args.seed)
     config = model_config(args)
@@ -108,8 +107,8 @@ def find_pictures(image_dir):
 
 def split_names(args, names):
     """Names of the training and the validation pictures of the split; a picture of two parts trains nothing."""
-    from splits import load_split
-    from trials import load_trials
+    from eegdata.splits import load_split
+    from eegdata.trials import load_trials
 
     trials = load_trials(args.eeg_dataset)
     parts = load_split(args.splits_path, trials, args.split_num, needed=("train",))
@@ -125,8 +124,9 @@ def split_names(args, names):
 
 
 def open_picture(image_dir, name):
-    from pictures import picture_path
     from PIL import Image, UnidentifiedImageError
+
+    from eegdata.pictures import picture_path
 
     path = picture_path(image_dir, name)
     try:

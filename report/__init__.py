@@ -17,7 +17,7 @@ def write_report(folder, results, files, other=None, examples=24):
     import json
     from contextlib import ExitStack
 
-    from runs import atomic_path
+    from runtime.runs import atomic_path
 
     from .latex import tables
     from .page import render_page
@@ -35,9 +35,9 @@ def write_report(folder, results, files, other=None, examples=24):
 
 def read_beside(path):
     """(name, results) of another results.json; InputError where it is none."""
-    from errors import InputError
     from evaluation.results import FORMAT
-    from runs import read_json
+    from runtime.errors import InputError
+    from runtime.runs import read_json
 
     other = read_json(path)
     if other.get("format") != FORMAT or not other.get("studies"):

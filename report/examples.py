@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from audit.page import data_uri
-from errors import InputError
-from metrics.caption_files import MODEL_CONDITION, paired_rows
-from pictures import picture_path
+from eegdata.pictures import picture_path
+from metrics.caption_files import paired_rows
+from metrics.conditions import MODEL_CONDITION
+from runtime.errors import InputError
 
 from .texts import number, shortened
 from .traces import read_eeg, trace_chart

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import audit.page
 from audit.page import data_uri, finding_texts, render
-from metrics.caption_files import MODEL_CONDITION
+from metrics.conditions import MODEL_CONDITION, TABLE
 
 from . import sections, tables
 from .curves import loss_chart
 from .examples import examples
 from .run import STAGES, read_run
-from .texts import CONDITION_MEANINGS, shortened
+from .texts import shortened
 
 MATRIX_SIZE = 1100
 CONTRASTS = ("shuffled_within_class", "label")
@@ -37,7 +37,7 @@ def page(results, files, other, count, folder):
         "models": sections.comparison_lines(results.get("models"), "a", "b"),
         "options": [("evaluate.py", [("Options", rows_of(results.get("options") or {})),
                                      ("Versions", rows_of(results.get("versions") or {}))])],
-        "meanings": {name: text for name, text in CONDITION_MEANINGS.items() if name in conditions},
+        "meanings": {condition.name: condition.meaning for condition in TABLE if condition.name in conditions},
         "metric_meanings": {name: text for name, text in metric_texts().items() if name in metrics}}
 
 

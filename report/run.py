@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audit.page import audit_files, finding_dicts, read_audit, write_audit
-from errors import InputError
-from runs import file_hash, read_json
+from runtime.errors import InputError
+from runtime.runs import file_hash, read_json
 
 STAGES = {"stage1": "Stage 1: EEG encoder", "stage2": "Stage 2: captioner on picture embeddings",
           "stage3": "Stage 3: captioner on EEG embeddings"}
@@ -175,7 +175,7 @@ def cannot_be_audited(path, splits_path, made_from):
 
 def not_as_it_was(path, fingerprint):
     """Why the data set at path is not read for the report, "" where it is; fingerprint: what it had, None: unknown."""
-    from dataset_folder import read_record
+    from eegdata.dataset_folder import read_record
 
     if not path.exists():
         return f"{path} is not there any more, seen from here"

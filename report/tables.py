@@ -3,9 +3,10 @@
 import re
 
 from evaluation.tables import without_twin
+from metrics.conditions import KINDS
 
 from .charts import bar_chart
-from .texts import KIND_NAMES, interval, is_number, number
+from .texts import interval, is_number, number
 
 MAIN = ("ROUGE-1", "BLEU-1", "BLEU-4", "BLEU", "ROUGE-L", "METEOR", "CIDEr", "BERTScore", "Object accuracy")
 MOST_MAIN = 6
@@ -60,8 +61,8 @@ def is_doubted(study):
 
 
 def groups_of(study):
-    """[(name of the kind, its conditions)], in the order of KIND_NAMES."""
-    groups = [(name, [one for one in study["conditions"] if one["kind"] == kind]) for kind, name in KIND_NAMES.items()]
+    """[(name of the kind, its conditions)], in the order of KINDS."""
+    groups = [(name, [one for one in study["conditions"] if one["kind"] == kind]) for kind, name in KINDS.items()]
     return [(name, conditions) for name, conditions in groups if conditions]
 
 

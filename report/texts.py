@@ -1,28 +1,7 @@
-"""Numbers as the report writes them, and what the conditions mean."""
+"""Numbers as the report writes them."""
 
 import math
 
-CONDITION_MEANINGS = {
-    "eeg+label": "The trial's EEG embedding and the class that the encoder predicts from it: the model as it is used.",
-    "eeg": "The EEG embedding alone, without a class name.",
-    "label": "The predicted class name alone, without an EEG embedding.",
-    "noise+label": "The predicted class name with Gaussian noise in the embedding's place, of the embeddings' own mean and "
-                   "covariance.",
-    "noise": "That noise alone, without a class name.",
-    "nothing": "The LLM with neither embedding nor class name: what it writes of no trial at all.",
-    "shuffled": "Embedding and predicted class of another trial, of another picture of any class.",
-    "shuffled_within_class": "The embedding of another trial with the same predicted class, of another picture. What is "
-                             "lost against eeg+label is what the EEG tells beyond the class name.",
-    "constant": "One training caption for every trial, the one that fits the training captions best. No LLM and no EEG.",
-    "template": "One sentence fitted on the training captions, with the predicted class name put in. No LLM.",
-    "class_medoid": "The training caption of the predicted class that is nearest to the others of its class. No LLM.",
-    "nearest_picture": "The caption of the training picture whose embedding is nearest to the trial's EEG embedding. No "
-                       "LLM.",
-    "oracle_label": "The EEG embedding with the true class name; it knows part of the answer.",
-    "image": "The picture's own embedding with the true class name: the ceiling for this LLM.",
-}
-KIND_NAMES = {"model": "Model", "variant": "Variants of the model", "control": "Controls",
-              "baseline": "Baselines, fitted on the training captions", "knows": "Know the answer"}
 LONGEST_TEXT = 500
 
 

@@ -43,8 +43,8 @@ def read_eeg(path, fingerprint, pictures):
     Each channel's mean over the trial is taken off. The global field power is the standard deviation over channels at each
     moment (Lehmann and Skrandies 1980). Of a folder only the trials asked for are read.
     """
-    from dataset_folder import read_record
-    from trials import load_trials
+    from eegdata.dataset_folder import read_record
+    from eegdata.trials import load_trials
 
     refusal = not_as_it_was(Path(path), fingerprint)
     if refusal:

@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from errors import InputError
-from runs import file_hash
+from eegdata.records import Block, DataSet, Recording
+from runtime.errors import InputError
+from runtime.runs import file_hash
 
 from . import epochs
-from .insight import CHANNELS, SFREQ, SKIPPED, Windows, check_microvolts, join_channels
-from .records import Block, DataSet, Recording
+from .emotiv_insight import CHANNELS, SFREQ, SKIPPED, Windows, check_microvolts, join_channels
 
 PARADIGMS = ("Baseline", "Image-Blank", "VisualQA", "Visual_Q&A", "Left-Right_Arrows")
 FOLDERS = {"Image-Blank": ("Image-Blank",), "Left-Right_Arrows": ("Left-Right_Arrows",),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from errors import InputError
+from runtime.errors import InputError
 
 from .raw_files import File, check_whole, mne_reads
 

@@ -18,10 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from errors import InputError
-
-from .eegcvpr40 import BLOCK, BLOCKS, CHANNELS, SFREQ, WINDOW, names_of
-from .records import Block, DataSet, Picture, Recording
+from eegdata.pth_file import BLOCK, BLOCKS, CHANNELS, SFREQ, WINDOW, names_of
+from eegdata.records import Block, DataSet, Picture, Recording
+from runtime.errors import InputError
 
 COLUMNS = ("image", "conditioning_image", "caption", "label_folder", "label", "subject")
 PARTS = {"train": "train", "validation": "val", "test": "test"}  # by the table's splits

@@ -1,6 +1,6 @@
 """Trials cut out of a continuous recording with MNE: band-pass, window around each onset, rejection by amplitude."""
 
-from errors import InputError
+from runtime.errors import InputError
 
 CUT_OFF = "cut off or across a gap"
 

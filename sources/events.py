@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from errors import InputError
+from runtime.errors import InputError
 
 from .raw_files import mne_reads, named
 from .tables import first_of, read_table

@@ -25,11 +25,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from errors import InputError
-from runs import file_hash
+from eegdata.records import Block, DataSet, Picture, Recording
+from runtime.errors import InputError
+from runtime.runs import file_hash
 
-from .insight import CHANNELS, SFREQ, SKIPPED, WINDOW, Windows, join_channels, read_numbers
-from .records import Block, DataSet, Picture, Recording
+from .emotiv_insight import CHANNELS, SFREQ, SKIPPED, WINDOW, Windows, join_channels, read_numbers
 
 MNIST_FILE = Path("MindBigData-IN-v1.06") / "IN.txt"
 IMAGENET_FOLDER = Path("MindBigData-Imagenet")

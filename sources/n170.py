@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from errors import InputError
-from runs import file_hash
+from eegdata.records import Block, DataSet, Picture, Recording
+from runtime.errors import InputError
+from runtime.runs import file_hash
 
 from . import epochs
-from .records import Block, DataSet, Picture, Recording
 
 CHANNELS = ("TP9", "AF7", "AF8", "TP10")
 SFREQ = 256.0

@@ -6,7 +6,7 @@ Bad channels, missing channels and the reference are weights on channels: one ma
 import re
 from dataclasses import asdict, dataclass
 
-from errors import InputError
+from runtime.errors import InputError
 
 from .raw_files import mne_reads
 
@@ -223,7 +223,7 @@ def find_bads(raw, names, file_bads, settings):
 
 def without_reference(wanted, reference, encoder):
     """The channels `wanted` but the one that all are referenced to, which is zero after that."""
-    from montage import plain_name
+    from eegdata.montage import plain_name
 
     kept = [name for name in wanted if len(reference) > 1 or plain_name(name) != plain_name(reference[0])]
     if len(kept) == len(wanted):
@@ -239,7 +239,7 @@ def channel_matrix(recorded, names, bads, places, settings):
     """Weights [settings.ch_names, recorded] that mend bad channels, match channels by name and re-reference; and notes."""
     import numpy as np
 
-    from montage import FEWEST, match_channels, plain_name, standard_places
+    from eegdata.montage import FEWEST, match_channels, plain_name, standard_places
 
     known = {plain_name(name) for name in places} | (set(standard_places()) if bads else set())
     good = [name for name in names if name not in bads]

@@ -20,13 +20,13 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-import options
-from errors import InputError
-from runs import content_key, read_json
+from eegdata.records import Block, DataSet, Recording
+from runtime import options
+from runtime.errors import InputError
+from runtime.runs import content_key, read_json
 
 from . import bids, preprocessing, raw_files
 from .events import check_moments, choose_by_name, mark_boundaries, read_events, recorded_events, settle_times, share_table
-from .records import Block, DataSet, Recording
 from .stimuli import assign_in_turn, find_stimuli, name_pictures, slug
 
 AVERAGE_FROM = 16  # channels, for --reference auto
@@ -237,7 +237,7 @@ def _show(args, found):
 
 def _settle(args, found):
     """The Settings, checked against every recording's header."""
-    from montage import match_channels
+    from eegdata.montage import match_channels
 
     wanted, rate = _encoder(args.match_encoder, args.resample) if args.match_encoder else (_common(found), args.resample)
     rates = sorted({each.sfreq for each in found})
@@ -280,7 +280,7 @@ def _settle(args, found):
 
 def _common(found):
     """The channels that every recording has, by name, as the first recording orders and spells them."""
-    from montage import plain_name
+    from eegdata.montage import plain_name
 
     have = [{plain_name(name) for name in each.names} for each in found]
     common = [name for name in found[0].names if all(plain_name(name) in names for names in have)]
@@ -384,7 +384,7 @@ def _read(found, settings, label, picture):
     """Trials of one recording."""
     import numpy as np
 
-    from montage import match_channels
+    from eegdata.montage import match_channels
 
     raw, _ = found.file.open()
     marks = mark_boundaries(raw)

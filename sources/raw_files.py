@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from errors import InputError
-from runs import file_hash
+from runtime.errors import InputError
+from runtime.runs import file_hash
 
 from .tables import read_table
 

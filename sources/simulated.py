@@ -15,10 +15,10 @@ from functools import partial
 
 import numpy as np
 
-from errors import InputError
+from eegdata.records import Block, DataSet, Picture, Recording
+from runtime.errors import InputError
 
 from . import drawings
-from .records import Block, DataSet, Picture, Recording
 
 MONTAGE = "biosemi64"
 HEAD_RADIUS, BRAIN_RADIUS = .095, .072  # m; dipoles lie within the brain's sphere

@@ -5,10 +5,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from errors import InputError
+from eegdata.records import Picture
+from runtime.errors import InputError
 
 from .events import NAME, PICTURE, captions_of
-from .records import Picture
 from .tables import first_of, read_table
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from errors import InputError
+from runtime.errors import InputError
 
 MISSING = ("", "n/a", "N/A")  # BIDS writes n/a
 

@@ -22,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
-from errors import InputError
-from runs import content_key, file_hash
+from eegdata.records import Block, DataSet, Picture, Recording
+from runtime.errors import InputError
+from runtime.runs import content_key, file_hash
 
-from .object_npy import read_object_npy
-from .records import Block, DataSet, Picture, Recording
+from .safe_npy import read_object_npy
 
 FILES = {"training": "preprocessed_eeg_training.npy", "test": "preprocessed_eeg_test.npy"}
 KEYS = ("preprocessed_eeg_data", "ch_names", "times")

@@ -15,10 +15,9 @@ from functools import partial
 
 import numpy as np
 
-from errors import InputError
-from runs import file_hash
-
-from .records import Block, DataSet, Recording
+from eegdata.records import Block, DataSet, Recording
+from runtime.errors import InputError
+from runtime.runs import file_hash
 
 SFREQ = 256.0
 CONDITIONS = {"S1 obj": ("first", "first picture"), "S2 match": ("match", "same picture again"),

@@ -9,19 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import runtime  # noqa: F401  (before torch)
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub reads it: no test waits for a network
 
-import options  # noqa: F401  (sets how OpenMP waits, before torch)
 import torch
 from PIL import Image
 
-import torchvision_cpu  # noqa: F401
-from pictures import write_captions
 from bench.material import write_pth
-from splits import write_splits
+from eegdata.pictures import write_captions
+from eegdata.splits import write_splits
 from tiny import CHANNELS, CLASSES, data_arguments, make_llm
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
 
 @pytest.fixture(scope="session")
 def shared():
@@ -123,8 +124,8 @@ def encoder(data, clip, tmp_path_factory):
 @pytest.fixture(scope="session")
 def captioner(data, clip, encoder, llm, tmp_path_factory):
     """A captioner that was trained a little, with `encoder`."""
-    from captioning import finetune
-    from runs import file_hash
+    from finetuning import finetune
+    from runtime.runs import file_hash
 
     before = file_hash(encoder / "model.safetensors")
     folder = finetune(data, clip, encoder, llm, tmp_path_factory.mktemp("captioner"), "--num_epochs_image", "4",

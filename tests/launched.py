@@ -8,7 +8,7 @@ import sys
 from accelerate import PartialState
 from accelerate.utils import DistributedType
 
-import sharding
+from language_model import sharding
 
 
 def fsdp_on_a_cpu():

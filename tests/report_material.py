@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from dataset_folder import read_record, write_folder
+from eegdata.dataset_folder import read_record, write_folder
+from eegdata.records import Block, DataSet, Picture, Recording
+from eegdata.splits import write_splits
 from metrics.caption_files import COLUMNS, RECORD_FORMAT, read_captions
 from report import read_beside, write_report
-from runs import file_hash
-from sources.records import Block, DataSet, Picture, Recording
-from splits import write_splits
+from runtime.runs import file_hash
 
 CLASSES = ["ball", "house", "tree", "star"]
 COLOURS = {"red": (196, 52, 44), "blue": (52, 92, 190), "green": (60, 150, 76), "yellow": (226, 186, 50)}

@@ -18,10 +18,10 @@ from sklearn.preprocessing import StandardScaler
 
 import prepare_data
 from audit import SEVERITIES, classifier, counts, duplicates, features, leaks, order, run_audit, same_pictures, signal
-from audit.material import Material, percent
-from splits import load_split
+from audit.data import Material, percent
+from eegdata.splits import load_split
+from eegdata.trials import Trials, load_trials
 from test_readme import make_published_data
-from trials import Trials, load_trials
 
 LEAK_CHECKS = ("Class against time of recording", "Before the picture", "Slow drift", "Labels of time-neighbours")
 

@@ -3,21 +3,21 @@
 import json
 import shutil
 
-import evaluate
-import finetune_llm
-import inference
 import numpy as np
 import pandas
 import pytest
 import torch
-import train_eeg_classifier
-from tiny import data_arguments
 
-from errors import InputError
-from runs import file_hash
-from pickles import save_torch
-from sources.eegcvpr40 import read_pth
-from splits import read_splits
+import evaluate
+import finetune_llm
+import inference
+import train_eeg_classifier
+from eegdata.pth_file import read_pth
+from eegdata.splits import read_splits
+from runtime.errors import InputError
+from runtime.pickles import save_torch
+from runtime.runs import file_hash
+from tiny import data_arguments
 
 
 def stops(main, arguments, capsys, *said):
@@ -152,7 +152,7 @@ def test_a_checkpoint_cut_short_is_passed_over(data, clip, tmp_path, monkeypatch
 
 
 def checkpoint_key():
-    from runs import content_key
+    from runtime.runs import content_key
 
     return content_key("key")
 

@@ -11,7 +11,7 @@ import torch
 
 from bench import measuring, plain, speed
 from bench.ours import _until
-from prompts import IMAGE, render
+from language_model.prompts import IMAGE, render
 
 ROOT = Path(__file__).resolve().parents[1]
 OTHER = "## NVIDIA Example: full\n\n| kept |\n"
@@ -61,7 +61,7 @@ def test_both_paths_are_in_the_table_with_the_ratio_of_their_rates(tiny):
 
 
 def test_the_plain_loss_is_the_llms_own(data):
-    from generation import load_tokenizer
+    from captioning.captioner import load_tokenizer
 
     llm, tokenizer = plain.load_llm(data["llm"], "cpu"), load_tokenizer(data["llm"])
     before, after = plain.padded_ids(tokenizer, "piano", "A grand piano in a room.")
@@ -77,7 +77,7 @@ def test_the_plain_loss_is_the_llms_own(data):
 
 
 def test_the_plain_captions_are_ours_token_for_token(data):
-    from generation import Captioner
+    from captioning.captioner import Captioner
 
     captioner, content = Captioner(data["captioner"], "cpu"), plain.load_content(data["eeg"])
     model = captioner.model
@@ -93,8 +93,8 @@ def test_the_plain_captions_are_ours_token_for_token(data):
 
 def test_simulated_trials_of_bench_scale_are_a_data_set_folder(tmp_path):
     from bench.speed_material import write_simulated
-    from splits import load_split
-    from trials import load_trials
+    from eegdata.splits import load_split
+    from eegdata.trials import load_trials
 
     write_simulated(tmp_path / "data", 2100, 3, 20)
     trials = load_trials(tmp_path / "data")

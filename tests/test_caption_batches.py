@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from captioning import write
-from tiny import data_arguments
 from transformers.cache_utils import DynamicLayer
 
+from captioning.captioner import Captioner
 from datautils import CaptionDataset, collate
-from generation import Captioner
+from finetuning import write
+from language_model.prefix_cache import RoomyLayer
+from language_model.prompts import pad_id
 from model import EEGModelForCausalLM
-from prefix_cache import RoomyLayer
-from prompts import pad_id
+from tiny import data_arguments
 
 ROOT = Path(__file__).resolve().parents[1]
 INSTRUCTION = "Describe this image in one sentence:"
@@ -107,7 +107,7 @@ def test_what_is_there_is_not_written_again(loaded, batches):
 
 
 def test_trials_are_read_by_rows(loaded, data):
-    from trials import load_trials
+    from eegdata.trials import load_trials
 
     eeg, rows = load_trials(data / "eeg.pth").eeg, torch.tensor([5, 90, 7, 8, 2])
     whole, some = loaded.read(eeg[:]), loaded.read(eeg, rows, batch_size=2)

@@ -5,9 +5,10 @@ import math
 
 import numpy as np
 import pytest
+from rouge_score.rouge_scorer import RougeScorer
+
 from metrics.caption_retrieval import n_way, retrieval_columns
 from metrics.text import DESCRIPTIONS
-from rouge_score.rouge_scorer import RougeScorer
 
 
 def by_brute_force(similarity, target, n, allowed):

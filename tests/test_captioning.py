@@ -6,12 +6,12 @@ import time
 
 import pytest
 import torch
-from captioning import finetune, write
-from tiny import CLASSES
 
+from eegdata.splits import write_splits
 from encoders import load_encoder
-from runs import file_hash
-from splits import write_splits
+from finetuning import finetune, write
+from runtime.runs import file_hash
+from tiny import CLASSES
 
 
 def test_training_learns_and_records_itself(captioner, data):
@@ -71,7 +71,7 @@ def test_training_curves_are_reported(data, clip, encoder, llm, tmp_path, monkey
 def test_stopped_training_resumes_to_the_same_weights(data, clip, encoder, llm, tmp_path, monkeypatch):
     common = ["--no_stage2", "--num_epochs_eeg", "3", "--batch_size", "16"]
     whole = finetune(data, clip, encoder, llm, tmp_path / "whole", *common)
-    from captioner_training import CaptionTrainer
+    from captioning.training import CaptionTrainer
 
     real = CaptionTrainer.training_step
     steps = []

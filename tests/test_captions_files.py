@@ -3,22 +3,22 @@
 import json
 import shutil
 
-import inference
-import inference_chance
-import options
 import pandas
 import pytest
 import torch
 from PIL import Image
-from captioning import COLUMNS, write
-from tiny import CLASSES, data_arguments
 
+import inference
+import inference_chance
+from eegdata.pictures import picture_path, write_captions
+from eegdata.splits import write_splits
+from eegdata.trials import load_trials
 from encoders import encode, load_encoder
+from finetuning import COLUMNS, write
 from metrics.caption_files import ABSTAINED
-from pictures import picture_path, write_captions
-from runs import file_hash
-from splits import write_splits
-from trials import load_trials
+from metrics.conditions import NAMES
+from runtime.runs import file_hash
+from tiny import CLASSES, data_arguments
 
 
 def test_captions_of_every_test_trial_once_in_order(captioner, data, tmp_path):
@@ -76,13 +76,13 @@ def test_resumed_sampling_draws_what_the_whole_run_would(captioner, data, tmp_pa
 
 
 def test_a_csv_is_there_only_with_its_record(captioner, data, tmp_path, monkeypatch, capsys):
-    import split_captions
+    from captioning import captions_csv
 
     def stops(path, content):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(split_captions, "write_json", stops)
+        patch.setattr(captions_csv, "write_json", stops)
         write(captioner, data, tmp_path / "c.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["c.csv.partial"]
     write(captioner, data, tmp_path / "c.csv")
@@ -103,7 +103,7 @@ def test_predecessors_file_names(captioner, data, tmp_path):
 def test_one_trial_and_one_file(captioner, data, tmp_path, capsys):
     import numpy as np
 
-    from trials import load_trials
+    from eegdata.trials import load_trials
 
     table = write(captioner, data, tmp_path / "captions.csv")
     number = int(table["trial"][3])
@@ -292,4 +292,4 @@ def test_a_predecessors_checkpoint(clip, tmp_path, capsys):
     trials = load_trials(tmp_path / "eeg.pth")
     logits = encode(load_encoder(str(tmp_path / "published" / "eeg_encoder")), trials.eeg[[3, 7, 11]])[1].double()
     assert table["probability"].tolist() == pytest.approx(logits.softmax(1).max(1).values.tolist(), abs=6e-5)
-    assert len(list(tmp_path.glob("c_*.csv"))) == len(options.CONDITIONS + options.BASELINES) - 1
+    assert len(list(tmp_path.glob("c_*.csv"))) == len(NAMES) - 1

@@ -3,13 +3,14 @@
 import json
 from types import SimpleNamespace
 
-import evaluate
 import numpy as np
 import pandas as pd
 import pytest
+
+import evaluate
 from caption_rows import OBJECTS
+from evaluation.ledger import LEDGER
 from evaluation.studies import ORDER
-from ledger import LEDGER
 from metrics.caption_files import ABSTAINED, RECORD_FORMAT
 from metrics.statistics import units_needed
 from tiny import data_arguments
@@ -307,7 +308,7 @@ def test_baselines_from_the_training_captions(tmp_path, data, capsys):
     """A predecessor's five columns and the data set are enough for the text baselines."""
     import torch
 
-    from splits_file import read_splits_file
+    from eegdata.splits_file import read_splits_file
 
     content = torch.load(data / "eeg.pth", weights_only=True)
     test = read_splits_file(data / "splits.pth")[0][0]["test"]

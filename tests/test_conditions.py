@@ -3,20 +3,20 @@
 import json
 import shutil
 
-import options
 import pandas
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from captioning import COLUMNS, write, write_controls
-from tiny import CLASSES
 
-import conditions
-from conditions import matched_noise, swap
+from captioning.captioner import Captioner
+from captioning.conditions import matched_noise
+from eegdata.splits import write_splits
 from encoders import encode, load_encoder
-from generation import Captioner
-from runs import content_key, file_hash
-from splits import write_splits
+from finetuning import COLUMNS, write, write_controls
+from metrics import conditions
+from metrics.exchange import swap
+from runtime.runs import content_key, file_hash
+from tiny import CLASSES
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +26,13 @@ def controls(captioner, data, tmp_path_factory):
     write(captioner, data, folder / "c.csv", "--max_new_tokens", "4")
     write_controls(captioner, data, folder / "c.csv")
     tables = {c: pandas.read_csv(folder / (f"c_{c}.csv" if c != "eeg+label" else "c.csv"), keep_default_na=False, dtype=str)
-              for c in options.CONDITIONS + options.BASELINES}
+              for c in conditions.NAMES}
     return tables, folder
 
 
 def test_controls_and_baselines_write_one_file_a_condition(controls):
     tables, folder = controls
-    names = {"c.csv", *(f"c_{c}.csv" for c in (*options.CONDITIONS[1:], *options.BASELINES))}
+    names = {"c.csv", *(f"c_{c}.csv" for c in conditions.NAMES[1:])}
     assert {p.name for p in folder.iterdir()} == names | {f"{name}.json" for name in names}
     for condition, table in tables.items():
         assert list(table.columns) == COLUMNS and len(table) == 24 and set(table["condition"]) == {condition}
@@ -56,7 +56,7 @@ def test_each_csv_has_its_record(controls, captioner, data):
 
 
 def test_probabilities_are_those_of_the_eeg_behind_the_caption(controls, captioner, data):
-    from trials import load_trials
+    from eegdata.trials import load_trials
 
     tables, _ = controls
     own = tables["eeg+label"]
@@ -97,7 +97,7 @@ def test_equal_prompts_are_written_once_and_as_if_each_were(controls, captioner)
 
 
 def test_baselines_see_training_captions_only(controls, captioner, data, tmp_path):
-    from pictures import read_caption
+    from eegdata.pictures import read_caption
 
     tables, _ = controls
     training = {f"{name}_{i}": read_caption(data / "images", f"{name}_{i}") for name in CLASSES for i in range(5)}
@@ -111,8 +111,8 @@ def test_baselines_see_training_captions_only(controls, captioner, data, tmp_pat
     for name in CLASSES:
         for i in (5, 6, 7):  # validation and test
             (tmp_path / "data" / "images" / name / f"{name}_{i}_caption.txt").write_text("Something else entirely.")
-    write_controls(captioner, tmp_path / "data", tmp_path / "c.csv", "--conditions", *options.BASELINES)
-    for kind in options.BASELINES:
+    write_controls(captioner, tmp_path / "data", tmp_path / "c.csv", "--conditions", *conditions.BASELINES)
+    for kind in conditions.BASELINES:
         again = pandas.read_csv(tmp_path / f"c_{kind}.csv", dtype=str)
         assert again["Generated Caption"].equals(tables[kind]["Generated Caption"])
         assert set(again["Expected Caption"]) == {"Something else entirely."}
@@ -123,8 +123,8 @@ def test_nearest_picture_is_found_by_the_embeddings(controls, captioner, data, c
     from scipy.spatial.distance import cdist
 
     from datautils import image_embeddings
-    from pictures import read_caption
-    from trials import load_trials
+    from eegdata.pictures import read_caption
+    from eegdata.trials import load_trials
 
     table = controls[0]["nearest_picture"]
     names = sorted(f"{name}_{i}" for name in CLASSES for i in range(5))

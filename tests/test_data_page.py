@@ -19,9 +19,9 @@ import prepare_data
 from audit import Finding
 from audit.page import count_table, facts_of, finding_texts, headline, made_of, read_audit, write_page
 from bench.material import write_pth
-from splits import load_split
+from eegdata.splits import load_split
+from eegdata.trials import load_trials
 from tiny import CHANNELS, CLASSES
-from trials import load_trials
 
 VOID = {"meta", "img", "br", "path", "use", "image", "rect"}
 
@@ -157,7 +157,7 @@ def test_latencies_are_where_the_response_peaks(trials):
 
 
 def stand_in(eeg, label, ch_names=None, **record):
-    from trials import Trials
+    from eegdata.trials import Trials
 
     n = len(label)
     return Trials(eeg, label, torch.ones(n).long(), torch.zeros(n).long(), torch.arange(n), torch.full((n,), -1), ["a_0"],
@@ -225,7 +225,7 @@ def test_names_are_escaped_and_dollars_are_no_formula(trials, folder, tmp_path):
 
 
 def test_captions_that_a_model_wrote_are_counted(trials, folder, tmp_path):
-    from pictures import write_machine_captions
+    from eegdata.pictures import write_machine_captions
 
     images = shutil.copytree(folder / "images", tmp_path / "images")
     name = trials.images[0]

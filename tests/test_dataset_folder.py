@@ -8,16 +8,16 @@ import pytest
 import torch
 from PIL import Image
 
-import dataset_folder
 import finetune_llm
 import prepare_data
 import test_eeg_classifier as scoring
 import train_eeg_classifier as training
-from dataset_folder import MappedEEG, open_folder, read_record, write_folder
-from trials import load_trials
-from errors import InputError
-from pictures import machine_made, picture_path, read_captions, write_captions, write_machine_captions
-from sources.records import Block, DataSet, Picture, Recording
+from eegdata import dataset_folder
+from eegdata.dataset_folder import MappedEEG, open_folder, read_record, write_folder
+from eegdata.pictures import machine_made, picture_path, read_captions, write_captions, write_machine_captions
+from eegdata.records import Block, DataSet, Picture, Recording
+from eegdata.trials import load_trials
+from runtime.errors import InputError
 
 NAMES = ["cat_0", "cat_1", "dog_0", "dog_1"]
 CHANNELS = ["Fz", "Cz", "Oz"]
@@ -284,7 +284,7 @@ def test_a_channel_matrix_is_applied_on_reading(written):
 
 def test_folder_and_file_give_the_same_encoder(data, clip, tmp_path):
     """Stage 1 on a folder, without further paths, is stage 1 on the .pth of the same trials."""
-    from splits import read_splits, write_splits
+    from eegdata.splits import read_splits, write_splits
     from tiny import data_arguments
 
     whole = load_trials(data / "eeg.pth")
@@ -310,7 +310,7 @@ def test_folder_and_file_give_the_same_encoder(data, clip, tmp_path):
 
 
 def test_a_data_set_without_pictures_trains_a_classifier_only(tmp_path, capsys):
-    from splits import write_splits
+    from eegdata.splits import write_splits
 
     def unnamed(block):
         block.picture = [f"{('cat', 'dog')[label]}_unknown" for label in block.label]

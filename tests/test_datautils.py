@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from datautils import collate, image_embeddings
-from trials import load_trials
-from splits import load_split
-from pictures import read_caption
-from errors import InputError
-from splits import write_splits
+from eegdata.pictures import read_caption
+from eegdata.splits import load_split, write_splits
+from eegdata.trials import load_trials
+from runtime.errors import InputError
 from tiny import CHANNELS
 
 

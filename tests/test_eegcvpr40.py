@@ -12,11 +12,11 @@ from PIL import Image
 
 import prepare_data
 import train_eeg_classifier as training
+from eegdata.splits import load_split
+from eegdata.trials import load_trials
 from encoders import load_encoder
-from errors import InputError
+from runtime.errors import InputError
 from sources import eegcvpr40
-from splits import load_split
-from trials import load_trials
 
 SYNSETS = ["n02389026", "n03888257", "n02106662"]  # horse, parachutes, dog: by label
 NAMES = [f"{synset}_{10 * i}" for synset in SYNSETS for i in range(4)]

@@ -8,16 +8,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-import torchvision_cpu  # noqa: F401
 from config import ChannelNetConfig, EEGEncoderConfig
 from encoders import ENCODERS, build_encoder, encode, fit_to_encoder, load_encoder, save_encoder
 from encoders.classical import classical_baseline
-from checkpoints import resolve_checkpoint
 from encoders.masked import MaskedReconstruction, transfer_weights
 from encoders.training import Augmentation
-from errors import InputError
 from metrics.classification import balanced_accuracy, classification_scores, per_class_table, per_group_table, top_k_hits
 from metrics.retrieval import retrieval_ranks, retrieval_scores
+from runtime.checkpoints import resolve_checkpoint
+from runtime.errors import InputError
 
 NAMES = ["Fz", "Cz", "Pz", "Oz", "PO7", "PO8", "P3", "P4"]
 

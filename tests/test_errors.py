@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from errors import InputError, exits_cleanly
-from runs import atomic_path, write_json
+from runtime.errors import InputError, exits_cleanly
+from runtime.runs import atomic_path, write_json
 
 
 @pytest.mark.parametrize("kind", ["torch", "safetensors", "text"])

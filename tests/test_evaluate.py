@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
-import evaluate
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+
+import evaluate
 from caption_rows import rows
 from metrics import wordnet
 from metrics.caption_files import COLUMNS

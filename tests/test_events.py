@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 import prepare_data
-from dataset_folder import open_folder
-from pictures import read_captions
+from eegdata.dataset_folder import open_folder
+from eegdata.pictures import read_captions
 from raw_material import ONSETS, make_pictures, make_raw, save, write_table
 from sources import stimuli
 

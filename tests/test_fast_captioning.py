@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from test_model import CAPTIONS, LABELS, LORA, build
-from tiny import make_llm
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, TrainingArguments
 
-from captioner_training import CaptionTrainer, LengthGroups, without_casts
+from captioning.training import CaptionTrainer, LengthGroups, without_casts
 from config import EEGModelForCausalLMConfig
 from datautils import CaptionDataset, collate
 from model import IGNORE, EEGModelForCausalLM, Projector
+from test_model import CAPTIONS, LABELS, LORA, build
+from tiny import make_llm
 
 KINDS = ("llama", "mistral", "qwen2", "opt")
 PROMPTS = [("cat", True), (None, True), ("car", False), (None, False)]  # class name and embedding, or without

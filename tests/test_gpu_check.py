@@ -10,8 +10,8 @@ import torch
 
 from bench import gpu_check, measuring
 from bench.material import llm_config, write_subset
-from errors import InputError
-from splits import read_splits, write_splits
+from eegdata.splits import read_splits, write_splits
+from runtime.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 

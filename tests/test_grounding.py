@@ -4,10 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
+from rouge_score.rouge_scorer import RougeScorer
+
 from metrics.caption_files import read_captions
 from metrics.grounding import exchanged_scores, fit_of, grounding
 from metrics.text import clean_captions
-from rouge_score.rouge_scorer import RougeScorer
 
 COLOURS = ("red", "blue", "green", "white", "black", "grey")
 THINGS = ("cat", "dog", "car", "boat")

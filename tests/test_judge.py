@@ -12,10 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from errors import InputError
+
 from metrics.judge import QUESTIONS, Judge, add_arguments, drawn_rows
-from metrics.judge_backends import RETRIES
-from options import run_options
+from metrics.judge.backends import RETRIES
+from runtime.errors import InputError
+from runtime.options import run_options
 from tiny import make_llm
 
 TRUE = ["A red cat in the snow.", "A blue dog in the grass.", "A car."]

@@ -1,7 +1,8 @@
 """What rating a judge's answer states."""
 
 import pytest
-from metrics.judge_answers import score_of
+
+from metrics.judge.answers import score_of
 
 
 @pytest.mark.parametrize("text", [

@@ -1,6 +1,8 @@
-"""The import rule: a file imports only from lower levels, so the way of the data can be read off the folder listing."""
+"""The import rule: a file imports only from lower levels and never in a circle, so the way of the data can be read off the
+folder listing."""
 
 import ast
+import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
@@ -9,40 +11,81 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = [
-    {"processes"},
-    {"errors", "config", "loss", "torchvision_cpu"},
-    {"options", "runs"},
-    {"checkpoints", "pickles", "pictures", "montage", "ledger", "profiling"},
-    {"splits_file", "provenance"},
-    {"sources", "encoders", "metrics", "prompts", "dataset_folder", "splits", "machine_captions",
-     "conditions", "llm_memory", "prefix_cache", "caption_decoding", "sharding"},
-    {"datautils", "trials", "model"},
-    {"generation", "split_captions", "captioner_training", "audit", "evaluation", "when_where"},
-    {"report"},
+    {"runtime", "config", "loss"},
+    {"eegdata", "metrics", "language_model"},
+    {"sources", "encoders", "evaluation", "audit"},
+    {"model", "datautils", "interpretability", "report"},
+    {"captioning"},
     {"pretrain_data_processor", "prepare_data", "train_eeg_classifier", "test_eeg_classifier", "finetune_llm", "inference",
      "inference_chance", "evaluate", "recipes"},
     {"bench"},  # measures the scripts, so it stands above them
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 SCRIPTS = sorted(name for name in LEVELS[-2] if (ROOT / f"{name}.py").is_file())
-FILES = sorted(path for path in ROOT.rglob("*.py") if not {"tests", ".venv", "runs"} & set(path.relative_to(ROOT).parts))
+FILES = sorted(path for path in ROOT.rglob("*.py")
+               if not {"tests", ".venv", "runs", "demo", "n170"} & set(path.relative_to(ROOT).parts))
+FILE_OF = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
 
 
 def imported(path):
-    """Top-level names of this project's modules that a file imports, wherever in the file."""
+    """This project's files that a file imports, wherever in the file; a package's __init__ only where it is named."""
+    package = path.relative_to(ROOT).parent.parts
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names if alias.name.split(".")[0] in LEVEL)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module.split(".")[0] in LEVEL:
-            yield node.module.split(".")[0]
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join((*package[:len(package) + 1 - node.level], *filter(None, [node.module]))
+                            if node.level else [node.module])
+            names = [f"{base}.{alias.name}" if f"{base}.{alias.name}" in FILE_OF else base for alias in node.names]
+        else:
+            continue
+        yield from (FILE_OF[name] for name in names if name in FILE_OF)
+
+
+def place(path):
+    """The top-level name that a file belongs to."""
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_go_down(path):
-    own = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    own = place(path)
     assert own in LEVEL, f"{own} has no level"
-    wrong = [name for name in imported(path) if LEVEL[name] >= LEVEL[own] and name != own]
+    wrong = [str(other.relative_to(ROOT)) for other in imported(path)
+             if place(other) != own and LEVEL[place(other)] >= LEVEL[own]]
     assert not wrong, f"{path.name} (level {LEVEL[own]}) imports {wrong}"
+
+
+def test_no_circle():
+    done, open_files = set(), []
+
+    def visit(path):
+        if path in done:
+            return
+        assert path not in open_files, " -> ".join(str(p.relative_to(ROOT)) for p in [*open_files, path])
+        open_files.append(path)
+        for other in imported(path):
+            visit(other)
+        done.add(open_files.pop())
+
+    for path in FILES:
+        visit(path)
+
+
+def test_the_root_holds_what_users_call():
+    tracked = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {line for line in tracked.split() if "/" not in line} == {
+        "config.py", "datautils.py", "loss.py", "model.py", "prepare_data.py", "pretrain_data_processor.py",
+        "train_eeg_classifier.py", "test_eeg_classifier.py", "finetune_llm.py", "inference.py", "inference_chance.py",
+        "evaluate.py"}
+
+
+def test_root_names_hide_no_other_module():
+    """evaluate.py is the predecessors' name; its package is never depended on."""
+    installed = {top for top, names in importlib.metadata.packages_distributions().items() if names}
+    assert not set(LEVEL) & sys.stdlib_module_names
+    assert not set(LEVEL) - {"evaluate"} & installed
+    assert not {"data", "results", "runs", "datasets", "profiling", "llm"} & set(LEVEL)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

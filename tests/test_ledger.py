@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-import ledger
-from errors import InputError
-from ledger import count_scorings, family, note_scoring, run_folder
+from evaluation import ledger
+from evaluation.ledger import count_scorings, family, note_scoring, run_folder
+from runtime.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 

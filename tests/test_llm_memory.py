@@ -3,26 +3,25 @@
 import argparse
 import itertools
 
-import finetune_llm
-import llm_memory
 import pytest
 import torch
-from bench.material import llm_config
-from captioning import finetune
-from errors import InputError
-from llm_memory import GB, QUANTISED, Precision, Shape
-from model import EEGModelForCausalLM, Projector, load_llm
-from runs import read_json
-from tiny import make_llm
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import weakref
-
-import torchvision_cpu  # noqa: F401
-from config import EEGModelForCausalLMConfig
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.integrations import replace_with_bnb_linear
+
+import finetune_llm
+from bench.material import llm_config
+from config import EEGModelForCausalLMConfig
+from finetuning import finetune
+from language_model import memory
+from language_model.memory import GB, QUANTISED, Precision, Shape
+from model import EEGModelForCausalLM, Projector, load_llm
+from runtime.errors import InputError
+from runtime.runs import read_json
+from tiny import make_llm
 
 LORA = {"r": 16, "target_modules": "all-linear", "lora_dropout": 0.05}
 FLOAT32 = Precision(None, 4, False)
@@ -41,7 +40,7 @@ def test_weights_to_the_byte(tmp_path, kind, precision, dtype):
         state = getattr(parameter, "quant_state", None)
         held += parameter.nbytes + (state.absmax.nbytes + state.code.nbytes if state else 0)
         held += parameter.SCB.nbytes if getattr(parameter, "SCB", None) is not None else 0
-    assert llm_memory.weight_bytes(llm_memory.shape_of(llm), precision) == held
+    assert memory.weight_bytes(memory.shape_of(llm), precision) == held
 
 
 @pytest.mark.parametrize("target", ["all-linear", r".*\.(q_proj|down_proj)"])
@@ -51,7 +50,7 @@ def test_trained_parameters_to_the_last(llm, target, projector):
     model = EEGModelForCausalLM.build(None, llm, device="cpu", dtype=None, lora=lora, projector=projector, soft_tokens=3,
                                       embedding_size=16, prompt_template="plain")
     held = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    assert llm_memory.trained_parameters(llm_memory.shape_of(llm), lora, projector, 16, 3) == held
+    assert memory.trained_parameters(memory.shape_of(llm), lora, projector, 16, 3) == held
 
 
 # --- activations: one step of any size without its memory ---
@@ -165,8 +164,8 @@ def measured(config, precision, lora, checkpointing, batch, tokens, labels):
 
 def estimated(shape, precision, lora, checkpointing, batch, tokens, labels):
     """The same by llm_memory."""
-    trained = llm_memory.trained_parameters(shape, lora, "mlp", 512, 4)
-    terms = llm_memory.training_memory(shape, precision, batch=batch, tokens=tokens, labels=labels, trained=trained,
+    trained = memory.trained_parameters(shape, lora, "mlp", 512, 4)
+    terms = memory.training_memory(shape, precision, batch=batch, tokens=tokens, labels=labels, trained=trained,
                                        checkpointing=checkpointing, lora=lora)
     return (terms["activations kept"] + terms["loss, or a layer's backward pass"]
             + 2 * precision.autocast * trained)  # the adapter's copies in 16 bit
@@ -190,7 +189,7 @@ def test_activations_of_deepseek_7b(deepseek, tmp_path, layers, precision, check
     config = AutoConfig.from_pretrained(deepseek, num_hidden_layers=layers)
     config.save_pretrained(tmp_path)
     case = precision, LORA, checkpointing, 16, 64, 32
-    assert estimated(llm_memory.shape_of(tmp_path), *case) == pytest.approx(measured(config, *case), rel=.15)
+    assert estimated(memory.shape_of(tmp_path), *case) == pytest.approx(measured(config, *case), rel=.15)
 
 
 SMALL = AutoConfig.for_model("llama", vocab_size=512, hidden_size=256, intermediate_size=704, num_hidden_layers=6,
@@ -203,7 +202,7 @@ SMALL = AutoConfig.for_model("llama", vocab_size=512, hidden_size=256, intermedi
 def test_activations_grow_with_batch_and_length(tmp_path, monkeypatch, lora, precision, batch, tokens):
     like_cuda(monkeypatch)
     SMALL.save_pretrained(tmp_path)
-    shape = llm_memory.shape_of(tmp_path)
+    shape = memory.shape_of(tmp_path)
     assert shape.keys == 64 and shape.queries == 256 and shape.gated and shape.inner == 704
     case = precision, lora, False, batch, tokens, 16
     assert estimated(shape, *case) == pytest.approx(measured(SMALL, *case), rel=.15)
@@ -211,7 +210,7 @@ def test_activations_grow_with_batch_and_length(tmp_path, monkeypatch, lora, pre
 
 def test_a_cpu_keeps_wide_dropout_masks(tmp_path):
     SMALL.save_pretrained(tmp_path)
-    shape, model = llm_memory.shape_of(tmp_path), AutoModelForCausalLM.from_config(SMALL, dtype=torch.float32)
+    shape, model = memory.shape_of(tmp_path), AutoModelForCausalLM.from_config(SMALL, dtype=torch.float32)
     from peft import LoraConfig, get_peft_model
 
     model = get_peft_model(model.requires_grad_(False), LoraConfig(task_type="CAUSAL_LM", **LORA)).train()
@@ -225,7 +224,7 @@ def test_a_cpu_keeps_wide_dropout_masks(tmp_path):
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         model.base_model.model.model(inputs_embeds=inputs, attention_mask=torch.ones(4, 48).long(), use_cache=False)
     held = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in weights)
-    estimate = 6 * 4 * 48 * sum(llm_memory.kept_of_a_layer(shape, FLOAT32, LORA, cuda=False).values())
+    estimate = 6 * 4 * 48 * sum(memory.kept_of_a_layer(shape, FLOAT32, LORA, cuda=False).values())
     assert estimate == pytest.approx(held, rel=.15)
 
 
@@ -239,8 +238,8 @@ def arguments(**given):
 
 def choose(deepseek, gigabytes, cuda=True, **given):
     args = arguments(**given)
-    shape = llm_memory.shape_of(deepseek)
-    line, _ = llm_memory.plan_training(args, shape, free=gigabytes * GB, cuda=cuda, lora=LORA, trained=106_704_897)
+    shape = memory.shape_of(deepseek)
+    line, _ = memory.plan_training(args, shape, free=gigabytes * GB, cuda=cuda, lora=LORA, trained=106_704_897)
     chosen = "8bit" if args.load_in_8bit else "4bit" if args.load_in_4bit else "bf16" if args.bf16 else "float32"
     return (chosen, args.gradient_checkpointing, args.batch_size, args.gradient_accumulation_steps), line
 
@@ -288,17 +287,17 @@ def test_plan_reads_the_config_alone(deepseek, capsys):
 
 
 def test_a_run_says_and_records_what_was_chosen(data, clip, encoder, llm, tmp_path, capsys, monkeypatch):
-    real, batches = llm_memory.training_memory, []
+    real, batches = memory.training_memory, []
 
     def tight(*args, batch, checkpointing, **more):
         terms = real(*args, batch=batch, checkpointing=checkpointing, **more)
         return terms | {"else": 0 if batch <= 4 and checkpointing else 1e15}
 
-    monkeypatch.setattr(llm_memory, "training_memory", tight)
-    import captioner_training
+    monkeypatch.setattr(memory, "training_memory", tight)
+    from captioning import training
 
-    step = captioner_training.CaptionTrainer.training_step
-    monkeypatch.setattr(captioner_training.CaptionTrainer, "training_step", lambda self, model, inputs, *more: (
+    step = training.CaptionTrainer.training_step
+    monkeypatch.setattr(training.CaptionTrainer, "training_step", lambda self, model, inputs, *more: (
         batches.append((len(inputs["input_ids"]), model.base_llm().is_gradient_checkpointing)),
         step(self, model, inputs, *more))[1])
     folder = finetune(data, clip, encoder, llm, tmp_path / "out", "--no_stage2", "--max_steps", "2", "--batch_size", "8")
@@ -309,22 +308,22 @@ def test_a_run_says_and_records_what_was_chosen(data, clip, encoder, llm, tmp_pa
 
 
 def test_weights_that_do_not_fit_are_not_loaded(llm, monkeypatch):
-    monkeypatch.setattr(llm_memory, "free_memory", lambda device: 100_000)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 100_000)
     with pytest.raises(InputError, match="for its weights alone"):
         load_llm(llm, "cpu", None, None)
 
 
 def test_captions_at_a_time(llm, deepseek, monkeypatch):
     model = load_llm(llm, "cpu", None, None)
-    assert llm_memory.batch_that_fits(model, "cpu", 100) == 64
+    assert memory.batch_that_fits(model, "cpu", 100) == 64
     config = AutoConfig.from_pretrained(deepseek)
-    assert llm_memory.caption_memory(config, 2, 1000) - llm_memory.caption_memory(config, 2, 0) > 1000 * 30 * 2 * 4096 * 2
-    one = llm_memory.caption_memory(model.config, 4, 100)
+    assert memory.caption_memory(config, 2, 1000) - memory.caption_memory(config, 2, 0) > 1000 * 30 * 2 * 4096 * 2
+    one = memory.caption_memory(model.config, 4, 100)
     for free, batch in ((9 * one, 8), (0, 1)):
-        monkeypatch.setattr(llm_memory, "free_memory", lambda device, free=free: free)
-        assert llm_memory.batch_that_fits(model, "cpu", 100) == batch
+        monkeypatch.setattr(memory, "free_memory", lambda device, free=free: free)
+        assert memory.batch_that_fits(model, "cpu", 100) == batch
 
 
 def test_shape_is_a_plain_record(deepseek):
-    shape = llm_memory.shape_of(deepseek)
+    shape = memory.shape_of(deepseek)
     assert isinstance(shape, Shape) and shape.size == "6.9 billion" and shape.own == Precision(None, 2, False)

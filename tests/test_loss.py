@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-import torchvision_cpu  # noqa: F401
 from loss import EMBEDDING_LOSSES, classification_loss, embedding_loss
 
 

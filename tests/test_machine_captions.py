@@ -7,20 +7,18 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tiny import CHANNELS, data_arguments, make_tokenizer
 
-import torchvision_cpu  # noqa: F401
-import captioner_training
 import datautils
 import finetune_llm
 import inference_chance
-import machine_captions
-import pictures
 import prepare_data
+from captioning import training
 from config import EEGEncoderConfig
+from eegdata import machine_captions, pictures
+from eegdata.pictures import machine_made, read_caption, read_captions, write_captions, write_machine_captions
 from encoders import build_encoder, save_encoder
-from pictures import machine_made, read_caption, read_captions, write_captions, write_machine_captions
-from runs import file_hash
+from runtime.runs import file_hash
+from tiny import CHANNELS, data_arguments, make_tokenizer
 
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "a", "the", "red", "blue", "cat", "dog", "car", "on", "in", "grass", "snow",
          "sea", "near", "two", "three", "sits"]
@@ -197,8 +195,8 @@ def test_silence_is_told_and_leaves_no_empty_caption(images, models, monkeypatch
 
 
 def test_a_data_set_folder(tmp_path, images, models, capsys):
-    from dataset_folder import write_folder
-    from sources.records import Block, DataSet, Picture, Recording
+    from eegdata.dataset_folder import write_folder
+    from eegdata.records import Block, DataSet, Picture, Recording
 
     def read():
         yield Block(np.ones((3, 2, 20), np.float32), np.array([0, 0, 1]), ["cat_1", "cat_2", "dog_1"], np.arange(3.))
@@ -305,8 +303,8 @@ def test_all_captions_are_trained_on_and_the_first_is_validated(described, clip,
         seen["train" if training else "val"] = captions
         return real(self, embeddings, labels, captions, training)
 
-    real = captioner_training.Stage.dataset
-    monkeypatch.setattr(captioner_training.Stage, "dataset", watch)
+    real = training.Stage.dataset
+    monkeypatch.setattr(training.Stage, "dataset", watch)
     finetune(described, clip, llm, tmp_path, "all", "--captions", "all", "--group_by_length")
     assert {len(texts) for texts in seen["train"]} == {3} and all(isinstance(text, str) for text in seen["val"])
     assert ["A blue cat in the snow.", "Other words for cat_0.", "cat_0 once more."] in seen["train"]

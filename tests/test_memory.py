@@ -12,14 +12,14 @@ import torch
 from sklearn.metrics import recall_score
 
 from config import EEGEncoderConfig
-from dataset_folder import MappedEEG
+from eegdata.dataset_folder import MappedEEG
+from eegdata.trials import load_trials
 from encoders import batches, build_encoder, encode
 from encoders.classical import _shorten
 from encoders.training import fit, gather, place, validation_scores
 from encoders.transformer import mean_and_covariance
-from pickles import load_hashed
-from runs import file_hash
-from trials import load_trials
+from runtime.pickles import load_hashed
+from runtime.runs import file_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -110,7 +110,8 @@ def test_writing_into_what_was_read_leaves_the_file(data, tmp_path):
 PEAK = """
 import resource, sys
 import numpy as np, torch
-import trials, encoders
+from eegdata import trials
+import encoders
 from config import EEGEncoderConfig
 config = EEGEncoderConfig(n_chans=64, n_times=500, d_model=8, attn_heads=2, layers=1, spatial_filters=4, patch_size=50)
 encoder = encoders.build_encoder(config)
@@ -130,8 +131,8 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
     """2000 trials, 256 MB, as a .pth; and as a folder."""
-    from dataset_folder import write_folder
-    from sources.records import Block, DataSet, Recording
+    from eegdata.dataset_folder import write_folder
+    from eegdata.records import Block, DataSet, Recording
 
     folder = tmp_path_factory.mktemp("large")
     eeg = torch.randn(2000, 64, 500)

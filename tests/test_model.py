@@ -3,17 +3,17 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import make_llm
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from captioning.captioner import Captioner
 from config import ChannelNetConfig, EEGEncoderConfig
 from datautils import CaptionDataset, collate
 from encoders import build_encoder
-from errors import InputError
-from generation import Captioner
+from language_model.prompts import prompt_ids, render
 from model import IGNORE, EEGModelForCausalLM, Projector
-from prompts import prompt_ids, render
+from runtime.errors import InputError
+from tiny import make_llm
 
 LORA = {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0, "target_modules": "all-linear"}
 LABELS = ["cat", "dog or puppy", "car", "cat"]

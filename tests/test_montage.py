@@ -8,15 +8,14 @@ import pytest
 import torch
 
 import test_eeg_classifier as scoring
-import torchvision_cpu  # noqa: F401
 from config import EEGEncoderConfig
-from dataset_folder import write_folder
+from eegdata.dataset_folder import write_folder
+from eegdata.montage import match_channels, plain_name
+from eegdata.records import Block, DataSet, Recording
+from eegdata.splits import write_splits
+from eegdata.trials import load_trials
 from encoders import build_encoder, encode, fit_to_encoder, save_encoder
-from errors import InputError
-from montage import match_channels, plain_name
-from sources.records import Block, DataSet, Recording
-from splits import write_splits
-from trials import load_trials
+from runtime.errors import InputError
 
 NAMES = ["Fp1", "Fz", "Cz", "Pz", "Oz", "T7", "T8", "P7", "P8"]
 

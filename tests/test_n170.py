@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 import prepare_data
+from eegdata.splits import read_splits
+from eegdata.trials import load_trials
 from sources import n170
-from splits import read_splits
-from trials import load_trials
 
 COLUMNS = ["timestamps", "TP9", "AF7", "AF8", "TP10", "Right AUX", "Marker0"]
 PARTS = ("train", "val", "test")

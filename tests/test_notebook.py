@@ -9,7 +9,8 @@ import pandas
 import pytest
 from ipykernel.kernelspec import write_kernel_spec
 
-from options import BASELINES, CONDITIONS, LLM
+from metrics.conditions import NAMES
+from runtime.options import LLM
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("train_eeg_classifier.py", "test_eeg_classifier.py", "finetune_llm.py", "inference.py", "inference_chance.py",
@@ -51,7 +52,7 @@ def test_as_it_is_stored(notebook):
     parameters = {}
     exec(next(cell.source for cell in code if "parameters" in cell.metadata.get("tags", [])), parameters)
     assert (parameters["LLM"], parameters["PRECISION"]) == (LLM, "--load_in_8bit --bf16")
-    assert set(parameters["CONDITIONS"].split()) == {*CONDITIONS, *BASELINES} - {"eeg+label", "eeg", "oracle_label"}
+    assert set(parameters["CONDITIONS"].split()) == {*NAMES} - {"eeg+label", "eeg", "oracle_label"}
 
 
 def test_every_stage_runs(execute, data, clip, llm, tmp_path):

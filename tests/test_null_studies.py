@@ -9,9 +9,9 @@ from scipy import stats
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from bench import null_material, null_studies, null_table
+from eegdata.splits import read_splits
+from eegdata.trials import load_trials
 from sources import drawings
-from splits import read_splits
-from trials import load_trials
 
 TINY = ["--people", "2", "--classes", "2", "--train_pictures", "12", "--test_pictures", "6", "--picture_sets", "1",
         "--pretraining", "64", "--clip_epochs", "1", "--llm_steps", "5", "--n_perm", "200", "--n_boot", "100"]

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from metrics.overlap import rouge1_matrix
 from rouge_score.rouge_scorer import RougeScorer
+
+from metrics.overlap import rouge1_matrix
 
 
 def random_captions(n, seed):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from errors import InputError
-from pictures import machine_made, read_captions, write_captions, write_machine_captions, write_picture
-from sources.records import Picture
+from eegdata.pictures import machine_made, read_captions, write_captions, write_machine_captions, write_picture
+from eegdata.records import Picture
+from runtime.errors import InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
 

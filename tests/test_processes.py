@@ -8,19 +8,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
 import finetune_llm
 import inference
-import options
-import pytest
-import yaml
-import torch
 import train_eeg_classifier
-from safetensors.torch import load_file
-from splits import write_splits
+from eegdata.splits import write_splits
+from runtime import options, processes
+from runtime.errors import InputError
 from tiny import data_arguments
-
-import processes
-from errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]

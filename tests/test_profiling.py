@@ -5,10 +5,10 @@ import time
 
 import pytest
 import torch
-import train_eeg_classifier
-from tiny import data_arguments
 
-import profiling
+import train_eeg_classifier
+from runtime import profiler
+from tiny import data_arguments
 
 
 def shares(table):
@@ -38,21 +38,21 @@ def test_a_profiled_training(data, clip, tmp_path, capsys):
     counted = {name: sum(event.get("name") == name and event.get("cat") == "user_annotation" for event in events)
                for name in ("forward", "backward", "optimizer")}
     assert counted == {"forward": 5, "backward": 5, "optimizer": 5}  # steps 3 to 7 of 16
-    assert not profiling._running
+    assert not profiler._running
 
 
 def test_parts_are_told_apart_and_the_trace_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(profiling, "MOST_EVENTS", 20)
-    with pytest.raises(KeyError), profiling.profiled(tmp_path, "run", steps="batch", first=2, last=3) as profile:
+    monkeypatch.setattr(profiler, "MOST_EVENTS", 20)
+    with pytest.raises(KeyError), profiler.profiled(tmp_path, "run", steps="batch", first=2, last=3) as profile:
         time.sleep(0.02)
-        profiling.stage("work")
+        profiler.stage("work")
         for _ in range(5):
-            with profiling.part("outer"):
+            with profiler.part("outer"):
                 time.sleep(0.01)
-                with profiling.part("inner"):
+                with profiler.part("inner"):
                     time.sleep(0.02)
                     torch.ones(3) + 1
-            profiling.step("of another kind")
+            profiler.step("of another kind")
             profile.step()
         raise KeyError
     text = (tmp_path / "profile" / "run.txt").read_text()
@@ -63,9 +63,9 @@ def test_parts_are_told_apart_and_the_trace_is_bounded(tmp_path, monkeypatch):
 
 
 def test_without_the_flag_nothing_is_written_or_wrapped(tmp_path):
-    with profiling.profiled(None, "run") as profile:
+    with profiler.profiled(None, "run") as profile:
         profile.step()
-        profiling.step("training step")
+        profiler.step("training step")
         owner = type("Owner", (), {"work": lambda self: 1})()
-        profiling.watch(owner, work="work")
-        assert not vars(owner) and profiling.part("a") is not None and not list(tmp_path.iterdir())
+        profiler.watch(owner, work="work")
+        assert not vars(owner) and profiler.part("a") is not None and not list(tmp_path.iterdir())

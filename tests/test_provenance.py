@@ -12,12 +12,20 @@ from scipy.special import log_softmax
 
 import finetune_llm
 import train_eeg_classifier
+from eegdata.splits import write_splits
+from eegdata.trials import load_trials
 from encoders import encode, load_encoder
-from errors import InputError
-from provenance import new_records, overlap_error, read_records, same_split, selected_on, trained_on, write_records
-from splits import write_splits
+from evaluation.provenance import (
+    new_records,
+    overlap_error,
+    read_records,
+    same_split,
+    selected_on,
+    trained_on,
+    write_records,
+)
+from runtime.errors import InputError
 from tiny import data_arguments
-from trials import load_trials
 
 
 def put(image_dir, name, content, kind=""):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import prepare_data
-from dataset_folder import open_folder
+from eegdata.dataset_folder import open_folder
 from raw_material import CHANNELS, ONSETS, SFREQ, make_pictures, make_raw, save, write_table, write_xdf
 from sources import preprocessing, raw_files
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from raw_material import ONSETS, make_pictures, make_raw, save, write_table
-from tiny import make_llm
 
 from config import CLASS_NAMES, EEGCVPR40_LABELS
-from options import BASELINES, CONDITIONS
-from pictures import write_captions
-from splits import write_splits
+from eegdata.pictures import write_captions
+from eegdata.splits import write_splits
+from metrics.conditions import NAMES
+from raw_material import ONSETS, make_pictures, make_raw, save, write_table
+from tiny import make_llm
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = re.findall(r"(?:^|`)(python [^`\n]+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
@@ -79,7 +79,7 @@ def test_the_stages_commands_run_in_order(run, tmp_path):
     stages = [c for c in COMMANDS if "data/block" in c or c.startswith("python evaluate.py results/*.csv")]
     assert [c.split()[1] for c in stages] == STAGES
     run(stages)
-    assert len(list(Path("results").glob("*.csv"))) == len(CONDITIONS + BASELINES) and Path("results/scores.json").is_file()
+    assert len(list(Path("results").glob("*.csv"))) == len(NAMES) and Path("results/scores.json").is_file()
 
 
 def own_recording(folder):
@@ -100,7 +100,7 @@ def test_the_own_recordings_commands_run_in_order(run, tmp_path, capsys):
     assert [c.split()[1] for c in commands] == ["prepare_data.py", *STAGES]
     run(commands)
     assert "data set written" in capsys.readouterr().out and (tmp_path / "data/mine/audit.html").is_file()
-    assert len(list(Path("runs/mine/results").glob("*.csv"))) == len(CONDITIONS + BASELINES)
+    assert len(list(Path("runs/mine/results").glob("*.csv"))) == len(NAMES)
     page = Path("runs/mine/report.html").read_text(encoding="utf-8")
     assert "A picture of cat/cat_" in page and "audit" in page.lower()
 

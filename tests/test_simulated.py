@@ -11,10 +11,10 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import cross_val_score
 
 import prepare_data
-from dataset_folder import read_record
+from eegdata.dataset_folder import read_record
+from eegdata.splits import read_splits
+from eegdata.trials import load_trials
 from sources import drawings, simulated
-from splits import read_splits
-from trials import load_trials
 
 SFREQ = 250.
 

@@ -8,10 +8,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-import torchvision_cpu  # noqa: F401
+from eegdata.pictures import write_captions
 from recipes import make_small_clip, make_small_llm
 from sources import drawings
-from pictures import write_captions
 
 TINY = ["--image_size", "32", "--width", "4", "--embed_dim", "8", "--batch_size", "8"]
 

@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 import prepare_data
+from eegdata.splits import read_splits
+from eegdata.trials import load_trials
 from sources import mindbigdata
-from splits import read_splits
-from trials import load_trials
 
 ORDER = ["AF3", "AF4", "Pz", "T7", "T8"]
 HEADER = "COUNTER, AF3, T7, Pz, T8, AF4, MARKERS['Blank','Image'], TICK, ContactQuality"

@@ -9,11 +9,11 @@ from PIL import Image
 from sklearn.model_selection import LeaveOneGroupOut
 
 import prepare_data
-from dataset_folder import write_folder
-from errors import InputError
-from sources.records import Block, DataSet, Picture, Recording
-from splits import check_split, describe, load_split, make_splits, read_splits, write_splits
-from trials import load_trials
+from eegdata.dataset_folder import write_folder
+from eegdata.records import Block, DataSet, Picture, Recording
+from eegdata.splits import check_split, describe, load_split, make_splits, read_splits, write_splits
+from eegdata.trials import load_trials
+from runtime.errors import InputError
 
 PARTS = ("train", "val", "test")
 SFREQ, SAMPLES = 100., 20  # trials of 0.2 s

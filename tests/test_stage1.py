@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-import options
 import test_eeg_classifier as scoring
 import train_eeg_classifier as training
+from eegdata.pth_file import read_pth
+from eegdata.splits import write_splits
 from encoders import load_encoder
-from sources.eegcvpr40 import read_pth
-from splits import write_splits
+from runtime import options
 from tiny import CHANNELS, CLASSES, data_arguments
 
 SMALL = ["--d_model", "32", "--attn_heads", "4", "--layers", "1", "--spatial_filters", "8", "--device", "cpu",

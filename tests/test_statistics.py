@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 import scipy.stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+
 from metrics.statistics import (
     bootstrap_interval,
     detectable,
@@ -12,8 +15,6 @@ from metrics.statistics import (
     power_of,
     units_needed,
 )
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 
 
 def test_interval_equals_scipys_percentile_interval():

@@ -12,11 +12,11 @@ from PIL import Image
 import prepare_data
 import test_eeg_classifier as scoring
 import train_eeg_classifier as training
-from errors import InputError
-from sources import object_npy, things
-from sources.object_npy import read_object_npy
-from splits import load_split
-from trials import load_trials
+from eegdata.splits import load_split
+from eegdata.trials import load_trials
+from runtime.errors import InputError
+from sources import safe_npy, things
+from sources.safe_npy import read_object_npy
 
 TRAINING = ["aardvark", "abacus", "air_conditioner", "bat1", "bat2", "t-shirt"]
 TEST = ["aircraft_carrier", "antelope", "basil"]
@@ -317,5 +317,5 @@ def test_bad_options(folder, tmp_path, capsys, options, said):
 
 def test_mapping_does_not_depend_on_the_size(folder, monkeypatch):
     for size in (1 << 14, 1 << 16, 1 << 30):
-        monkeypatch.setattr(object_npy, "MAPPED", size)
+        monkeypatch.setattr(safe_npy, "MAPPED", size)
         assert np.array_equal(things.open_eeg(folder / FILE)[0], signals(1, 0))

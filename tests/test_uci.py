@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import prepare_data
-from splits import read_splits
-from trials import load_trials
+from eegdata.splits import read_splits
+from eegdata.trials import load_trials
 
 CONDITIONS = ["S1 obj", "S2 match", "S2 nomatch"]
 CH = ["FP1", "AF1", "FPZ", "CPZ", "X", "nd", "Y", "O2"]

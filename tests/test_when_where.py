@@ -10,17 +10,17 @@ from PIL import Image
 from sklearn.metrics import balanced_accuracy_score
 from torch import nn
 
-import montage
 import test_eeg_classifier as scoring
-from dataset_folder import MappedEEG
-from encoders import batches, occlusion
-from encoders.attribution import gradient_x_input, sanity_check, shuffled_weights
-from encoders.transformer import EEGTransformer
 from config import EEGEncoderConfig
+from eegdata import montage
+from eegdata.dataset_folder import MappedEEG
+from encoders import batches
+from encoders.transformer import EEGTransformer
+from interpretability import occlusion, tables, when_where, write
+from interpretability.attribution import gradient_x_input, sanity_check, shuffled_weights
+from interpretability.words import number, p_value
 from metrics.classification import classification_scores
 from tiny import data_arguments
-from when_where import tables, when_where, write
-from when_where.words import number, p_value
 
 NAMES = ["Fz", "Cz", "T7", "T8", "Pz", "O1", "Oz", "O2"]
 SFREQ, TMIN, LENGTH = 100., -.1, 50  # -100 to 400 ms

@@ -2,8 +2,6 @@
 
 import torch
 
-import torchvision_cpu  # noqa: F401
-
 CLASSES = ("cat", "dog", "car")
 CHANNELS = ["Fz", "Cz", "Pz", "Oz", "PO7", "PO8"]
 CHAT_TEMPLATE = ("{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"

@@ -1,0 +1,214 @@
+"""What every check of the audit works on: columns as arrays, the order of presentation, EEG in chunks; and how findings
+are worded."""
+
+from functools import cached_property
+
+import numpy as np
+
+from eegdata.make_splits import PARTS
+
+ALPHA = .01  # a permutation p-value at or below this lets a check fire
+FAR = 1e4  # times the median peak of its recording: a damaged number, no EEG
+CHUNK = 64 * 2**20  # bytes of EEG read at once
+
+
+class Material:
+    """Trials and a split, prepared for the checks.
+
+    label, subject, image, recording [N] int; part [N]: "train", "val", "test" or "" of each trial; picture_known: whether
+    each trial names the picture that was seen; broken, still [N] bool: trials with damaged numbers, and trials that never
+    change. No check computes with these: they are in no part, and sampled holds none.
+    """
+
+    def __init__(self, trials, split, image_dir=None, permutations=1000, seed=0):
+        self.trials, self.image_dir, self.permutations, self.seed = trials, image_dir, permutations, seed
+        self.label, self.subject, self.image = (getattr(trials, name).numpy() for name in ("label", "subject", "image"))
+        if trials.recording is not None:
+            self.recording = trials.recording.numpy()
+        else:  # a .pth file: what belongs together is at best a session
+            sessions = np.stack([self.subject, trials.session.numpy()])
+            self.recording = np.unique(sessions, axis=1, return_inverse=True)[1].ravel()
+        self.broken, self.still = self._unusable()
+        self.usable = ~(self.broken | self.still)
+        self.split = {part: np.asarray(split[part], dtype=np.int64) for part in PARTS}
+        self.split = {part: rows[self.usable[rows]] for part, rows in self.split.items()}
+        self.part = np.full(len(trials), "", dtype="U5")
+        for part, rows in self.split.items():
+            self.part[rows] = part
+        self.picture_known = trials.knows_pictures
+        self.about = trials.record.get("about") or {}
+
+    def _unusable(self):
+        peak, still = np.empty(len(self.label)), np.empty(len(self.label), bool)
+        for part, eeg in self.chunks(np.arange(len(self.label))):
+            highest, lowest = eeg.max(2), eeg.min(2)
+            peak[part] = np.maximum(highest, -lowest).max(1).astype(np.float64)
+            still[part] = (highest == lowest).all(1)
+        good = np.isfinite(peak) & ~still
+        usual = np.full(len(peak), np.median(peak[good]) if good.any() else 0.) * FAR  # a recording may be of another unit
+        for number in np.unique(self.recording[good]):
+            own = self.recording == number
+            usual[own] = min(np.median(peak[own & good]), usual[own][0])
+        return ~np.isfinite(peak) | (good & (peak > FAR * usual)), still
+
+    def rng(self, *more):
+        return np.random.default_rng((self.seed, *more))
+
+    @property
+    def window(self):
+        """Length of a trial in s."""
+        return self.trials.eeg.shape[2] / self.trials.sfreq
+
+    @property
+    def times(self):
+        """Seconds of each sample from the picture's onset, None where unknown."""
+        if self.trials.tmin is None:
+            return None
+        return self.trials.tmin + np.arange(self.trials.eeg.shape[2]) / self.trials.sfreq
+
+    @cached_property
+    def timed(self):
+        """Whether the time of every trial in its recording is known."""
+        return self.trials.onset is not None and bool(np.isfinite(self.trials.onset).all())
+
+    @cached_property
+    def sequences(self):
+        """Positions of each recording's trials in the order of presentation; in file order where onsets are unknown."""
+        rows = np.argsort(self.recording, kind="stable")
+        if self.timed:
+            rows = np.lexsort((self.trials.onset, self.recording))
+        return np.split(rows, np.flatnonzero(np.diff(self.recording[rows])) + 1)
+
+    @cached_property
+    def shared_recordings(self):
+        """Recordings that have trials in the training and in the test part."""
+        return np.intersect1d(self.recording[self.split["train"]], self.recording[self.split["test"]])
+
+    @cached_property
+    def order(self):
+        """How class and time hang together: the numbers of class_in_time."""
+        return class_in_time(self)
+
+    def recording_name(self, number):
+        recordings = self.trials.record.get("recordings")
+        return recordings[number]["name"] if recordings else f"subject {self.subject[self.recording == number][0]}"
+
+    def chunks(self, rows, low=0, high=None):
+        """Yield (slice into rows, EEG [n, C, samples low..high] float32 array), never much memory at once."""
+        _, n_chans, n_times = self.trials.eeg.shape
+        step = max(1, CHUNK // (4 * n_chans * n_times))
+        for start in range(0, len(rows), step):
+            part = slice(start, min(start + step, len(rows)))
+            yield part, self.trials.eeg[rows[part]].numpy()[:, :, low:high]
+
+    def drawn(self, rows, most, number):
+        """At most `most` of rows, drawn at random, in their order; `number` keeps the draws of the checks apart."""
+        if len(rows) <= most:
+            return rows
+        return rows[np.sort(self.rng(number).choice(len(rows), most, replace=False))]
+
+    @cached_property
+    def sampled(self):
+        """Recording number -> at most 60 of its trials, some 3,000 in all: what checks of the signal look at."""
+        each = int(np.clip(3000 // len(self.sequences), 2, 60))
+        usable = [rows[self.usable[rows]] for rows in self.sequences]
+        return {int(self.recording[rows[0]]): self.drawn(rows, each, 9) for rows in usable if len(rows)}
+
+    @property
+    def microvolt_scale(self):
+        """Recording number -> factors [C] that bring its EEG back to microvolts; None where units are others."""
+        if self.trials.record.get("units") != "uV":
+            return None
+        return {number: 1. if recording["scale"] is None else np.asarray(recording["scale"])
+                for number, recording in enumerate(self.trials.record["recordings"])}
+
+
+def class_in_time(material):
+    """How class and time hang together; a dict.
+
+    same, expected, deviation, p: share of neighbours in time (same recording, another picture) of one class, its mean,
+    deviation and one-sided p over orders dealt anew within each recording; p_less: of the other side; pure: share of trials
+    that stand in the only run of their class in the recording; exposed: share of test trials whose run of one class holds
+    training trials too; cramer_v, p_recording: class against recording within each subject.
+    """
+    rng = material.rng(3)
+    same = pairs = alone = total = 0
+    dealt = np.zeros(material.permutations)
+    for rows in material.sequences:
+        rows = rows[_first_of_picture(material, rows)]
+        label = material.label[rows]
+        if len(rows) < 2 or len(np.unique(label)) < 2:
+            continue
+        same, pairs = same + (label[1:] == label[:-1]).sum(), pairs + len(label) - 1
+        for start in range(0, len(dealt), 100):  # in parts: all orders at once would fill the memory
+            orders = rng.permuted(np.tile(label, (min(100, len(dealt) - start), 1)), axis=1)
+            dealt[start:start + 100] += (orders[:, 1:] == orders[:, :-1]).sum(1)
+        first = np.flatnonzero(np.diff(label, prepend=label[0] - 1))
+        runs = np.bincount(np.unique(label, return_inverse=True)[1][first])
+        alone += np.isin(label, np.unique(label)[runs == 1]).sum()
+        total += len(label)
+    result = {"order": "onsets" if material.timed else "file", "trials": int(total), "pairs": int(pairs),
+              "exposed": _exposed(material), **_recordings(material, rng)}
+    if pairs:
+        result.update(same=float(same / pairs), expected=float(dealt.mean() / pairs), pure=float(alone / total),
+                      deviation=float(dealt.std() / pairs),
+                      p=float((1 + (dealt >= same).sum()) / (1 + len(dealt))),
+                      p_less=float((1 + (dealt <= same).sum()) / (1 + len(dealt))))
+    return result
+
+
+def _first_of_picture(material, rows):
+    """Where another picture than before is shown: a picture repeated at once tells nothing on the order of classes."""
+    if not material.picture_known:
+        return np.ones(len(rows), bool)
+    return np.diff(material.image[rows], prepend=-1) != 0
+
+
+def _exposed(material):
+    exposed, test = 0, 0
+    for rows in material.sequences:
+        run = np.cumsum(np.diff(material.label[rows], prepend=-1) != 0)
+        part = material.part[rows]
+        exposed += np.isin(run[part == "test"], run[part == "train"]).sum()
+        test += (part == "test").sum()
+    return float(exposed / max(1, test))
+
+
+def _recordings(material, rng):
+    """Chi-square of class against recording within the subjects that have several, and its permutation p."""
+    chi = most = 0.
+    dealt = np.zeros(material.permutations)
+    for subject in np.unique(material.subject):
+        rows = np.flatnonzero(material.subject == subject)
+        recording = np.unique(material.recording[rows], return_inverse=True)[1]
+        label = np.unique(material.label[rows], return_inverse=True)[1]
+        if recording.max() == 0 or label.max() == 0 or len(rows) == recording.max() + 1:
+            continue
+        expected = np.outer(np.bincount(recording), np.bincount(label)) / len(rows)
+
+        def statistic(label, recording=recording, expected=expected):
+            table = np.bincount(recording * expected.shape[1] + label, minlength=expected.size)
+            return ((table.reshape(expected.shape) - expected) ** 2 / expected).sum()
+
+        chi += statistic(label)
+        most += len(rows) * (min(expected.shape) - 1)
+        dealt += [statistic(rng.permutation(label)) for _ in dealt]
+    if not most:
+        return {}
+    p = (1 + (dealt >= chi - 1e-9).sum()) / (1 + len(dealt))
+    return {"cramer_v": float(np.sqrt(chi / most)), "p_recording": float(p)}
+
+
+def percent(share):
+    """.612 -> 61%, .125 -> 12.5%, .0034 -> 0.34%."""
+    return f"{100 * share:.{3 if .1 <= share < .995 else 2}g}%" if share < .995 else f"{100 * share:.0f}%"
+
+
+def p_text(p):
+    """.001 -> p = .001; .0414 -> p = .041; .0002 -> p < .001."""
+    return "p < .001" if p < .0005 else f"p = {p:.3f}".replace("0.", ".")
+
+
+def counted(number, what):
+    """1, "trial" -> 1 trial; 2, "class" -> 2 classes."""
+    return f"{number:,} {what}{'' if number == 1 else 'es' if what.endswith('s') else 's'}"

@@ -1,0 +1,157 @@
+"""Load a captioner, read EEG with it and write captions for what it read."""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+from transformers import AutoTokenizer
+
+from datautils import CaptionDataset, collate
+from encoders import encode
+from encoders.temperature import class_probabilities
+from language_model.memory import batch_that_fits
+from language_model.prompts import choose_template, pad_id, prompt_ids
+from model import EEGModelForCausalLM
+from runtime import options, processes, profiler
+from runtime.checkpoints import resolve_checkpoint
+from runtime.errors import InputError
+from runtime.pickles import load_pickle
+from runtime.runs import content_key, file_hash, read_json
+
+
+def load_tokenizer(name):
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name}: no usable tokenizer ({str(error).splitlines()[0][:200]}); expected the tokenizer files "
+                         "of a Hugging Face causal LM") from None
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"{name}: the tokenizer has no end token, so captions could not end; choose another LLM")
+    return tokenizer
+
+
+class Captioner:
+    """A loaded captioner with its tokenizer and class names.
+
+    Trials are encoded once (`read`), then captioned under any number of conditions.
+    """
+
+    def __init__(self, model_path, device, dtype=None, loading="as trained", llm=None):
+        self.device = device
+        self.folder = resolve_checkpoint(model_path, "--model_path")
+        self.model = EEGModelForCausalLM.from_pretrained(self.folder, device=device, dtype=dtype, loading=loading, llm=llm)
+        self.tokenizer = load_tokenizer(self.folder)
+        self.template = choose_template(self.tokenizer, self.model.config.prompt_template)
+        try:
+            self.class_names = {int(label): str(name) for label, name in read_json(self.folder / "id2label.json").items()}
+        except ValueError as error:
+            raise InputError(f"{self.folder}/id2label.json: {error}; expected class names by label number") from None
+        classes = self.model.encoder.config.num_classes
+        for label in range(classes):
+            self.class_names.setdefault(label, f"class {label}")  # the predecessors saved only classes of one split
+
+    @cached_property
+    def weights(self):
+        """What tells this captioner from others: the hash of each of its files, of a predecessor's LLM the size only, as
+        hashing 14 GB takes half a minute. Made where it is asked for: one trial does not need it."""
+        own = {str(path.relative_to(self.folder)): path for path in sorted(self.folder.rglob("*")) if path.is_file()}
+        return {name: path.stat().st_size if name.startswith("llm/") else file_hash(path) for name, path in own.items()
+                if not name.startswith("checkpoints/")}
+
+    @property
+    def key(self):
+        """16 hex digits that stand for the captioner in files of captions and in tables."""
+        return content_key(self.weights)
+
+    def read(self, eeg, rows=None, batch_size=256):
+        """EEG [N, C, T], or what gives its trials by their positions -> embeddings [n, E], predicted class [n] and its
+        probability [n] of the trials `rows` ([n], None: all). Several processes share the batches.
+
+        Probabilities are rounded to the 4 decimals that the files show, so that what was left unanswered below a
+        threshold can be told from the file.
+        """
+        rows = torch.arange(len(eeg)) if rows is None else torch.as_tensor(rows)
+        own = processes.share(range(0, len(rows), batch_size))  # whole batches: the same from any number of processes
+        parts = [encode(self.model.encoder, eeg, rows[own.start:own.stop], batch_size, self.device)] if own else []
+        embeddings, logits = (torch.cat(part) for part in zip(*processes.collect(parts), strict=True))
+        probability, predicted = class_probabilities(logits.double(), self.model.encoder.config).max(1)
+        return embeddings, predicted, probability.round(decimals=4)
+
+    def fitting_batch_size(self, instruction, max_new_tokens):
+        """How many captions to write at a time where --batch_size does not say (llm_memory.batch_that_fits)."""
+        prompt = max(sum(map(len, prompt_ids(self.tokenizer, self.template, instruction, name)))
+                     for name in self.class_names.values())
+        return batch_that_fits(self.model.base_llm(), self.device, self.model.config.soft_tokens + prompt + max_new_tokens)
+
+    def generate(self, embeddings, labels, with_embedding, instruction, *, batch_size, modality="eeg", desc="captions",
+                 done=None, on_batch=None, seed=0, **options):
+        """Captions for embeddings [N, E] and class names (or None): N texts.
+
+        They are written in the order of their prompts' lengths, so that almost no pads are computed; several processes take
+        turns at the batches. done: {number of a caption: text} of an interrupted run; what is missing is written in the
+        batches of the whole run. on_batch: called in process 0 with such pairs (a list) as they come.
+        """
+        dataset = CaptionDataset(self.tokenizer, self.template, instruction, embeddings, labels)
+        examples = [dataset.example(i, label, with_embedding) for i, label in enumerate(labels)]
+        order = sorted(range(len(labels)), key=lambda i: len(examples[i]["before"]) + len(examples[i]["after"]))
+        texts = dict(done or {})
+        starts = [start for start in range(0, len(order), batch_size)
+                  if not texts.keys() >= set(order[start:start + batch_size])]
+
+        def write(start):
+            rows = order[start:start + batch_size]
+            batch = collate([examples[i] for i in rows], self.model.config.soft_tokens, pad_id(self.tokenizer),
+                            dataset.prefix)
+            torch.manual_seed(seed + start)  # so that an interrupted run draws what the whole one would
+            return list(zip(rows, self._texts(batch, modality, options), strict=True))
+
+        for turn in tqdm(range(0, len(starts), processes.count()), desc=desc, unit="batch"):
+            own = starts[turn:turn + processes.count()][processes.index():][:1]
+            new = processes.collect([pair for start in own for pair in write(start)])
+            texts.update(new)
+            if on_batch and processes.is_main():
+                on_batch(new)
+            profiler.step("caption batch")
+        return [texts[i] for i in range(len(labels))]
+
+    def _texts(self, batch, modality, options):
+        """The captions of one batch of `collate`."""
+        batch = {key: value.to(self.device) for key, value in batch.items() if key != "labels"}
+        try:
+            with profiler.part("writing"), profiler.decoding(self.model.base_llm()):
+                ids = self.model.generate(**batch, modality=modality, pad_token_id=pad_id(self.tokenizer),
+                                          eos_token_id=self.tokenizer.eos_token_id, **options)
+        except torch.OutOfMemoryError:
+            raise InputError(f"--batch_size {len(batch['input_ids'])}: the memory of {self.device} does not take so many "
+                             "captions at a time; give a smaller number, or load the LLM in fewer bits (--load_in_4bit)"
+                             ) from None
+        return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+
+
+def load_captioner(args):
+    """A Captioner by the options of inference.py and inference_chance.py."""
+    loading = options.llm_loading(args, otherwise="as trained")
+    return Captioner(args.model_path, options.resolve_device(args.device), torch.bfloat16 if args.bf16 else None, loading,
+                     args.llm_backbone_name_or_path)
+
+
+def read_eeg_file(path, config):
+    """One trial [1, channels, samples] from .npy, .pt or .csv; the window starts at the file's first sample."""
+    readers = {".npy": lambda: np.load(path, allow_pickle=False), ".pt": lambda: load_pickle(path, "--eeg_file"),
+               ".pth": lambda: load_pickle(path, "--eeg_file"), ".csv": lambda: np.loadtxt(path, delimiter=",", ndmin=2)}
+    if Path(path).suffix not in readers:
+        raise InputError(f"--eeg_file {path}: expected one of {', '.join(readers)}")
+    try:
+        eeg = torch.as_tensor(readers[Path(path).suffix](), dtype=torch.float32)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"--eeg_file {path}: not readable as numbers ({error}); expected [channels, samples]") from None
+    if eeg.ndim != 2 or eeg.shape[0] != config.n_chans or eeg.shape[1] < config.n_times:
+        raise InputError(f"--eeg_file {path}: shape {tuple(eeg.shape)}, expected [{config.n_chans} channels, at least "
+                         f"{config.n_times} samples] at {config.sfreq:g} Hz")
+    if config.ch_names:
+        print(f"--eeg_file {path}: names no channels; its rows are taken as {', '.join(config.ch_names)}")
+    if not torch.isfinite(eeg).all():
+        raise InputError(f"--eeg_file {path}: holds NaN or infinite values; repair or drop those samples")
+    return eeg[None, :, :config.n_times]

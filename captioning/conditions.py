@@ -1,0 +1,60 @@
+"""What the LLM is shown under each condition: the EEG's embedding and predicted class, or a control in their place."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+from metrics.conditions import BY_NAME
+from metrics.exchange import swap
+
+BLOCK = 1024  # trials whose noise is drawn at a time: the weights take as many numbers a trial as there are trials
+
+
+class Shown(NamedTuple):
+    """What the LLM gets for each of N trials.
+
+    embeddings [N, E]; labels: class ids [N] long, or None where no class is named; with_embedding: whether the embedding
+    is in the prompt; modality: "eeg" or "image", what the embedding is of; rows [N] long: the trial whose EEG is behind
+    each caption, which is the trial itself unless EEG was exchanged.
+    """
+
+    embeddings: torch.Tensor
+    labels: torch.Tensor | None
+    with_embedding: bool
+    modality: str
+    rows: torch.Tensor
+
+
+def matched_noise(embeddings, generator):
+    """Gaussian noise [N, E] with the embeddings' own mean and covariance."""
+    mean = embeddings.mean(0)
+    centred = embeddings - mean
+    noise = torch.empty_like(embeddings)
+    for rows in noise.split(BLOCK):  # Gaussian weights on the centred rows: their covariance is the rows' own
+        weights = torch.randn(len(rows), len(embeddings), generator=generator) / max(1, len(embeddings) - 1) ** 0.5
+        rows[:] = mean + weights @ centred
+    return noise
+
+
+def under_condition(condition: str, embeddings: torch.Tensor, predicted: torch.Tensor, truth: torch.Tensor,
+                    images: torch.Tensor, seed: int, image_rows: Callable[[], torch.Tensor] | None = None) -> Shown:
+    """What the LLM is shown under a condition of metrics/conditions.py.
+
+    embeddings [N, E] from EEG; predicted, truth, images: [N] long; image_rows: function to picture embeddings [N, E].
+    """
+    asked, generator = BY_NAME[condition], torch.Generator().manual_seed(seed)
+    rows = torch.arange(len(embeddings))
+    if asked.exchanged:
+        within = asked.embedding == "shuffled_within_class"
+        rows, alone = swap(predicted if within else torch.zeros_like(predicted), images, generator)
+        if alone:
+            print(f"note: {condition}: {alone} of {len(predicted)} trials have no partner and keep their own EEG")
+    if asked.embedding == "image":
+        shown = image_rows()
+    elif asked.embedding == "noise":
+        shown = matched_noise(embeddings, generator)
+    else:
+        shown = embeddings[rows]
+    labels = {"predicted": predicted[rows], "true": truth, None: None}[asked.label]
+    return Shown(shown, labels, asked.embedding is not None, "image" if asked.embedding == "image" else "eeg", rows)

@@ -1,0 +1,193 @@
+"""One stage of captioner training with transformers' Trainer, and stage 2's reuse."""
+
+import hashlib
+from functools import partial
+from pathlib import Path
+
+import torch
+from transformers import Trainer
+
+from datautils import CaptionDataset, collate
+from encoders.training import SaveEvery, checkpoint_of, train
+from language_model import sharding
+from language_model.prompts import choose_template, instruction_of, pad_id
+from runtime import options, processes
+from runtime.runs import cache_dir, content_key, read_json, write_json
+
+# Options that do not change what stage 2 learns.
+WITHOUT_EFFECT = {
+    "output", "plan", "profile", "saved_pretrained_model_path", "cache_dir", "resume", "report_to", "logging_steps",
+    "save_steps", "save_every",
+    "num_epochs_eeg", "train_label", "no_stage3", "eeg_dataset", "splits_path", "image_dir", "eeg_encoder_path", "time_low",
+    "time_high", "split_num", "subject", "splits_index"}
+
+
+class CaptionTrainer(Trainer):
+    """Checkpoints hold what is trained (projector, adapter) and the projector has its own learning rate."""
+
+    def create_optimizer(self, model=None):
+        if self.is_fsdp_enabled:
+            sharding.prepare(self, self.model)
+        projector, rest = [], []
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                (projector if "projector." in name else rest).append(parameter)
+        make, arguments = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        groups = [{"params": projector, "lr": self.projector_learning_rate}] + ([{"params": rest}] if rest else [])
+        self.optimizer = make(groups, weight_decay=self.args.weight_decay, **arguments)
+        return self.optimizer
+
+    def _get_train_sampler(self, train_dataset=None):
+        if not self.by_length:
+            return super()._get_train_sampler(train_dataset)
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * processes.count()
+        return LengthGroups(self.train_dataset.lengths, batch, self.args.seed)
+
+    def _get_eval_sampler(self, eval_dataset):
+        return sorted(range(len(eval_dataset)), key=lambda i: -eval_dataset.lengths[i])  # longest first: it tells of memory
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        """The loss of a validation batch, so scaled that the mean over the examples, which the Trainer takes, is the mean
+        over all caption tokens, however the examples are batched; no logits are kept."""
+        inputs = self._prepare_inputs(inputs)
+        tokens = self.eval_dataset.caption_tokens / len(self.eval_dataset) * len(inputs["input_ids"])
+        with torch.no_grad(), self.compute_loss_context_manager():
+            return model(**inputs, num_items_in_batch=tokens)["loss"], None, None
+
+    def _save(self, output_dir=None, state_dict=None):
+        self.accelerator.unwrap_model(self.model).save_trainable(output_dir or self.args.output_dir)
+
+    def compute_loss_context_manager(self):
+        contexts = super().compute_loss_context_manager()
+        if self.is_fsdp_enabled and self.args.bf16:  # which accelerate sees to for one process
+            contexts.enter_context(torch.autocast(self.args.device.type, torch.bfloat16))
+        return contexts
+
+    def save_model(self, output_dir=None, _internal_call=False):
+        if self.is_fsdp_enabled:
+            self._save(output_dir)  # in all processes, which gather the weights for the first
+        else:
+            super().save_model(output_dir, _internal_call)
+
+    def _save_optimizer_and_scheduler(self, output_dir):
+        if not self.is_fsdp_enabled:  # it would write the whole LLM into each checkpoint
+            super()._save_optimizer_and_scheduler(output_dir)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        self.accelerator.unwrap_model(model or self.model).load_trainable(resume_from_checkpoint)
+
+    def _load_best_model(self):
+        self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+
+def without_casts(llm, active):
+    """A context in which an adapter takes its input as it is: autocast casts it and the adapter's float32 weights for the
+    product, where peft would cast the input of each to float32 before."""
+    from peft.helpers import disable_input_dtype_casting
+
+    return disable_input_dtype_casting(llm, active)
+
+
+class LengthGroups(torch.utils.data.Sampler):
+    """An order anew in each epoch in which each `batch` of neighbours is of like length, and batches come in any order.
+
+    Of so many batches' worth of examples at a time, drawn at random, those of like length meet. transformers'
+    LengthGroupedSampler gives such a stretch from long to short, so a small data set would be learned in that order.
+    """
+
+    STRETCH = 50
+
+    def __init__(self, lengths, batch, seed):
+        self.lengths, self.batch, self.seed, self.epoch = lengths, batch, seed, 0
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+    def __len__(self):
+        return len(self.lengths)
+
+    def __iter__(self):
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        order, size = torch.randperm(len(self), generator=generator).tolist(), self.batch * self.STRETCH
+        order = [i for start in range(0, len(order), size)
+                 for i in sorted(order[start:start + size], key=self.lengths.__getitem__)]
+        batches = [order[start:start + self.batch] for start in range(0, len(order), self.batch)]
+        for number in torch.randperm(len(self) // self.batch, generator=generator).tolist():
+            yield from batches[number]
+        yield from order[len(self) // self.batch * self.batch:]  # fewer than a batch: last, lest they shift the others
+
+
+class Stage:
+    """Trains one model in turn on picture and on EEG embeddings."""
+
+    def __init__(self, model, tokenizer, args, device):
+        self.model, self.tokenizer, self.args, self.device = model, tokenizer, args, device
+        self.template = choose_template(tokenizer, args.prompt_template)
+
+    def dataset(self, embeddings, labels, captions, training):
+        dropout = {"label_dropout": self.args.label_dropout, "embedding_dropout": self.args.embedding_dropout}
+        instruction = instruction_of(self.args.prompt_type)
+        return CaptionDataset(self.tokenizer, self.template, instruction, embeddings.cpu(), labels, captions,
+                              self.args.max_caption_tokens, **dropout if training else {})
+
+    def run(self, modality, embeddings, labels, captions, epochs, folder):
+        """Train on {"train", "val"} embeddings [n, E], class names and captions; returns the trainer's log.
+
+        captions: a text or a list of texts an example.
+        The weights of the evaluation with the lowest validation loss are kept.
+        """
+        self.model.projector.set_statistics(modality, embeddings["train"].to(self.device))
+        arguments = options.training_arguments(
+            self.args, self.device, folder, num_train_epochs=epochs, eval_strategy="epoch", save_strategy="epoch",
+            load_best_model_at_end=True, metric_for_best_model="loss",
+            gradient_checkpointing=self.args.gradient_checkpointing)
+        train_set = self.dataset(embeddings["train"], labels["train"], captions["train"], training=True)
+        val_set = self.dataset(embeddings["val"], labels["val"], captions["val"], training=False)
+        batches = partial(collate, soft_tokens=self.model.config.soft_tokens, pad_id=pad_id(self.tokenizer),
+                          prefix=min(train_set.prefix, val_set.prefix, key=len))
+        trainer = CaptionTrainer(
+            model=self.model, args=arguments, data_collator=lambda rows: {**batches(rows), "modality": modality},
+            train_dataset=train_set, eval_dataset=val_set, callbacks=[SaveEvery(self.args.save_steps)])
+        trainer.by_length = self.args.group_by_length
+        trainer.projector_learning_rate = self.args.projector_learning_rate
+        print(f"stage {2 if modality == 'image' else 3}: {len(labels['train'])} examples, "
+              f"{sum(p.numel() for p in self.model.parameters() if p.requires_grad):,} trained parameters on {self.device}")
+        key = self.key(modality, embeddings, labels, captions)
+        with without_casts(self.model.llm, active=self.args.bf16 or self.args.fp16):
+            return train(trainer, checkpoint_of(folder, key, self.args.resume))
+
+    def key(self, *content):
+        """What a stage's result depends on, to tell whether one made before is the same."""
+        llm = self.args.llm_backbone_name_or_path
+        chosen = {name: value for name, value in vars(self.args).items() if name not in WITHOUT_EFFECT}
+        return content_key([chosen, _identity(llm), [_tensor_keys(part) for part in content]])
+
+    def reuse_or_run(self, modality, embeddings, labels, captions, epochs, clip):
+        """Stage 2, or its kept result when everything that it depends on is the same."""
+        key = self.key(modality, embeddings, labels, captions, clip, epochs)
+        root = Path(self.args.saved_pretrained_model_path or cache_dir(self.args.cache_dir) / "stage2")
+        folder = root / f"{Path(self.args.llm_backbone_name_or_path).name}-{key}"
+        folder, made = processes.from_main(lambda: (folder, (folder / "stage2.json").is_file()))
+        if made:
+            print(f"stage 2: made before with the same options and data, taken from {folder}")
+            self.model.load_trainable(folder)
+            return read_json(folder / "stage2.json", list)
+        log = self.run(modality, embeddings, labels, captions, epochs, Path(self.args.output) / "checkpoints" / "stage2")
+        self.model.save_trainable(folder)
+        write_json(folder / "stage2.json", log)  # last: its presence says that the folder is whole
+        return log
+
+
+def _tensor_keys(content):
+    """Content with each tensor replaced by a hash of its values."""
+    if isinstance(content, dict):
+        return {name: _tensor_keys(value) for name, value in content.items()}
+    return hashlib.sha256(content.cpu().numpy().tobytes()).hexdigest() if hasattr(content, "numpy") else content
+
+
+def _identity(llm):
+    """A local LLM folder by its files' names, sizes and times (hashing 14 GB of weights takes half a minute)."""
+    if not Path(llm).is_dir():
+        return llm
+    files = sorted(path for path in Path(llm).rglob("*") if path.is_file())
+    return [[str(path.relative_to(llm)), path.stat().st_size, path.stat().st_mtime_ns] for path in files]

@@ -1,0 +1,352 @@
+"""A data set folder: what `prepare_data.py` writes and every stage takes as --eeg_dataset.
+
+    dataset.json            sampling rate, channels, units, classes, pictures, recordings, steps; written last
+    trials/00000-000.arrow  shards in the format of Hugging Face `datasets`, one or more a recording, memory-mapped
+    trials/00000.json       what became of that recording's events; lets an interrupted run go on
+    images/                 pictures and captions
+    splits.pth              parts (splits.py)
+    README.md               the card that lets the Hub stream the shards
+"""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from eegdata.pictures import machine_made, same_captions, write_captions, write_picture
+from runtime.checkpoints import resolve_checkpoint
+from runtime.errors import InputError
+from runtime.runs import atomic_path, content_key, file_hash, read_json, versions, write_json
+
+FORMAT = "eeg-to-text data set 1"
+ROWS = 256  # trials in a record batch
+HEAD = ("sfreq", "ch_names", "positions", "units", "tmin", "n_times", "class_ids", "class_names", "pictures_known",
+        "split_by", "about")  # what a DataSet says of itself
+FILES = {"dataset.json", "trials", "images", "splits.pth", "README.md", "audit.json", "audit.html"}
+RUN = "run.json"  # in trials/ until the folder is finished: the key of the run
+COLUMNS = ("label", "subject", "session", "recording", "onset", "picture", "part")
+
+
+class MappedEEG:
+    """EEG [N, C, T] float32 on disk; indexing with rows (int, slice, list, tensor) reads just those, as a tensor.
+
+    blocks: arrays [n, channels, samples], one after the other, each of `high` samples or more; low, high: window;
+    rows [N]: which trials, None: all; matrix [C, channels]: what is made of the channels on reading, None: nothing.
+    """
+
+    def __init__(self, blocks, low, high, rows=None, matrix=None):
+        self.blocks, self.low, self.high, self.matrix = blocks, low, high, matrix
+        self.starts = np.cumsum([0, *(len(block) for block in blocks)])
+        self.rows = np.arange(self.starts[-1]) if rows is None else np.asarray(rows)
+
+    def __len__(self):
+        return len(self.rows)
+
+    @property
+    def shape(self):
+        n_chans = self.blocks[0].shape[1] if self.matrix is None else len(self.matrix)
+        return torch.Size((len(self), n_chans, self.high - self.low))
+
+    def __getitem__(self, index):
+        rows = self.rows[index.numpy() if isinstance(index, torch.Tensor) else index]
+        single = np.ndim(rows) == 0
+        rows = np.atleast_1d(rows)
+        block = np.searchsorted(self.starts, rows, side="right") - 1
+        eeg = np.empty((len(rows), self.blocks[0].shape[1], self.high - self.low), np.float32)
+        for place, (number, row) in enumerate(zip(block, rows - self.starts[block], strict=True)):
+            eeg[place] = self.blocks[number][row, :, self.low:self.high]
+        eeg = torch.from_numpy(eeg)
+        if self.matrix is not None:
+            eeg = self.matrix @ eeg
+        return eeg[0] if single else eeg
+
+    def take(self, rows):
+        """The trials `rows`, without reading them."""
+        return MappedEEG(self.blocks, self.low, self.high, self.rows[rows], self.matrix)
+
+    def with_channels(self, matrix):
+        """The same trials with other channels: `matrix` [C', C] float32."""
+        matrix = matrix if self.matrix is None else matrix @ self.matrix
+        return MappedEEG(self.blocks, self.low, self.high, self.rows, matrix)
+
+
+def read_record(folder):
+    """dataset.json of a finished data set folder."""
+    file = Path(folder) / "dataset.json"
+    if not file.is_file():
+        unfinished = (Path(folder) / "trials").is_dir()
+        raise InputError(f"{folder}: holds no dataset.json; " + (
+            "it is not finished: run the prepare_data.py command again, it goes on where it stopped" if unfinished else
+            "expected a folder that prepare_data.py wrote, or a .pth file"))
+    record = read_json(file)
+    if record.get("format") != FORMAT:
+        raise InputError(f"{file}: format {record.get('format')!r}, expected {FORMAT!r}; prepare the data set again")
+    missing = [name for name in (*HEAD, "pictures", "picture", "recordings", "fingerprint") if name not in record]
+    if missing or not record["recordings"]:
+        raise InputError(f"{file}: {', '.join(missing) or 'recordings'} missing; it was changed by hand or is damaged, so "
+                         "prepare the data set again")
+    return record
+
+
+def number_of_trials(recordings):
+    """Trials in the shards of recordings, entries of dataset.json."""
+    return sum(shard["trials"] for recording in recordings for shard in recording["shards"])
+
+
+def open_folder(folder):
+    """Open a data set folder without reading the EEG.
+
+    Returns its record, the EEG as a list of arrays [n, channels, samples] that lie on disk, and the other columns as
+    {name: array [trials]} (see COLUMNS).
+    """
+    import pyarrow
+
+    folder = Path(folder)
+    record = read_record(folder)
+    shape = (-1, len(record["ch_names"]), record["n_times"])
+    blocks, tables = [], []
+    for shard in (shard for recording in record["recordings"] for shard in recording["shards"]):
+        file = folder / "trials" / shard["file"]
+        size = file.stat().st_size if file.is_file() else None
+        if size != shard["bytes"]:
+            raise InputError(f"{file}: {'absent' if size is None else f'{size} bytes'}, expected {shard['bytes']} bytes; "
+                             "copy the data set folder again")
+        try:
+            table = pyarrow.ipc.open_stream(pyarrow.memory_map(str(file))).read_all()
+            for chunk in table.column("eeg").chunks:
+                values = chunk.flatten().flatten()  # to_numpy() would do the same, but import pandas
+                blocks.append(np.frombuffer(values.buffers()[1], np.float32, len(values), values.offset * 4).reshape(shape))
+            tables.append(table.select(COLUMNS))
+        except (pyarrow.ArrowException, KeyError, ValueError, OSError) as error:
+            raise InputError(f"{file}: damaged ({str(error).splitlines()[0][:200]}); copy the data set folder again, or "
+                             "prepare it again") from None
+    table = pyarrow.concat_tables(tables)
+    columns = {name: np.array(table.column(name).to_pylist()) for name in COLUMNS}
+    return record, blocks, columns
+
+
+def complete_data(args, needed=("splits_path", "image_dir"), picture=True):
+    """Fill in --splits_path, --image_dir and --picture where --eeg_dataset is a folder or a Hub id (datasets/org/name).
+
+    Raises InputError where a .pth file leaves `needed` open. picture: whether --picture is to be filled in.
+    """
+    if args.eeg_dataset is None:
+        raise InputError("--eeg_dataset is missing: expected a data set folder of prepare_data.py or a .pth file")
+    folder = Path(args.eeg_dataset)
+    if not folder.is_dir() and str(args.eeg_dataset).startswith("datasets/"):
+        folder = resolve_checkpoint(args.eeg_dataset, "--eeg_dataset")
+        args.eeg_dataset = str(folder)
+    if not folder.exists():
+        raise InputError(f"--eeg_dataset {folder}: no such file or folder; expected a .pth file, a data set folder of "
+                         "prepare_data.py, or its Hub id datasets/org/name")
+    kind = "sketch"
+    if folder.is_dir():
+        kind = read_record(folder)["picture"]
+        args.splits_path = args.splits_path or str(folder / "splits.pth")
+        args.image_dir = args.image_dir or str(folder / "images")
+    for flag in needed:
+        if not getattr(args, flag):
+            raise InputError(f"--{flag} is missing: --eeg_dataset {args.eeg_dataset} is a file, and only a data set folder "
+                             "of prepare_data.py brings its own")
+    if picture and args.picture is None:
+        args.picture = kind
+
+
+def write_folder(data, output, source, scale, overwrite=False):
+    """Write `data` (sources.records.DataSet) as a data set folder; an interrupted run goes on.
+
+    source: its name; scale: "recording" divides each channel by its standard deviation over the recording's trials, "none"
+    does not. Returns the record. A folder that holds another data set is refused unless `overwrite`.
+    """
+    output = Path(output)
+    head = {"format": FORMAT, "source": source, "scale": scale, **{name: getattr(data, name) for name in HEAD}}
+    key = content_key([head, [(r.name, r.subject, r.session, r.key) for r in data.recordings], sorted(data.pictures)])
+    _check_output(data, output)
+    if not _begin(output, key, overwrite):
+        _write_pictures(data, output / "images")  # captions may have come since
+        print(f"{output}: holds this data set already; nothing to do for its trials")
+        return read_record(output)
+    marker = output / "trials" / RUN  # an interrupted run with other options left other pictures of the same names
+    stale = marker.is_file() and read_json(marker, str) != key
+    write_json(marker, f"{key}, pictures of another run" if stale else key)
+    _write_pictures(data, output / "images", stale)
+    write_json(marker, key)
+    recordings = _write_trials(data, output / "trials", content_key(head), scale)
+    if not number_of_trials(recordings):
+        reasons = {r["name"]: r["dropped"] for r in recordings if r["dropped"]}
+        raise InputError(f"no event gave a trial ({reasons or 'no events found'}); check the events and --reject")
+    sketches = bool(data.pictures) and all(picture.sketch for picture in data.pictures.values())
+    record = {**head, "key": key, "pictures": list(data.pictures), "picture": "sketch" if sketches else "photo",
+              "recordings": recordings, "versions": versions()}
+    record["fingerprint"] = content_key([key, [[s["sha256"] for s in r["shards"]] for r in recordings]])
+    _write_card(output / "README.md", record)
+    write_json(output / "dataset.json", record)
+    marker.unlink()
+    return record
+
+
+def _check_output(data, output):
+    """Raise InputError for a folder of other things, or one whose pictures would be read and written."""
+    if output.is_dir() and not (output / "dataset.json").is_file():
+        own = FILES if (output / "trials").is_dir() else {"images"}  # what an interrupted run may leave
+        others = sorted(path.name for path in output.iterdir() if path.name not in own and not path.name.startswith("."))
+        if others:
+            raise InputError(f"--output {output}: holds {', '.join(others)[:200]} and no data set; expected an empty or a "
+                             "new folder, as files there could be replaced")
+    inside = (output / "images").resolve()
+    read = [path for each in data.pictures.values() for path in (each.photo, each.sketch) if isinstance(path, Path)]
+    within = next((path for path in read if path.resolve().is_relative_to(inside)), None)
+    if within:
+        raise InputError(f"--output {output}: {within} lies in its folder images, where pictures are written to; move the "
+                         "pictures, or choose another folder")
+
+
+def _begin(output, key, overwrite):
+    """Whether there is something to write to `output`; what another data set left there is removed if `overwrite`."""
+    done = output / "dataset.json"
+    if done.is_file() and not overwrite:
+        if read_json(done).get("key") == key:
+            return False
+        raise InputError(f"--output {output}: holds a data set made from other files or with other options; choose another "
+                         "folder, or give --overwrite")
+    if overwrite:
+        done.unlink(missing_ok=True)  # first: what remains counts as unfinished
+        for path in (output / name for name in FILES):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    return True
+
+
+def _write_pictures(data, folder, replace=False):
+    from tqdm import tqdm
+
+    foreign = {path.stem.removesuffix("_sketch") for path in folder.rglob("*.JPEG")} - set(data.pictures)
+    if foreign:
+        raise InputError(f"{folder}: holds {len(foreign)} pictures of another data set, {min(foreign)} among them; remove "
+                         "that folder, choose another --output, or give --overwrite")
+    by_model, kept = machine_made(folder), []
+    for name, picture in tqdm(data.pictures.items(), desc="pictures", unit="picture", disable=not data.pictures):
+        write_picture(folder, name, picture, replace)
+        if not picture.captions or same_captions(folder, name, picture.captions):
+            continue
+        if name in by_model:
+            write_captions(folder, {name: picture.captions})
+        else:
+            kept.append(name)
+    if kept:
+        print(f"{folder}: {len(kept)} pictures, {kept[0]} among them, keep captions that are not those of the tables; "
+              "remove their <name>_caption.txt, or give --overwrite, to have those")
+
+
+def _write_trials(data, folder, head_key, scale):
+    """Write the shards of every recording that is not there yet; returns the recordings' entries for dataset.json."""
+    from tqdm import tqdm
+
+    entries, found = [], 0
+    progress = tqdm(data.recordings, desc="recordings", unit="recording")
+    for number, recording in enumerate(progress):
+        progress.set_postfix_str(recording.name[-40:])
+        file = folder / f"{number:05d}.json"
+        key = content_key([head_key, recording.key, recording.name, recording.subject, recording.session])
+        entry = read_json(file) if file.is_file() else {}
+        whole = all((folder / shard["file"]).is_file() and (folder / shard["file"]).stat().st_size == shard["bytes"]
+                    for shard in entry.get("shards", ()))
+        if entry.get("key") == key and whole:
+            found += 1
+        else:
+            entry = {"key": key, **_write_recording(data, recording, number, folder, scale)}
+            write_json(file, entry)
+        entries.append(entry)
+    named = {RUN, *(f"{number:05d}.json" for number in range(len(entries)))}
+    named |= {shard["file"] for entry in entries for shard in entry["shards"]}
+    for path in folder.iterdir():  # of an interrupted run with other options; the Hub would read them, too
+        if path.name not in named:
+            path.unlink()
+    if found:
+        print(f"{folder}: went on after {found} recordings of an interrupted run")
+    return entries
+
+
+def _write_recording(data, recording, number, folder, scale):
+    entry = {"name": recording.name, "subject": recording.subject, "session": recording.session, "shards": [],
+             "dropped": {}, "notes": [], "scale": None}
+    for count, block in enumerate(recording.read()):
+        for reason, dropped in block.dropped.items():
+            entry["dropped"][reason] = entry["dropped"].get(reason, 0) + int(dropped)
+        entry["notes"] += block.notes
+        if not len(block.label):
+            continue
+        eeg = np.ascontiguousarray(block.eeg, dtype=np.float32)
+        _check_block(data, recording, block, eeg)
+        if scale == "recording":
+            if entry["scale"] is None:  # of the first block, for all
+                deviation = eeg.std((0, 2), dtype=np.float64)
+                entry["scale"] = np.where(deviation > 0, deviation, 1.0).tolist()
+            eeg = eeg / np.asarray(entry["scale"], np.float32)[:, None]
+        file = folder / f"{number:05d}-{count:03d}.arrow"
+        with atomic_path(file) as temporary:
+            _write_shard(temporary, data, recording, number, block, eeg)
+            size, digest = temporary.stat().st_size, file_hash(temporary)
+        entry["shards"].append({"file": file.name, "trials": len(eeg), "bytes": size, "sha256": digest})
+    return entry
+
+
+def _check_block(data, recording, block, eeg):
+    expected = (len(block.label), len(data.ch_names), data.n_times)
+    if eeg.shape != expected:
+        raise InputError(f"{recording.name}: EEG of shape {eeg.shape}, expected {expected} (trials, channels, samples), as "
+                         "the data set's other recordings")
+    wrong = np.argwhere(~np.isfinite(eeg).all(2))
+    if len(wrong):
+        trial, channel = wrong[0]
+        raise InputError(f"{recording.name}: trial {trial}, channel {data.ch_names[channel]} holds NaN or infinite values; "
+                         "mend the recording or leave it out")
+    unknown = sorted(set(block.picture) - set(data.pictures)) if data.pictures_known != "no" else []
+    if unknown:
+        raise InputError(f"{recording.name}: picture {unknown[0]} is not among the data set's {len(data.pictures)} "
+                         "pictures")
+
+
+def _write_shard(path, data, recording, number, block, eeg):
+    import pyarrow
+    from datasets import ClassLabel, Features, List, Value
+
+    features = Features({
+        "eeg": List(List(Value("float32"), length=data.n_times), length=len(data.ch_names)),
+        "label": ClassLabel(names=list(data.class_ids)), "subject": Value("int32"), "session": Value("int32"),
+        "recording": Value("int32"), "onset": Value("float64"), "picture": Value("string"), "part": Value("string")})
+    n = len(eeg)
+    columns = {"label": np.asarray(block.label, np.int64), "subject": np.full(n, recording.subject, np.int32),
+               "session": np.full(n, recording.session, np.int32), "recording": np.full(n, number, np.int32),
+               "onset": np.asarray(block.onset, np.float64), "picture": list(block.picture),
+               "part": list(block.part) if block.part is not None else [""] * n}
+    schema = features.arrow_schema
+    with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, schema) as writer:
+        for start in range(0, n, ROWS):
+            part = slice(start, start + ROWS)
+            rows = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(eeg[part].reshape(-1)), data.n_times)
+            rows = pyarrow.FixedSizeListArray.from_arrays(rows, len(data.ch_names))
+            writer.write_batch(pyarrow.record_batch([rows, *(pyarrow.array(column[part]) for column in columns.values())],
+                                                    schema=schema))
+
+
+def _write_card(path, record):
+    """The dataset card: its YAML head tells the Hub where the shards are."""
+    trials = number_of_trials(record["recordings"])
+    with atomic_path(path) as temporary:
+        temporary.write_text(f"""---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: trials/*.arrow
+---
+# EEG of people who look at pictures
+
+{trials} trials of {len(record["ch_names"])} channels x {record["n_times"]} samples at {record["sfreq"]:g} Hz, source
+`{record["source"]}`, units {record["units"]}. The split `train` above is all trials; the parts are in `splits.pth`, the
+channels, classes and steps in `dataset.json`, pictures and captions in `images/`.
+""", encoding="utf-8")

@@ -1,0 +1,149 @@
+"""Pictures and their captions in an image folder: `<class id>/<name>.JPEG`, `<name>_sketch.JPEG`, `<name>_caption.txt`.
+
+`machine_captions.json` tells which captions a model wrote.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from runtime.errors import InputError
+from runtime.runs import atomic_path, file_hash, read_json, write_json
+
+MARKS = "machine_captions.json"
+
+
+def picture_path(image_dir, name, picture="photo"):
+    """The file of a picture: `<image_dir>/<class id>/<name>.JPEG`, or `<name>_sketch.JPEG`."""
+    return Path(image_dir) / name.split("_")[0] / f"{name}{'_sketch' if picture == 'sketch' else ''}.JPEG"
+
+
+def picture_hashes(image_dir, names, picture):
+    """SHA-256 of each training picture by name; None for one whose file is not there (stage 3 needs captions only)."""
+    paths = {name: picture_path(image_dir, name, picture) for name in names}
+    return {name: file_hash(path) if path.is_file() else None for name, path in paths.items()}
+
+
+def caption_path(image_dir, name):
+    return Path(image_dir) / name.split("_")[0] / f"{name}_caption.txt"
+
+
+def read_captions(image_dir, name):
+    """A picture's captions: the lines of `<name>_caption.txt` without <s> and </s>; the first is the caption."""
+    path = caption_path(image_dir, name)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no caption for picture {name}; write one sentence into that file, or have a model write "
+                         "it with prepare_data.py caption") from None
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise InputError(f"{path}: not UTF-8 text ({error}); write the caption again") from None
+    captions = [line.replace("<s>", "").replace("</s>", "").strip() for line in lines]
+    if not captions or not captions[0]:
+        raise InputError(f"{path}: the caption's first line is empty; write one sentence into that file")
+    return [caption for caption in captions if caption]
+
+
+def read_caption(image_dir, name):
+    """A picture's caption, the first of read_captions."""
+    return read_captions(image_dir, name)[0]
+
+
+def write_captions(image_dir, captions):
+    """Write `<name>_caption.txt` for each picture name -> caption, or list of captions, a line each."""
+    for name, texts in captions.items():
+        with atomic_path(caption_path(image_dir, name)) as temporary:
+            temporary.write_bytes(_lines([texts] if isinstance(texts, str) else texts))
+
+
+def _lines(texts):
+    return "".join(f"{' '.join(text.split())}\n" for text in texts).encode()
+
+
+def has_caption(image_dir, name):
+    """Whether `<name>_caption.txt` holds anything."""
+    path = caption_path(image_dir, name)
+    return path.is_file() and bool(path.read_bytes().strip())
+
+
+def same_captions(image_dir, name, texts):
+    """Whether the picture's captions are `texts`."""
+    return caption_path(image_dir, name).read_bytes() == _lines(texts)
+
+
+def write_machine_captions(image_dir, captions, model):
+    """write_captions of picture name -> the caption that `model` made, with a mark that it is no person's.
+
+    The pictures have no caption yet, or one that a model made. The marks stand in `machine_captions.json`: {name: {"model",
+    "sha256" of the caption file}}. Captions go before their marks do and come after them: an interruption leaves a mark
+    without its caption, which counts for nothing, never a caption without its mark.
+    """
+    marks = _marks(image_dir)
+    for name, text in captions.items():
+        caption_path(image_dir, name).unlink(missing_ok=True)
+        marks[name] = {"model": model, "sha256": hashlib.sha256(_lines([text])).hexdigest()}
+    write_json(Path(image_dir) / MARKS, marks)
+    write_captions(image_dir, captions)
+
+
+def machine_made(image_dir):
+    """The pictures whose captions a model wrote: {name: model}. A caption that was edited since is a person's."""
+    found = [(name, mark, caption_path(image_dir, name)) for name, mark in _marks(image_dir).items()]
+    return {name: mark["model"] for name, mark, path in found if path.is_file() and file_hash(path) == mark["sha256"]}
+
+
+def _marks(image_dir):
+    path = Path(image_dir) / MARKS
+    marks = read_json(path) if path.is_file() else {}
+    if not all(isinstance(mark, dict) and {"model", "sha256"} <= set(mark) for mark in marks.values()):
+        raise InputError(f"{path}: expected a model and a sha256 for each picture name; restore that file, or remove "
+                         "it and with it the knowledge which captions a model wrote")
+    return marks
+
+
+def _eight_bits(image, path):
+    """A grey picture of 16 bits, which convert() would clip to white, with 8; an InputError for values without a range."""
+    from PIL import Image
+
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        low, high = float(np.min(image)), float(np.max(image))
+        if not 0 <= low <= high <= 255:
+            raise InputError(f"{path}: holds values from {low:g} to {high:g} (mode {image.mode}), expected 0 to 255; save "
+                             "it as a picture of 8 bits")
+    return image
+
+
+def write_picture(image_dir, name, picture, replace=False):
+    """Write a sources.records.Picture as `<name>.JPEG`, its sketch and its captions, where they are not there yet.
+
+    An RGB JPEG is copied byte for byte; anything else becomes one. replace: what is there under the name is of another
+    picture.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if replace:
+        for path in (picture_path(image_dir, name), picture_path(image_dir, name, "sketch"), caption_path(image_dir, name)):
+            path.unlink(missing_ok=True)
+
+    for kind, content in (("photo", picture.photo), ("sketch", picture.sketch)):
+        path = picture_path(image_dir, name, kind)
+        if content is None or path.is_file():
+            continue
+        try:
+            image = content() if callable(content) else Image.open(content)
+            as_it_is = image.format == "JPEG" and image.mode == "RGB"
+            pixels = _eight_bits(image, content).convert("RGB")  # damage shows now
+        except FileNotFoundError:
+            raise InputError(f"{content}: picture not found; expected the file of picture {name}") from None
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            raise InputError(f"{content}: not a readable picture ({error}); get it again") from None
+        with atomic_path(path) as temporary:
+            if as_it_is:
+                temporary.write_bytes(Path(content).read_bytes())
+            else:
+                pixels.save(temporary, "JPEG", quality=95)
+    if picture.captions and not caption_path(image_dir, name).is_file():
+        write_captions(image_dir, {name: picture.captions})

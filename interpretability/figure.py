@@ -1,0 +1,126 @@
+"""The figure of when and where: accuracy over time, by region, and the attribution on the scalp."""
+
+import numpy as np
+
+from eegdata.montage import scalp_info
+
+from .tables import EVOKED
+
+MAPS = 6  # scalp maps, of about equal stretches of time
+FEW = 8  # with fewer electrodes a smooth map would be invention: each point of the scalp takes the nearest one's value
+HIDDEN, KEPT, SOFT = "#bd1f01", "#3f90da", "#57606a"  # the first two tell apart without colour vision, after Petroff 2021
+STYLE = {"font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left",
+         "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": SOFT, "axes.linewidth": .6}
+
+
+def draw(result, path, positions=None):
+    """Draw a when_where() result to a PNG file; positions: name -> [x, y, z] in m of the recording's channels, or None."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    maps = _maps(result, positions)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(10, 6.4 if result["attribution"] else 4.2), layout="constrained")
+        parts = figure.subfigures(2, 1, height_ratios=(1.7, 1)) if result["attribution"] else [figure]
+        time, place = parts[0].subplots(1, 2, width_ratios=(1.7, 1), sharey=True)
+        _draw_time(time, result)
+        _draw_regions(place, result)
+        parts[0].legend(*time.get_legend_handles_labels(), loc="outside lower left", ncols=5, frameon=False)
+        if result["attribution"] and isinstance(maps, str):
+            _draw_image(parts[1], result, maps)
+        elif result["attribution"]:
+            _draw_maps(parts[1], result, *maps)
+        figure.savefig(path, dpi=130, format="png")
+
+
+def _maps(result, positions):
+    """(info, rows) for scalp maps, or why there are none."""
+    info, rows = scalp_info(result["channels"], result["sfreq"], positions)
+    return rows if info is None else (info, rows)
+
+
+def _onset_axis(axes, result):
+    rows = result["windows"]
+    axes.set_xlim(rows[0]["from_ms"], rows[-1]["to_ms"])
+    axes.set_xlabel("ms from the picture" if result["tmin"] is not None else "ms from the trial's start")
+
+
+def _draw_time(axes, result):
+    """Accuracy with each window hidden and with it alone, as steps over time, with 95% intervals."""
+    rows = result["windows"]
+    edges = np.array([*(row["from_ms"] for row in rows), rows[-1]["to_ms"]])
+    if result["tmin"] is not None:
+        axes.axvspan(*EVOKED, color=SOFT, alpha=.12, lw=0, label=f"{EVOKED[0]:.0f}-{EVOKED[1]:.0f} ms")
+    for key, colour, name in (("hidden", HIDDEN, "window or region hidden"), ("kept", KEPT, "alone")):
+        axes.stairs([row[key] for row in rows], edges, baseline=None, color=colour, lw=1.8, label=name)
+        low, high = np.array([row[f"{key}_95"] for row in rows], float).T
+        axes.stairs(high, edges, baseline=low, fill=True, color=colour, alpha=.18, lw=0)
+    _levels(axes, result)
+    _onset_axis(axes, result)
+    axes.set_ylabel("balanced accuracy")
+    axes.set_title("When")
+
+
+def _draw_regions(axes, result):
+    """Bars of the accuracy with each region hidden and with it alone, with 95% intervals."""
+    rows = result["regions"]
+    axes.set_title("Where")
+    if not rows:
+        axes.set_axis_off()
+        axes.text(.5, .5, "no channel has a known place", ha="center", transform=axes.transAxes, color=SOFT)
+        return
+    for offset, key, colour in ((-.2, "hidden", HIDDEN), (.2, "kept", KEPT)):
+        values = np.array([row[key] for row in rows])
+        low, high = np.array([row[f"{key}_95"] for row in rows], float).T
+        axes.bar(np.arange(len(rows)) + offset, values, .38, color=colour, alpha=.85)
+        axes.errorbar(np.arange(len(rows)) + offset, values, np.clip([values - low, high - values], 0, None), fmt="none",
+                      ecolor="#1b1f24", elinewidth=.8)
+    _levels(axes, result)
+    axes.set_xticks(range(len(rows)), [f"{row['region']} ({row['channels']})" for row in rows], rotation=30, ha="right")
+
+
+def _levels(axes, result):
+    axes.set_ylim(0, 1.02)
+    axes.axhline(result["balanced_accuracy"], color="#1b1f24", lw=1, label="whole input")
+    axes.axhline(result["chance"], color=SOFT, lw=1, ls="--", label="chance")
+
+
+def _stretches(windows):
+    """Window numbers in up to MAPS stretches of about equal length."""
+    return np.array_split(np.arange(len(windows)), min(MAPS, len(windows)))
+
+
+def _draw_maps(figure, result, info, rows):
+    """Scalp maps of the attribution in each stretch of time, on one colour scale, as shares of the whole."""
+    from mne.viz import plot_topomap
+
+    binned = np.array([*result["attribution"]["map"].values()])
+    stretches = _stretches(result["windows"])
+    values = np.stack([100 * binned[:, own].sum(1) for own in stretches])
+    options = {"image_interp": "nearest", "extrapolate": "local", "contours": 0} if len(rows) < FEW else {"contours": 4}
+    figure.suptitle("When and where: attribution (gradient x input), % of the whole at each channel", x=.01, ha="left",
+                    fontsize=10, fontweight="bold")
+    axes = figure.subplots(1, len(stretches) + 1, width_ratios=[*[1] * len(stretches), .07])
+    for place, own, shown in zip(axes, stretches, values, strict=False):
+        image, _ = plot_topomap(shown[rows], info, axes=place, show=False, vlim=(0, values[:, rows].max() or 1), res=96,
+                                cmap="viridis", sensors=True, **options)
+        first, last = result["windows"][own[0]], result["windows"][own[-1]]
+        place.set_title(f"{first['from_ms']:.0f} to {last['to_ms']:.0f} ms\n{shown.sum():.0f}% of all", loc="center",
+                        fontweight="normal", fontsize=9)
+    figure.colorbar(image, cax=axes[-1])
+
+
+def _draw_image(figure, result, why):
+    """The attribution as an image of channels x windows, where no scalp map can be drawn."""
+    binned = 100 * np.array([*result["attribution"]["map"].values()])
+    axes = figure.subplots()
+    edges = np.array([*(row["from_ms"] for row in result["windows"]), result["windows"][-1]["to_ms"]])
+    image = axes.pcolormesh(edges, np.arange(len(binned) + 1), binned, cmap="viridis", vmin=0)
+    axes.invert_yaxis()
+    if len(binned) <= 20:
+        axes.set_yticks(np.arange(len(binned)) + .5, result["channels"])
+    else:
+        axes.set_ylabel("channels")
+    _onset_axis(axes, result)
+    axes.set_title(f"When and where: attribution (gradient x input), % of the whole\n(no scalp maps: {why})", fontsize=9)
+    figure.colorbar(image, ax=axes)

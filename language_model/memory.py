@@ -1,0 +1,315 @@
+"""Whether a language model fits: the memory that finetuning and inference take, from the LLM's config alone.
+
+Peak = weights + what is trained + what is kept for the backward pass + the larger of the loss and one layer's backward
+pass. The terms follow from which tensors the code of torch 2.13, transformers 5.22, peft 0.21 and bitsandbytes 0.50 keeps;
+tests/test_llm_memory.py counts those. All sizes are bytes; GB are 10^9 of them, as cards are sold.
+"""
+
+import os
+import re
+from dataclasses import dataclass, field
+
+from runtime import processes
+from runtime.errors import InputError
+
+GB = 1e9
+CONTEXT = 0.5 * GB  # of a card, taken by CUDA before torch allocates anything; free memory is measured after it
+KERNELS = 0.3 * GB  # cuBLAS workspaces and kernels of torch and bitsandbytes, loaded when first used
+FRAGMENTED = 0.05  # share that the allocator holds without being able to use it
+USUAL_TOKENS, USUAL_LABELS = 64, 32  # of a row, and of its caption, where the data are not known
+MOST_CAPTIONS = 64  # at a time; more gain little
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How an LLM is loaded and computed.
+
+    loading: None, "8bit" or "4bit"; element: bytes of what is not quantised, and of activations; autocast: whether the
+    adapter, which stays in float32, computes in 16 bit.
+    """
+
+    loading: str | None = None
+    element: int = 2
+    autocast: bool = True
+
+    def __str__(self):
+        return {"8bit": "8 bit", "4bit": "4 bit"}.get(self.loading) or ("float32" if self.element == 4 else "bf16")
+
+
+QUANTISED = (Precision("8bit"), Precision("4bit"))
+FLAGS = {"bf16": "--bf16", "8 bit": "--load_in_8bit --bf16", "4 bit": "--load_in_4bit --bf16"}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of an LLM; linears: (name, inputs, outputs) of the layers that bitsandbytes quantises and LoRA adapts."""
+
+    name: str
+    layers: int
+    hidden: int
+    queries: int  # heads x size of a head
+    keys: int  # heads of keys x size of a head
+    vocabulary: int
+    linears: tuple = field(repr=False)
+    parameters: int
+    own: Precision  # as saved
+
+    @property
+    def inner(self):
+        """Width of the MLP."""
+        return max((outputs for _, _, outputs in self.linears), default=self.hidden)
+
+    @property
+    def gated(self):
+        return sum(outputs == self.inner for _, _, outputs in self.linears) > self.layers
+
+    @property
+    def size(self):
+        return f"{self.parameters / 1e9:.1f} billion" if self.parameters > 1e9 else f"{self.parameters / 1e6:.3g} million"
+
+
+def shape_of(llm):
+    """The Shape of a causal LLM by Hub name or folder, of which only config.json is read; no weights are made."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(llm)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+    except (OSError, ValueError, ImportError) as error:
+        reason = str(error).strip().split("\n")[0][:300]
+        raise InputError(f"LLM {llm}: cannot be loaded ({reason}); expected a Hugging Face causal language model's Hub "
+                         "name or local folder (--llm_backbone_name_or_path)") from None
+    quantised = getattr(config, "quantization_config", None) or {}
+    own = Precision("8bit" if quantised.get("load_in_8bit") else "4bit" if quantised.get("load_in_4bit") else None,
+                    (config.get_text_config().dtype or torch.float32).itemsize, False)
+    return Shape(str(llm), **_sizes(config), linears=tuple(_linears(model)), own=own,
+                 parameters=sum(parameter.numel() for parameter in model.parameters()))
+
+
+def _sizes(config):
+    """What a Hugging Face config tells of a Shape."""
+    text = config.get_text_config()
+    heads = getattr(text, "num_attention_heads", None) or 1  # Mamba has none
+    head = getattr(text, "head_dim", None) or text.hidden_size // heads
+    return {"layers": text.num_hidden_layers, "hidden": text.hidden_size, "queries": heads * head,
+            "keys": (getattr(text, "num_key_value_heads", None) or heads) * head, "vocabulary": text.vocab_size}
+
+
+def _linears(model):
+    """What transformers' replace_with_bnb_linear quantises and peft's all-linear adapts: all but the output embedding."""
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear | Conv1D) and module is not model.get_output_embeddings():
+            shape = tuple(module.weight.shape)
+            yield (name, *(shape if isinstance(module, Conv1D) else shape[::-1]))
+
+
+# --- what is held ---
+
+def weight_bytes(shape, precision):
+    """The LLM's weights. LLM.int8 (Dettmers et al. 2022) keeps a float32 scale a row; nf4 (QLoRA, 2023) one a block of 64
+    values and a table of 16; what is no linear layer of a block stays as it is."""
+    quantised = [(inputs * outputs, outputs) for _, inputs, outputs in shape.linears] if precision.loading else []
+    left = shape.parameters - sum(values for values, _ in quantised)
+    per_layer = {"8bit": lambda values, rows: values + 4 * rows,
+                 "4bit": lambda values, rows: (values + 1) // 2 + 4 * -(-values // 64) + 64}.get(precision.loading)
+    return left * precision.element + sum(per_layer(*layer) for layer in quantised)
+
+
+def adapted(shape, lora):
+    """The linear layers that get an adapter; lora: {"r", "target_modules", "lora_dropout", ...}, or None for none."""
+    if lora is None or lora["target_modules"] == "all-linear":
+        return shape.linears if lora else ()
+    try:
+        return [layer for layer in shape.linears if re.fullmatch(lora["target_modules"], layer[0])]
+    except re.error as error:
+        raise InputError(f"--lora_target {lora['target_modules']}: {error}; expected all-linear or a regex that a module's "
+                         "whole name matches, as .*\\.(q_proj|v_proj)") from None
+
+
+def trained_parameters(shape, lora, projector, embedding_size, soft_tokens):
+    """Numbers of the adapter (LoRA, Hu et al. 2021: r x (inputs + outputs)) and of model.Projector."""
+    out = soft_tokens * shape.hidden
+    linear = (embedding_size + 1) * out
+    mlp = (embedding_size + 1) * shape.hidden + (shape.hidden + 1) * out + 1
+    adapters = sum(lora["r"] * (inputs + outputs) for _, inputs, outputs in adapted(shape, lora)) if lora else 0
+    return adapters + (linear if projector == "linear" else mlp)
+
+
+def kept_of_a_layer(shape, precision, lora, cuda):
+    """Bytes a token that one decoder layer keeps for its backward pass, by term.
+
+    Frozen linear layers keep nothing of their input in 16 and in 4 bit. The mask of a dropout is a byte a value on CUDA,
+    on a CPU a number like the value.
+    """
+    element, inner = precision.element, shape.inner
+    in_adapter = 2 if precision.autocast else 4
+    inputs = element * (2 * shape.hidden + inner)  # of attention, MLP and its second layer; the attention's result is below
+    kept = {
+        "norms": 2 * 4 * shape.hidden,  # the input in float32 (LlamaRMSNorm)
+        "attention": 4 * element * shape.queries,  # queries, keys, values, result (SDPA); shared keys come repeated
+        "MLP": (3 if shape.gated else 1) * element * inner,  # gate, its activation, up
+    }
+    if precision.loading == "8bit":
+        kept["8 bit inputs"] = inputs  # bitsandbytes MatMul8bitLt: ctx.tensors holds A
+    if lora:
+        layers = adapted(shape, lora)
+        wide = sum(inputs for _, inputs, _ in layers) / shape.layers
+        kept["adapter, inner"] = in_adapter * lora["r"] * len(layers) / shape.layers
+        if lora["lora_dropout"]:  # each layer drops other values
+            kept["adapter, inputs"] = wide * (in_adapter + (1 if cuda else in_adapter))
+        elif in_adapter != element:  # each makes a copy in float32
+            kept["adapter, inputs"] = wide * in_adapter
+        elif precision.loading != "8bit" and layers:
+            kept["adapter, inputs"] = inputs
+    return kept
+
+
+def training_memory(shape, precision, *, batch, tokens, labels, checkpointing, trained, lora, cuda=True):
+    """Peak of finetuning by term: batch rows of `tokens`, of which `labels` carry the loss; trained: number of parameters.
+
+    The larger of the loss and of a layer's backward pass counts: when the layers go back the logits are gone.
+    """
+    element, positions = precision.element, batch * tokens
+    layer = positions * sum(kept_of_a_layer(shape, precision, lora, cuda).values())
+    kept = shape.layers * (positions * element * shape.hidden if checkpointing else layer)
+    if checkpointing and precision.loading == "8bit":  # ctx.tensors is out of reach of checkpoint(use_reentrant=False)
+        kept += shape.layers * positions * element * (2 * shape.hidden + shape.queries + shape.inner)
+    largest = max((inputs * outputs for _, inputs, outputs in shape.linears), default=0)
+    back = (checkpointing * layer + positions * element * (3 * shape.inner + 2 * shape.hidden)
+            + (element * largest if precision.loading else 0))  # the layer's weight, dequantised
+    loss = batch * labels * shape.vocabulary * 3 * 4  # in float32: log-softmax, its gradient, that of the logits
+    terms = {
+        "weights of the LLM": weight_bytes(shape, precision),
+        # float32 weight, gradient and AdamW's two moments; a 16-bit copy in autocast; DistributedDataParallel's buckets
+        "adapter and projector in training": trained * (4 * 4 + 2 * precision.autocast + 4 * (processes.count() > 1)),
+        "activations kept": kept + positions * shape.hidden * (element + 4),  # and the embedded input and the last norm's
+        "loss, or a layer's backward pass": max(loss, back),
+    }
+    return terms | {"fragments, kernels": FRAGMENTED * sum(terms.values()) + KERNELS * cuda}
+
+
+def cache_bytes(config, element):
+    """Bytes of a token's keys and values in all layers; element: bytes of an activation."""
+    sizes = _sizes(config)
+    return sizes["layers"] * 2 * sizes["keys"] * element
+
+
+def caption_memory(config, element, tokens):
+    """Bytes of a caption while it is written: keys and values of `tokens` (prompt and caption), a layer that reads them,
+    the scores."""
+    sizes = _sizes(config)
+    inner = getattr(config.get_text_config(), "intermediate_size", None) or 4 * sizes["hidden"]
+    return (tokens * cache_bytes(config, element)
+            + tokens * element * (2 * sizes["hidden"] + 4 * sizes["queries"] + 3 * inner)
+            + sizes["vocabulary"] * (element + 3 * 4))
+
+
+def free_memory(device, planned=None):
+    """Bytes that a process may take of its card, or of the memory that its machine's processes share; the least of all
+    processes, as all must choose alike. planned: of a card of so many GB in its place."""
+    if planned:
+        return planned * GB - CONTEXT * (device != "cpu")
+    if device != "cpu":
+        import torch
+
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        free = torch.cuda.mem_get_info(device)[0] + unused
+    else:
+        import psutil
+
+        free = psutil.virtual_memory().available // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return min(processes.collect([free]))
+
+
+# --- what is chosen ---
+
+def candidates(args, shape, cuda):
+    """The precisions that the flags leave to choose from, best first."""
+    given = {"8bit": args.load_in_8bit, "4bit": args.load_in_4bit}
+    loading = next((name for name, wanted in given.items() if wanted), None)
+    half = args.bf16 or getattr(args, "fp16", False)
+    if cuda and not (loading or half or shape.own.loading):
+        return [Precision(), *QUANTISED]
+    own = shape.own.element if cuda else 4
+    return [Precision(loading or shape.own.loading, 2 if args.bf16 else own, half)]
+
+
+def plan_training(args, shape, *, free, cuda, trained, lora, tokens=USUAL_TOKENS, labels=USUAL_LABELS):
+    """Choose precision, batch and gradient checkpointing for `free` bytes and write them into args.
+
+    The best precision that fits at all is taken, as smaller batches cost less than 8 bit does; for it the largest batch,
+    without checkpointing if that fits. A batch is divided and --gradient_accumulation_steps multiplied, so that a step
+    learns from the same examples. Returns a line that tells of it and the terms of the memory; InputError where nothing
+    fits.
+    """
+    switch = {"auto": (False, True), "on": (True,), "off": (False,)}[args.gradient_checkpointing]
+
+    def terms(precision, batch, checkpointing):
+        return training_memory(shape, precision, batch=batch, tokens=tokens, labels=labels, checkpointing=checkpointing,
+                               trained=trained, lora=lora, cuda=cuda)
+
+    def need(*choice):
+        return sum(terms(*choice).values())
+
+    def least(precision):
+        return need(precision, 1, switch[-1])
+
+    offered = candidates(args, shape, cuda)
+    precision = next((precision for precision in offered if least(precision) <= free), None)
+    if precision is None:
+        others = [other for other in (Precision(), *QUANTISED) if other not in offered and least(other) <= free]
+        raise InputError(_does_not_fit(shape, offered, least, others, free, cuda))
+    batches = [args.batch_size // parts for parts in range(1, args.batch_size + 1) if args.batch_size % parts == 0]
+    batch, checkpointing = next((batch, on) for batch in batches for on in switch if need(precision, batch, on) <= free)
+    parts = args.batch_size // batch
+    rejected = [f"{other} needs at least {least(other) / GB:.1f}, " for other in offered[:offered.index(precision)]]
+    line = (f"LLM: {shape.size} parameters; of {free / GB:.1f} GB free {''.join(rejected)}{precision} needs "
+            f"{need(precision, batch, checkpointing) / GB:.1f}: {precision}, gradient checkpointing "
+            f"{'on' if checkpointing else 'off'}, batches of {batch}"
+            f"{f', {parts} of them in place of one of {args.batch_size}' if parts > 1 else ''} (rows of {tokens} tokens)")
+    if len(offered) > 1:
+        args.bf16, args.load_in_8bit, args.load_in_4bit = True, precision.loading == "8bit", precision.loading == "4bit"
+    args.gradient_checkpointing, args.batch_size = checkpointing, batch
+    args.gradient_accumulation_steps *= parts
+    return line, terms(precision, batch, checkpointing)
+
+
+def _does_not_fit(shape, offered, least, others, free, cuda, what="at batches of 1"):
+    needs = ", ".join(f"{precision} needs {least(precision) / GB:.1f}" for precision in offered)
+    larger = "a larger card" if cuda else "a machine with more memory"
+    advice = (" or ".join(f"{FLAGS[str(other)]} ({least(other) / GB:.1f})" for other in others) + " would fit"
+              if others else f"choose a smaller LLM or {larger}")
+    return (f"LLM {shape.name}: {shape.size} parameters do not fit into the {free / GB:.1f} GB that are free: {needs} GB "
+            f"{what}; {advice}")
+
+
+def require_weights(llm, loading, element, free, cuda):
+    """Raise InputError where an LLM's weights alone do not fit into `free` bytes. element: bytes of what is not quantised,
+    None as saved."""
+    shape = shape_of(llm)
+    precision = Precision(loading or shape.own.loading, element or shape.own.element)
+
+    def need(precision):
+        return weight_bytes(shape, precision) + KERNELS * cuda
+
+    if need(precision) > free:
+        others = [other for other in (Precision(), *QUANTISED) if need(other) <= free]
+        raise InputError(_does_not_fit(shape, [precision], need, others, free, cuda, "for its weights alone"))
+
+
+def batch_that_fits(llm, device, tokens):
+    """How many captions to write at a time beside a loaded LLM: a power of 2, 1 at least; tokens: of prompt and caption.
+
+    llm: a Hugging Face causal LM on `device`.
+    """
+    free = (1 - FRAGMENTED) * (free_memory(device) - KERNELS * (device != "cpu"))
+    fitting = free / caption_memory(llm.config, llm.dtype.itemsize, tokens)
+    batch = MOST_CAPTIONS
+    while batch > max(fitting, 1):
+        batch //= 2
+    return batch

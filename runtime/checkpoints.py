@@ -1,0 +1,83 @@
+"""Checkpoints: found by local folder or Hub id, and loaded strictly."""
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from runtime.errors import InputError
+from runtime.runs import read_json
+
+
+def resolve_checkpoint(name, flag):
+    """The local folder of a checkpoint; fetched from the Hub when `name` is none.
+
+    Hub ids: `org/name`, `org/name/sub/folder`, and `datasets/org/name/sub/folder` for dataset repositories, where the
+    predecessors' checkpoints lie (`datasets/Jasmine1122/data-and-classes/...`).
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    kind, parts = "model", str(name).strip("/").split("/")
+    if parts[0] == "datasets":
+        kind, parts = "dataset", parts[1:]
+    if len(parts) < 2 or str(name).startswith(("/", ".", "~")) or (kind == "model" and Path(parts[0]).is_dir()):
+        raise InputError(f"{flag} {name}: no such folder; expected one, or a Hub id such as org/name/subfolder")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    repository, subfolder = "/".join(parts[:2]), "/".join(parts[2:])
+    try:
+        folder = Path(snapshot_download(repository, repo_type=kind, allow_patterns=f"{subfolder}/*" if subfolder else None))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise InputError(f"{flag} {name}: neither a local folder nor to be had from the Hub as {kind} {repository} "
+                         f"({str(error).splitlines()[0][:200]}); a dataset repository is named datasets/org/name/..."
+                         ) from None
+    if not (folder / subfolder).is_dir():
+        raise InputError(f"{flag} {name}: the Hub {kind} {repository} has no folder '{subfolder}'")
+    return folder / subfolder
+
+
+def check_complete(loading, what):
+    """Raise InputError where transformers' loading info names weights that were missing or of a wrong shape.
+
+    what: how the message names the model.
+    """
+    if loading["missing_keys"] or loading["mismatched_keys"]:
+        missing, mismatched = (sorted(map(str, loading[key]))[:3] for key in ("missing_keys", "mismatched_keys"))
+        raise InputError(f"{what}: weights are missing or of a wrong shape ({missing} {mismatched}); the folder is "
+                         "incomplete, copy it again")
+
+
+def check_output(folder, model_type):
+    """Raise InputError where `--output` holds a model of another kind, whose config.json would be overwritten."""
+    file = Path(folder) / "config.json"
+    found = read_json(file).get("model_type") if file.is_file() else model_type
+    if found != model_type:
+        raise InputError(f"--output {folder}: holds a model of type {found!r}, this stage writes {model_type!r}; choose "
+                         "another folder")
+
+
+def read_tensors(file):
+    """The tensors of a .safetensors file by name."""
+    try:
+        return load_file(file)
+    except FileNotFoundError:
+        raise InputError(f"{file}: not found; expected the weights that the stage before writes there") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{file}: damaged or cut short ({error}); copy it again or train again") from None
+
+
+def check_tensors(expected, found, file):
+    """Raise InputError unless both dicts have the same names and shapes."""
+    missing, unexpected = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
+    shapes = [f"{name}: {tuple(found[name].shape)}, expected {tuple(tensor.shape)}" for name, tensor in expected.items()
+              if name in found and found[name].shape != tensor.shape]
+    if missing or unexpected or shapes:
+        raise InputError(f"{file}: does not fit the model; missing {missing[:3]}, unexpected {unexpected[:3]}, wrong "
+                         f"shapes {shapes[:3]}; it belongs to another model")
+
+
+def load_strictly(module, state, file):
+    """Load a state dict into a module; any difference in names or shapes is an InputError that names `file`."""
+    check_tensors(module.state_dict(), state, file)
+    module.load_state_dict(state)

@@ -1,0 +1,54 @@
+"""Bad input ends a script with one clear sentence and exit code 2, never with a traceback."""
+
+import errno
+import functools
+import sys
+
+from runtime import processes
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
+
+
+class InputError(Exception):
+    """What the user gave cannot be used.
+
+    The message names the file, key or flag, what was found, what was expected and what to do.
+    """
+
+
+def exits_cleanly(main):
+    """Decorate a script's `main(argv)`: `InputError` and a full disk become one line on stderr and exit code 2.
+
+    On several processes process 0 alone speaks, and an error that all have met is said once.
+    """
+
+    @functools.wraps(main)
+    def run(argv=None):
+        try:
+            with processes.only_main_speaks():
+                result = main(argv)
+            processes.end()
+            return result
+        except SystemExit as stop:
+            if stop.code:  # argparse has said why, or is about to in process 0
+                processes.wait_to_speak()
+            raise
+        except InputError as error:
+            message = str(error)
+        except Exception as error:
+            if not _cannot_write(error):
+                raise
+            place = getattr(error, "filename", None) or "output"
+            message = f"{place}: cannot be written ({error}); free space or choose another path"
+        print(f"error: {processes.wait_to_speak()}{message}", file=sys.stderr)
+        sys.exit(2)
+
+    return run
+
+
+def _cannot_write(error):
+    """A full or read-only disk, also as torch.save and safetensors report it (neither raises OSError)."""
+    if isinstance(error, OSError):
+        return error.errno in UNWRITABLE
+    signs = ("inline_container.cc", "iostream error", *(f"os error {code})" for code in UNWRITABLE))
+    return any(sign in str(error) for sign in signs)

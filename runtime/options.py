@@ -1,0 +1,324 @@
+"""The command-line options that several scripts share, one function a concern.
+
+This file imports nothing heavy, so that `--help` answers at once. Names and short forms are those of Thought2Text,
+PTM and DL_Proj_EEG-to-Text, so that their commands run here unchanged.
+"""
+
+import argparse
+import math
+import os
+
+from runtime import processes
+from runtime.errors import InputError
+
+CLIP_MODEL = "openai/clip-vit-base-patch32"
+LLM = "deepseek-ai/deepseek-llm-7b-base"
+SPLITS = ("picture", "subject", "class", "session", "recording", "time", "given")
+PROMPT_TYPES = ("basic", "detailed", "creative")
+
+
+def make_parser(description):
+    """A parser whose help keeps the script's docstring as it is and names each option's default."""
+
+    class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+        def _get_help_string(self, action):  # of None and a flag that is not given the text says what they mean
+            return action.help if action.default is None or action.default is False else super()._get_help_string(action)
+
+    return argparse.ArgumentParser(description=description, formatter_class=Formatter, allow_abbrev=False)
+
+
+def bounded(kind, low=-math.inf, high=math.inf):
+    """An argparse type: a finite number of `kind` in [low, high]."""
+
+    def parse(text):
+        value = kind(text)
+        if not math.isfinite(value):
+            raise argparse.ArgumentTypeError(f"{text} is no finite number")
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is out of range, expected {low} to {high}")
+        return value
+
+    parse.__name__ = kind.__name__  # argparse names the type in "invalid int value"
+    return parse
+
+
+positive = bounded(int, 1)
+fraction = bounded(float, 0, 1)
+epochs = bounded(float, 0.001)
+
+
+def samples(text):
+    """An argparse type: a whole number of samples, also as the predecessors wrote it (20.0)."""
+    if not float(text).is_integer():
+        raise argparse.ArgumentTypeError(f"{text} is no whole number of samples")
+    return int(float(text))
+
+
+def step_limit(text):
+    """An argparse type: -1 (no limit) or a positive number of steps."""
+    if int(text) != -1 and int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected -1 or a positive number of steps")
+    return int(text)
+
+
+def data_options(parser, required=True):
+    group = parser.add_argument_group("data")
+    group.add_argument("--eeg_dataset", required=required,
+                       help="EEG data set: a folder of prepare_data.py, its Hub id (datasets/org/name), or a .pth in the "
+                            "EEGCVPR40 layout")
+    group.add_argument("--splits_path", help="splits file (.pth) with train, val and test indices (unset: the "
+                                               "folder's own)")
+    group.add_argument("--image_dir", help="folder of pictures and captions: <class>/<name>.JPEG, <name>_caption.txt "
+                                           "(unset: the folder's own)")
+    group.add_argument("-sn", "--split_num", type=bounded(int, 0), default=0, help="which of the file's splits to use")
+    group.add_argument("-sub", "--subject", type=bounded(int, 0), default=0, help="use this subject only; 0 is all")
+    group.add_argument("-tl", "--time_low", type=samples,
+                       help="first sample of the window (unset: 20 for EEGCVPR40 files, a folder's picture onset, else 0)")
+    group.add_argument("-th", "--time_high", type=samples,
+                       help="end of the window in samples, exclusive (unset: 460 for EEGCVPR40 files, else the end)")
+    group.add_argument("--splits_index", choices=("auto", "all", "subject"), default="auto",
+                       help="with --subject: whether the splits file counts all records or that subject's only")
+    return group
+
+
+def split_options(parser):
+    group = parser.add_argument_group("splits")
+    group.add_argument("--split_by", choices=SPLITS, help="what is in one part only (unset: what suits the source)")
+    group.add_argument("--val_fraction", type=fraction, default=0.15, help="share for validation, at least one")
+    group.add_argument("--test_fraction", type=fraction, default=0.15, help="share for testing, at least one")
+    group.add_argument("--split_seed", type=bounded(int, 0, 2**32 - 1), default=0, help="seed of the splits")
+    group.add_argument("--split_gap", type=bounded(float, 0), default=5., help="with --split_by time: seconds between the "
+                       "trials of two parts; trials nearer to a border are left out")
+    group.add_argument("--unseen_pictures", action="store_true", help="with --split_by subject, session, recording or "
+                       "time: no picture in two parts either; the trials that would bring one are left out")
+    return group
+
+
+def audit_options(parser):
+    group = parser.add_argument_group("audit")
+    group.add_argument("--permutations", type=bounded(int, 99), default=1000, help="permutations for each p-value")
+    return group
+
+
+def picture_options(parser, trained=None):
+    """trained: "captioner" or "encoder" where one tells what it was trained with; None for a training."""
+    as_trained = f" (unset: as the {trained} was trained)"
+    group = parser.add_argument_group("pictures")
+    group.add_argument("--clip_model", default=None if trained else CLIP_MODEL,
+                       help="CLIP model for picture embeddings: a Hub name, open_clip:NAME/PRETRAINED, or a local folder"
+                            + (as_trained if trained else ""))
+    group.add_argument("--picture", choices=("sketch", "photo"),
+                       help="embed <name>_sketch.JPEG, as Thought2Text does, or the photograph <name>.JPEG"
+                            + (as_trained if trained else
+                               " (unset: sketch, but photo for a data set folder without sketches)"))
+    group.add_argument("--cache_dir", help="folder for picture embeddings that are computed once "
+                                           "(unset: $EEG_TO_TEXT_CACHE or ~/.cache/eeg_to_text)")
+    return group
+
+
+def training_options(parser, *, batch_size, learning_rate, warmup_ratio, lr_scheduler_type, report_to="none"):
+    group = parser.add_argument_group("training")
+    group.add_argument("--batch_size", type=positive, default=batch_size, help="trials per step and process")
+    group.add_argument("--learning_rate", type=bounded(float, 0), default=learning_rate, help="peak learning rate")
+    group.add_argument("--gradient_accumulation_steps", type=positive, default=1,
+                       help="batches whose gradients are summed before a step")
+    group.add_argument("--optim", default="adamw_torch", help="optimizer by its transformers name (adamw_torch, "
+                                                              "paged_adamw_8bit, ...); adamw_hf means adamw_torch")
+    group.add_argument("--weight_decay", type=bounded(float, 0), default=0.001, help="weight decay")
+    group.add_argument("--max_grad_norm", type=bounded(float, 0), default=0.3 if batch_size < 32 else 1.0,
+                       help="clip gradients to this norm")
+    group.add_argument("--warmup_ratio", type=fraction, default=warmup_ratio, help="share of the steps spent warming up")
+    group.add_argument("--lr_scheduler_type", default=lr_scheduler_type, help="learning rate schedule by its "
+                                                                              "transformers name (constant, cosine, ...)")
+    group.add_argument("--max_steps", type=step_limit, default=-1, help="stop after this many steps; -1 is no limit")
+    group.add_argument("--save_steps", type=positive, default=5000, help="steps between checkpoints to resume from")
+    group.add_argument("--logging_steps", type=positive, default=30, help="steps between log lines")
+    group.add_argument("--group_by_length", action="store_true",
+                       help="stages 2 and 3: batch captions of like length together: less padding, less varied batches")
+    group.add_argument("--bf16", action="store_true", help="compute in bfloat16")
+    group.add_argument("--fp16", action="store_true", help="compute in float16 mixed precision (CUDA only)")
+    group.add_argument("--resume", action="store_true", help="go on from the newest checkpoint under --output")
+    group.add_argument("--report_to", choices=("none", "tensorboard", "wandb"), default=report_to,
+                       help="where training curves go besides train_log.json (tensorboard: to tensorboard/ in --output)")
+    group.add_argument("--save_every", type=positive, default=5, help=argparse.SUPPRESS)  # predecessors': had no effect
+    return group
+
+
+def run_options(parser, profile=True):
+    """profile: whether the script has its time told by --profile."""
+    group = parser.add_argument_group("run")
+    group.add_argument("--device", default="auto", help="cpu, cuda, cuda:N or auto (CUDA where there is one)")
+    group.add_argument("--seed", type=bounded(int, 0, 2**32 - 1), default=42, help="seed of everything random")
+    if profile:
+        group.add_argument("--profile", action="store_true", help="write where the time went to profile/ in the folder of "
+                           "the results: a table, and a trace of a few steps for ui.perfetto.dev")
+    return group
+
+
+def resolve_device(name):
+    """`--device` as a torch device string; a device that is not there is an error, not a fallback.
+
+    Of several processes on one machine each gets the CUDA device of its number. They meet here.
+    """
+    device = _device(name)
+    processes.start(device)
+    return device
+
+
+def _device(name):
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise InputError(f"--device {name}: not a device that this project runs on; expected auto, cpu, cuda or cuda:N")
+    if device.type == "cuda":
+        if processes.count() > 1 and device.index is not None:
+            raise InputError(f"--device {name}: each of the {processes.count()} processes takes a device of its own; give "
+                             "--device cuda and choose the devices with CUDA_VISIBLE_DEVICES")
+        number, found = device.index or processes.local_index(), torch.cuda.device_count()
+        if number >= found:
+            wanted = f"process {number} of this machine needs a device of its own; " if processes.count() > 1 else ""
+            raise InputError(f"--device {name}: {wanted}this machine offers {found} CUDA devices to this torch "
+                             f"({torch.__version__}); " + ("start fewer processes" if found else
+                             "use --device cpu or install a CUDA build of torch"))
+        return f"cuda:{number}"
+    return "cpu"
+
+
+def training_arguments(args, device, output_dir, **more):
+    """transformers.TrainingArguments of the shared training options on the device of this process."""
+    from importlib.util import find_spec
+
+    from transformers import TrainingArguments
+
+    if args.report_to != "none" and not find_spec(args.report_to):
+        raise InputError(f"--report_to {args.report_to}: the package is not installed; pip install {args.report_to}")
+    if args.report_to == "wandb" and os.environ.get("WANDB_MODE", "online") == "online":
+        import wandb
+
+        if not wandb.api.api_key:
+            raise InputError("--report_to wandb: not logged in; run `wandb login`, or set WANDB_MODE=offline")
+    _check_sharding(args)
+    if args.bf16 and args.fp16:
+        raise InputError("--bf16 and --fp16 exclude each other; give one of them")
+    if args.fp16 and device == "cpu":
+        raise InputError("--fp16 needs a CUDA device, found --device cpu; use --bf16 or leave both out")
+    if processes.count() == 1 and device.startswith("cuda:") and device != "cuda:0":
+        raise InputError(f"--device {device}: training uses the first visible device; run with CUDA_VISIBLE_DEVICES="
+                         f"{device.removeprefix('cuda:')} and --device cuda")
+    options = {
+        "output_dir": str(output_dir), "per_device_train_batch_size": args.batch_size,
+        "per_device_eval_batch_size": args.batch_size, "learning_rate": args.learning_rate,
+        "gradient_accumulation_steps": args.gradient_accumulation_steps, "weight_decay": args.weight_decay,
+        "optim": "adamw_torch" if args.optim == "adamw_hf" else args.optim, "max_grad_norm": args.max_grad_norm,
+        "warmup_steps": args.warmup_ratio, "lr_scheduler_type": args.lr_scheduler_type, "max_steps": args.max_steps,
+        "logging_steps": args.logging_steps, "bf16": args.bf16, "fp16": args.fp16, "report_to": args.report_to,
+        "seed": args.seed, "data_seed": args.seed, "use_cpu": device == "cpu", "save_total_limit": 2,
+        "remove_unused_columns": False, "label_names": ["labels"], "dataloader_num_workers": 0,
+        "ddp_find_unused_parameters": False,  # every weight that is trained has a part in every loss
+        "ddp_backend": "gloo" if processes.count() > 1 and device == "cpu" else None,
+    }
+    if args.report_to == "tensorboard":  # beside the checkpoints, which do not outlive the training
+        os.environ["TENSORBOARD_LOGGING_DIR"] = os.path.join(args.output, "tensorboard", os.path.basename(output_dir))
+    try:
+        arguments = TrainingArguments(**options | more)
+    except ValueError as error:
+        raise InputError(f"{str(error).splitlines()[0]} (--optim, --lr_scheduler_type or a precision flag)") from None
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # else Trainer spreads one process over all cards by DataParallel
+    return arguments
+
+
+def _check_sharding(args):
+    """Raise InputError for what does not go with the launcher's accelerate config."""
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
+        raise InputError("accelerate's config asks for DeepSpeed, of which this project cannot write checkpoints; take "
+                         "FSDP (recipes/fsdp.yaml)")
+    if not processes.sharded():
+        return
+    if not hasattr(args, "llm_backbone_name_or_path"):
+        raise InputError("accelerate's config asks for FSDP, but an encoder fits each device; launch without that config")
+    if os.environ.get("FSDP_VERSION") != "2":
+        raise InputError("accelerate's config asks for version 1 of FSDP; set fsdp_version: 2 (recipes/fsdp.yaml)")
+    for flag in ("resume", "load_in_8bit", "load_in_4bit"):
+        if getattr(args, flag):
+            raise InputError(f"--{flag} does not go with FSDP, by which accelerate's config deals the LLM to the devices; "
+                             "leave it out, or launch without that config")
+
+
+def llm_loading(args, otherwise=None):
+    """What --load_in_8bit and --load_in_4bit ask for: "8bit", "4bit", or `otherwise` where neither is given."""
+    if args.load_in_8bit and args.load_in_4bit:
+        raise InputError("--load_in_8bit and --load_in_4bit exclude each other; give one of them")
+    return "8bit" if args.load_in_8bit else "4bit" if args.load_in_4bit else otherwise
+
+
+def inference_options(parser):
+    """What inference.py and inference_chance.py share."""
+    group = parser.add_argument_group("model")
+    group.add_argument("--model_path", required=True,
+                       help="captioner: a local folder or a Hub id with subfolder, ours or a predecessor's")
+    group.add_argument("--llm_backbone_name_or_path", help="where the base LLM lies now (unset: as named in the captioner)")
+    group.add_argument("--load_in_8bit", action="store_true", help="load the LLM in 8 bit even if it was trained otherwise")
+    group.add_argument("--load_in_4bit", action="store_true", help="load the LLM in 4 bit even if it was trained otherwise")
+    group.add_argument("--bf16", action="store_true", help="compute in bfloat16")
+    group = parser.add_argument_group("captions")
+    group.add_argument("--split", choices=("test", "val", "train"), default="test", help="part of the split to caption")
+    group.add_argument("--allow_overlap", action="store_true",
+                       help="caption test pictures that the captioner or its encoder was trained on, too, instead of "
+                            "refusing; the record of the captions says so")
+    group.add_argument("--prompt_type", choices=PROMPT_TYPES, help="instruction in the prompt (unset: basic)")
+    group.add_argument("--prompt", help="an instruction of your own in place of --prompt_type")
+    group.add_argument("--batch_size", type=positive, help="captions written at a time (unset: what fits into the "
+                                                           "device's memory, 64 at most)")
+    group.add_argument("--max_new_tokens", type=positive, default=100, help="longest caption in tokens")
+    group.add_argument("--do_sample", action="store_true", help="draw tokens at random instead of taking the likeliest")
+    group.add_argument("--temperature", type=bounded(float, 0), default=1.0, help="of --do_sample: below 1 is bolder")
+    group.add_argument("--top_p", type=fraction, default=1.0, help="of --do_sample: draw from this much probability mass")
+    group.add_argument("--repetition_penalty", type=bounded(float, 1e-6), default=1.1, help="above 1 discourages repeats")
+    group.add_argument("--results_dir", default="./results", help="folder for CSV files that --dest does not name")
+    group.add_argument("--dest", help="CSV file to write; with --prompt_type its name gets _<prompt type>, in "
+                                      "inference_chance.py _<condition>, too")
+    for flag in ("--num_workers", "--max_prefix_length", "--max_suffix_length", "--save_every", "--log_level"):
+        group.add_argument(flag, help=argparse.SUPPRESS)  # predecessors' flags that had no effect there either
+    group.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    return group
+
+
+def generation_options(args):
+    """`generate` arguments from the command line; greedy unless --do_sample."""
+    from transformers.utils import logging
+
+    options = {"max_new_tokens": args.max_new_tokens, "do_sample": args.do_sample,
+               "repetition_penalty": args.repetition_penalty}
+    if args.do_sample and not args.temperature:
+        raise InputError("--temperature 0 with --do_sample: nothing to draw from; leave --do_sample out to decode greedily")
+    if args.do_sample:
+        options |= {"temperature": args.temperature, "top_p": args.top_p}
+    else:
+        logging.set_verbosity_error()  # it warns of sampling defaults that greedy decoding ignores
+    return options
+
+
+def caption_files(args, conditions, suffix):
+    """The CSV file of each condition, {condition: Path}, named as the predecessors did: `<dest>_<prompt type>.csv` where a
+    prompt type was asked for, `<results_dir>/inference_results_<time>_<prompt type>.csv` without --dest.
+
+    suffix: whether names end in the condition also with --dest, so that no control takes the place of the model's captions.
+    """
+    from datetime import datetime
+    from pathlib import Path
+
+    if args.dest and (args.dest.endswith("/") or Path(args.dest).is_dir()):
+        raise InputError(f"--dest {args.dest}: is a folder, expected a CSV file; give --results_dir for a folder")
+    prompt = f"_{args.prompt_type}" if args.prompt_type else ""
+    if args.dest:
+        base = args.dest.removesuffix(".csv") + prompt
+    else:
+        base = Path(args.results_dir) / f"inference_results_{datetime.now():%Y%m%d_%H%M%S}{prompt or '_basic'}"
+    suffix = suffix or not args.dest
+    return {c: Path(f"{base}_{c}.csv" if suffix and c != "eeg+label" else f"{base}.csv") for c in conditions}

@@ -1,0 +1,95 @@
+"""The run folder: what was run, with which options and versions, on which data; every write is atomic."""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+from runtime import processes
+from runtime.errors import InputError
+
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "open_clip_torch", "numpy")
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+    """Yield a temporary path beside `path`; it takes the name `path` only if the block ends without an error.
+
+    On several processes, which all write the same, what process 0 wrote is kept.
+    """
+    path = Path(os.path.realpath(path))  # a link stays a link
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is a folder or a device, expected a file to write; choose another path")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); free space or choose another path") from None
+    os.close(handle)
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files; results are for everybody
+    try:
+        yield Path(temporary)
+        if processes.is_main():
+            os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def write_json(path, content):
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+
+
+def read_json(path, kind=dict):
+    """Content of a JSON file that an earlier stage wrote; anything but a `kind` is an InputError."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; expected a JSON file written by an earlier stage") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error}); write it again with the stage it belongs to") from None
+    if not isinstance(content, kind):
+        raise InputError(f"{path}: holds a {type(content).__name__}, expected a {kind.__name__}; write it again with the "
+                         "stage it belongs to")
+    return content
+
+
+def file_hash(path):
+    """SHA-256 of a file's bytes as hex digits; a folder's is over its files' names and bytes."""
+    path = Path(path)
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(f"{file.relative_to(path)}\0{file_hash(file)}\0".encode())
+        return digest.hexdigest()
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_key(content):
+    """A short key of JSON-like content: equal content, equal key."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def versions():
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def save_run(folder, args, **facts):
+    """Write `args.json`: the resolved options, the library versions and `facts` such as data fingerprints."""
+    write_json(Path(folder) / "args.json", {"options": vars(args), "versions": versions(), **facts})
+
+
+def cache_dir(given=None):
+    """The folder for results that can be made again: `--cache_dir`, else $EEG_TO_TEXT_CACHE, else ~/.cache/eeg_to_text."""
+    return Path(given or os.environ.get("EEG_TO_TEXT_CACHE") or Path.home() / ".cache" / "eeg_to_text")
