@@ -17,8 +17,9 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 
 import prepare_data
-from audit import SEVERITIES, classifier, counts, duplicates, features, leaks, order, run_audit, same_pictures, signal
+from audit import classifier, counts, duplicates, features, leaks, order, run_audit, same_pictures, signal
 from audit.data import Material, percent
+from audit.findings import SEVERITIES
 from eegdata.splits import load_split
 from eegdata.trials import Trials, load_trials
 from test_readme import make_published_data

@@ -16,7 +16,7 @@ from scipy.stats import sem
 
 import audit.evoked as evoked
 import prepare_data
-from audit import Finding
+from audit.findings import Finding
 from audit.page import count_table, facts_of, finding_texts, headline, made_of, read_audit, write_page
 from bench.material import write_pth
 from eegdata.splits import load_split
