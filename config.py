@@ -2,6 +2,8 @@
 
 from transformers import AutoConfig, PretrainedConfig
 
+from runtime.options import ENCODER
+
 # Class names by synset and by label id, as in Thought2Text (its published id2label.json).
 CLASS_NAMES = {
     "n02106662": "dog", "n02124075": "cat", "n02281787": "butterfly", "n02389026": "horse", "n02492035": "monkey",
@@ -42,7 +44,8 @@ class EEGEncoderConfig(PretrainedConfig):
     model_type = "eegencoder"
 
     def __init__(self, n_chans=128, n_times=440, sfreq=1000.0, ch_names=None, num_classes=40, embedding_size=512,
-                 d_model=128, attn_heads=8, layers=4, dropout=0.2, spatial_filters=40, patch_size=None,
+                 d_model=ENCODER["d_model"], attn_heads=ENCODER["attn_heads"], layers=ENCODER["layers"],
+                 dropout=ENCODER["dropout"], spatial_filters=ENCODER["spatial_filters"], patch_size=None,
                  class_temperature=1.0, **kwargs):
         self.n_chans = n_chans
         self.n_times = n_times

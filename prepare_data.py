@@ -75,17 +75,14 @@ def prepare(args):
     scale = args.scale or ("recording" if data.units == "uV" else "none")
     record = write_folder(data, args.output, args.command, scale, args.overwrite)
     print(kept_and_dropped(record))
-    args.folder, args.splits_path = args.output, None
-    args.split_by = args.split_by or record["split_by"]
     try:
-        split(args)
+        split_folder(args, args.output, args.split_by or record["split_by"])
     except InputError as error:
         raise InputError(f"{error}. The trials are in {args.output} all the same; make splits with prepare_data.py split "
                          f"{args.output} --split_by ...") from None
     if not args.no_audit:
-        args.image_dir, args.output, args.split_num, args.strict = None, None, 0, False
-        audit(args)
-    print(f"data set written; give it to the stages as --eeg_dataset {args.folder}")
+        audit_data(args.output, permutations=args.permutations)
+    print(f"data set written; give it to the stages as --eeg_dataset {args.output}")
 
 
 def kept_and_dropped(record):
@@ -101,14 +98,21 @@ def kept_and_dropped(record):
 
 def split(args):
     """Make splits of a data set folder anew."""
-    from eegdata.splits import describe, make_splits, write_splits
-    from eegdata.trials import load_trials
-
-    path = args.splits_path or Path(args.folder) / "splits.pth"
     if not args.splits_path and not Path(args.folder).is_dir():
         raise InputError(f"{args.folder}: is no data set folder; for a .pth file give --splits_path, the file to write")
-    trials = load_trials(args.folder)
-    by = args.split_by or trials.record.get("split_by", "picture")
+    split_folder(args, args.folder, args.split_by, args.splits_path)
+
+
+def split_folder(args, folder, by, splits_path=None):
+    """Make splits by the options of `options.split_options`; by: None for what suits the source; splits_path: the file to
+    write, None for the folder's own."""
+    from eegdata.make_splits import make_splits
+    from eegdata.splits import describe, write_splits
+    from eegdata.trials import load_trials
+
+    path = splits_path or Path(folder) / "splits.pth"
+    trials = load_trials(folder)
+    by = by or trials.record.get("split_by", "picture")
     splits = make_splits(trials, by, args.val_fraction, args.test_fraction, args.split_seed, args.split_gap,
                          args.unseen_pictures)
     write_splits(path, splits, made_from={
@@ -121,21 +125,27 @@ def split(args):
 def audit(args):
     """Check a data set for what would make a result untrue; write audit.json and audit.html."""
     require("mne")
-    from audit.page import audit_files, summary, write_page
-    from eegdata.dataset_folder import complete_data
+    severe = audit_data(args.folder, args.splits_path, args.image_dir, args.split_num, args.output, args.permutations)
+    return int(args.strict and severe)
 
-    args.eeg_dataset = args.folder
-    complete_data(args, needed=("splits_path",), picture=False)
-    if not args.image_dir:
+
+def audit_data(given, splits_path=None, image_dir=None, split_num=0, output=None, permutations=1000):
+    """Audit a data set folder or file; returns whether a finding is severe. output: folder for the page, None for `given`
+    or the folder that it is in."""
+    from audit.page import audit_files, summary, write_page
+    from eegdata.data_paths import find_data
+
+    paths = find_data(given, splits_path, image_dir, needed=("splits_path",))
+    if not paths.image_dir:
         print("note: without --image_dir pictures are compared by their names only, and captions are not looked for")
-    trials, split, findings = audit_files(args.eeg_dataset, args.splits_path, args.image_dir, args.split_num,
-                                          permutations=args.permutations)
+    trials, split, findings = audit_files(paths.eeg_dataset, paths.splits_path, paths.image_dir, split_num,
+                                          permutations=permutations)
     print(summary(findings))
-    given = Path(args.folder)
-    folder = args.output or (given if given.is_dir() else given.parent if given.is_file() else ".")
-    page = write_page(trials, split, findings, folder, args.splits_path, args.split_num, args.image_dir)
+    given = Path(given)
+    folder = output or (given if given.is_dir() else given.parent if given.is_file() else ".")
+    page = write_page(trials, split, findings, folder, paths.splits_path, split_num, paths.image_dir)
     print(f"audit written to {page}")
-    return int(args.strict and any(one.severity == "severe" for one in findings))
+    return any(one.severity == "severe" for one in findings)
 
 
 def caption(args):
@@ -176,8 +186,7 @@ COMMANDS = {  # name: what it does, the function
 }
 
 
-@exits_cleanly
-def main(argv=None):
+def parse(argv):
     parser = options.make_parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, source in SOURCES.items():
@@ -186,7 +195,12 @@ def main(argv=None):
     for name, (what, _) in COMMANDS.items():
         add_command(name, commands.add_parser(name, help=what, description=what, formatter_class=parser.formatter_class,
                                               allow_abbrev=False))
-    args = parser.parse_args(argv)
+    return options.parse(parser, argv)
+
+
+@exits_cleanly
+def main(argv=None):
+    args = parse(argv)
     return args.run(args)
 
 

@@ -9,7 +9,9 @@ Writes scores.json, confusion_matrix.png, confusion_matrix.csv, per_class.csv an
 Intervals are 95% bootstrap intervals; all trials of a picture are drawn together.
 """
 
+import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from runtime import options, profiler
@@ -39,30 +41,35 @@ def parse(argv):
                        help="score test pictures that the encoder was trained on, too, instead of refusing")
     group.add_argument("--batch_size", type=options.positive, default=256, help="trials per batch")
     options.run_options(parser)
-    args = parser.parse_args(argv)
+    args = options.parse(parser, argv)
     if args.results_dir is None and not Path(args.output).is_dir():
         raise InputError(f"--output {args.output}: no such folder; for a Hub id give --results_dir too")
     return args
 
 
-def as_trained(args, folder):
-    """Fill in --clip_model, --picture and --cache_dir, where they are not given, with what the encoder was trained with.
+@dataclass(frozen=True)
+class Pictures:
+    """How the pictures that are scored are embedded, by the options or else as in the training of the encoder.
 
-    Returns the content of its args.json; a predecessor's encoder has none, and gets the general defaults.
+    picture is None where neither says: then it is what the data set has.
     """
-    from runtime.runs import read_json
 
-    trained = read_json(folder / "args.json") if (folder / "args.json").is_file() else {}
-    then = trained.get("options", {})
-    args.clip_model = args.clip_model or then.get("clip_model") or options.CLIP_MODEL
-    args.picture = args.picture or then.get("picture")
+    clip_model: str
+    picture: str | None
+    cache_dir: str | None
+
+
+def as_trained(args: argparse.Namespace, then: dict) -> Pictures:
+    """The Pictures of --clip_model, --picture and --cache_dir; then: the options that the encoder was trained with, {} for
+    a predecessor's, which tells none."""
     cache = then.get("cache_dir")
-    if args.cache_dir is None and cache and Path(cache).is_dir():  # it may be another machine's
-        args.cache_dir = cache
-    return trained
+    if cache and not Path(cache).is_dir():  # it may be another machine's
+        cache = None
+    return Pictures(args.clip_model or then.get("clip_model") or options.CLIP_MODEL, args.picture or then.get("picture"),
+                    args.cache_dir or cache)
 
 
-def check_pictures(args, folder, trained, names, training, same):
+def check_pictures(args, paths, clip_model, folder, names, training, same):
     """Refuse another CLIP model than the encoder was trained towards, and test pictures that it was trained on.
 
     training: names of the pictures that the split's training part shows; same: what provenance.same_split says. Returns
@@ -70,16 +77,18 @@ def check_pictures(args, folder, trained, names, training, same):
     """
     from encoders.clip import clip_identity
     from evaluation import provenance
+    from runtime.runs import read_run
 
-    for flag, now, then in (("clip_model", clip_identity(args.clip_model), trained.get("clip")),
-                            ("picture", args.picture, trained.get("options", {}).get("picture"))):
-        if then not in (None, now):
-            raise InputError(f"--{flag} {getattr(args, flag)}: the encoder in {folder} was trained towards "
-                             f"--{flag} {trained['options'].get(flag)}; give the same")
-    known = provenance.trained_on(folder, args.image_dir, names)
+    trained, then = read_run(folder)
+    for flag, given, now, known in (("clip_model", clip_model, clip_identity(clip_model), trained.get("clip")),
+                                    ("picture", paths.picture, paths.picture, then.get("picture"))):
+        if known not in (None, now):
+            raise InputError(f"--{flag} {given}: the encoder in {folder} was trained towards --{flag} {then.get(flag)}; "
+                             "give the same")
+    known = provenance.trained_on(folder, paths.image_dir, names)
     if args.split == "test" and known and not args.allow_overlap:
         raise provenance.overlap_error("--output", folder, known, names, len(set(training) & set(known)) if same else 0)
-    chose = provenance.selected_on(folder, args.image_dir, names) if args.split == "test" else None
+    chose = provenance.selected_on(folder, paths.image_dir, names) if args.split == "test" else None
     if known is None:
         print(f"note: {args.output} does not tell which pictures it was trained on, so these may be known to it")
     elif known:
@@ -89,14 +98,13 @@ def check_pictures(args, folder, trained, names, training, same):
     return None if known is None else len(known)
 
 
-def picture_gallery(args, names, embedding_size):
+def picture_gallery(paths, pictures, names, embedding_size, device):
     """CLIP embeddings [n, E] of the pictures `names`."""
     from datautils import image_embeddings
 
-    gallery = image_embeddings(names, args.image_dir, args.clip_model, args.picture, options.resolve_device(args.device),
-                               args.cache_dir)
+    gallery = image_embeddings(names, paths.image_dir, pictures.clip_model, paths.picture, device, pictures.cache_dir)
     if gallery.shape[1] != embedding_size:
-        raise InputError(f"--clip_model {args.clip_model}: embeddings of size {gallery.shape[1]}, the encoder gives "
+        raise InputError(f"--clip_model {pictures.clip_model}: embeddings of size {gallery.shape[1]}, the encoder gives "
                          f"{embedding_size}; name the CLIP model that it was trained towards")
     return gallery.numpy()
 
@@ -133,13 +141,13 @@ def write_tables(folder, labels, logits, subjects, class_names):
     return tables
 
 
-def scored_so_often(args, folder, trials, rows):
+def scored_so_often(args, splits_path, folder, trials, rows):
     """Note in the ledger that this encoder was scored on these trials of the test part; a sentence on how often it was."""
     from evaluation import ledger
     from runtime.runs import content_key, file_hash
 
     home = ledger.run_folder(args.output)
-    family = ledger.family(trials.fingerprint, file_hash(args.splits_path), args.split_num, args.split, args.subject)
+    family = ledger.family(trials.fingerprint, file_hash(splits_path), args.split_num, args.split, args.subject)
     ledger.note_scoring(home, family, script="test_eeg_classifier.py", model=file_hash(folder / "model.safetensors")[:16],
                         scored=content_key([sorted(trials.trial[rows].tolist()), args.time_low, args.time_high]))
     counted = ledger.count_scorings(home, family)
@@ -177,7 +185,7 @@ def main(argv=None):
 
 
 def run(args):
-    from eegdata.dataset_folder import complete_data
+    from eegdata.data_paths import find_data
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
     from encoders import encode, fit_to_encoder, load_encoder
@@ -187,28 +195,28 @@ def run(args):
     from metrics.classification import classification_scores
     from metrics.retrieval import retrieval_scores
     from runtime.checkpoints import resolve_checkpoint
-    from runtime.runs import write_json
+    from runtime.runs import read_run, write_json
 
     folder = resolve_checkpoint(args.output, "--output")
-    trained = as_trained(args, folder)
-    complete_data(args)
+    embedded = as_trained(args, read_run(folder)[1])
+    paths = find_data(args.eeg_dataset, args.splits_path, args.image_dir, embedded.picture)
     profiler.stage("data")
     device = options.resolve_device(args.device)
     encoder = load_encoder(folder, "--output")
-    trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
+    trials = load_trials(paths.eeg_dataset, args.time_low, args.time_high, args.subject)
     fit_to_encoder(encoder.config, trials, "--output")
     if max(trials.class_names) >= encoder.config.num_classes:
         raise InputError(f"--output {args.output}: knows {encoder.config.num_classes} classes, {trials.path} has "
                          f"{len(trials.class_names)}; train an encoder on this data set")
     needed = {args.split, "train"} if args.classical_baseline or args.when_and_where else {args.split}
-    split = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=needed)
+    split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=needed)
     rows, clusters, overlap = split[args.split], None, None
-    same = trained_with(folder, args.output, trials.fingerprint, args.splits_path, args.split_num, args.split)
+    same = trained_with(folder, args.output, trials.fingerprint, paths.splits_path, args.split_num, args.split)
     if trials.has_pictures:  # without pictures the classes alone are scored
         pictures, clusters = (part.numpy() for part in trials.image[rows].unique(return_inverse=True))
         names = [trials.images[i] for i in pictures]
-        overlap = check_pictures(args, folder, trained, names, trials.names(split["train"]), same)
-        gallery = picture_gallery(args, names, encoder.config.embedding_size)
+        overlap = check_pictures(args, paths, embedded.clip_model, folder, names, trials.names(split["train"]), same)
+        gallery = picture_gallery(paths, embedded, names, encoder.config.embedding_size, device)
 
     profiler.stage("encoding")
     embeddings, logits = encode(encoder, trials.eeg, rows, args.batch_size, device)
@@ -224,7 +232,7 @@ def run(args):
     scores["calibration"] = calibration(confidence, logits.argmax(1) == labels, clusters=clusters)
     scores |= {"split": args.split, "data": trials.fingerprint, "subject": args.subject, "overlap": overlap,
                "same_split": same,
-               "ledger": scored_so_often(args, folder, trials, rows) if args.split == "test" else None}
+               "ledger": scored_so_often(args, paths.splits_path, folder, trials, rows) if args.split == "test" else None}
     profiler.stage("results")
     results = Path(args.results_dir or folder / args.split)
     tables = write_tables(results, labels, logits, trials.subject[rows].numpy(), trials.class_names)

@@ -14,8 +14,8 @@ Writes config.json (with the temperature of the class probabilities, fitted to t
 training and validation pictures' hashes) into --output. The test part is not read.
 """
 
-import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from runtime import options, profiler
@@ -23,28 +23,30 @@ from runtime.errors import InputError, exits_cleanly
 
 
 def parse(argv):
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--pretrain", action="store_true")
     parser = options.make_parser(__doc__)
-    if not early.parse_known_args(argv)[0].pretrain:  # pretraining has no pictures and no splits file
-        options.data_options(parser)
-        options.picture_options(parser)
+    options.data_options(parser, required=False)
+    options.picture_options(parser)
     group = parser.add_argument_group("encoder")
-    group.add_argument("--output", required=True, help="folder to write the encoder to")
+    options.neutral(group.add_argument("--output", required=True, help="folder to write the encoder to"))
     group.add_argument("--encoder", choices=("transformer", "channelnet"), default="transformer",
                        help="transformer over EEG patches, or ChannelNet as in the published checkpoints")
-    group.add_argument("--d_model", type=options.positive, default=128, help="transformer: width of a token")
-    group.add_argument("--attn_heads", type=options.positive, default=8, help="transformer: attention heads")
-    group.add_argument("--layers", type=options.positive, default=2, help="transformer: layers")
-    group.add_argument("--dropout", type=options.bounded(float, 0, 0.95), default=0.2, help="transformer: dropout")
-    group.add_argument("--spatial_filters", type=options.positive, default=64, help="transformer: learned channel mixtures")
+    group.add_argument("--d_model", type=options.positive, default=options.ENCODER["d_model"],
+                       help="transformer: width of a token")
+    group.add_argument("--attn_heads", type=options.positive, default=options.ENCODER["attn_heads"],
+                       help="transformer: number of attention heads")
+    group.add_argument("--layers", type=options.positive, default=options.ENCODER["layers"],
+                       help="transformer: number of layers")
+    group.add_argument("--dropout", type=options.bounded(float, 0, 0.95), default=options.ENCODER["dropout"],
+                       help="transformer: dropout")
+    group.add_argument("--spatial_filters", type=options.positive, default=options.ENCODER["spatial_filters"],
+                       help="transformer: number of spatial filters, which are learned mixtures of the channels")
     group.add_argument("--patch_size", type=options.positive, help="transformer: samples in a patch (unset: 50 ms)")
     group.add_argument("--residual_blocks", type=options.bounded(int, 0), default=4,
                        help="channelnet: residual blocks; each halves channels and samples, so few channels allow fewer")
     group.add_argument("--pretrained", metavar="DIR", help="start from this encoder folder, or pretrain first on the "
                        "train.pt and val.pt of this folder")
     group.add_argument("--pretrain", action="store_true", help="only pretrain on the train.pt and val.pt of --pretrained "
-                       "and write the encoder; the data and picture options are left out")
+                       "and write the encoder; it takes no data set")
     group.add_argument("--mask_ratio", type=options.fraction, default=0.5, help="share of patches hidden in pretraining")
     group.add_argument("--pretrain_sfreq", type=options.bounded(float, 1), default=128.0,
                        help="sampling rate of the pretraining files in Hz")
@@ -66,14 +68,20 @@ def parse(argv):
                        help="Gaussian noise, as a share of each channel's standard deviation")
     group.add_argument("--channel_dropout", type=options.fraction, default=0.0, help="share of channels set to zero")
     group = options.training_options(parser, batch_size=64, learning_rate=1e-3, warmup_ratio=0.1,
-                                     lr_scheduler_type="cosine")
+                                     lr_scheduler_type="cosine", max_grad_norm=1.0)
     group.add_argument("--num_epochs", type=options.epochs, default=30, help="passes over the training part")
-    group.add_argument("--patience", type=options.bounded(int, 0), default=0,
-                       help="stop after so many epochs without a better one; 0 trains all epochs")
+    options.neutral(group.add_argument("--patience", type=options.bounded(int, 0), default=0,
+                                       help="stop after this many epochs without improvement; 0 trains all epochs"))
     options.run_options(parser)
-    args = parser.parse_args(argv)
-    if args.pretrain and not args.pretrained:
+    args = options.parse(parser, argv)
+    if not args.pretrain:
+        options.require(parser, args, "eeg_dataset")
+    elif not args.pretrained:
         raise InputError("--pretrain needs --pretrained DIR, the folder of train.pt and val.pt")
+    for flag in ("eeg_dataset", "splits_path", "image_dir") if args.pretrain else ():
+        if getattr(args, flag):
+            raise InputError(f"--pretrain reads train.pt and val.pt of --pretrained {args.pretrained} only, found --{flag} "
+                             f"{getattr(args, flag)}; leave --{flag} out, or leave --pretrain out to go on to stage 1")
     if args.pretrained and args.encoder != "transformer":
         raise InputError(f"--pretrained works with --encoder transformer, found --encoder {args.encoder}")
     return args
@@ -142,7 +150,7 @@ def pretrain(args, device, output):
     rows = {"train": torch.arange(count), "val": torch.arange(count, count + len(val))}
     encoder.fit_whitening(eeg, rows["train"])
     log = fit(MaskedReconstruction(encoder, args.mask_ratio), gather({"eeg": eeg}), rows, arguments,
-              options_key=[_options_key(args), hashes], save_every=args.save_steps, resume=args.resume,
+              options_key=[args.asked(), hashes], save_every=args.save_steps, resume=args.resume,
               patience=args.patience)
     save_encoder(encoder, output)
     write_json(Path(output) / "train_log.json", {"pretraining": log})
@@ -168,13 +176,7 @@ def start_from(args, device, encoder):
     print(f"--pretrained: new {len(left)} weights: {', '.join(left)}")
 
 
-def _options_key(args):
-    """The options that a checkpoint to resume from depends on."""
-    free = ("resume", "profile", "output", "device", "report_to", "logging_steps", "cache_dir", "patience")
-    return {name: value for name, value in vars(args).items() if name not in free}
-
-
-def picture_targets(args, trials, split, device):
+def picture_targets(args, paths, trials, split, device):
     """CLIP embeddings of each trial's picture [N, E] (zero in the test part), and of the training pictures [n, E].
 
     A data set without pictures has none to give: zeros of E = 1, and --loss_weight must be 0.
@@ -190,8 +192,8 @@ def picture_targets(args, trials, split, device):
         return torch.zeros(len(trials), 1), torch.zeros(1, 1)
     pictures = {part: trials.image[split[part]].unique() for part in ("train", "val")}
     both = torch.cat(list(pictures.values())).unique()
-    embeddings = image_embeddings([trials.images[i] for i in both.tolist()], args.image_dir, args.clip_model, args.picture,
-                                  device, args.cache_dir)
+    embeddings = image_embeddings([trials.images[i] for i in both.tolist()], paths.image_dir, args.clip_model,
+                                  paths.picture, device, args.cache_dir)
     by_picture = torch.zeros(len(trials.images), embeddings.shape[1])
     by_picture[both] = embeddings
     return by_picture[trials.image], by_picture[pictures["train"]]
@@ -234,7 +236,7 @@ def run(args):
     import torch
     from transformers import set_seed
 
-    from eegdata.dataset_folder import complete_data
+    from eegdata.data_paths import find_data
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
     from encoders import save_encoder
@@ -253,12 +255,12 @@ def run(args):
         pretrain(args, device, output)
         return
     profiler.stage("data")
-    complete_data(args)
+    paths = find_data(args.eeg_dataset, args.splits_path, args.image_dir, args.picture)
     arguments = arguments_for(args, device, output, args.num_epochs, label_names=["labels", "target"], **best)
-    trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
-    split = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
+    trials = load_trials(paths.eeg_dataset, args.time_low, args.time_high, args.subject)
+    split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
     before = pictures_before(args)
-    target, train_pictures = picture_targets(args, trials, split, device)
+    target, train_pictures = picture_targets(args, paths, trials, split, device)
     encoder = new_encoder(args, n_chans=trials.eeg.shape[1], n_times=trials.eeg.shape[2], sfreq=trials.sfreq,
                           ch_names=trials.ch_names, num_classes=len(trials.class_names), id2label=trials.class_names,
                           embedding_size=target.shape[1])
@@ -280,16 +282,16 @@ def run(args):
     identity = clip_identity(args.clip_model) if trials.has_pictures else None
     profiler.stage("training")
     log = fit(objective, batches, rows, arguments, resume=args.resume, patience=args.patience,
-              options_key=[_options_key(args), trials.fingerprint, identity], save_every=args.save_steps,
-              compute_metrics=validation_scores)
+              options_key=[args.asked(), trials.fingerprint, [split[part].tolist() for part in rows], identity],
+              save_every=args.save_steps, compute_metrics=validation_scores)
     profiler.stage("results")
     fit_probabilities(encoder, eeg, rows["val"], labels[rows["val"]], device)
     save_encoder(encoder, output)
     write_json(output / "id2label.json", trials.class_names)
     write_json(output / "train_log.json", {"stage1": log})
     names = {part: sorted(set(trials.names(split[part]))) for part in ("train", "val")}
-    write_records(output, new_records(args.image_dir if trials.has_pictures else None, names, args.picture, before))
-    save_run(output, args, data=trials.fingerprint, splits=file_hash(args.splits_path), clip=identity)
+    write_records(output, new_records(paths.image_dir if trials.has_pictures else None, names, paths.picture, before))
+    save_run(output, args, used=asdict(paths), data=trials.fingerprint, splits=file_hash(paths.splits_path), clip=identity)
     print(f"encoder written to {output}; its scores on the test part: test_eeg_classifier.py --output {output}")
 
 

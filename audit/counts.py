@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from eegdata.make_splits import PARTS, listed
 from eegdata.splits import check_split
+from eegdata.splits_file import PARTS
+from runtime.wording import counted, listed, percent
 
-from .data import counted, percent
 from .findings import Finding
 
 FEW = 10  # training trials of a class

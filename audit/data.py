@@ -1,11 +1,10 @@
-"""What every check of the audit works on: columns as arrays, the order of presentation, EEG in chunks; and how findings
-are worded."""
+"""What every check of the audit works on: columns as arrays, the order of presentation, EEG in chunks."""
 
 from functools import cached_property
 
 import numpy as np
 
-from eegdata.make_splits import PARTS
+from eegdata.splits_file import PARTS
 
 ALPHA = .01  # a permutation p-value at or below this lets a check fire
 FAR = 1e4  # times the median peak of its recording: a damaged number, no EEG
@@ -197,18 +196,3 @@ def _recordings(material, rng):
         return {}
     p = (1 + (dealt >= chi - 1e-9).sum()) / (1 + len(dealt))
     return {"cramer_v": float(np.sqrt(chi / most)), "p_recording": float(p)}
-
-
-def percent(share):
-    """.612 -> 61%, .125 -> 12.5%, .0034 -> 0.34%."""
-    return f"{100 * share:.{3 if .1 <= share < .995 else 2}g}%" if share < .995 else f"{100 * share:.0f}%"
-
-
-def p_text(p):
-    """.001 -> p = .001; .0414 -> p = .041; .0002 -> p < .001."""
-    return "p < .001" if p < .0005 else f"p = {p:.3f}".replace("0.", ".")
-
-
-def counted(number, what):
-    """1, "trial" -> 1 trial; 2, "class" -> 2 classes."""
-    return f"{number:,} {what}{'' if number == 1 else 'es' if what.endswith('s') else 's'}"

@@ -5,9 +5,9 @@ from itertools import combinations
 
 import numpy as np
 
-from eegdata.make_splits import listed
+from runtime.wording import counted, listed, percent
 
-from .data import ALPHA, counted, percent
+from .data import ALPHA
 from .findings import Finding
 
 CHECK = "Duplicate trials"

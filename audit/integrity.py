@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from eegdata.make_splits import listed
 from runtime.runs import file_hash
+from runtime.wording import counted, listed
 
-from .data import FAR, counted
+from .data import FAR
 from .findings import Finding
 
 CHECK = "Integrity of the files"

@@ -5,9 +5,10 @@ from functools import cached_property
 import numpy as np
 
 from metrics.classification import balanced_accuracy
+from runtime.wording import p_value, percent
 
 from .classifier import fit, p_of_fixed, predict
-from .data import ALPHA, p_text, percent
+from .data import ALPHA
 from .features import Features
 from .findings import Finding
 from .order import shown_in_blocks, tied_to_time
@@ -208,7 +209,7 @@ def large(numbers):
 
 
 def told(numbers):
-    p, chance = p_text(numbers["p"]), percent(numbers["chance"])
+    p, chance = p_value(numbers["p"]), percent(numbers["chance"])
     return f"{percent(numbers['accuracy'])} of the test trials (chance {chance}, {p})"
 
 

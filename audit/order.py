@@ -4,7 +4,9 @@ In such designs slow changes of the recording name the class without any respons
 43:316, on EEGCVPR40).
 """
 
-from .data import ALPHA, p_text, percent
+from runtime.wording import p_value, percent
+
+from .data import ALPHA
 from .findings import Finding
 
 CHECK = "Class against time of recording"
@@ -52,7 +54,7 @@ def check_order(material):
     if "p" not in numbers:
         return Finding(CHECK, "not checked", "No recording holds two trials of different classes.", numbers)
     text = (f"{percent(numbers['same'])} of the neighbours in time are of one class, a random order gives "
-            f"{percent(numbers['expected'])} ({p_text(numbers['p'])})")
+            f"{percent(numbers['expected'])} ({p_value(numbers['p'])})")
     if numbers["p_less"] <= ALPHA:
         return Finding(CHECK, "note", f"A class follows itself less often than by chance: {text}; what lasts of the "
                        "response to the picture before tells a little about the class.", numbers)
@@ -63,7 +65,7 @@ def _blocks(material, numbers):
     if numbers.get("p", 1.) > ALPHA:
         return None
     text = (f"{percent(numbers['same'])} of the neighbours in time are of one class where a random order gives "
-            f"{percent(numbers['expected'])} ({p_text(numbers['p'])})")
+            f"{percent(numbers['expected'])} ({p_value(numbers['p'])})")
     if numbers["pure"] >= PURE:
         text = f"Each class was shown in one block: {text}"
     else:
@@ -84,7 +86,7 @@ def _sessions(material, numbers):
     if numbers.get("p_recording", 1.) > ALPHA:
         return None
     text = (f"Within a subject classes keep to recordings (Cramer's V {numbers['cramer_v']:.2f}, "
-            f"{p_text(numbers['p_recording'])})")
+            f"{p_value(numbers['p_recording'])})")
     if not len(material.shared_recordings):
         return "warning", f"{text}; this split tests on other recordings, so knowing the recording does not help."
     severity = "severe" if numbers["cramer_v"] >= TIED else "warning"

@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from eegdata.make_splits import listed
 from eegdata.pictures import picture_path
 from runtime.runs import file_hash
+from runtime.wording import counted, listed
 
-from .data import counted
 from .findings import Finding
 
 CHECK = "Pictures across parts"

@@ -4,9 +4,8 @@ import re
 
 import numpy as np
 
-from eegdata.make_splits import listed
+from runtime.wording import counted, listed, percent
 
-from .data import counted, percent
 from .findings import Finding
 
 FLAT, FLAT_TRIALS = 1e-4, .02  # times the median standard deviation; share of trials

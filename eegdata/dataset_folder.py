@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from eegdata.pictures import machine_made, same_captions, write_captions, write_picture
-from runtime.checkpoints import resolve_checkpoint
 from runtime.errors import InputError
 from runtime.runs import atomic_path, content_key, file_hash, read_json, versions, write_json
 
@@ -124,33 +123,6 @@ def open_folder(folder):
     table = pyarrow.concat_tables(tables)
     columns = {name: np.array(table.column(name).to_pylist()) for name in COLUMNS}
     return record, blocks, columns
-
-
-def complete_data(args, needed=("splits_path", "image_dir"), picture=True):
-    """Fill in --splits_path, --image_dir and --picture where --eeg_dataset is a folder or a Hub id (datasets/org/name).
-
-    Raises InputError where a .pth file leaves `needed` open. picture: whether --picture is to be filled in.
-    """
-    if args.eeg_dataset is None:
-        raise InputError("--eeg_dataset is missing: expected a data set folder of prepare_data.py or a .pth file")
-    folder = Path(args.eeg_dataset)
-    if not folder.is_dir() and str(args.eeg_dataset).startswith("datasets/"):
-        folder = resolve_checkpoint(args.eeg_dataset, "--eeg_dataset")
-        args.eeg_dataset = str(folder)
-    if not folder.exists():
-        raise InputError(f"--eeg_dataset {folder}: no such file or folder; expected a .pth file, a data set folder of "
-                         "prepare_data.py, or its Hub id datasets/org/name")
-    kind = "sketch"
-    if folder.is_dir():
-        kind = read_record(folder)["picture"]
-        args.splits_path = args.splits_path or str(folder / "splits.pth")
-        args.image_dir = args.image_dir or str(folder / "images")
-    for flag in needed:
-        if not getattr(args, flag):
-            raise InputError(f"--{flag} is missing: --eeg_dataset {args.eeg_dataset} is a file, and only a data set folder "
-                             "of prepare_data.py brings its own")
-    if picture and args.picture is None:
-        args.picture = kind
 
 
 def write_folder(data, output, source, scale, overwrite=False):

@@ -16,6 +16,7 @@ import numpy as np
 
 from eegdata.splits_file import PARTS
 from runtime.errors import InputError
+from runtime.wording import listed
 
 GROUPS = ("subject", "session", "recording", "time")  # what may share pictures between parts
 DRAWS = 100  # of sessions or recordings across subjects, until one has all classes in all parts
@@ -232,9 +233,3 @@ def _in_order(count, val, test):
     if n_val + n_test >= count > 0:
         raise InputError(f"--val_fraction {val} --test_fraction {test}: leave none of {count} for training; lower them")
     return np.repeat(PARTS, [count - n_val - n_test, n_val, n_test])
-
-
-def listed(names, most=5):
-    """Names for a message, the first of them where they are many."""
-    names = [str(name) for name in names]
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,4 +1,4 @@
-"""Splits of a data set into train, val and test: written, read and checked against the trials (made in making.py)."""
+"""Splits of a data set into train, val and test: written, read and checked against the trials (made in make_splits.py)."""
 
 from pathlib import Path
 
@@ -7,10 +7,9 @@ import torch
 from eegdata.splits_file import PARTS, read_splits_file, split_records
 from runtime.errors import InputError
 from runtime.pickles import save_torch
+from runtime.wording import listed
 
-from .make_splits import GROUPS, listed, make_splits
-
-__all__ = ["check_split", "describe", "load_split", "make_splits", "read_splits", "write_splits"]
+from .make_splits import GROUPS
 
 
 def read_splits(path):

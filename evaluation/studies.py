@@ -168,21 +168,21 @@ def training_captions(study, args):
 
 
 def _read_training(study, args):
-    from eegdata.dataset_folder import complete_data
+    from eegdata.data_paths import find_data
     from eegdata.pictures import read_caption
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
 
-    complete_data(args, picture=False)
-    trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject or 0)
+    paths = find_data(args.eeg_dataset, args.splits_path, args.image_dir)
+    trials = load_trials(paths.eeg_dataset, args.time_low, args.time_high, args.subject or 0)
     trials.require_pictures()
     if study.record.get("data") not in (None, trials.fingerprint):
         raise InputError(f"--eeg_dataset {args.eeg_dataset}: is not the data that {study.name} was written from; baselines "
                          "must be fitted on the training captions of the same data")
-    rows = load_split(args.splits_path, trials, args.split_num or 0, args.splits_index, needed=("train",))["train"]
+    rows = load_split(paths.splits_path, trials, args.split_num or 0, args.splits_index, needed=("train",))["train"]
     classes = dict(zip(trials.names(rows), (trials.class_names[i] for i in trials.label[rows].tolist()), strict=True))
     names = sorted(classes)
     trained = set(names) & {Path(picture).stem for picture in study.model.clusters}
     if trained:
-        study.doubts.append(severe(f"{len(trained)} of its pictures are in the training part of {args.splits_path}"))
-    return [read_caption(args.image_dir, name) for name in names], [classes[name] for name in names]
+        study.doubts.append(severe(f"{len(trained)} of its pictures are in the training part of {paths.splits_path}"))
+    return [read_caption(paths.image_dir, name) for name in names], [classes[name] for name in names]

@@ -40,8 +40,8 @@ def parse(argv):
                         f"about {STEPS} steps")
     parser.add_argument("--batch_size", type=int, default=64, help="pictures a step, each other's counterexamples")
     parser.add_argument("--learning_rate", type=float, default=2e-3, help="largest learning rate of AdamW")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and extra drawings")
-    args = parser.parse_args(argv)
+    options.seed_option(parser, "weights, order and extra drawings")
+    args = options.parse(parser, argv)
     for flag, least in (("width", 1), ("embed_dim", 1), ("epochs", 1), ("batch_size", 2), ("image_size", 32),
                         ("extra_drawings", 0), ("split_num", 0)):
         if getattr(args, flag) is not None and getattr(args, flag) < least:
@@ -58,12 +58,14 @@ def parse(argv):
 @exits_cleanly
 def main(argv=None):
     args = parse(argv)
+    paths = None
     if args.eeg_dataset:
-        from eegdata.dataset_folder import complete_data
+        from eegdata.data_paths import find_data
 
-        complete_data(args, picture=False)
-    names = find_pictures(args.image_dir)
-    train, val = (names, []) if args.eeg_dataset is None else split_names(args, names)
+        paths = find_data(args.eeg_dataset, args.splits_path, args.image_dir)
+    image_dir = paths.image_dir if paths else args.image_dir
+    names = find_pictures(image_dir)
+    train, val = (names, []) if paths is None else split_names(args, paths, names)
 
     import torch
     from open_clip import SimpleTokenizer, image_transform
@@ -77,19 +79,19 @@ def main(argv=None):
     model = CLIP(**config)
     preprocess = image_transform(args.image_size, is_train=False, mean=MEAN, std=STD)
     tokenize = SimpleTokenizer(context_length=config["text_cfg"]["context_length"])
-    captions = {name: read_caption(args.image_dir, name) for name in names}
-    pictures = [preprocess(open_picture(args.image_dir, n)) for n in tqdm(train, desc="pictures", unit="picture")]
+    captions = {name: read_caption(image_dir, name) for name in names}
+    pictures = [preprocess(open_picture(image_dir, n)) for n in tqdm(train, desc="pictures", unit="picture")]
     texts = [captions[name] for name in train]
     for image, text in extra_drawings(args, set(captions.values())):
         pictures.append(preprocess(image))
         texts.append(text)
     if len(set(texts)) < 2:
-        raise InputError(f"--image_dir {args.image_dir}: {len(texts)} training pictures with {len(set(texts))} different "
+        raise InputError(f"--image_dir {image_dir}: {len(texts)} training pictures with {len(set(texts))} different "
                          "captions; a contrast needs two different captions or more")
     train_clip(model, torch.stack(pictures), tokenize(texts), args)
     scores = {"train": retrieval(model, torch.stack(pictures[:500]), tokenize(texts[:500]))}
     if val:
-        pixels = torch.stack([preprocess(open_picture(args.image_dir, name)) for name in val])
+        pixels = torch.stack([preprocess(open_picture(image_dir, name)) for name in val])
         scores["val"] = retrieval(model, pixels, tokenize([captions[name] for name in val]))
     save(model, config, args, scores, train)
     print("; ".join(f"{part}: right caption first for {top1:.0%} of {n} pictures" for part, (top1, n) in scores.items()))
@@ -105,21 +107,21 @@ def find_pictures(image_dir):
     return names
 
 
-def split_names(args, names):
+def split_names(args, paths, names):
     """Names of the training and the validation pictures of the split; a picture of two parts trains nothing."""
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
 
-    trials = load_trials(args.eeg_dataset)
-    parts = load_split(args.splits_path, trials, args.split_num, needed=("train",))
+    trials = load_trials(paths.eeg_dataset)
+    parts = load_split(paths.splits_path, trials, args.split_num, needed=("train",))
     shown = {part: {trials.images[i] for i in trials.image[rows].tolist()} for part, rows in parts.items()}
     missing = sorted((shown["train"] | shown["val"]) - set(names))
     if missing:
-        raise InputError(f"--image_dir {args.image_dir}: {len(missing)} pictures of the split are missing, {missing[0]} "
+        raise InputError(f"--image_dir {paths.image_dir}: {len(missing)} pictures of the split are missing, {missing[0]} "
                          "among them; give the folder that belongs to --eeg_dataset")
     train = shown["train"] - shown["val"] - shown["test"]
     if not train:
-        raise InputError(f"--splits_path {args.splits_path}: no picture is in the training part alone")
+        raise InputError(f"--splits_path {paths.splits_path}: no picture is in the training part alone")
     return sorted(train), sorted(shown["val"] - shown["test"])
 
 

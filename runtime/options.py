@@ -15,13 +15,56 @@ CLIP_MODEL = "openai/clip-vit-base-patch32"
 LLM = "deepseek-ai/deepseek-llm-7b-base"
 SPLITS = ("picture", "subject", "class", "session", "recording", "time", "given")
 PROMPT_TYPES = ("basic", "detailed", "creative")
+EVERYTHING = "everything"
+ENCODER = {"d_model": 128, "attn_heads": 8, "layers": 2, "dropout": 0.2, "spatial_filters": 64}  # the default encoder
 
 
-def make_parser(description):
-    """A parser whose help keeps the script's docstring as it is and names each option's default."""
+class Options(argparse.Namespace):
+    """A command's options as they were given. They cannot be changed: what a program derives from them stands in an object
+    of its own."""
+
+    __slots__ = ("_neutral",)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if hasattr(self, "_neutral"):
+            raise AttributeError(f"--{name}: options stay as they were given; derive an object of its own")
+        super().__setattr__(name, value)
+
+    def asked(self, part: str = EVERYTHING) -> dict[str, object]:
+        """The options that the result of `part` depends on, by name: all but those declared `neutral`."""
+        return {name: value for name, value in vars(self).items()
+                if not {EVERYTHING, part} & self._neutral.get(name, frozenset())}
+
+
+def neutral(action: argparse.Action, part: str = EVERYTHING) -> argparse.Action:
+    """Declare that an option has no effect on the result, or on that of one `part` of the program.
+
+    Such an option is left out of the keys by which checkpoints, caches and interrupted captions are recognised.
+    """
+    action.neutral = frozenset({part})
+    return action
+
+
+def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> Options:
+    """Parse a command line (None: the program's own) into Options."""
+    args = parser.parse_args(argv, Options())
+    neutral_of = {action.dest: action.neutral for action in parser._actions if hasattr(action, "neutral")}
+    object.__setattr__(args, "_neutral", neutral_of)
+    return args
+
+
+def require(parser: argparse.ArgumentParser, args: Options, *names: str) -> None:
+    """End as argparse does where one of these options is not given."""
+    missing = [f"--{name}" for name in names if getattr(args, name) is None]
+    if missing:
+        parser.error(f"the following arguments are required: {', '.join(missing)}")
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """A parser whose help keeps the script's docstring as it is and names the default of each option."""
 
     class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-        def _get_help_string(self, action):  # of None and a flag that is not given the text says what they mean
+        def _get_help_string(self, action):  # for None and for a flag that is not given, the text says what they mean
             return action.help if action.default is None or action.default is False else super()._get_help_string(action)
 
     return argparse.ArgumentParser(description=description, formatter_class=Formatter, allow_abbrev=False)
@@ -61,98 +104,115 @@ def step_limit(text):
     return int(text)
 
 
-def data_options(parser, required=True):
+def data_options(parser: argparse.ArgumentParser, required: bool = True) -> argparse._ArgumentGroup:
+    """The data set, its splits and its window. Keys hold the content of what these name, so the paths are neutral."""
     group = parser.add_argument_group("data")
-    group.add_argument("--eeg_dataset", required=required,
-                       help="EEG data set: a folder of prepare_data.py, its Hub id (datasets/org/name), or a .pth in the "
-                            "EEGCVPR40 layout")
-    group.add_argument("--splits_path", help="splits file (.pth) with train, val and test indices (unset: the "
-                                               "folder's own)")
-    group.add_argument("--image_dir", help="folder of pictures and captions: <class>/<name>.JPEG, <name>_caption.txt "
-                                           "(unset: the folder's own)")
-    group.add_argument("-sn", "--split_num", type=bounded(int, 0), default=0, help="which of the file's splits to use")
-    group.add_argument("-sub", "--subject", type=bounded(int, 0), default=0, help="use this subject only; 0 is all")
-    group.add_argument("-tl", "--time_low", type=samples,
-                       help="first sample of the window (unset: 20 for EEGCVPR40 files, a folder's picture onset, else 0)")
-    group.add_argument("-th", "--time_high", type=samples,
-                       help="end of the window in samples, exclusive (unset: 460 for EEGCVPR40 files, else the end)")
-    group.add_argument("--splits_index", choices=("auto", "all", "subject"), default="auto",
-                       help="with --subject: whether the splits file counts all records or that subject's only")
+    neutral(group.add_argument("--eeg_dataset", required=required,
+                               help="EEG data set: a folder that prepare_data.py wrote, its Hub id (datasets/org/name), or "
+                                    "a .pth file in the EEGCVPR40 layout"))
+    neutral(group.add_argument("--splits_path", help="splits file (.pth) with train, val and test indices (unset: the one "
+                                                     "in the data set folder)"))
+    neutral(group.add_argument("--image_dir", help="folder of pictures and captions: <class>/<name>.JPEG and "
+                                                   "<name>_caption.txt (unset: the one in the data set folder)"))
+    neutral(group.add_argument("-sn", "--split_num", type=bounded(int, 0), default=0,
+                               help="number of the split in the splits file"))
+    neutral(group.add_argument("-sub", "--subject", type=bounded(int, 0), default=0,
+                               help="use the trials of this subject only; 0 uses all subjects"))
+    neutral(group.add_argument("-tl", "--time_low", type=samples,
+                               help="first sample of the window (unset: 20 for EEGCVPR40 files, the picture onset for a "
+                                    "data set folder, else 0)"), "stage2")
+    neutral(group.add_argument("-th", "--time_high", type=samples,
+                               help="end of the window in samples, exclusive (unset: 460 for EEGCVPR40 files, else the "
+                                    "end)"), "stage2")
+    neutral(group.add_argument("--splits_index", choices=("auto", "all", "subject"), default="auto",
+                               help="with --subject: whether the indices in the splits file count all records or only the "
+                                    "records of that subject"))
     return group
 
 
-def split_options(parser):
+def split_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     group = parser.add_argument_group("splits")
-    group.add_argument("--split_by", choices=SPLITS, help="what is in one part only (unset: what suits the source)")
-    group.add_argument("--val_fraction", type=fraction, default=0.15, help="share for validation, at least one")
-    group.add_argument("--test_fraction", type=fraction, default=0.15, help="share for testing, at least one")
-    group.add_argument("--split_seed", type=bounded(int, 0, 2**32 - 1), default=0, help="seed of the splits")
-    group.add_argument("--split_gap", type=bounded(float, 0), default=5., help="with --split_by time: seconds between the "
-                       "trials of two parts; trials nearer to a border are left out")
+    group.add_argument("--split_by", choices=SPLITS, help="what must not be shared between train, val and test "
+                                                          "(unset: what suits the source)")
+    group.add_argument("--val_fraction", type=fraction, default=0.15, help="share for validation; at least one unit")
+    group.add_argument("--test_fraction", type=fraction, default=0.15, help="share for testing; at least one unit")
+    group.add_argument("--split_seed", type=bounded(int, 0, 2**32 - 1), default=0, help="random seed of the splits")
+    group.add_argument("--split_gap", type=bounded(float, 0), default=5., help="with --split_by time: gap between two parts "
+                       "in seconds; trials in the gap are left out")
     group.add_argument("--unseen_pictures", action="store_true", help="with --split_by subject, session, recording or "
-                       "time: no picture in two parts either; the trials that would bring one are left out")
+                       "time: keep pictures apart as well; trials that would share a picture are left out")
     return group
 
 
-def audit_options(parser):
+def audit_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     group = parser.add_argument_group("audit")
     group.add_argument("--permutations", type=bounded(int, 99), default=1000, help="permutations for each p-value")
     return group
 
 
-def picture_options(parser, trained=None):
-    """trained: "captioner" or "encoder" where one tells what it was trained with; None for a training."""
+def picture_options(parser: argparse.ArgumentParser, trained: str | None = None) -> argparse._ArgumentGroup:
+    """trained: "captioner" or "encoder" where it tells what it was trained with; None for a training.
+
+    Keys hold the CLIP model's weights, so its name is neutral.
+    """
     as_trained = f" (unset: as the {trained} was trained)"
     group = parser.add_argument_group("pictures")
-    group.add_argument("--clip_model", default=None if trained else CLIP_MODEL,
-                       help="CLIP model for picture embeddings: a Hub name, open_clip:NAME/PRETRAINED, or a local folder"
-                            + (as_trained if trained else ""))
+    neutral(group.add_argument("--clip_model", default=None if trained else CLIP_MODEL,
+                               help="CLIP model for picture embeddings: a Hub name, open_clip:NAME/PRETRAINED, or a local "
+                                    "folder" + (as_trained if trained else "")))
     group.add_argument("--picture", choices=("sketch", "photo"),
                        help="embed <name>_sketch.JPEG, as Thought2Text does, or the photograph <name>.JPEG"
                             + (as_trained if trained else
-                               " (unset: sketch, but photo for a data set folder without sketches)"))
-    group.add_argument("--cache_dir", help="folder for picture embeddings that are computed once "
-                                           "(unset: $EEG_TO_TEXT_CACHE or ~/.cache/eeg_to_text)")
+                               " (unset: sketch, or photo if the data set folder has no sketches)"))
+    neutral(group.add_argument("--cache_dir", help="folder for picture embeddings, which are computed once "
+                                                   "(unset: $EEG_TO_TEXT_CACHE or ~/.cache/eeg_to_text)"))
     return group
 
 
-def training_options(parser, *, batch_size, learning_rate, warmup_ratio, lr_scheduler_type, report_to="none"):
+def training_options(parser: argparse.ArgumentParser, *, batch_size: int, learning_rate: float, warmup_ratio: float,
+                     lr_scheduler_type: str, max_grad_norm: float) -> argparse._ArgumentGroup:
     group = parser.add_argument_group("training")
     group.add_argument("--batch_size", type=positive, default=batch_size, help="trials per step and process")
     group.add_argument("--learning_rate", type=bounded(float, 0), default=learning_rate, help="peak learning rate")
     group.add_argument("--gradient_accumulation_steps", type=positive, default=1,
-                       help="batches whose gradients are summed before a step")
+                       help="number of batches whose gradients are summed before a step")
     group.add_argument("--optim", default="adamw_torch", help="optimizer by its transformers name (adamw_torch, "
                                                               "paged_adamw_8bit, ...); adamw_hf means adamw_torch")
     group.add_argument("--weight_decay", type=bounded(float, 0), default=0.001, help="weight decay")
-    group.add_argument("--max_grad_norm", type=bounded(float, 0), default=0.3 if batch_size < 32 else 1.0,
-                       help="clip gradients to this norm")
+    group.add_argument("--max_grad_norm", type=bounded(float, 0), default=max_grad_norm, help="clip gradients to this norm")
     group.add_argument("--warmup_ratio", type=fraction, default=warmup_ratio, help="share of the steps spent warming up")
     group.add_argument("--lr_scheduler_type", default=lr_scheduler_type, help="learning rate schedule by its "
                                                                               "transformers name (constant, cosine, ...)")
-    group.add_argument("--max_steps", type=step_limit, default=-1, help="stop after this many steps; -1 is no limit")
-    group.add_argument("--save_steps", type=positive, default=5000, help="steps between checkpoints to resume from")
-    group.add_argument("--logging_steps", type=positive, default=30, help="steps between log lines")
+    group.add_argument("--max_steps", type=step_limit, default=-1, help="stop after this many steps; -1 means no limit")
+    neutral(group.add_argument("--save_steps", type=positive, default=5000,
+                               help="number of steps between checkpoints to resume from"))
+    neutral(group.add_argument("--logging_steps", type=positive, default=30, help="number of steps between log lines"))
     group.add_argument("--group_by_length", action="store_true",
-                       help="stages 2 and 3: batch captions of like length together: less padding, less varied batches")
+                       help="stages 2 and 3: batch captions of similar length; this saves padding but makes batches less "
+                            "varied")
     group.add_argument("--bf16", action="store_true", help="compute in bfloat16")
     group.add_argument("--fp16", action="store_true", help="compute in float16 mixed precision (CUDA only)")
-    group.add_argument("--resume", action="store_true", help="go on from the newest checkpoint under --output")
-    group.add_argument("--report_to", choices=("none", "tensorboard", "wandb"), default=report_to,
-                       help="where training curves go besides train_log.json (tensorboard: to tensorboard/ in --output)")
-    group.add_argument("--save_every", type=positive, default=5, help=argparse.SUPPRESS)  # predecessors': had no effect
+    neutral(group.add_argument("--resume", action="store_true", help="continue from the newest checkpoint under --output"))
+    neutral(group.add_argument("--report_to", choices=("none", "tensorboard", "wandb"), default="none",
+                               help="where training curves go besides train_log.json (tensorboard: to tensorboard/ in "
+                                    "--output)"))
+    neutral(group.add_argument("--save_every", type=positive, default=5, help=argparse.SUPPRESS))  # had no effect
     return group
 
 
-def run_options(parser, profile=True):
-    """profile: whether the script has its time told by --profile."""
+def run_options(parser: argparse.ArgumentParser, profile: bool = True) -> argparse._ArgumentGroup:
+    """profile: whether the script can profile itself (runtime/profiler.py)."""
     group = parser.add_argument_group("run")
-    group.add_argument("--device", default="auto", help="cpu, cuda, cuda:N or auto (CUDA where there is one)")
-    group.add_argument("--seed", type=bounded(int, 0, 2**32 - 1), default=42, help="seed of everything random")
+    neutral(group.add_argument("--device", default="auto", help="cpu, cuda, cuda:N or auto (CUDA if available)"))
+    seed_option(group)
     if profile:
-        group.add_argument("--profile", action="store_true", help="write where the time went to profile/ in the folder of "
-                           "the results: a table, and a trace of a few steps for ui.perfetto.dev")
+        neutral(group.add_argument("--profile", action="store_true", help="write where the time went to profile/ in the "
+                                   "results folder: a table, and a trace of a few steps for ui.perfetto.dev"))
     return group
+
+
+def seed_option(parser: argparse.ArgumentParser | argparse._ArgumentGroup, what: str = "everything random") -> None:
+    parser.add_argument("--seed", type=bounded(int, 0, 2**32 - 1), default=42, help=f"random seed of {what}")
 
 
 def resolve_device(name):
@@ -257,35 +317,40 @@ def llm_loading(args, otherwise=None):
     return "8bit" if args.load_in_8bit else "4bit" if args.load_in_4bit else otherwise
 
 
-def inference_options(parser):
+def inference_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """What inference.py and inference_chance.py share."""
     group = parser.add_argument_group("model")
-    group.add_argument("--model_path", required=True,
-                       help="captioner: a local folder or a Hub id with subfolder, ours or a predecessor's")
-    group.add_argument("--llm_backbone_name_or_path", help="where the base LLM lies now (unset: as named in the captioner)")
+    neutral(group.add_argument("--model_path", required=True, help="captioner: a local folder or a Hub id with subfolder, "
+                                                                   "ours or a predecessor's"))
+    group.add_argument("--llm_backbone_name_or_path",
+                       help="where the base LLM lies now (unset: the place that the captioner names)")
     group.add_argument("--load_in_8bit", action="store_true", help="load the LLM in 8 bit even if it was trained otherwise")
     group.add_argument("--load_in_4bit", action="store_true", help="load the LLM in 4 bit even if it was trained otherwise")
     group.add_argument("--bf16", action="store_true", help="compute in bfloat16")
     group = parser.add_argument_group("captions")
-    group.add_argument("--split", choices=("test", "val", "train"), default="test", help="part of the split to caption")
-    group.add_argument("--allow_overlap", action="store_true",
-                       help="caption test pictures that the captioner or its encoder was trained on, too, instead of "
-                            "refusing; the record of the captions says so")
+    neutral(group.add_argument("--split", choices=("test", "val", "train"), default="test", help="part of the split to "
+                                                                                                 "caption"))
+    neutral(group.add_argument("--allow_overlap", action="store_true",
+                               help="caption test pictures even if the captioner or its encoder was trained on them; the "
+                                    "record of the captions says so (unset: refuse)"))
     group.add_argument("--prompt_type", choices=PROMPT_TYPES, help="instruction in the prompt (unset: basic)")
-    group.add_argument("--prompt", help="an instruction of your own in place of --prompt_type")
-    group.add_argument("--batch_size", type=positive, help="captions written at a time (unset: what fits into the "
-                                                           "device's memory, 64 at most)")
+    group.add_argument("--prompt", help="your own instruction in place of --prompt_type")
+    neutral(group.add_argument("--batch_size", type=positive, help="number of captions written at a time (unset: what fits "
+                                                                   "into the memory of the device, at most 64)"))
     group.add_argument("--max_new_tokens", type=positive, default=100, help="longest caption in tokens")
-    group.add_argument("--do_sample", action="store_true", help="draw tokens at random instead of taking the likeliest")
-    group.add_argument("--temperature", type=bounded(float, 0), default=1.0, help="of --do_sample: below 1 is bolder")
-    group.add_argument("--top_p", type=fraction, default=1.0, help="of --do_sample: draw from this much probability mass")
-    group.add_argument("--repetition_penalty", type=bounded(float, 1e-6), default=1.1, help="above 1 discourages repeats")
-    group.add_argument("--results_dir", default="./results", help="folder for CSV files that --dest does not name")
-    group.add_argument("--dest", help="CSV file to write; with --prompt_type its name gets _<prompt type>, in "
-                                      "inference_chance.py _<condition>, too")
+    group.add_argument("--do_sample", action="store_true", help="sample tokens instead of taking the most likely one")
+    group.add_argument("--temperature", type=bounded(float, 0), default=1.0, help="with --do_sample: below 1 favours "
+                                                                                  "likely tokens")
+    group.add_argument("--top_p", type=fraction, default=1.0,
+                       help="with --do_sample: sample from this much probability mass")
+    group.add_argument("--repetition_penalty", type=bounded(float, 1e-6), default=1.1,
+                       help="above 1 discourages repetition")
+    neutral(group.add_argument("--results_dir", default="./results", help="folder for CSV files that --dest does not name"))
+    neutral(group.add_argument("--dest", help="CSV file to write; --prompt_type appends _<prompt type> to its name, and "
+                                              "inference_chance.py also appends _<condition>"))
     for flag in ("--num_workers", "--max_prefix_length", "--max_suffix_length", "--save_every", "--log_level"):
-        group.add_argument(flag, help=argparse.SUPPRESS)  # predecessors' flags that had no effect there either
-    group.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+        neutral(group.add_argument(flag, help=argparse.SUPPRESS))  # predecessors' flags that had no effect there either
+    neutral(group.add_argument("--debug", action="store_true", help=argparse.SUPPRESS))
     return group
 
 

@@ -1,5 +1,6 @@
 """The run folder: what was run, with which options and versions, on which data; every write is atomic."""
 
+import argparse
 import contextlib
 import hashlib
 import importlib.metadata
@@ -12,7 +13,10 @@ from pathlib import Path
 from runtime import processes
 from runtime.errors import InputError
 
-PACKAGES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "open_clip_torch", "numpy")
+PACKAGES = (  # those that make or read the numbers
+    "torch", "transformers", "peft", "accelerate", "bitsandbytes", "open_clip_torch", "numpy", "scipy", "pandas",
+    "scikit-learn", "mne", "mne-bids", "datasets", "pillow", "pyriemann", "nltk", "rouge-score", "rouge", "sacrebleu",
+    "pycocoevalcap", "bert-score", "sentence-transformers")
 
 
 @contextlib.contextmanager
@@ -85,9 +89,25 @@ def versions():
     return found
 
 
-def save_run(folder, args, **facts):
-    """Write `args.json`: the resolved options, the library versions and `facts` such as data fingerprints."""
+def save_run(folder: str | Path, args: argparse.Namespace, **facts: object) -> None:
+    """Write `args.json`: the options as given, the library versions and `facts` such as data fingerprints.
+
+    The fact `used` holds what the program derived from options that were not given, by the option's name.
+    """
     write_json(Path(folder) / "args.json", {"options": vars(args), "versions": versions(), **facts})
+
+
+def read_run(folder: str | Path) -> tuple[dict, dict]:
+    """The content of a folder's `args.json`, and the options by which it was made: those given, completed by what the
+    program used. Both are empty where there is no such file, as in a predecessor's checkpoint."""
+    file = Path(folder) / "args.json"
+    content = read_json(file) if file.is_file() else {}
+    return content, options_used(content)
+
+
+def options_used(content: dict) -> dict:
+    """The options of an `args.json` or of a record of captions, completed by what the program used."""
+    return {**(content.get("options") or {}), **(content.get("used") or {})}
 
 
 def cache_dir(given=None):

@@ -18,10 +18,11 @@ from sklearn.preprocessing import StandardScaler
 
 import prepare_data
 from audit import classifier, counts, duplicates, features, leaks, order, run_audit, same_pictures, signal
-from audit.data import Material, percent
+from audit.data import Material
 from audit.findings import SEVERITIES
 from eegdata.splits import load_split
 from eegdata.trials import Trials, load_trials
+from runtime.wording import percent
 from test_readme import make_published_data
 
 LEAK_CHECKS = ("Class against time of recording", "Before the picture", "Slow drift", "Labels of time-neighbours")

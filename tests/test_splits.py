@@ -10,8 +10,9 @@ from sklearn.model_selection import LeaveOneGroupOut
 
 import prepare_data
 from eegdata.dataset_folder import write_folder
+from eegdata.make_splits import make_splits
 from eegdata.records import Block, DataSet, Picture, Recording
-from eegdata.splits import check_split, describe, load_split, make_splits, read_splits, write_splits
+from eegdata.splits import check_split, describe, load_split, read_splits, write_splits
 from eegdata.trials import load_trials
 from runtime.errors import InputError
 
