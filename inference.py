@@ -23,9 +23,10 @@ def parse(argv):
     options.picture_options(parser, trained="captioner")
     group = options.inference_options(parser)
     known = conditions.NAMES
-    group.add_argument("--condition", choices=known, metavar="CONDITION", default="eeg+label",
-                       help="what the LLM is shown: the EEG's embedding and predicted class, or a control in their place; "
-                            f"or a baseline without LLM; one of {', '.join(known)}")
+    options.neutral(group.add_argument(
+        "--condition", choices=known, metavar="CONDITION", default=conditions.MODEL_CONDITION,
+        help="what the LLM is shown: the EEG embedding and the predicted class, or a control in their place; or a baseline "
+             f"without an LLM; one of {', '.join(known)}"))
     group.add_argument("--abstain_below", type=options.fraction, metavar="P",
                        help=f"write '{ABSTAINED}' instead of a caption where the probability of the predicted class, "
                             "rounded to 4 decimals, is below P (unset: caption every trial)")
@@ -34,7 +35,7 @@ def parse(argv):
     group.add_argument("--eeg_file", help="caption one file, to the terminal: .npy, .pt or .csv of [channels, "
                                           "samples], scaled as the training data")
     options.run_options(parser)
-    args = parser.parse_args(argv)
+    args = options.parse(parser, argv)
     if args.trial is None and not args.eeg_file:
         return args
     if args.trial is not None and args.eeg_file:
@@ -53,18 +54,18 @@ def one_of_data_set(captioner, args):
     import torch
 
     from captioning.captions_csv import check_model_fits
-    from eegdata.dataset_folder import complete_data
+    from eegdata.data_paths import find_data
     from eegdata.trials import load_trials
     from evaluation.provenance import trained_on
 
-    complete_data(args, needed=(), picture=False)
-    trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
+    paths = find_data(args.eeg_dataset, args.splits_path, args.image_dir, needed=())
+    trials = load_trials(paths.eeg_dataset, args.time_low, args.time_high, args.subject)
     check_model_fits(captioner, trials)
     found = torch.nonzero(trials.trial == args.trial).flatten()
     if not len(found):
         raise InputError(f"--trial {args.trial}: {args.eeg_dataset} has records 0..{len(trials.record_images) - 1}, or "
                          "this one was left out (subject, window)")
-    known = trials.knows_pictures and trained_on(captioner.folder, args.image_dir, trials.names(found))
+    known = trials.knows_pictures and trained_on(captioner.folder, paths.image_dir, trials.names(found))
     if known:
         print(f"note: the captioner was trained on this trial's picture, {known[0]}, so its caption shows no reading of a "
               "new one")

@@ -13,21 +13,26 @@ from runtime import options, profiler
 from runtime.errors import exits_cleanly
 
 
-@exits_cleanly
-def main(argv=None):
+def parse(argv):
     parser = options.make_parser(__doc__)
     options.data_options(parser)
     options.picture_options(parser, trained="captioner")
     group = options.inference_options(parser)
     known = conditions.NAMES
-    group.add_argument("--conditions", nargs="+", choices=known, metavar="CONDITION",
-                       help=f"which to write, of {', '.join(known)} (unset: all but eeg+label, inference.py's)")
+    options.neutral(group.add_argument("--conditions", nargs="+", choices=known, metavar="CONDITION",
+                                       help=f"conditions to write, of {', '.join(known)} (unset: all but eeg+label, which "
+                                            "inference.py writes)"))
     options.run_options(parser)
     parser.set_defaults(abstain_below=None)  # inference.py's: the controls are for the captions of all trials
-    args = parser.parse_args(argv)
-    args.conditions = args.conditions or [condition for condition in known if condition != "eeg+label"]
-    files = options.caption_files(args, args.conditions, suffix=True)
-    results = files[args.conditions[0]].parent
+    return options.parse(parser, argv)
+
+
+@exits_cleanly
+def main(argv=None):
+    args = parse(argv)
+    chosen = args.conditions or [condition for condition in conditions.NAMES if condition != conditions.MODEL_CONDITION]
+    files = options.caption_files(args, chosen, suffix=True)
+    results = files[chosen[0]].parent
     with profiler.profiled(results if args.profile else None, "inference_chance", "caption batch", first=2, last=2):
         return run(args, files)
 

@@ -75,16 +75,13 @@ class EEGModelForCausalLM(nn.Module):
         self.config, self.llm, self.projector, self.encoder = config, llm, projector, encoder
         if encoder is not None:
             encoder.requires_grad_(False).eval()
-        self.prefix, self._mode = PrefixCache(llm, self.base_llm()), None
+        self.prefix = PrefixCache(llm, self.base_llm())
 
     def base_llm(self):
         """The Hugging Face causal LM, without the LoRA wrapper."""
         return self.llm.get_base_model() if self.config.lora else self.llm
 
-    def train(self, mode=True):
-        if mode == self._mode:  # the Trainer asks at each step, and a large LLM with an adapter has thousands of modules
-            return self
-        self._mode = mode
+    def train(self, mode: bool = True) -> "EEGModelForCausalLM":
         super().train(mode)
         if self.encoder is not None:
             self.encoder.eval()  # frozen: its batch-norm statistics must not move
@@ -100,10 +97,10 @@ class EEGModelForCausalLM(nn.Module):
         soft = self.projector(embeddings[soft_mask.any(1)].float(), modality).to(inputs.dtype)
         return inputs.masked_scatter(soft_mask.unsqueeze(-1), soft)
 
-    def _start(self, input_ids, attention_mask, soft_mask, embeddings, modality, prefix_ids, room=0):
+    def _start(self, input_ids, attention_mask, soft_mask, embeddings, modality, prefix_ids, new_tokens=0):
         """Token embeddings [B, L or P + L, H] that the LLM has yet to read, the mask [B, P + L] of all, and the cache of
         the prefix [P], or None where it is read with each row."""
-        cache = None if prefix_ids is None else self.prefix.cache(prefix_ids, attention_mask, room)
+        cache = None if prefix_ids is None else self.prefix.cache(prefix_ids, attention_mask, new_tokens)
         if cache is not None:
             mask = F.pad(attention_mask, (len(prefix_ids), 0), value=1)
             return self.splice(input_ids, soft_mask, embeddings, modality), mask, cache
@@ -203,6 +200,7 @@ class EEGModelForCausalLM(nn.Module):
 
     def load_trainable(self, folder):
         """Load what `save_trainable` wrote, strictly."""
+        self.prefix.forget()
         file = Path(folder) / "projector.safetensors"
         state = read_tensors(file)
         check_tensors(self._projector_state(), state, file)
@@ -259,6 +257,7 @@ class EEGModelForCausalLM(nn.Module):
         projector = Projector(config.projector, config.embedding_size, config.llm_hidden_size, config.soft_tokens)
         model = cls(config, base, projector.to(device), encoder.to(device))
         model.load_trainable(folder)
+        base.requires_grad_(False)  # as peft loads an adapter: not to be trained on unless asked for
         return model.eval()
 
     @classmethod

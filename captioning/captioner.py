@@ -90,21 +90,21 @@ class Captioner:
         """Captions for embeddings [N, E] and class names (or None): N texts.
 
         They are written in the order of their prompts' lengths, so that almost no pads are computed; several processes take
-        turns at the batches. done: {number of a caption: text} of an interrupted run; what is missing is written in the
-        batches of the whole run. on_batch: called in process 0 with such pairs (a list) as they come.
+        turns at the batches. done: {number of a caption: text} of an interrupted run, which stay as they are, whatever its
+        batch size was. on_batch: called in process 0 with such pairs (a list) as they come.
         """
         dataset = CaptionDataset(self.tokenizer, self.template, instruction, embeddings, labels)
         examples = [dataset.example(i, label, with_embedding) for i, label in enumerate(labels)]
         order = sorted(range(len(labels)), key=lambda i: len(examples[i]["before"]) + len(examples[i]["after"]))
         texts = dict(done or {})
-        starts = [start for start in range(0, len(order), batch_size)
-                  if not texts.keys() >= set(order[start:start + batch_size])]
+        missing = [i for i in order if i not in texts]
+        starts = range(0, len(missing), batch_size)
 
         def write(start):
-            rows = order[start:start + batch_size]
+            rows = missing[start:start + batch_size]
             batch = collate([examples[i] for i in rows], self.model.config.soft_tokens, pad_id(self.tokenizer),
                             dataset.prefix)
-            torch.manual_seed(seed + start)  # so that an interrupted run draws what the whole one would
+            torch.manual_seed(seed + order.index(rows[0]))  # so that an interrupted run draws what the whole one would
             return list(zip(rows, self._texts(batch, modality, options), strict=True))
 
         for turn in tqdm(range(0, len(starts), processes.count()), desc=desc, unit="batch"):
@@ -120,7 +120,7 @@ class Captioner:
         """The captions of one batch of `collate`."""
         batch = {key: value.to(self.device) for key, value in batch.items() if key != "labels"}
         try:
-            with profiler.part("writing"), profiler.decoding(self.model.base_llm()):
+            with profiler.part("writing"):
                 ids = self.model.generate(**batch, modality=modality, pad_token_id=pad_id(self.tokenizer),
                                           eos_token_id=self.tokenizer.eos_token_id, **options)
         except torch.OutOfMemoryError:

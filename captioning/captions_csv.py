@@ -1,6 +1,7 @@
 """Captions of one part of a split under each condition: a CSV file each, and beside it the record of how it came about."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 
 from captioning.conditions import under_condition
 from datautils import image_embeddings
-from eegdata.dataset_folder import complete_data
+from eegdata.data_paths import DataPaths, find_data
 from eegdata.pictures import machine_made, picture_path, read_caption
 from eegdata.splits import load_split
 from eegdata.trials import Trials, load_trials
@@ -21,19 +22,20 @@ from metrics.conditions import BASELINES
 from metrics.text_baselines import baseline_captions, nearest_pictures
 from runtime import options, processes, profiler
 from runtime.errors import InputError
-from runtime.runs import atomic_path, content_key, file_hash, read_json, versions, write_json
+from runtime.runs import atomic_path, content_key, file_hash, read_json, read_run, versions, write_json
 
 COLUMNS = (*caption_files.COLUMNS, "trial", "subject", "image", "split", "condition", "prompt", "probability", "model")
 
 
 @dataclass
 class Part:
-    """Trials of one part of a split and what the captioner read from them.
+    """Trials of one part of a split, where their data lie, and what the captioner read from them.
 
     positions [N] of the part's and training [M] of the training part's trials; names [N] of the pictures and references
     [N], their captions; embeddings [N, E], predicted class [N] and its probability [N].
     """
 
+    paths: DataPaths
     trials: Trials
     positions: torch.Tensor
     training: torch.Tensor
@@ -53,16 +55,16 @@ def write_captions(captioner, args, files):
     for condition, file in files.items():
         _keep_other_condition(file, condition)
     profiler.stage("data")
-    complete_data(args, picture=False)  # the captioner knows which pictures it was trained on
-    trials = load_trials(args.eeg_dataset, args.time_low, args.time_high, args.subject)
+    paths = find_data(args.eeg_dataset, args.splits_path, args.image_dir)
+    trials = load_trials(paths.eeg_dataset, args.time_low, args.time_high, args.subject)
     trials.require_pictures()
     check_model_fits(captioner, trials)
-    split = load_split(args.splits_path, trials, args.split_num, args.splits_index, needed=(args.split,))
+    split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=(args.split,))
     fitted = [condition for condition in files if condition in BASELINES]
     if fitted and not len(split["train"]):
-        raise InputError(f"--splits_path {args.splits_path}: part 'train' is empty for these trials, but its captions make "
-                         f"the baselines {', '.join(fitted)}; give the split that the captioner was trained with, or name "
-                         "the conditions to write without these")
+        raise InputError(f"--splits_path {paths.splits_path}: part 'train' is empty for these trials, but its captions "
+                         f"make the baselines {', '.join(fitted)}; give the split that the captioner was trained with, or "
+                         "name the conditions to write without these")
     positions = split[args.split]
     names = trials.names(positions)
     training = set(trials.names(split["train"]))
@@ -70,17 +72,18 @@ def write_captions(captioner, args, files):
     if fitted and more:
         print(f"note: {', '.join(fitted)}: fitted on the {len(training)} training pictures of these trials; the captioner "
               f"was trained on {more} more, so they are weaker than they could be")
-    facts = _provenance(captioner, args, trials, names, training)
-    references = [read_caption(args.image_dir, name) for name in names]
-    part = Part(trials, positions, split["train"], names, references, *captioner.read(trials.eeg, positions))
+    facts = _provenance(captioner, args, paths, trials, names, training)
+    references = [read_caption(paths.image_dir, name) for name in names]
+    part = Part(paths, trials, positions, split["train"], names, references, *captioner.read(trials.eeg, positions))
     print(f"{len(positions)} {args.split} trials, predicted class right in "
           f"{(part.predicted == trials.label[positions]).float().mean():.1%}")
-    if not args.batch_size and set(files) - set(BASELINES):
+    batch_size = args.batch_size
+    if not batch_size and set(files) - set(BASELINES):
         instruction = instruction_of(args.prompt_type or "basic", args.prompt)
-        args.batch_size = captioner.fitting_batch_size(instruction, args.max_new_tokens)
-        print(f"{args.batch_size} captions are written at a time (--batch_size)")
+        batch_size = captioner.fitting_batch_size(instruction, args.max_new_tokens)
+        print(f"{batch_size} captions are written at a time (--batch_size)")
     for condition in sorted(files, key=lambda name: name not in fitted):  # the baselines are quick and show what lacks
-        _write_condition(captioner, part, condition, args, files[condition], facts)
+        _write_condition(captioner, part, condition, args, batch_size, files[condition], facts)
 
 
 def _keep_other_condition(file, condition):
@@ -103,15 +106,16 @@ def check_model_fits(captioner, trials):
         print(f"note: classes that the model does not know: {strangers[:5]}; they count as errors")
 
 
-def _provenance(captioner, args, trials, names, training):
+def _provenance(captioner, args, paths, trials, names, training):
     """What the records of all conditions share: model, data, and which of the pictures the model was trained on.
 
     training: names of the pictures that the split's training part shows. Raises InputError for test pictures that the model
     was trained on, unless --allow_overlap.
     """
     pictures = sorted(set(names))
-    known = trained_on(captioner.folder, args.image_dir, pictures)
-    same = trained_with(captioner.folder, args.model_path, trials.fingerprint, args.splits_path, args.split_num, args.split)
+    known = trained_on(captioner.folder, paths.image_dir, pictures)
+    same = trained_with(captioner.folder, args.model_path, trials.fingerprint, paths.splits_path, args.split_num,
+                        args.split)
     repeated = len(training & set(known or ())) if same else 0
     if known and args.split == "test" and not args.allow_overlap:
         raise overlap_error("--model_path", args.model_path, known, pictures, repeated)
@@ -121,22 +125,22 @@ def _provenance(captioner, args, trials, names, training):
     if known is None:
         print(f"note: {args.model_path} does not tell which pictures it was trained on; see that the {args.split} pictures "
               "are not among them")
-    chosen = selected_on(captioner.folder, args.image_dir, pictures)
+    chosen = selected_on(captioner.folder, paths.image_dir, pictures)
     if chosen and args.split == "test":
         print(f"note: {len(chosen)} of the {len(pictures)} pictures chose the best epoch of its training; scores on them "
               "are somewhat too high")
-    made = {name: model for name, model in machine_made(args.image_dir).items() if name in set(pictures)}
+    made = {name: model for name, model in machine_made(paths.image_dir).items() if name in set(pictures)}
     if made:
         print(f"note: the true captions of {len(made)} of {len(pictures)} pictures were written by a model "
               f"({', '.join(sorted(set(made.values())))}), not by people; scores tell how alike two models write")
-    given = {name: getattr(args, name) for name in ("model_path", "eeg_dataset", "splits_path", "image_dir", "split",
-                                                    "split_num", "subject", "abstain_below")}
+    given = {name: getattr(args, name) for name in ("model_path", "split", "split_num", "subject", "abstain_below")}
+    given |= {"eeg_dataset": paths.eeg_dataset, "splits_path": paths.splits_path, "image_dir": paths.image_dir}
     return {"options": vars(args), "versions": versions(), **given, "model": captioner.key, "data": trials.fingerprint,
-            "splits": file_hash(args.splits_path), "trained_on": known, "repeated": repeated, "same_split": same,
+            "splits": file_hash(paths.splits_path), "trained_on": known, "repeated": repeated, "same_split": same,
             "selected_on": chosen, "machine_made": len(made), "pictures": len(pictures)}
 
 
-def _write_condition(captioner, part, condition, args, file, facts):
+def _write_condition(captioner, part, condition, args, batch_size, file, facts):
     """Write the CSV of one condition and its record."""
     import pandas  # inference.py --trial writes no table
 
@@ -150,15 +154,15 @@ def _write_condition(captioner, part, condition, args, file, facts):
                  zip(_baseline(captioner, part, condition, args), answered, strict=True)]
     else:
         shown = under_condition(condition, part.embeddings, part.predicted, truth, part.trials.image[part.positions],
-                                args.seed, lambda: _picture_rows(captioner, part.names, args))
+                                args.seed, lambda: _picture_rows(captioner, part.paths.image_dir, part.names, args))
         rows = shown.rows
-        texts = _generated(captioner, part, condition, shown, answered, args, partial)
+        texts = _generated(captioner, part, condition, shown, answered, args, batch_size, partial)
     if args.abstain_below is not None:
         print(f"{condition}: {answered.count(False)} of {len(answered)} trials have a class of probability below "
               f"{args.abstain_below:g} and get '{caption_files.ABSTAINED}'")
     guesses = [captioner.class_names[i] for i in part.predicted[rows].tolist()]
     table = pandas.DataFrame(dict(zip(COLUMNS, (
-        [str(picture_path(args.image_dir, name)) for name in part.names],
+        [str(picture_path(part.paths.image_dir, name)) for name in part.names],
         [part.trials.class_names[label] for label in truth.tolist()], guesses, part.references, texts,
         part.trials.trial[part.positions].tolist(), part.trials.subject[part.positions].tolist(), part.names, args.split,
         condition, args.prompt or args.prompt_type or "basic", [f"{p:.4f}" for p in part.probability[rows].tolist()],
@@ -172,17 +176,16 @@ def _write_condition(captioner, part, condition, args, file, facts):
     print(f"{condition}: {len(table)} captions written to {file}")
 
 
-def _picture_rows(captioner, names, args):
+def _picture_rows(captioner, image_dir, names, args):
     """Embeddings of pictures, by the CLIP model that the captioner was trained with."""
     config = captioner.model.config
     clip_model = args.clip_model or config.clip_model or options.CLIP_MODEL
     picture = args.picture or config.picture or "sketch"
-    trained = captioner.folder / "args.json"
-    then = read_json(trained).get("clip") if trained.is_file() else None  # the predecessors' do not tell
+    then = read_run(captioner.folder)[0].get("clip")  # the predecessors' do not tell
     if then not in (None, clip_identity(clip_model)):
         raise InputError(f"--clip_model {clip_model}: other weights than those that the captioner was trained with; name "
                          "the same CLIP model")
-    rows = image_embeddings(names, args.image_dir, clip_model, picture, captioner.device, args.cache_dir)
+    rows = image_embeddings(names, image_dir, clip_model, picture, captioner.device, args.cache_dir)
     if rows.shape[1] != config.embedding_size:
         raise InputError(f"--clip_model {clip_model}: gives embeddings of size {rows.shape[1]}, the model takes "
                          f"{config.embedding_size}; name the CLIP model that it was trained with")
@@ -194,16 +197,17 @@ def _baseline(captioner, part, condition, args):
     trials = part.trials
     class_of = dict(zip(trials.names(part.training), trials.label[part.training].tolist(), strict=True))
     pictures = sorted(class_of)
-    captions = [read_caption(args.image_dir, name) for name in pictures]
+    captions = [read_caption(part.paths.image_dir, name) for name in pictures]
     if condition == "nearest_picture":
-        nearest = nearest_pictures(part.embeddings.numpy(), _picture_rows(captioner, pictures, args).numpy())
+        rows = _picture_rows(captioner, part.paths.image_dir, pictures, args)
+        nearest = nearest_pictures(part.embeddings.numpy(), rows.numpy())
         return [captions[i] for i in nearest]
     names = captioner.class_names | trials.class_names
     return baseline_captions(condition, captions, [names[class_of[name]] for name in pictures],
                              [names[label] for label in part.predicted.tolist()])
 
 
-def _generated(captioner, part, condition, shown, answered, args, partial):
+def _generated(captioner, part, condition, shown, answered, args, batch_size, partial):
     """The LLM's caption for each trial that is answered.
 
     Equal prompts give equal captions under greedy decoding, so each is written once: those of a class without embedding,
@@ -219,10 +223,8 @@ def _generated(captioner, part, condition, shown, answered, args, partial):
     rows = list(first.values())
     instruction = instruction_of(args.prompt_type or "basic", args.prompt)
     decoding = options.generation_options(args)
-    key = content_key([captioner.weights, part.trials.fingerprint, part.positions.tolist(), condition, instruction,
-                       args.seed, captioner.model.config.to_dict(), decoding, args.batch_size, args.load_in_8bit,
-                       args.load_in_4bit, args.bf16, args.llm_backbone_name_or_path, args.clip_model, args.picture,
-                       args.abstain_below, args.time_low, args.time_high])
+    key = content_key([captioner.weights, part.trials.fingerprint, part.positions.tolist(), condition, args.asked(),
+                       args.clip_model, captioner.model.config.to_dict()])
     done = processes.from_main(_resume_partial, partial, key)
 
     def keep(new):
@@ -230,7 +232,7 @@ def _generated(captioner, part, condition, shown, answered, args, partial):
             file.write(json.dumps(new) + "\n")
 
     texts = captioner.generate(shown.embeddings[rows], [labels[row] for row in rows], shown.with_embedding, instruction,
-                               batch_size=args.batch_size, modality=shown.modality, desc=condition, done=done,
+                               batch_size=batch_size, modality=shown.modality, desc=condition, done=done,
                                on_batch=keep, seed=args.seed, **decoding)
     text_of = dict(zip(first, texts, strict=True))
     return [text_of[prompt] if answer else caption_files.ABSTAINED
@@ -241,8 +243,8 @@ def _resume_partial(path, key):
     """The captions of an interrupted run with the same key, {number: text}; leaves the file with them and nothing else, to
     be appended to.
 
-    A line is the key, then a batch a line: pairs of a caption's number and its text, in any order. A line that was cut
-    short does not count; what a second run wrote into the same file is the same.
+    The first line is the key, each further one a batch: pairs of a caption's number and its text, in any order. A line that
+    was cut short does not count. Captions that were asked for otherwise are set aside as `<path>.old`, with a word on it.
     """
     done, path = {}, Path(path)
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
@@ -253,6 +255,10 @@ def _resume_partial(path, key):
             except (ValueError, TypeError):
                 continue
         print(f"{path}: going on after {len(done)} captions of an interrupted run")
+    elif lines:
+        os.replace(path, f"{path}.old")
+        print(f"note: {path}: the captions of an interrupted run were asked for with other options, model or data, so all "
+              f"are written anew; the others are kept in {path}.old")
     with atomic_path(path) as temporary:
         temporary.write_text("".join(json.dumps(part) + "\n" for part in (key, list(done.items())) if part),
                              encoding="utf-8")

@@ -5,21 +5,17 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from transformers import Trainer
+from transformers import PreTrainedTokenizerBase, Trainer
 
 from datautils import CaptionDataset, collate
 from encoders.training import SaveEvery, checkpoint_of, train
 from language_model import sharding
+from language_model.memory import Plan
 from language_model.prompts import choose_template, instruction_of, pad_id
+from model import EEGModelForCausalLM
 from runtime import options, processes
+from runtime.options import Options
 from runtime.runs import cache_dir, content_key, read_json, write_json
-
-# Options that do not change what stage 2 learns.
-WITHOUT_EFFECT = {
-    "output", "plan", "profile", "saved_pretrained_model_path", "cache_dir", "resume", "report_to", "logging_steps",
-    "save_steps", "save_every",
-    "num_epochs_eeg", "train_label", "no_stage3", "eeg_dataset", "splits_path", "image_dir", "eeg_encoder_path", "time_low",
-    "time_high", "split_num", "subject", "splits_index"}
 
 
 class CaptionTrainer(Trainer):
@@ -53,6 +49,10 @@ class CaptionTrainer(Trainer):
         tokens = self.eval_dataset.caption_tokens / len(self.eval_dataset) * len(inputs["input_ids"])
         with torch.no_grad(), self.compute_loss_context_manager():
             return model(**inputs, num_items_in_batch=tokens)["loss"], None, None
+
+    def evaluate(self, *args, **more):
+        with self.accelerator.unwrap_model(self.model).prefix.evaluation():
+            return super().evaluate(*args, **more)
 
     def _save(self, output_dir=None, state_dict=None):
         self.accelerator.unwrap_model(self.model).save_trainable(output_dir or self.args.output_dir)
@@ -118,11 +118,16 @@ class LengthGroups(torch.utils.data.Sampler):
 
 
 class Stage:
-    """Trains one model in turn on picture and on EEG embeddings."""
+    """Trains one model in turn on picture and on EEG embeddings.
 
-    def __init__(self, model, tokenizer, args, device):
-        self.model, self.tokenizer, self.args, self.device = model, tokenizer, args, device
+    args: the options of finetune_llm.py; plan: how they are made to fit the memory.
+    """
+
+    def __init__(self, model: EEGModelForCausalLM, tokenizer: PreTrainedTokenizerBase, args: Options, plan: Plan,
+                 device: str):
+        self.model, self.tokenizer, self.args, self.plan, self.device = model, tokenizer, args, plan, device
         self.template = choose_template(tokenizer, args.prompt_template)
+        self.before = None  # the key of the stage whose weights the next one starts from
 
     def dataset(self, embeddings, labels, captions, training):
         dropout = {"label_dropout": self.args.label_dropout, "embedding_dropout": self.args.embedding_dropout}
@@ -130,17 +135,19 @@ class Stage:
         return CaptionDataset(self.tokenizer, self.template, instruction, embeddings.cpu(), labels, captions,
                               self.args.max_caption_tokens, **dropout if training else {})
 
-    def run(self, modality, embeddings, labels, captions, epochs, folder):
+    def run(self, modality: str, embeddings: dict, labels: dict, captions: dict, epochs: float, folder: Path) -> list[dict]:
         """Train on {"train", "val"} embeddings [n, E], class names and captions; returns the trainer's log.
 
-        captions: a text or a list of texts an example.
-        The weights of the evaluation with the lowest validation loss are kept.
+        captions: a text or a list of texts for each example. The weights of the evaluation with the lowest validation loss
+        are kept.
         """
         self.model.projector.set_statistics(modality, embeddings["train"].to(self.device))
+        plan = self.plan
         arguments = options.training_arguments(
             self.args, self.device, folder, num_train_epochs=epochs, eval_strategy="epoch", save_strategy="epoch",
-            load_best_model_at_end=True, metric_for_best_model="loss",
-            gradient_checkpointing=self.args.gradient_checkpointing)
+            load_best_model_at_end=True, metric_for_best_model="loss", gradient_checkpointing=plan.checkpointing,
+            per_device_train_batch_size=plan.batch_size, per_device_eval_batch_size=plan.batch_size,
+            gradient_accumulation_steps=plan.accumulation, bf16=plan.bf16)
         train_set = self.dataset(embeddings["train"], labels["train"], captions["train"], training=True)
         val_set = self.dataset(embeddings["val"], labels["val"], captions["val"], training=False)
         batches = partial(collate, soft_tokens=self.model.config.soft_tokens, pad_id=pad_id(self.tokenizer),
@@ -152,29 +159,35 @@ class Stage:
         trainer.projector_learning_rate = self.args.projector_learning_rate
         print(f"stage {2 if modality == 'image' else 3}: {len(labels['train'])} examples, "
               f"{sum(p.numel() for p in self.model.parameters() if p.requires_grad):,} trained parameters on {self.device}")
-        key = self.key(modality, embeddings, labels, captions)
-        with without_casts(self.model.llm, active=self.args.bf16 or self.args.fp16):
-            return train(trainer, checkpoint_of(folder, key, self.args.resume))
+        key = self.key(modality, embeddings, labels, captions, epochs)
+        with without_casts(self.model.llm, active=plan.bf16 or self.args.fp16):
+            log = train(trainer, checkpoint_of(folder, key, self.args.resume))
+        self.before = key
+        return log
 
-    def key(self, *content):
-        """What a stage's result depends on, to tell whether one made before is the same."""
-        llm = self.args.llm_backbone_name_or_path
-        chosen = {name: value for name, value in vars(self.args).items() if name not in WITHOUT_EFFECT}
-        return content_key([chosen, _identity(llm), [_tensor_keys(part) for part in content]])
+    def key(self, modality: str, *content: object) -> str:
+        """What the result of a stage depends on, to recognise one that was made before: what was asked for and the data,
+        never the memory that happened to be free."""
+        part = "stage2" if modality == "image" else "stage3"
+        return content_key([self.before, self.args.asked(part), _identity(self.args.llm_backbone_name_or_path), modality,
+                            [_tensor_keys(value) for value in content]])
 
-    def reuse_or_run(self, modality, embeddings, labels, captions, epochs, clip):
-        """Stage 2, or its kept result when everything that it depends on is the same."""
-        key = self.key(modality, embeddings, labels, captions, clip, epochs)
+    def reuse_or_run(self, embeddings: dict, labels: dict, captions: dict, epochs: float, clip: str) -> list[dict]:
+        """Stage 2, or its kept result when everything that it depends on is the same. clip: identity of the CLIP model."""
+        key = self.key("image", embeddings, labels, captions, clip, epochs)
         root = Path(self.args.saved_pretrained_model_path or cache_dir(self.args.cache_dir) / "stage2")
         folder = root / f"{Path(self.args.llm_backbone_name_or_path).name}-{key}"
         folder, made = processes.from_main(lambda: (folder, (folder / "stage2.json").is_file()))
         if made:
             print(f"stage 2: made before with the same options and data, taken from {folder}")
             self.model.load_trainable(folder)
-            return read_json(folder / "stage2.json", list)
-        log = self.run(modality, embeddings, labels, captions, epochs, Path(self.args.output) / "checkpoints" / "stage2")
-        self.model.save_trainable(folder)
-        write_json(folder / "stage2.json", log)  # last: its presence says that the folder is whole
+            log = read_json(folder / "stage2.json", list)
+        else:
+            log = self.run("image", embeddings, labels, captions, epochs,
+                           Path(self.args.output) / "checkpoints" / "stage2")
+            self.model.save_trainable(folder)
+            write_json(folder / "stage2.json", log)  # last: its presence says that the folder is whole
+        self.before = key
         return log
 
 

@@ -96,14 +96,7 @@ class OwnChance(TrainerCallback):
 
 
 class ProfileSteps(TrainerCallback):
-    """Tells profiling where steps end and when the optimizer works."""
-
-    def on_pre_optimizer_step(self, args, state, control, **kwargs):
-        self.optimizer = profiler.part("optimizer")
-        self.optimizer.__enter__()
-
-    def on_optimizer_step(self, args, state, control, **kwargs):
-        self.optimizer.__exit__(None, None, None)
+    """Tells the profiler where training steps end."""
 
     def on_step_end(self, args, state, control, **kwargs):
         profiler.step("training step")
@@ -182,9 +175,6 @@ def train(trainer, checkpoint=None):
     """Run a Trainer to its end, drop its checkpoints and return its log; diverged training is an InputError."""
     trainer.add_callback(OwnChance)
     trainer.add_callback(ProfileSteps)
-    profiler.watch(trainer, get_batch_samples="batches", compute_loss="forward", evaluate="validation",
-                    _save_checkpoint="saving", _load_best_model="best weights")
-    profiler.watch(trainer.accelerator, backward="backward")
     try:
         trainer.create_optimizer_and_scheduler(2)
     except (ValueError, TypeError, ImportError, NotImplementedError, RuntimeError) as error:

@@ -5,12 +5,14 @@ pass. The terms follow from which tensors the code of torch 2.13, transformers 5
 tests/test_llm_memory.py counts those. All sizes are bytes; GB are 10^9 of them, as cards are sold.
 """
 
+import argparse
 import os
 import re
 from dataclasses import dataclass, field
 
 from runtime import processes
 from runtime.errors import InputError
+from runtime.options import llm_loading
 
 GB = 1e9
 CONTEXT = 0.5 * GB  # of a card, taken by CUDA before torch allocates anything; free memory is measured after it
@@ -239,13 +241,35 @@ def candidates(args, shape, cuda):
     return [Precision(loading or shape.own.loading, 2 if args.bf16 else own, half)]
 
 
-def plan_training(args, shape, *, free, cuda, trained, lora, tokens=USUAL_TOKENS, labels=USUAL_LABELS):
-    """Choose precision, batch and gradient checkpointing for `free` bytes and write them into args.
+@dataclass(frozen=True)
+class Plan:
+    """How an LLM is loaded and trained: what the options ask for, made to fit the memory that is free.
+
+    loading: None, "8bit" or "4bit"; bf16: whether to compute in bfloat16; batch_size x accumulation is what the options ask
+    for, so that a step learns from the same examples. line: a sentence on the choice; terms: bytes by what takes them.
+    """
+
+    loading: str | None
+    bf16: bool
+    batch_size: int
+    accumulation: int
+    checkpointing: bool
+    line: str = ""
+    terms: dict = field(default_factory=dict)
+
+
+def plan_as_asked(args: argparse.Namespace) -> Plan:
+    """The Plan of the options alone, for an LLM of which each process holds a part: what that takes is not known yet."""
+    return Plan(llm_loading(args), args.bf16, args.batch_size, args.gradient_accumulation_steps,
+                args.gradient_checkpointing == "on")
+
+
+def plan_training(args: argparse.Namespace, shape: Shape, *, free: float, cuda: bool, trained: int, lora: dict | None,
+                  tokens: int = USUAL_TOKENS, labels: int = USUAL_LABELS) -> Plan:
+    """Choose precision, batch size and gradient checkpointing for `free` bytes.
 
     The best precision that fits at all is taken, as smaller batches cost less than 8 bit does; for it the largest batch,
-    without checkpointing if that fits. A batch is divided and --gradient_accumulation_steps multiplied, so that a step
-    learns from the same examples. Returns a line that tells of it and the terms of the memory; InputError where nothing
-    fits.
+    without checkpointing if that fits. Raises InputError where nothing fits.
     """
     switch = {"auto": (False, True), "on": (True,), "off": (False,)}[args.gradient_checkpointing]
 
@@ -272,11 +296,9 @@ def plan_training(args, shape, *, free, cuda, trained, lora, tokens=USUAL_TOKENS
             f"{need(precision, batch, checkpointing) / GB:.1f}: {precision}, gradient checkpointing "
             f"{'on' if checkpointing else 'off'}, batches of {batch}"
             f"{f', {parts} of them in place of one of {args.batch_size}' if parts > 1 else ''} (rows of {tokens} tokens)")
-    if len(offered) > 1:
-        args.bf16, args.load_in_8bit, args.load_in_4bit = True, precision.loading == "8bit", precision.loading == "4bit"
-    args.gradient_checkpointing, args.batch_size = checkpointing, batch
-    args.gradient_accumulation_steps *= parts
-    return line, terms(precision, batch, checkpointing)
+    chosen = len(offered) > 1  # else the options say it, or the LLM is saved in fewer bits and loads as it is
+    return Plan(precision.loading if chosen else llm_loading(args), args.bf16 or chosen, batch,
+                args.gradient_accumulation_steps * parts, checkpointing, line, terms(precision, batch, checkpointing))
 
 
 def _does_not_fit(shape, offered, least, others, free, cuda, what="at batches of 1"):

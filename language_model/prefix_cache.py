@@ -1,13 +1,16 @@
-"""The prompts' common beginning, run once instead of once a row.
+"""The beginning that all prompts share, run once for a batch instead of once for each row.
 
-All prompts of a data set begin with the same tokens (datautils.CaptionDataset.prefix): a causal LLM's keys and values of
-them are the same in each row, so one row of them serves the batch. Where the LLM does not change they are kept.
+All prompts of a data set begin with the same tokens (datautils.CaptionDataset.prefix). A causal LLM's keys and values for
+them are the same in each row, so one row of them serves the batch. While the LLM does not change they are kept.
 """
 
+import contextlib
 import inspect
 import math
+from collections.abc import Iterator
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
@@ -17,61 +20,69 @@ class PrefixCache:
     """Makes the caches of keys and values with which an LLM goes on after a prefix.
 
     llm: a causal LM, maybe with a LoRA adapter; base: the same without peft's wrapper.
+
+    Nothing tells reliably that weights have changed (fused and bitsandbytes optimizers do not raise Parameter._version). So
+    keys and values are kept only where no weight of the LLM is trained, or within `evaluation`, in which none changes.
     """
 
-    def __init__(self, llm, base):
+    def __init__(self, llm: nn.Module, base: nn.Module):
         self.llm, self.base = llm, base
         self.names = set(inspect.signature(type(base).forward).parameters)
         self.argument = "cache" if "cache" in self.names else "past_key_values"  # its name since transformers 5.24
         # Rows are padded between prefix and rest: a family must be told the positions, not count columns itself (MPT).
         self.suited = {"position_ids", self.argument} <= self.names
+        self.kept, self._evaluating = None, False
+
+    def forget(self) -> None:
+        """Drop what is kept, as the weights have changed."""
         self.kept = None
 
-    def cache(self, prefix_ids, attention_mask, room=0):
-        """A DynamicCache of the prefix [P] for the rows of attention_mask [B, L], or None: run whole prompts.
+    @contextlib.contextmanager
+    def evaluation(self) -> Iterator[None]:
+        """A context in which no weight changes, so that a prefix is run once, also where the LLM is trained."""
+        self.forget()
+        self._evaluating = True
+        try:
+            yield
+        finally:
+            self._evaluating = False
+            self.forget()
 
-        room: tokens that will be written after the batch. None where the LLM's family cannot (other caches than plain
-        keys and values), where a window of attention is shorter than the text, which counts padding, where gradient
-        checkpointing forbids caches, and where training an adapter would gain less than a third of the tokens for a
-        second pass through the layers.
+    def cache(self, prefix_ids: torch.Tensor, attention_mask: torch.Tensor, new_tokens: int = 0) -> DynamicCache | None:
+        """The cache of the prefix [P] for the rows of attention_mask [B, L], or None: run whole prompts.
+
+        new_tokens: how many will be written after the batch. None where the LLM is being trained, where its family has
+        other caches than plain keys and values, and where a window of attention is shorter than the text with its padding.
         """
         rows, length = attention_mask.shape
         config = self.base.config.get_text_config()
         window = min(getattr(config, name, None) or math.inf for name in ("sliding_window", "attention_chunk_size"))
-        trained = torch.is_grad_enabled() and any(p.requires_grad for p in self.llm.parameters())
+        trained = any(weight.requires_grad for weight in self.llm.parameters())
         checkpointing = self.llm.training and self.base.is_gradient_checkpointing
-        if (not self.suited or checkpointing or len(prefix_ids) + length + room > window
-                or (trained and 2 * len(prefix_ids) < length)):
+        if (not self.suited or checkpointing or (trained and torch.is_grad_enabled())
+                or len(prefix_ids) + length + new_tokens > window):
             return None
-        layers = self._run(prefix_ids) if trained else self._keep(prefix_ids)
+        layers = self._layers(prefix_ids, keep=self._evaluating or not trained)
         if layers is None:
             return None
-        layers = [(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1)) for keys, values in layers]
-        if not room:
-            return DynamicCache(layers)
-        cache = DynamicCache()
-        cache.layers = [RoomyLayer(*layer, length + room) for layer in layers]
-        return cache
+        return DynamicCache([(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1)) for keys, values in layers])
 
-    def _keep(self, prefix_ids):
-        """Keys and values that no gradient needs, made again only for another prefix or when weights, device or dtype have
-        changed; without dropout, which in training would be frozen into them."""
+    def _layers(self, prefix_ids, keep):
+        """Keys and values of the prefix without dropout, which in training would be frozen into them."""
         device = prefix_ids.device.type
         autocast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device)
-        key = (prefix_ids.tolist(), prefix_ids.device, self.base.dtype, autocast,
-               sum(p._version for p in self.llm.parameters()))
-        if self.kept is None or self.kept[0] != key:
-            training = self.llm.training
-            with torch.no_grad():
-                self.kept = key, self.llm.eval() and self._run(prefix_ids)
-            self.llm.train(training)
-        return self.kept[1]
+        key = (prefix_ids.tolist(), prefix_ids.device, self.base.dtype, autocast)
+        if self.kept is not None and self.kept[0] == key:
+            return self.kept[1]
+        training = self.llm.training
+        with torch.no_grad():
+            layers = self.llm.eval() and self._run(prefix_ids)
+        self.llm.train(training)
+        self.kept = (key, layers) if keep else None
+        return layers
 
     def _run(self, prefix_ids):
-        """[(keys, values)] [1, heads, P, size] of each layer; None, from then on, where the family's cache is another.
-
-        LoRA's dropout draws one mask for the prefix of all rows of a batch, where whole prompts draw one a row.
-        """
+        """[(keys, values)] [1, heads, P, size] of each layer; None, from then on, where the family's cache is another."""
         arguments = {"inputs_embeds": self.llm.get_input_embeddings()(prefix_ids)[None],
                      "attention_mask": torch.ones_like(prefix_ids)[None],
                      "position_ids": torch.arange(len(prefix_ids), device=prefix_ids.device)[None], "use_cache": True}
@@ -84,33 +95,8 @@ class PrefixCache:
         return [(layer.keys, layer.values) for layer in layers] if self.suited else None
 
 
-class RoomyLayer(DynamicLayer):
-    """A DynamicLayer with room for `room` tokens more, so that a decoding step writes its own keys and values only, where
-    DynamicLayer copies those of all steps before it."""
-
-    def __init__(self, keys, values, room):
-        super().__init__()
-        self.lazy_initialization(keys, values)
-        self.keys, self.values = keys, values
-        self.capacity, self.buffers, self.shown = keys.shape[-2] + room, None, None
-
-    def update(self, key_states, value_states, *args, **kwargs):
-        start, end = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
-        if self.keys is not self.shown:  # the first call, or rows were selected since the last one
-            self.buffers = [self._buffer(old) for old in (self.keys, self.values)]
-        for buffer, new in zip(self.buffers, (key_states, value_states), strict=True):
-            buffer[..., start:end, :] = new
-        self.keys, self.values = (buffer[..., :end, :] for buffer in self.buffers)
-        self.shown = self.keys
-        return self.keys, self.values
-
-    def _buffer(self, old):
-        buffer = old.new_empty(*old.shape[:-2], self.capacity, old.shape[-1])
-        buffer[..., :old.shape[-2], :] = old
-        return buffer
-
-
-def whole_prompts(prefix_ids, input_ids, attention_mask, soft_mask):
+def whole_prompts(prefix_ids: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor,
+                  soft_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A left-padded batch [B, L] with the prefix [P] before each row's first token: three tensors [B, P + L]."""
     n = len(prefix_ids)
     place = torch.arange(n + input_ids.shape[1], device=input_ids.device) - (attention_mask == 0).sum(1, keepdim=True)

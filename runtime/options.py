@@ -137,8 +137,8 @@ def split_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     group.add_argument("--val_fraction", type=fraction, default=0.15, help="share for validation; at least one unit")
     group.add_argument("--test_fraction", type=fraction, default=0.15, help="share for testing; at least one unit")
     group.add_argument("--split_seed", type=bounded(int, 0, 2**32 - 1), default=0, help="random seed of the splits")
-    group.add_argument("--split_gap", type=bounded(float, 0), default=5., help="with --split_by time: gap between two parts "
-                       "in seconds; trials in the gap are left out")
+    group.add_argument("--split_gap", type=bounded(float, 0), default=5., help="with --split_by time: gap between two "
+                       "parts in seconds; trials in the gap are left out")
     group.add_argument("--unseen_pictures", action="store_true", help="with --split_by subject, session, recording or "
                        "time: keep pictures apart as well; trials that would share a picture are left out")
     return group

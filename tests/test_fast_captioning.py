@@ -1,5 +1,6 @@
 """The fast path of stages 2 and 3 against the plain one: the prompts' beginning once, logits at labels, like lengths."""
 
+import bitsandbytes
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, TrainingArguments
@@ -52,7 +53,7 @@ def test_loss_and_gradients_are_the_plain_ones(tmp_path, kind, lora):
     loss = model(**batch)["loss"]
     loss.backward()
     fast = gradients(model)
-    assert (model.prefix.kept is not None) == (lora is None), "kept where the LLM is frozen, else part of each step"
+    assert (model.prefix.kept is not None) == (lora is None), "kept where the LLM is frozen"
     parts = [plain_loss(model, row) for row in rows]
     expected = sum(part * count for part, count in parts) / sum(count for _, count in parts)
     expected.backward()
@@ -75,7 +76,7 @@ def test_captions_are_those_of_whole_prompts(tmp_path, kind, lora):
         return model.generate(**batch, max_new_tokens=12, do_sample=False, pad_token_id=0, eos_token_id=[0],
                               repetition_penalty=1.3)
 
-    assert torch.equal(write(prefix), write(())) and model.prefix.kept is not None
+    assert torch.equal(write(prefix), write(())) and (model.prefix.kept is not None) == (lora is None)
     assert torch.equal(write(prefix), write(())), "the kept keys and values stay what they were"
 
 
@@ -103,33 +104,54 @@ def test_rows_at_their_end_are_left_out_of_what_follows(tmp_path, monkeypatch, k
     assert calls[0] == 4 and calls == sorted(calls, reverse=True) and len(set(calls)) == len(calls) > 1
 
 
-def test_kept_prefix_is_dropped_when_prefix_or_weights_change(llm):
+@pytest.mark.parametrize("optimizer", [
+    lambda weights: torch.optim.AdamW(weights, lr=1e-2), lambda weights: torch.optim.AdamW(weights, lr=1e-2, fused=True),
+    lambda weights: bitsandbytes.optim.AdamW8bit(weights, lr=1e-2),
+    lambda weights: bitsandbytes.optim.PagedAdamW8bit(weights, lr=1e-2)], ids=["torch", "fused", "8bit", "paged 8bit"])
+def test_the_loss_is_that_of_the_present_weights_and_prefix(llm, optimizer):
+    """Fused and bitsandbytes optimizers change weights without raising Parameter._version."""
     model = build(llm).eval()
     prefix, rows = examples(llm)
+    optimizer = optimizer([p for p in model.parameters() if p.requires_grad])
 
+    @torch.no_grad()
     def loss(prefix):
-        with torch.no_grad():
-            return float(model(**collate(rows, 3, 0, prefix))["loss"])
+        return float(model(**collate(rows, 3, 0, prefix))["loss"])
 
-    assert loss(prefix) == pytest.approx(loss(()), rel=1e-5)
-    assert loss(prefix[:12]) == pytest.approx(loss(()), rel=1e-5)
+    def evaluation():
+        with model.prefix.evaluation():
+            return [loss(prefix), loss(prefix), loss(prefix[:12])]
+
     before = loss(prefix)
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
-    model(**collate(rows, 3, 0, prefix))["loss"].backward()
-    optimizer.step()
-    assert loss(prefix) == pytest.approx(loss(()), rel=1e-5) and loss(prefix) != before
+    assert [before, *evaluation()] == pytest.approx([loss(())] * 4, rel=1e-5)
+    for _ in range(10):
+        model.train()(**collate(rows, 3, 0, prefix))["loss"].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.eval()
+    assert [loss(prefix), *evaluation()] == pytest.approx([loss(())] * 4, rel=1e-5)
+    assert abs(loss(()) - before) > 1e-2
 
 
-@pytest.mark.parametrize("why", ["checkpointing", "short", "window", "family"])
+def test_the_prefix_runs_once_in_an_evaluation(llm, monkeypatch):
+    model = build(llm).eval()
+    prefix, rows = examples(llm)
+    runs, run = [], model.prefix._run
+    monkeypatch.setattr(model.prefix, "_run", lambda ids: runs.append(len(ids)) or run(ids))
+    with torch.no_grad(), model.prefix.evaluation():
+        for _ in range(3):
+            model(**collate(rows, 3, 0, prefix))
+    assert runs == [len(prefix)] and model.prefix.kept is None
+
+
+@pytest.mark.parametrize("why", ["checkpointing", "window", "family"])
 def test_whole_prompts_where_the_beginning_cannot_be_shared(tmp_path, why, monkeypatch):
     folder = make_llm(tmp_path, "mistral" if why == "window" else "llama")
-    model = build(folder).eval()
+    model = build(folder, lora=None).eval()
     prefix, rows = examples(folder)
     expected = model(**collate(rows, 3, 0))["loss"].item()
     if why == "checkpointing":
         model.train().gradient_checkpointing_enable()
-    elif why == "short":
-        prefix = prefix[:5]
     elif why == "window":
         model.base_llm().config.sliding_window = 60
         expected = model(**collate(rows, 3, 0))["loss"].item()
@@ -139,7 +161,7 @@ def test_whole_prompts_where_the_beginning_cannot_be_shared(tmp_path, why, monke
         class Other(cache_utils.DynamicLayer):
             """A layer of a family that keeps something else than keys and values."""
 
-        monkeypatch.setattr("prefix_cache.DynamicLayer", Other)
+        monkeypatch.setattr("language_model.prefix_cache.DynamicLayer", Other)
     loss = model(**collate(rows, 3, 0, prefix))["loss"]
     loss.backward()
     assert loss.item() == pytest.approx(expected, rel=1e-5)

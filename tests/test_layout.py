@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = [
-    {"runtime", "config", "loss"},
+    {"runtime"},
+    {"config", "loss"},
     {"eegdata", "metrics", "language_model"},
     {"sources", "encoders", "evaluation", "audit"},
     {"model", "datautils", "interpretability", "report"},

@@ -239,9 +239,11 @@ def arguments(**given):
 def choose(deepseek, gigabytes, cuda=True, **given):
     args = arguments(**given)
     shape = memory.shape_of(deepseek)
-    line, _ = memory.plan_training(args, shape, free=gigabytes * GB, cuda=cuda, lora=LORA, trained=106_704_897)
-    chosen = "8bit" if args.load_in_8bit else "4bit" if args.load_in_4bit else "bf16" if args.bf16 else "float32"
-    return (chosen, args.gradient_checkpointing, args.batch_size, args.gradient_accumulation_steps), line
+    before = dict(vars(args))
+    plan = memory.plan_training(args, shape, free=gigabytes * GB, cuda=cuda, lora=LORA, trained=106_704_897)
+    assert vars(args) == before
+    chosen = plan.loading or ("bf16" if plan.bf16 else "float32")
+    return (chosen, plan.checkpointing, plan.batch_size, plan.accumulation), plan.line
 
 
 @pytest.mark.parametrize(("gigabytes", "chosen"), [
@@ -303,8 +305,22 @@ def test_a_run_says_and_records_what_was_chosen(data, clip, encoder, llm, tmp_pa
     folder = finetune(data, clip, encoder, llm, tmp_path / "out", "--no_stage2", "--max_steps", "2", "--batch_size", "8")
     assert "gradient checkpointing on, batches of 4, 2 of them in place of one of 8" in capsys.readouterr().out
     assert batches == [(4, True)] * 4
-    record = read_json(folder / "args.json")["options"]
-    assert (record["batch_size"], record["gradient_accumulation_steps"], record["gradient_checkpointing"]) == (4, 2, True)
+    names = ("batch_size", "gradient_accumulation_steps", "gradient_checkpointing")
+    record = read_json(folder / "args.json")
+    assert [record["options"][name] for name in names] == [8, 1, "auto"]
+    assert [record["used"][name] for name in names] == [4, 2, True]
+
+
+def test_stage_2_is_reused_whatever_memory_is_free(data, clip, encoder, llm, tmp_path, capsys, monkeypatch):
+    real = memory.training_memory
+    for name, most in (("plenty", 8), ("little", 4)):
+        monkeypatch.setattr(memory, "training_memory", lambda *args, most=most, batch, **more: real(
+            *args, batch=batch, **more) | {"else": 0 if batch <= most else 1e15})
+        finetune(data, clip, encoder, llm, tmp_path / name, "--no_stage3", "--max_steps", "2", "--batch_size", "8",
+                 "--saved_pretrained_model_path", str(tmp_path / "stage2"))
+        out = capsys.readouterr().out
+        assert f"batches of {most}" in out and ("stage 2: made before" in out) == (name == "little")
+    assert len(list((tmp_path / "stage2").iterdir())) == 1
 
 
 def test_weights_that_do_not_fit_are_not_loaded(llm, monkeypatch):

@@ -23,7 +23,7 @@ CAPTIONS = ["A red cat in the snow.", "A blue dog.", "A car in the grass with a 
 def build(folder, loading=None, lora=LORA, **config):
     torch.manual_seed(0)
     encoder = build_encoder(EEGEncoderConfig(n_chans=6, n_times=64, sfreq=128, num_classes=3, embedding_size=16, d_model=32,
-                                             attn_heads=2, layers=1))
+                                             attn_heads=2, layers=1, spatial_filters=40))
     options = {"embedding_size": 16, "projector": "mlp", "soft_tokens": 3} | config
     model = EEGModelForCausalLM.build(encoder, str(folder), device="cpu", dtype=None, loading=loading, lora=lora, **options)
     for name, parameter in model.llm.named_parameters():
@@ -112,6 +112,17 @@ def test_quantised_llm_trains_after_an_evaluation(llm, loading):
         optimizer.zero_grad()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0] - 0.2
+
+
+def test_modes_are_those_of_a_module(llm):
+    """As nn.Module's: eval() reaches what was put into training mode by itself; the frozen encoder stays as it is."""
+    model = build(llm).eval()
+    model.llm.train()
+    assert model.eval() is model and not any(module.training for module in model.modules())
+    model.projector.eval()
+    model.train()
+    assert all(part.training for part in (model, *model.projector.modules(), *model.llm.modules()))
+    assert not any(module.training for module in model.encoder.modules())
 
 
 def test_frozen_llm_trains_the_projector_only(llm):

@@ -1,0 +1,58 @@
+"""What stages 2 and 3 are trained on: embeddings of pictures or of EEG, class names and captions."""
+
+from pathlib import Path
+
+import torch
+
+from captioning.training import Stage
+from datautils import image_embeddings
+from eegdata.data_paths import DataPaths
+from eegdata.pictures import read_captions
+from eegdata.trials import Trials
+from encoders import encode
+from encoders.clip import clip_identity
+from runtime import processes
+from runtime.errors import InputError
+from runtime.options import Options
+from runtime.runs import read_run
+
+
+def part_captions(image_dir: str, names: dict[str, list[str]], which: str) -> dict[str, dict[str, str | list[str]]]:
+    """For the train and val part, by picture name: the first caption, or with `which` "all" a list of them to train on."""
+    captions = {part: {name: read_captions(image_dir, name) for name in names[part]} for part in names}
+    for part in names if which == "first" else ("val",):
+        captions[part] = {name: texts[0] for name, texts in captions[part].items()}
+    return captions
+
+
+def image_stage(args: Options, paths: DataPaths, stage: Stage, names: dict, class_of: dict, captions: dict) -> list:
+    """Stage 2, from picture embeddings; returns the trainer's log. class_of: class name by picture name."""
+    embeddings = {part: image_embeddings(names[part], paths.image_dir, args.clip_model, paths.picture, stage.device,
+                                         args.cache_dir) for part in names}
+    size = stage.model.config.embedding_size
+    if embeddings["train"].shape[1] != size:
+        raise InputError(f"--clip_model {args.clip_model}: embeddings of size {embeddings['train'].shape[1]}, but the "
+                         f"encoder was trained towards size {size}; name the same CLIP model")
+    clip = clip_identity(args.clip_model)
+    if read_run(args.eeg_encoder_path)[0].get("clip") not in (None, clip):
+        raise InputError(f"--clip_model {args.clip_model}: other weights than those that the encoder in "
+                         f"{args.eeg_encoder_path} was trained towards; name the same CLIP model")
+    return stage.reuse_or_run(
+        embeddings, {part: [class_of[name] for name in names[part]] for part in names},
+        {part: [captions[part][name] for name in names[part]] for part in names}, args.num_epochs_image, clip)
+
+
+def eeg_stage(args: Options, stage: Stage, trials: Trials, split: dict, captions: dict) -> list:
+    """Stage 3, from EEG embeddings; returns the trainer's log."""
+    embeddings, labels = {}, {}
+    for part in ("train", "val"):
+        embeddings[part], logits = processes.shared(
+            lambda rows: encode(stage.model.encoder, trials.eeg, rows, device=stage.device), split[part])
+        truth, predicted = trials.label[split[part]], logits.argmax(1)
+        coin = torch.rand(len(truth), generator=torch.Generator().manual_seed(args.seed)) < 0.5
+        chosen = {"true": truth, "predicted": predicted, "mixed": torch.where(coin, truth, predicted)}
+        kind = args.train_label if part == "train" else "predicted"  # validated as inference will read it
+        labels[part] = [trials.class_names[i] for i in chosen[kind].tolist()]
+    return stage.run("eeg", embeddings, labels,
+                     {part: [captions[part][name] for name in trials.names(split[part])] for part in captions},
+                     args.num_epochs_eeg, Path(args.output) / "checkpoints" / "stage3")
