@@ -1,6 +1,7 @@
-# make demo   the whole pipeline on simulated EEG, on a CPU in minutes: runs/demo/report.html
-# make n170   the same stages on real recordings: runs/n170 (FOLDER=... for others than ../shared/data/n170)
+# make demo   the whole pipeline on simulated EEG, on a CPU in minutes: demo/simulated/report.html
+# make n170   the same stages on real recordings: demo/n170 (FOLDER=... for others than ../shared/data/n170)
 # make test   the tests, and the linter
+# make clean  removes .venv and demo, and nothing else
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +22,7 @@ $(VENV)/ready: requirements.txt requirements-base.txt requirements-data.txt requ
 	touch $@
 
 demo: setup
-	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/demo.sh runs/demo
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/demo.sh
 
 n170: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/n170.sh $(if $(FOLDER),"$(FOLDER)")
@@ -33,4 +34,4 @@ lint: setup
 	$(BIN)/ruff check .
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) demo

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import measuring
@@ -27,8 +28,8 @@ from runtime import options
 from runtime.errors import InputError, exits_cleanly
 from runtime.runs import read_json
 
-DEMO = Path("runs/demo")
-SMALL_LLM = Path("runs/smollm2")
+DEMO = Path("demo/simulated")
+SMALL_LLM = Path("demo/smollm2")
 PRECISIONS = {"bf16": [], "8-bit": ["--load_in_8bit"], "4-bit": ["--load_in_4bit"]}
 COLUMNS = ("LLM", "precision", "finetuning: steps/s", "trials/s", "loss", "peak GiB", "seconds", "inference: captions/s",
            "peak GiB", "seconds")
@@ -56,13 +57,25 @@ def parse(argv):
     parser.add_argument("--scratch", type=Path, help="folder for some 15 GB of models and checkpoints; a model made there "
                                                      "before is used again (unset: a temporary folder, deleted at the end)")
     parser.add_argument("--results", type=Path, default=Path("bench/RESULTS.md"), help="Markdown file to write to")
-    args = parser.parse_args(argv)
+    args = options.parse(parser, argv)
     if args.data and (args.synthetic or args.tiny):
         raise InputError("--data excludes --synthetic and --tiny, which make their own; give one of them")
-    for name, usual, tiny in (("steps", 20, 4), ("captions", 64, 8), ("batch_size", 16, 4)):
-        if getattr(args, name) is None:
-            setattr(args, name, tiny if args.tiny else usual)
     return args
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is measured: training steps a stage, trials a step, captions."""
+
+    steps: int
+    batch_size: int
+    captions: int
+
+
+def sizes_of(args):
+    """The Sizes that the options ask for."""
+    usual = Sizes(4, 4, 8) if args.tiny else Sizes(20, 16, 64)
+    return Sizes(args.steps or usual.steps, args.batch_size or usual.batch_size, args.captions or usual.captions)
 
 
 # --- what runs in a process of its own ---
@@ -138,13 +151,13 @@ def prepare_data(args, scratch, processes):
     return folder
 
 
-def prepare_options(args, data, scratch, processes, device):
-    """Options of the scripts: (data's, pictures', encoder folder). The splits are cut to what is measured."""
+def prepare_options(args, sizes, data, scratch, processes, device):
+    """Options of the scripts: (data's, pictures', encoder folder), and the Sizes that the data allow. The splits are cut to
+    what is measured."""
     from bench.material import write_subset
 
-    splits, trials = scratch / "splits.pth", args.steps * args.batch_size
-    kept = write_subset(data / "splits.pth", splits, train=trials, val=2 * args.batch_size, test=args.captions)
-    args.captions = kept["test"]  # a small data set has fewer
+    splits, trials = scratch / "splits.pth", sizes.steps * sizes.batch_size
+    kept = write_subset(data / "splits.pth", splits, train=trials, val=2 * sizes.batch_size, test=sizes.captions)
     dataset = data / "eeg.pth" if args.synthetic or args.tiny else data
     where = ["--eeg_dataset", f"{dataset}", "--splits_path", f"{splits}", "--image_dir", f"{data}/images",
              "--cache_dir", f"{scratch}/cache", "--device", device]
@@ -153,8 +166,8 @@ def prepare_options(args, data, scratch, processes, device):
     if not args.eeg_encoder_path and not (Path(encoder) / "config.json").is_file():
         encoder = scratch / "eeg_encoder"
         processes.must("stage 1: an encoder", train_encoder, [
-            *where, *pictures, "--output", f"{encoder}", "--num_epochs", "1", "--batch_size", f"{args.batch_size}"])
-    return where, pictures, str(encoder)
+            *where, *pictures, "--output", f"{encoder}", "--num_epochs", "1", "--batch_size", f"{sizes.batch_size}"])
+    return where, pictures, str(encoder), replace(sizes, captions=kept["test"])  # a small data set has fewer
 
 
 def llms(args, data, scratch, processes, device):

@@ -97,15 +97,15 @@ class Captioner:
         examples = [dataset.example(i, label, with_embedding) for i, label in enumerate(labels)]
         order = sorted(range(len(labels)), key=lambda i: len(examples[i]["before"]) + len(examples[i]["after"]))
         texts = dict(done or {})
-        missing = [i for i in order if i not in texts]
-        starts = range(0, len(missing), batch_size)
+        starts = [start for start in range(0, len(order), batch_size)
+                  if not texts.keys() >= set(order[start:start + batch_size])]
 
-        def write(start):
-            rows = missing[start:start + batch_size]
+        def write(start):  # whole batches, so that an interrupted run draws what the whole one would
+            rows = order[start:start + batch_size]
             batch = collate([examples[i] for i in rows], self.model.config.soft_tokens, pad_id(self.tokenizer),
                             dataset.prefix)
-            torch.manual_seed(seed + order.index(rows[0]))  # so that an interrupted run draws what the whole one would
-            return list(zip(rows, self._texts(batch, modality, options), strict=True))
+            torch.manual_seed(seed + start)
+            return [pair for pair in zip(rows, self._texts(batch, modality, options), strict=True) if pair[0] not in texts]
 
         for turn in tqdm(range(0, len(starts), processes.count()), desc=desc, unit="batch"):
             own = starts[turn:turn + processes.count()][processes.index():][:1]

@@ -170,7 +170,7 @@ def _write_condition(captioner, part, condition, args, batch_size, file, facts):
     with atomic_path(file) as temporary:
         table.to_csv(temporary, index=False)
         write_json(f"{file}.json", {"format": caption_files.RECORD_FORMAT, "condition": condition, **facts,
-                                    "sha256": file_hash(temporary)})
+                                    "used": {"batch_size": batch_size}, "sha256": file_hash(temporary)})
     if processes.is_main():
         partial.unlink(missing_ok=True)  # the baselines have none
     print(f"{condition}: {len(table)} captions written to {file}")

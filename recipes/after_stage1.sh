@@ -1,17 +1,17 @@
-# Stages 2 and 3, captions under every condition, scores and report: sourced by demo.sh and n170.sh, which set RUN, DATA,
-# PICTURES, LLM, EPOCHS_IMAGE and EPOCHS_EEG.
+# Stages 2 and 3, captions under every condition, scores and report. demo.sh and n170.sh source this file; they set RUN, LLM,
+# EPOCHS_IMAGE, EPOCHS_EEG and the arrays DATA and PICTURES.
 echo "== stages 2 and 3: projector and LoRA"
-python finetune_llm.py $DATA $PICTURES --eeg_encoder_path "$RUN/eeg_encoder" --llm_backbone_name_or_path "$LLM" \
-    --output "$RUN/captioner" --saved_pretrained_model_path "$RUN/stage2" --prompt_template plain \
-    --num_epochs_image "$EPOCHS_IMAGE" --num_epochs_eeg "$EPOCHS_EEG" \
+python finetune_llm.py "${DATA[@]}" "${PICTURES[@]}" --eeg_encoder_path "$RUN/eeg_encoder" \
+    --llm_backbone_name_or_path "$LLM" --output "$RUN/captioner" --saved_pretrained_model_path "$RUN/stage2" \
+    --prompt_template plain --num_epochs_image "$EPOCHS_IMAGE" --num_epochs_eeg "$EPOCHS_EEG" \
     --lora_target '.*\.(q_proj|v_proj)' --logging_steps 5
 
 echo "== captions under every condition"
-WRITE="--model_path $RUN/captioner --batch_size 64 --max_new_tokens 24 --repetition_penalty 1.0 --cache_dir $RUN/cache"
-python inference.py $DATA $WRITE --dest "$RUN/results/captions.csv"
-python inference_chance.py $DATA $WRITE --dest "$RUN/results/captions.csv"
+WRITE=(--model_path "$RUN/captioner" --batch_size 64 --max_new_tokens 24 --repetition_penalty 1.0 --cache_dir "$RUN/cache")
+python inference.py "${DATA[@]}" "${WRITE[@]}" --dest "$RUN/results/captions.csv"
+python inference_chance.py "${DATA[@]}" "${WRITE[@]}" --dest "$RUN/results/captions.csv"
 
 echo "== scores and report"
-python evaluate.py "$RUN"/results/*.csv --json "$RUN/scores.json" --chart "$RUN/scores.png" --report "$RUN" \
+python evaluate.py "$RUN"/results/*.csv --json "$RUN/scores.json" --chart "$RUN/scores.png" --report "$RUN" --seed 0 \
     --title "EEG-to-Text: $(basename "$RUN")" --sentence_model "$(python -m metrics.sentences)"
 echo "captions: $RUN/results/   scores: $RUN/scores.json   page: $RUN/report.html"

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers.cache_utils import DynamicLayer
 
 from captioning.captioner import Captioner
 from datautils import CaptionDataset, collate
 from finetuning import write
-from language_model.prefix_cache import RoomyLayer
 from language_model.prompts import pad_id
 from model import EEGModelForCausalLM
 from tiny import data_arguments
@@ -71,26 +69,6 @@ def test_batches_write_what_is_written_one_by_one(loaded, monkeypatch, batches, 
         assert template == "plain" or all(len(batch["prefix_ids"]) > 1 for batch in batches)
 
 
-def test_the_cache_with_room_holds_what_a_dynamic_one_holds():
-    """Also where rows are left out, reordered or repeated, where it outgrows nothing, and without copying what it holds."""
-    torch.manual_seed(0)
-    roomy = RoomyLayer(*torch.randn(2, 1, 2, 5, 4).expand(-1, 3, -1, -1, -1), room=6)
-    layer = DynamicLayer()
-    layer.update(roomy.keys, roomy.values)
-    steps = [lambda one: one.batch_select_indices(torch.tensor([0, 2])),
-             lambda one: one.reorder_cache(torch.tensor([1, 0])),
-             lambda one: one.batch_repeat_interleave(2), lambda one: one.crop(-1), lambda one: None, lambda one: None]
-    for number, step in enumerate(steps):
-        for one in (roomy, layer):
-            step(one)
-        new = torch.randn(2, len(layer.keys), 2, 1 + (number == 0), 4)
-        place = roomy.keys.data_ptr()
-        for found, expected in zip(roomy.update(*new), layer.update(*new), strict=True):
-            assert torch.equal(found, expected)
-        assert (roomy.get_seq_length(), roomy.get_mask_sizes(1)) == (layer.get_seq_length(), layer.get_mask_sizes(1))
-        assert (roomy.keys.data_ptr() == place) == (number > 3)  # it lies where it lay, unless it was changed meanwhile
-
-
 def test_what_is_there_is_not_written_again(loaded, batches):
     """From any batches of an interrupted run, and from a part of one, in any order; sampled too."""
     sampled = {**GREEDY, "do_sample": True, "temperature": 1.5}
@@ -106,6 +84,16 @@ def test_what_is_there_is_not_written_again(loaded, batches):
                            **sampled) == whole
 
 
+def test_what_is_there_stays_whatever_the_batch_size(loaded):
+    """Also where the rest is written in other batches, beside which a caption of 8 bit or a sampled one would be another."""
+    done = {0: "kept", 7: "kept, too"}
+    more = []
+    texts = loaded.generate(embeddings(), LABELS, True, INSTRUCTION, batch_size=4, done=done, on_batch=more.extend, **GREEDY)
+    whole = loaded.generate(embeddings(), LABELS, True, INSTRUCTION, batch_size=3, **GREEDY)
+    assert texts == [done.get(i, text) for i, text in enumerate(whole)]
+    assert sorted(dict(more)) == sorted(set(range(len(LABELS))) - set(done)) and len(more) == len(LABELS) - 2
+
+
 def test_trials_are_read_by_rows(loaded, data):
     from eegdata.trials import load_trials
 
@@ -117,7 +105,7 @@ def test_trials_are_read_by_rows(loaded, data):
 def test_the_batch_fits_where_none_is_asked_for(captioner, data, tmp_path, capsys, monkeypatch):
     write(captioner, data, tmp_path / "c.csv")
     assert "64 captions are written at a time (--batch_size)" in capsys.readouterr().out
-    assert json.loads((tmp_path / "c.csv.json").read_text())["options"]["batch_size"] == 64
+    assert json.loads((tmp_path / "c.csv.json").read_text())["used"] == {"batch_size": 64}
 
     def full(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory")

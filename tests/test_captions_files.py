@@ -1,6 +1,7 @@
 """Caption CSVs and their records: what is in them, what an interruption leaves, what is refused, when nothing is said."""
 
 import json
+import re
 import shutil
 
 import pandas
@@ -13,6 +14,7 @@ import inference_chance
 from eegdata.pictures import picture_path, write_captions
 from eegdata.splits import write_splits
 from eegdata.trials import load_trials
+from captioning.captioner import Captioner
 from encoders import encode, load_encoder
 from finetuning import COLUMNS, write
 from metrics.caption_files import ABSTAINED
@@ -64,6 +66,33 @@ def test_interrupted_run_goes_on(captioner, data, tmp_path, monkeypatch, capsys)
     again = write(captioner, data, tmp_path / "part.csv", "--batch_size", "8")
     assert again.equals(whole) and len(calls) == 4
     assert "going on after 16 captions" in capsys.readouterr().out
+
+
+def test_resumed_in_other_batches_as_less_memory_was_free(captioner, data, tmp_path, monkeypatch, capsys):
+    from language_model import memory
+
+    whole = write(captioner, data, tmp_path / "whole.csv")
+    one = memory.caption_memory(Captioner(captioner, "cpu").model.base_llm().config, 4, 200)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 9 * one)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt_at(2, patch)
+        write(captioner, data, tmp_path / "part.csv")
+    monkeypatch.setattr(memory, "free_memory", lambda device: 3 * one)
+    assert write(captioner, data, tmp_path / "part.csv").equals(whole)
+    said = capsys.readouterr().out
+    sizes = [int(size) for size in re.findall(r"(\d+) captions are written at a time", said)]
+    assert len(set(sizes)) == 3 and f"going on after {sizes[1]} captions" in said
+    assert sorted(path.name for path in tmp_path.glob("part*")) == ["part.csv", "part.csv.json"]
+
+
+def test_captions_that_were_asked_for_otherwise_are_set_aside(captioner, data, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt_at(2, patch)
+        write(captioner, data, tmp_path / "part.csv", "--batch_size", "8")
+    held = (tmp_path / "part.csv.partial").read_bytes()
+    write(captioner, data, tmp_path / "part.csv", "--repetition_penalty", "1.5")
+    assert "asked for with other options" in capsys.readouterr().out
+    assert (tmp_path / "part.csv.partial.old").read_bytes() == held
 
 
 def test_resumed_sampling_draws_what_the_whole_run_would(captioner, data, tmp_path, monkeypatch):

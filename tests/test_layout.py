@@ -24,7 +24,7 @@ LEVELS = [
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 SCRIPTS = sorted(name for name in LEVELS[-2] if (ROOT / f"{name}.py").is_file())
 FILES = sorted(path for path in ROOT.rglob("*.py")
-               if not {"tests", ".venv", "runs", "demo", "n170"} & set(path.relative_to(ROOT).parts))
+               if not {"tests", ".venv", "runs", "demo"} & set(path.relative_to(ROOT).parts))
 FILE_OF = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
 
 
