@@ -1,9 +1,14 @@
-"""Every `python` command of the README runs as it is written, on small files at the places that it names."""
+"""The README and docs/: their commands, options, links and file names are real, and the stages run in order.
+
+The commands of the stages and of an own recording are run as the README has them, on small files at the places that it
+names. All other commands are parsed by the parsers of their scripts.
+"""
 
 import re
 import runpy
 import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,14 +18,14 @@ import torch
 from PIL import Image
 
 from config import CLASS_NAMES, EEGCVPR40_LABELS
+from documented import FENCE, PAGES, README, ROOT, broken_links, commands_of, options_of, parse, problems, spans
 from eegdata.pictures import write_captions
 from eegdata.splits import write_splits
 from metrics.conditions import NAMES
 from raw_material import ONSETS, make_pictures, make_raw, save, write_table
 from tiny import make_llm
 
-ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = re.findall(r"(?:^|`)(python [^`\n]+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+COMMANDS = [command for command in commands_of(README.read_text(encoding="utf-8")) if command.startswith("python ")]
 
 
 def make_published_data(folder):
@@ -105,11 +110,116 @@ def test_the_own_recordings_commands_run_in_order(run, tmp_path, capsys):
     assert "A picture of cat/cat_" in page and "audit" in page.lower()
 
 
-def test_no_command_is_left_out():
-    """Commands outside the stages' block are run by other tests or by `make`; a new one must be added here."""
-    elsewhere = {"metrics.wordnet", "pretrain_data_processor.py", "prepare_data.py", "bench.data_format",
-                 "bench.null_studies", "bench.speed", "bench.scale"}
-    for command in COMMANDS:
-        script = command.split()[2] if command.split()[1] == "-m" else command.split()[1]
-        assert script in elsewhere or "--plan" in command or "data/block" in command or "mine" in command or script in (
-            "evaluate.py", "inference.py", "train_eeg_classifier.py"), command
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_and_option_is_real(page):
+    assert problems(page.read_text(encoding="utf-8")) == []
+
+
+WRONG = [
+    "python evaluate.py results/*.csv --no_such_option",
+    "python evaluate.py --no_such_option",
+    "python evaluate.py",
+    "python inference.py --model_path captioner --condition no_such_condition",
+    "python prepare_data.py no_such_source --output data/mine",
+    "python prepare_data.py split data/mine --split_by no_such_split",
+    "python no_such_script.py --output data/mine",
+    "python -m bench.no_such_bench",
+    "python -m bench.speed --no_such_option",
+    "python -m pytest tests/test_no_such_file.py",
+    "HF_HUB_OFFLINE=1 python evaluate.py results/*.csv --no_such_option",
+    'python evaluate.py results/*.csv --sentence_model "$(python -m metrics.sentences --no_such_option)"',
+    "torchrun --no_such_option 2 train_eeg_classifier.py --eeg_dataset data/mine --output encoder",
+    "torchrun --nproc_per_node 2 train_eeg_classifier.py --eeg_dataset data/mine --output encoder --no_such_option",
+    "torchrun --nproc_per_node 2 no_such_script.py",
+    "accelerate launch --no_such_option 2 train_eeg_classifier.py --eeg_dataset data/mine --output encoder",
+    "accelerate launch --num_processes 2 train_eeg_classifier.py --eeg_dataset data/mine --no_such_option",
+    "accelerate launch --config_file recipes/no_such_file.yaml train_eeg_classifier.py --eeg_dataset d --output encoder",
+    "bash recipes/no_such_recipe.sh",
+    "bash recipes/demo.sh runs/demo 0 one_too_many",
+    "bash bench/gpu_check.sh --no_such_option",
+    "make no_such_target",
+    "pip install -r no_such_requirements.txt",
+    "pip install --no_such_option",
+    "rm -rf runs",
+]
+
+
+@pytest.mark.parametrize("command", WRONG)
+def test_a_wrong_command_is_found(command, capfd):
+    text = README.read_text(encoding="utf-8")
+    assert len(problems(f"{text}\n```bash\n{command}\n```\n")) == 1
+    if not command.startswith("rm"):  # in a sentence only a command that is known tells itself from other code
+        assert problems(f"{text}\nAlso `{command}`.\n")
+
+
+@pytest.mark.parametrize("addition", [
+    "Also `evaluate.py --no_such_option`.", "Also `--no_such_option`.", "Also --report without backticks.",
+    "```\npython evaluate.py results/scores.csv\n```", "Also `train_eeg_classifier.py --judge_model NAME`."])
+def test_a_wrong_option_is_found(addition):
+    assert len(problems(f"{README.read_text(encoding='utf-8')}\n{addition}\n")) == 1
+
+
+def test_commands_are_parsed_whole():
+    """The checks above see what the script would see."""
+    assert commands_of("```bash\n# first\npython a.py \\\n    --b 1  # why\n```\n and `make c`, `d`") == [
+        "python a.py      --b 1  # why", "make c"]
+    assert vars(parse("evaluate", ["a.csv", "b.csv", "--n_boot", "7"]))["n_boot"] == 7
+    assert {"--when_and_where", "--results_dir"} <= options_of("test_eeg_classifier")
+    assert {"--split_by", "--bids", "--private"} <= options_of("prepare_data")  # of its subcommands
+
+
+def test_options_stand_under_their_script():
+    """docs/options.md: an option in a section whose heading names scripts is one of each of them, or of one that its row
+    names."""
+    text = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
+    checked = 0
+    for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        heading, body = section.split("\n", 1)
+        scripts = [span.removesuffix(".py") for span in spans(heading)]
+        for row in [line for line in body.splitlines() if scripts and line.startswith("| `--")]:
+            known = set().union(*map(options_of, scripts))
+            wanted = re.findall(r"--[\w-]+", row.split("|")[1])
+            assert wanted and set(wanted) <= known, (heading, row)
+            checked += len(wanted)
+    assert checked > 30
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_and_file_is_there(page):
+    assert broken_links(page) == []
+    text = page.read_text(encoding="utf-8")
+    files = [span for span in spans(text) if re.fullmatch(r"[a-z_]+/([\w.-]+/)*[\w.-]+\.(py|sh|ipynb|yaml|md)", span)]
+    assert [name for name in files if not (ROOT / name).is_file() and "/my_" not in name] == []
+
+
+def test_a_broken_link_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# One two\n[a](page.md#one-two) [b](absent.md) [c](#three) [d](https://example.org/absent)\n")
+    assert broken_links(page) == ["absent.md", "#three"]
+
+
+def test_the_readme_is_short_and_names_every_page():
+    text = README.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 200
+    assert all(f"](docs/{page.name})" in text for page in PAGES if page.parent.name == "docs")
+    for page in PAGES[1:]:
+        assert re.search(r"^After reading this page you ", page.read_text(encoding="utf-8"), re.MULTILINE), page.name
+
+
+def test_the_tree_is_the_folder():
+    tree = next(match[2] for match in FENCE.finditer(README.read_text(encoding="utf-8")) if "model.py" in match[2])
+    named = [line.split()[0] for line in tree.splitlines()]
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    folders = {name.split("/")[0] + "/" for name in tracked if "/" in name and not name.startswith(".")}
+    assert sorted(named) == sorted(folders | {name for name in tracked if "/" not in name and name.endswith(".py")})
+
+
+def test_the_table_of_conditions_is_the_code():
+    section = README.read_text(encoding="utf-8").split("## Conditions")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `([^`]+)`", section, re.MULTILINE) == list(NAMES)
+
+
+def test_the_workflow_names_real_files():
+    text = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+    files = re.findall(r"--ignore=(\S+)|-r (\S+)", text)
+    assert files and all((ROOT / "".join(pair)).is_file() for pair in files)
