@@ -1,12 +1,15 @@
 """From files to batches: trials, splits, captions, picture embeddings, token ids."""
 
 import json
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from itertools import takewhile
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from transformers import PreTrainedTokenizerBase
 
 from eegdata.pictures import picture_path
 from encoders.clip import clip_identity, embed_pictures
@@ -16,7 +19,8 @@ from runtime.errors import InputError
 from runtime.runs import atomic_path, cache_dir, content_key, file_hash
 
 
-def image_embeddings(names, image_dir, clip_model, picture="sketch", device="cpu", cache=None):
+def image_embeddings(names: list[str], image_dir: str | Path, clip_model: str, picture: str = "sketch", device: str = "cpu",
+                     cache: str | Path | None = None) -> torch.Tensor:
     """CLIP embeddings of pictures by name: [n, E] float32, not normalised.
 
     Each picture is embedded once per CLIP model: rows are kept under the cache folder by the hash of the picture's
@@ -60,8 +64,9 @@ class CaptionDataset(torch.utils.data.Dataset):
     prompts that the model knows.
     """
 
-    def __init__(self, tokenizer, template, instruction, embeddings, labels, captions=None, max_caption_tokens=64,
-                 label_dropout=0.0, embedding_dropout=0.0):
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, template: str, instruction: str, embeddings: torch.Tensor,
+                 labels: list[str | None], captions: list[str | list[str]] | None = None, max_caption_tokens: int = 64,
+                 label_dropout: float = 0.0, embedding_dropout: float = 0.0):
         self.embeddings, self.labels = embeddings, labels
         self.label_dropout, self.embedding_dropout = label_dropout, embedding_dropout
         encode = lru_cache(None)(lambda text: caption_ids(tokenizer, template, text, max_caption_tokens))
@@ -70,7 +75,7 @@ class CaptionDataset(torch.utils.data.Dataset):
         self._prompt = lru_cache(None)(lambda label, image: prompt_ids(tokenizer, template, instruction, label, image))
 
     @cached_property
-    def prefix(self):
+    def prefix(self) -> list[int]:
         """Token ids that every prompt begins with, whatever is left out of it; a token or a soft token follows them."""
         beginnings = [begin for label in {None, *self.labels}
                       for begin in (self._prompt(label, True)[0], self._prompt(label, False)[0][:-1])]
@@ -78,14 +83,14 @@ class CaptionDataset(torch.utils.data.Dataset):
         return [token for token, other in takewhile(lambda pair: pair[0] == pair[1], pairs)]
 
     @cached_property
-    def lengths(self):
+    def lengths(self) -> list[int]:
         """Tokens of each example's whole prompt and longest caption, soft tokens aside."""
         captions = self.captions or [[[]]] * len(self)
         return [sum(map(len, self._prompt(label, True))) + max(map(len, texts))
                 for label, texts in zip(self.labels, captions, strict=True)]
 
     @cached_property
-    def caption_tokens(self):
+    def caption_tokens(self) -> int:
         """Tokens of all captions, of each example's first, their end tokens among them."""
         return sum(len(texts[0]) for texts in self.captions)
 
@@ -97,7 +102,7 @@ class CaptionDataset(torch.utils.data.Dataset):
         label = None if drop_label < self.label_dropout else self.labels[i]
         return self.example(i, label, drop_embedding >= self.embedding_dropout)
 
-    def example(self, i, label, with_embedding):
+    def example(self, i: int, label: str | None, with_embedding: bool) -> dict:
         """One example with this class name (None: without one), with or without its embedding."""
         before, after = self._prompt(label, with_embedding)
         captions = self.captions[i] if self.captions else [[]]
@@ -106,7 +111,7 @@ class CaptionDataset(torch.utils.data.Dataset):
                 "caption": caption}
 
 
-def collate(examples, soft_tokens, pad_id, prefix=()):
+def collate(examples: list[dict], soft_tokens: int, pad_id: int, prefix: Sequence[int] = ()) -> dict[str, torch.Tensor]:
     """Left-padded batch: input_ids, attention_mask, labels [B, L] long; soft_mask [B, L] bool; embeddings [B, E].
 
     Masks come from lengths, never from token values; labels cover the caption and its end token only.

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
+from transformers import PreTrainedModel
 
 from config import EEGModelForCausalLMConfig
 from encoders import load_encoder, save_encoder
@@ -37,7 +38,7 @@ class Projector(nn.Module):
     `linear`: one layer, as in the predecessors' checkpoints.
     """
 
-    def __init__(self, kind, embedding_size, hidden_size, soft_tokens):
+    def __init__(self, kind: str, embedding_size: int, hidden_size: int, soft_tokens: int):
         super().__init__()
         self.kind, self.soft_tokens, self.hidden_size = kind, soft_tokens, hidden_size
         if kind == "linear":
@@ -50,14 +51,14 @@ class Projector(nn.Module):
             self.register_buffer(f"{modality}_mean", torch.zeros(embedding_size))
             self.register_buffer(f"{modality}_scale", torch.ones(()))
 
-    def set_statistics(self, modality, embeddings):
+    def set_statistics(self, modality: str, embeddings: torch.Tensor) -> None:
         """Take mean and overall scale of the training embeddings [n, E] of one modality."""
         if self.kind == "mlp":
             mean = embeddings.mean(0)
             getattr(self, f"{modality}_mean").copy_(mean)
             getattr(self, f"{modality}_scale").copy_((embeddings - mean).pow(2).mean().sqrt().clamp_min(1e-6))
 
-    def forward(self, embeddings, modality="eeg"):
+    def forward(self, embeddings: torch.Tensor, modality: str = "eeg") -> torch.Tensor:
         if self.kind == "linear":
             return self.linear(embeddings).view(-1, self.soft_tokens, self.hidden_size)
         embeddings = (embeddings - getattr(self, f"{modality}_mean")) / getattr(self, f"{modality}_scale")
@@ -70,14 +71,15 @@ class EEGModelForCausalLM(nn.Module):
 
     accepts_loss_kwargs = True  # so that transformers' Trainer gives forward num_items_in_batch
 
-    def __init__(self, config, llm, projector, encoder=None):
+    def __init__(self, config: EEGModelForCausalLMConfig, llm: nn.Module, projector: Projector,
+                 encoder: nn.Module | None = None):
         super().__init__()
         self.config, self.llm, self.projector, self.encoder = config, llm, projector, encoder
         if encoder is not None:
             encoder.requires_grad_(False).eval()
         self.prefix = PrefixCache(llm, self.base_llm())
 
-    def base_llm(self):
+    def base_llm(self) -> PreTrainedModel:
         """The Hugging Face causal LM, without the LoRA wrapper."""
         return self.llm.get_base_model() if self.config.lora else self.llm
 
@@ -87,10 +89,12 @@ class EEGModelForCausalLM(nn.Module):
             self.encoder.eval()  # frozen: its batch-norm statistics must not move
         return self
 
-    def gradient_checkpointing_enable(self, **arguments):
+    def gradient_checkpointing_enable(self, **arguments: object) -> None:
+        """What transformers' Trainer calls; only the LLM has layers worth it."""
         self.llm.gradient_checkpointing_enable(**arguments)
 
-    def splice(self, input_ids, soft_mask, embeddings, modality):
+    def splice(self, input_ids: torch.Tensor, soft_mask: torch.Tensor, embeddings: torch.Tensor,
+               modality: str) -> torch.Tensor:
         """Token embeddings [B, L, H] with the projected embeddings at `soft_mask`; rows without soft tokens have none."""
         inputs = self.llm.get_input_embeddings()(input_ids)
         # also of no rows: each of several processes must have a gradient, be it zero, for each trained weight
@@ -108,8 +112,10 @@ class EEGModelForCausalLM(nn.Module):
             input_ids, attention_mask, soft_mask = whole_prompts(prefix_ids, input_ids, attention_mask, soft_mask)
         return self.splice(input_ids, soft_mask, embeddings, modality), attention_mask, None
 
-    def forward(self, input_ids, attention_mask, soft_mask, embeddings, labels=None, modality="eeg", prefix_ids=None,
-                num_items_in_batch=None):
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, soft_mask: torch.Tensor,
+                embeddings: torch.Tensor, labels: torch.Tensor | None = None, modality: str = "eeg",
+                prefix_ids: torch.Tensor | None = None,
+                num_items_in_batch: int | torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         """Left-padded batch -> {"loss"}, or without labels {"logits"} [B, L, vocabulary].
 
         input_ids, attention_mask, labels [B, L] (labels IGNORE except on the caption and its end token); soft_mask
@@ -144,8 +150,9 @@ class EEGModelForCausalLM(nn.Module):
             hook.remove()
 
     @torch.no_grad()
-    def generate(self, input_ids, attention_mask, soft_mask, embeddings, modality="eeg", repetition_penalty=1.0,
-                 prefix_ids=None, **options):
+    def generate(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, soft_mask: torch.Tensor,
+                 embeddings: torch.Tensor, modality: str = "eeg", repetition_penalty: float = 1.0,
+                 prefix_ids: torch.Tensor | None = None, **options: object) -> torch.Tensor:
         """Token ids of the captions [B, up to max_new_tokens]; left-padded prompts, `options` go to `decode`.
 
         prefix_ids [P]: tokens that each prompt begins with, left out of the rows.
@@ -161,7 +168,8 @@ class EEGModelForCausalLM(nn.Module):
     # --- making, saving and loading ---
 
     @classmethod
-    def build(cls, encoder, llm_name, *, device, dtype, loading=None, lora=None, **config):
+    def build(cls, encoder: nn.Module | None, llm_name: str | Path, *, device: str, dtype: torch.dtype | None,
+              loading: str | None = None, lora: dict | None = None, **config: object) -> "EEGModelForCausalLM":
         """A new captioner around a pretrained LLM; `lora` is a dict of peft.LoraConfig fields, or None for a frozen LLM."""
         llm = load_llm(llm_name, device, dtype, loading)
         if lora is not None:
@@ -181,7 +189,7 @@ class EEGModelForCausalLM(nn.Module):
             projector.gain.data.copy_(size)
         return cls(config, llm, projector.to(device), encoder.to(device) if encoder is not None else None)
 
-    def save_trainable(self, folder):
+    def save_trainable(self, folder: str | Path) -> None:
         """Write what training changes: the projector and the LoRA adapter."""
         with atomic_path(Path(folder) / "projector.safetensors") as temporary:
             save_file(self._projector_state(), temporary)
@@ -198,7 +206,7 @@ class EEGModelForCausalLM(nn.Module):
 
         return get_peft_model_state_dict(self.llm, save_embedding_layers=False)
 
-    def load_trainable(self, folder):
+    def load_trainable(self, folder: str | Path) -> None:
         """Load what `save_trainable` wrote, strictly."""
         self.prefix.forget()
         file = Path(folder) / "projector.safetensors"
@@ -214,7 +222,7 @@ class EEGModelForCausalLM(nn.Module):
             check_tensors(own, state, file)
             set_peft_model_state_dict(self.llm, sharding.dealt(state, own))
 
-    def save_pretrained(self, folder):
+    def save_pretrained(self, folder: str | Path) -> None:
         """Write encoder, projector, adapter and a config that names the LLM; never the LLM's weights."""
         folder = Path(folder)
         self.save_trainable(folder)
@@ -225,7 +233,8 @@ class EEGModelForCausalLM(nn.Module):
         write_json(folder / "config.json", self.config.to_dict())
 
     @classmethod
-    def from_pretrained(cls, name_or_path, *, device="cpu", dtype=None, loading="as trained", llm=None):
+    def from_pretrained(cls, name_or_path: str | Path, *, device: str = "cpu", dtype: torch.dtype | None = None,
+                        loading: str | None = "as trained", llm: str | None = None) -> "EEGModelForCausalLM":
         """Load a captioner folder of ours or of the predecessors, local or from the Hub.
 
         llm: another place of the same base LLM; loading: None, "8bit", "4bit" or as it was trained.
@@ -274,7 +283,7 @@ class EEGModelForCausalLM(nn.Module):
         return cls(config, llm, projector.to(device), encoder.to(device)).eval()
 
 
-def load_llm(name, device, dtype, loading):
+def load_llm(name: str | Path, device: str, dtype: torch.dtype | None, loading: str | None) -> PreTrainedModel:
     """A frozen causal LM. loading: None, "8bit" or "4bit" (bitsandbytes); dtype None is float32 on a CPU, else the
     checkpoint's own."""
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig

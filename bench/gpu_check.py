@@ -187,9 +187,9 @@ def llms(args, data, scratch, processes, device):
 
 
 def measure(args, scratch, processes, device):
-    """One row an LLM and precision: {"LLM", "precision", "finetuning": {...}, "inference": {...}}."""
+    """One row an LLM and precision: {"LLM", "precision", "finetuning": {...}, "inference": {...}}; and the Sizes."""
     data = prepare_data(args, scratch, processes)
-    where, pictures, encoder = prepare_options(args, data, scratch, processes, device)
+    where, pictures, encoder, sizes = prepare_options(args, sizes_of(args), data, scratch, processes, device)
     rows = []
     for name, llm, more in llms(args, data, scratch, processes, device):
         for precision, loading in PRECISIONS.items():
@@ -199,14 +199,14 @@ def measure(args, scratch, processes, device):
                     f"finetuning, {name}, {precision}", finetune,
                     [*where, *pictures, "--eeg_encoder_path", encoder, "--llm_backbone_name_or_path", f"{llm}",
                      "--output", output, "--saved_pretrained_model_path", f"{folder}/stage2", "--bf16", *loading, *more,
-                     "--max_steps", f"{args.steps}", "--batch_size", f"{args.batch_size}", "--logging_steps",
-                     f"{max(1, args.steps // 4)}"], args.batch_size)}
+                     "--max_steps", f"{sizes.steps}", "--batch_size", f"{sizes.batch_size}", "--logging_steps",
+                     f"{max(1, sizes.steps // 4)}"], sizes.batch_size)}
                 row["inference"] = {"error": "no captioner"} if "error" in row["finetuning"] else processes.run(
                     f"inference, {name}, {precision}", caption,
                     [*where, "--model_path", output, "--dest", f"{folder}/captions.csv", "--bf16", "--batch_size",
-                     f"{2 * args.batch_size}", "--max_new_tokens", f"{args.max_new_tokens}"], args.captions)
+                     f"{2 * sizes.batch_size}", "--max_new_tokens", f"{args.max_new_tokens}"], sizes.captions)
                 rows.append(row)
-    return rows
+    return rows, sizes
 
 
 # --- what is written ---
@@ -230,11 +230,12 @@ def table(rows):
     return measuring.table(COLUMNS, lines)
 
 
-def section(args, rows, seconds):
+def section(args, sizes, rows, seconds):
     """The section's text below its heading."""
     data = "tiny synthetic data" if args.tiny else "synthetic data" if args.synthetic else args.data or DEMO / "data"
-    return (f"{datetime.date.today()}, on {data}: {args.steps} steps of {args.batch_size} trials a stage, {args.captions} "
-            f"captions of at most {args.max_new_tokens} tokens, {2 * args.batch_size} at a time; {seconds:.0f} s in all.\n"
+    return (f"{datetime.date.today()}, on {data}: {sizes.steps} steps of {sizes.batch_size} trials a stage, "
+            f"{sizes.captions} captions of at most {args.max_new_tokens} tokens, {2 * sizes.batch_size} at a time; "
+            f"{seconds:.0f} s in all.\n"
             f"{measuring.packages()}.\n\n{table(rows)}\n")
 
 
@@ -246,8 +247,8 @@ def main(argv=None):
     with contextlib.ExitStack() as stack:
         scratch = args.scratch or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gpu_check_")))
         scratch.mkdir(parents=True, exist_ok=True)
-        rows = measure(args, scratch, Processes(device), device)
-    body = section(args, rows, time.perf_counter() - start)
+        rows, sizes = measure(args, scratch, Processes(device), device)
+    body = section(args, sizes, rows, time.perf_counter() - start)
     heading = f"{device_name(device)}: {'tiny' if args.tiny else 'synthetic data' if args.synthetic else 'full'}"
     write_section(args.results, heading, body)
     return int(any("error" in row[job] for row in rows for job in ("finetuning", "inference")))

@@ -1,14 +1,16 @@
 """Load a captioner, read EEG with it and write captions for what it read."""
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
 from datautils import CaptionDataset, collate
+from eegdata.dataset_folder import MappedEEG
 from encoders import encode
 from encoders.temperature import class_probabilities
 from language_model.memory import batch_that_fits
@@ -17,11 +19,13 @@ from model import EEGModelForCausalLM
 from runtime import options, processes, profiler
 from runtime.checkpoints import resolve_checkpoint
 from runtime.errors import InputError
+from runtime.options import Options
 from runtime.pickles import load_pickle
 from runtime.runs import content_key, file_hash, read_json
 
 
-def load_tokenizer(name):
+def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
+    """A causal LLM's tokenizer, of a folder or the Hub; InputError where there is none or it has no end token."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
@@ -38,7 +42,8 @@ class Captioner:
     Trials are encoded once (`read`), then captioned under any number of conditions.
     """
 
-    def __init__(self, model_path, device, dtype=None, loading="as trained", llm=None):
+    def __init__(self, model_path: str | Path, device: str, dtype: torch.dtype | None = None,
+                 loading: str | None = "as trained", llm: str | None = None):
         self.device = device
         self.folder = resolve_checkpoint(model_path, "--model_path")
         self.model = EEGModelForCausalLM.from_pretrained(self.folder, device=device, dtype=dtype, loading=loading, llm=llm)
@@ -53,7 +58,7 @@ class Captioner:
             self.class_names.setdefault(label, f"class {label}")  # the predecessors saved only classes of one split
 
     @cached_property
-    def weights(self):
+    def weights(self) -> dict[str, str | int]:
         """What tells this captioner from others: the hash of each of its files, of a predecessor's LLM the size only, as
         hashing 14 GB takes half a minute. Made where it is asked for: one trial does not need it."""
         own = {str(path.relative_to(self.folder)): path for path in sorted(self.folder.rglob("*")) if path.is_file()}
@@ -61,11 +66,12 @@ class Captioner:
                 if not name.startswith("checkpoints/")}
 
     @property
-    def key(self):
+    def key(self) -> str:
         """16 hex digits that stand for the captioner in files of captions and in tables."""
         return content_key(self.weights)
 
-    def read(self, eeg, rows=None, batch_size=256):
+    def read(self, eeg: torch.Tensor | MappedEEG, rows: torch.Tensor | None = None,
+             batch_size: int = 256) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """EEG [N, C, T], or what gives its trials by their positions -> embeddings [n, E], predicted class [n] and its
         probability [n] of the trials `rows` ([n], None: all). Several processes share the batches.
 
@@ -79,14 +85,15 @@ class Captioner:
         probability, predicted = class_probabilities(logits.double(), self.model.encoder.config).max(1)
         return embeddings, predicted, probability.round(decimals=4)
 
-    def fitting_batch_size(self, instruction, max_new_tokens):
+    def fitting_batch_size(self, instruction: str, max_new_tokens: int) -> int:
         """How many captions to write at a time where --batch_size does not say (llm_memory.batch_that_fits)."""
         prompt = max(sum(map(len, prompt_ids(self.tokenizer, self.template, instruction, name)))
                      for name in self.class_names.values())
         return batch_that_fits(self.model.base_llm(), self.device, self.model.config.soft_tokens + prompt + max_new_tokens)
 
-    def generate(self, embeddings, labels, with_embedding, instruction, *, batch_size, modality="eeg", desc="captions",
-                 done=None, on_batch=None, seed=0, **options):
+    def generate(self, embeddings: torch.Tensor, labels: list[str | None], with_embedding: bool, instruction: str, *,
+                 batch_size: int, modality: str = "eeg", desc: str = "captions", done: dict[int, str] | None = None,
+                 on_batch: Callable[[list], None] | None = None, seed: int = 0, **options: object) -> list[str]:
         """Captions for embeddings [N, E] and class names (or None): N texts.
 
         They are written in the order of their prompts' lengths, so that almost no pads are computed; several processes take
@@ -130,14 +137,14 @@ class Captioner:
         return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
 
-def load_captioner(args):
+def load_captioner(args: Options) -> Captioner:
     """A Captioner by the options of inference.py and inference_chance.py."""
     loading = options.llm_loading(args, otherwise="as trained")
     return Captioner(args.model_path, options.resolve_device(args.device), torch.bfloat16 if args.bf16 else None, loading,
                      args.llm_backbone_name_or_path)
 
 
-def read_eeg_file(path, config):
+def read_eeg_file(path: str, config: PretrainedConfig) -> torch.Tensor:
     """One trial [1, channels, samples] from .npy, .pt or .csv; the window starts at the file's first sample."""
     readers = {".npy": lambda: np.load(path, allow_pickle=False), ".pt": lambda: load_pickle(path, "--eeg_file"),
                ".pth": lambda: load_pickle(path, "--eeg_file"), ".csv": lambda: np.loadtxt(path, delimiter=",", ndmin=2)}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from captioning.captioner import Captioner
 from captioning.conditions import under_condition
 from datautils import image_embeddings
 from eegdata.data_paths import DataPaths, find_data
@@ -22,13 +23,14 @@ from metrics.conditions import BASELINES
 from metrics.text_baselines import baseline_captions, nearest_pictures
 from runtime import options, processes, profiler
 from runtime.errors import InputError
+from runtime.options import Options
 from runtime.runs import atomic_path, content_key, file_hash, read_json, read_run, versions, write_json
 
 COLUMNS = (*caption_files.COLUMNS, "trial", "subject", "image", "split", "condition", "prompt", "probability", "model")
 
 
 @dataclass
-class Part:
+class EncodedTrials:
     """Trials of one part of a split, where their data lie, and what the captioner read from them.
 
     positions [N] of the part's and training [M] of the training part's trials; names [N] of the pictures and references
@@ -46,7 +48,7 @@ class Part:
     probability: torch.Tensor
 
 
-def write_captions(captioner, args, files):
+def write_captions(captioner: Captioner, args: Options, files: dict[str, Path]) -> None:
     """Caption a part of a split under conditions of metrics/conditions.py, one CSV with COLUMNS each.
 
     files: {condition: Path of its CSV}. The trials are read once. An interrupted condition goes on where it stopped. A CSV
@@ -74,16 +76,17 @@ def write_captions(captioner, args, files):
               f"was trained on {more} more, so they are weaker than they could be")
     facts = _provenance(captioner, args, paths, trials, names, training)
     references = [read_caption(paths.image_dir, name) for name in names]
-    part = Part(paths, trials, positions, split["train"], names, references, *captioner.read(trials.eeg, positions))
+    encoded = EncodedTrials(paths, trials, positions, split["train"], names, references,
+                            *captioner.read(trials.eeg, positions))
     print(f"{len(positions)} {args.split} trials, predicted class right in "
-          f"{(part.predicted == trials.label[positions]).float().mean():.1%}")
+          f"{(encoded.predicted == trials.label[positions]).float().mean():.1%}")
     batch_size = args.batch_size
     if not batch_size and set(files) - set(BASELINES):
         instruction = instruction_of(args.prompt_type or "basic", args.prompt)
         batch_size = captioner.fitting_batch_size(instruction, args.max_new_tokens)
         print(f"{batch_size} captions are written at a time (--batch_size)")
     for condition in sorted(files, key=lambda name: name not in fitted):  # the baselines are quick and show what lacks
-        _write_condition(captioner, part, condition, args, batch_size, files[condition], facts)
+        _write_condition(captioner, encoded, condition, args, batch_size, files[condition], facts)
 
 
 def _keep_other_condition(file, condition):
@@ -97,7 +100,7 @@ def _keep_other_condition(file, condition):
                          "place; give another --dest, or remove that file")
 
 
-def check_model_fits(captioner, trials):
+def check_model_fits(captioner: Captioner, trials: Trials) -> None:
     """Raise InputError unless the trials are such as the captioner's encoder takes (encoders.fit_to_encoder)."""
     fit_to_encoder(captioner.model.encoder.config, trials, "--model_path")
     known = set(captioner.class_names.values())
@@ -140,32 +143,33 @@ def _provenance(captioner, args, paths, trials, names, training):
             "selected_on": chosen, "machine_made": len(made), "pictures": len(pictures)}
 
 
-def _write_condition(captioner, part, condition, args, batch_size, file, facts):
+def _write_condition(captioner, encoded, condition, args, batch_size, file, facts):
     """Write the CSV of one condition and its record."""
     import pandas  # inference.py --trial writes no table
 
     profiler.stage(condition)
-    truth = part.trials.label[part.positions]
-    rows = torch.arange(len(part.names))  # whose EEG is behind each caption
+    trials, positions = encoded.trials, encoded.positions
+    truth = trials.label[positions]
+    rows = torch.arange(len(encoded.names))  # whose EEG is behind each caption
     partial = Path(f"{file}.partial")
-    answered = (part.probability >= (args.abstain_below or 0)).tolist()  # by the own EEG, also where another's is shown
+    answered = (encoded.probability >= (args.abstain_below or 0)).tolist()  # by the own EEG, also where another's is shown
     if condition in BASELINES:
         texts = [text if answer else caption_files.ABSTAINED for text, answer in
-                 zip(_baseline(captioner, part, condition, args), answered, strict=True)]
+                 zip(_baseline(captioner, encoded, condition, args), answered, strict=True)]
     else:
-        shown = under_condition(condition, part.embeddings, part.predicted, truth, part.trials.image[part.positions],
-                                args.seed, lambda: _picture_rows(captioner, part.paths.image_dir, part.names, args))
+        shown = under_condition(condition, encoded.embeddings, encoded.predicted, truth, trials.image[positions], args.seed,
+                                lambda: _picture_rows(captioner, encoded.paths.image_dir, encoded.names, args))
         rows = shown.rows
-        texts = _generated(captioner, part, condition, shown, answered, args, batch_size, partial)
+        texts = _generated(captioner, encoded, condition, shown, answered, args, batch_size, partial)
     if args.abstain_below is not None:
         print(f"{condition}: {answered.count(False)} of {len(answered)} trials have a class of probability below "
               f"{args.abstain_below:g} and get '{caption_files.ABSTAINED}'")
-    guesses = [captioner.class_names[i] for i in part.predicted[rows].tolist()]
+    guesses = [captioner.class_names[i] for i in encoded.predicted[rows].tolist()]
     table = pandas.DataFrame(dict(zip(COLUMNS, (
-        [str(picture_path(part.paths.image_dir, name)) for name in part.names],
-        [part.trials.class_names[label] for label in truth.tolist()], guesses, part.references, texts,
-        part.trials.trial[part.positions].tolist(), part.trials.subject[part.positions].tolist(), part.names, args.split,
-        condition, args.prompt or args.prompt_type or "basic", [f"{p:.4f}" for p in part.probability[rows].tolist()],
+        [str(picture_path(encoded.paths.image_dir, name)) for name in encoded.names],
+        [trials.class_names[label] for label in truth.tolist()], guesses, encoded.references, texts,
+        trials.trial[positions].tolist(), trials.subject[positions].tolist(), encoded.names, args.split,
+        condition, args.prompt or args.prompt_type or "basic", [f"{p:.4f}" for p in encoded.probability[rows].tolist()],
         captioner.key), strict=True)))
     with atomic_path(file) as temporary:
         table.to_csv(temporary, index=False)
@@ -192,22 +196,22 @@ def _picture_rows(captioner, image_dir, names, args):
     return rows
 
 
-def _baseline(captioner, part, condition, args):
+def _baseline(captioner, encoded, condition, args):
     """The captions of one of the baselines, from the pictures of the training part, each once."""
-    trials = part.trials
-    class_of = dict(zip(trials.names(part.training), trials.label[part.training].tolist(), strict=True))
+    trials = encoded.trials
+    class_of = dict(zip(trials.names(encoded.training), trials.label[encoded.training].tolist(), strict=True))
     pictures = sorted(class_of)
-    captions = [read_caption(part.paths.image_dir, name) for name in pictures]
+    captions = [read_caption(encoded.paths.image_dir, name) for name in pictures]
     if condition == "nearest_picture":
-        rows = _picture_rows(captioner, part.paths.image_dir, pictures, args)
-        nearest = nearest_pictures(part.embeddings.numpy(), rows.numpy())
+        rows = _picture_rows(captioner, encoded.paths.image_dir, pictures, args)
+        nearest = nearest_pictures(encoded.embeddings.numpy(), rows.numpy())
         return [captions[i] for i in nearest]
     names = captioner.class_names | trials.class_names
     return baseline_captions(condition, captions, [names[class_of[name]] for name in pictures],
-                             [names[label] for label in part.predicted.tolist()])
+                             [names[label] for label in encoded.predicted.tolist()])
 
 
-def _generated(captioner, part, condition, shown, answered, args, batch_size, partial):
+def _generated(captioner, encoded, condition, shown, answered, args, batch_size, partial):
     """The LLM's caption for each trial that is answered.
 
     Equal prompts give equal captions under greedy decoding, so each is written once: those of a class without embedding,
@@ -223,7 +227,7 @@ def _generated(captioner, part, condition, shown, answered, args, batch_size, pa
     rows = list(first.values())
     instruction = instruction_of(args.prompt_type or "basic", args.prompt)
     decoding = options.generation_options(args)
-    key = content_key([captioner.weights, part.trials.fingerprint, part.positions.tolist(), condition, args.asked(),
+    key = content_key([captioner.weights, encoded.trials.fingerprint, encoded.positions.tolist(), condition, args.asked(),
                        args.clip_model, captioner.model.config.to_dict()])
     done = processes.from_main(_resume_partial, partial, key)
 

@@ -8,10 +8,10 @@ import torch
 from metrics.conditions import BY_NAME
 from metrics.exchange import swap
 
-BLOCK = 1024  # trials whose noise is drawn at a time: the weights take as many numbers a trial as there are trials
+NOISE_ROWS = 1024  # trials whose noise is drawn at a time: the weights take as many numbers a trial as there are trials
 
 
-class Shown(NamedTuple):
+class PromptContent(NamedTuple):
     """What the LLM gets for each of N trials.
 
     embeddings [N, E]; labels: class ids [N] long, or None where no class is named; with_embedding: whether the embedding
@@ -26,19 +26,19 @@ class Shown(NamedTuple):
     rows: torch.Tensor
 
 
-def matched_noise(embeddings, generator):
+def matched_noise(embeddings: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Gaussian noise [N, E] with the embeddings' own mean and covariance."""
     mean = embeddings.mean(0)
     centred = embeddings - mean
     noise = torch.empty_like(embeddings)
-    for rows in noise.split(BLOCK):  # Gaussian weights on the centred rows: their covariance is the rows' own
+    for rows in noise.split(NOISE_ROWS):  # Gaussian weights on the centred rows: their covariance is the rows' own
         weights = torch.randn(len(rows), len(embeddings), generator=generator) / max(1, len(embeddings) - 1) ** 0.5
         rows[:] = mean + weights @ centred
     return noise
 
 
 def under_condition(condition: str, embeddings: torch.Tensor, predicted: torch.Tensor, truth: torch.Tensor,
-                    images: torch.Tensor, seed: int, image_rows: Callable[[], torch.Tensor] | None = None) -> Shown:
+                    images: torch.Tensor, seed: int, image_rows: Callable[[], torch.Tensor] | None = None) -> PromptContent:
     """What the LLM is shown under a condition of metrics/conditions.py.
 
     embeddings [N, E] from EEG; predicted, truth, images: [N] long; image_rows: function to picture embeddings [N, E].
@@ -57,4 +57,4 @@ def under_condition(condition: str, embeddings: torch.Tensor, predicted: torch.T
     else:
         shown = embeddings[rows]
     labels = {"predicted": predicted[rows], "true": truth, None: None}[asked.label]
-    return Shown(shown, labels, asked.embedding is not None, "image" if asked.embedding == "image" else "eeg", rows)
+    return PromptContent(shown, labels, asked.embedding is not None, "image" if asked.embedding == "image" else "eeg", rows)

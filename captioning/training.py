@@ -1,10 +1,12 @@
 """One stage of captioner training with transformers' Trainer, and stage 2's reuse."""
 
+import contextlib
 import hashlib
 from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 from transformers import PreTrainedTokenizerBase, Trainer
 
 from datautils import CaptionDataset, collate
@@ -37,7 +39,7 @@ class CaptionTrainer(Trainer):
         if not self.by_length:
             return super()._get_train_sampler(train_dataset)
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * processes.count()
-        return LengthGroups(self.train_dataset.lengths, batch, self.args.seed)
+        return SimilarLengths(self.train_dataset.lengths, batch, self.args.seed)
 
     def _get_eval_sampler(self, eval_dataset):
         return sorted(range(len(eval_dataset)), key=lambda i: -eval_dataset.lengths[i])  # longest first: it tells of memory
@@ -80,7 +82,7 @@ class CaptionTrainer(Trainer):
         self._load_from_checkpoint(self.state.best_model_checkpoint)
 
 
-def without_casts(llm, active):
+def without_casts(llm: nn.Module, active: bool) -> contextlib.AbstractContextManager:
     """A context in which an adapter takes its input as it is: autocast casts it and the adapter's float32 weights for the
     product, where peft would cast the input of each to float32 before."""
     from peft.helpers import disable_input_dtype_casting
@@ -88,19 +90,19 @@ def without_casts(llm, active):
     return disable_input_dtype_casting(llm, active)
 
 
-class LengthGroups(torch.utils.data.Sampler):
-    """An order anew in each epoch in which each `batch` of neighbours is of like length, and batches come in any order.
+class SimilarLengths(torch.utils.data.Sampler):
+    """A new order in each epoch in which each `batch` of neighbours is of similar length, and batches come in any order.
 
-    Of so many batches' worth of examples at a time, drawn at random, those of like length meet. transformers'
+    Examples of similar length are put together within stretches of STRETCH batches that are drawn at random. transformers'
     LengthGroupedSampler gives such a stretch from long to short, so a small data set would be learned in that order.
     """
 
     STRETCH = 50
 
-    def __init__(self, lengths, batch, seed):
+    def __init__(self, lengths: list[int], batch: int, seed: int):
         self.lengths, self.batch, self.seed, self.epoch = lengths, batch, seed, 0
 
-    def set_epoch(self, epoch):
+    def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self):
@@ -129,7 +131,8 @@ class Stage:
         self.template = choose_template(tokenizer, args.prompt_template)
         self.before = None  # the key of the stage whose weights the next one starts from
 
-    def dataset(self, embeddings, labels, captions, training):
+    def dataset(self, embeddings: torch.Tensor, labels: list[str], captions: list, training: bool) -> CaptionDataset:
+        """Examples of one part; in training, class names and embeddings are left out of some prompts."""
         dropout = {"label_dropout": self.args.label_dropout, "embedding_dropout": self.args.embedding_dropout}
         instruction = instruction_of(self.args.prompt_type)
         return CaptionDataset(self.tokenizer, self.template, instruction, embeddings.cpu(), labels, captions,

@@ -1,0 +1,1 @@
+"""Data sets on disk and in memory: folders, `.pth` files, trials, splits, pictures, montage."""

@@ -1,0 +1,1 @@
+"""The language model: prompts, decoding, the shared beginning of prompts, memory, sharding."""

@@ -5,7 +5,9 @@ others from the keys and values that are there.
 """
 
 import torch
+from torch import nn
 from transformers import (
+    DynamicCache,
     LogitsProcessor,
     LogitsProcessorList,
     RepetitionPenaltyLogitsProcessor,
@@ -14,7 +16,7 @@ from transformers import (
 )
 
 
-class Penalty(LogitsProcessor):
+class RepetitionPenalty(LogitsProcessor):
     """The repetition penalty of what was generated, in this call and before it (`before` [B, n]), not of the prompt.
 
     A processor of our own, since with the option of transformers 5.23 and 5.24 a batch of left-padded embeddings writes
@@ -28,7 +30,7 @@ class Penalty(LogitsProcessor):
         return self.penalty(torch.cat([self.before, input_ids], 1), scores)
 
 
-class HalfDone(StoppingCriteria):
+class StopAtHalf(StoppingCriteria):
     """Stops all rows when half of them have written one of the end tokens."""
 
     def __init__(self, ends):
@@ -39,7 +41,8 @@ class HalfDone(StoppingCriteria):
         return (2 * done.sum() >= len(done)).expand(len(done))
 
 
-def decode(llm, inputs, mask, cache, *, penalty, max_new_tokens, eos_token_id, pad_token_id, **options):
+def decode(llm: nn.Module, inputs: torch.Tensor, mask: torch.Tensor, cache: dict[str, DynamicCache], *, penalty: float,
+           max_new_tokens: int, eos_token_id: int | list[int], pad_token_id: int, **options: object) -> torch.Tensor:
     """Token ids [B, up to max_new_tokens] after left-padded prompts: inputs [B, L, H] embeddings, mask [B, L].
 
     cache: {argument of the LLM: DynamicCache of the prompts' first columns}, or {} where there is none; options go to
@@ -52,8 +55,9 @@ def decode(llm, inputs, mask, cache, *, penalty, max_new_tokens, eos_token_id, p
     while True:
         new = llm.generate(
             inputs_embeds=inputs, attention_mask=mask, max_new_tokens=max_new_tokens - ids.shape[1],
-            repetition_penalty=1.0, logits_processor=LogitsProcessorList([Penalty(penalty, ids)] if penalty != 1 else []),
-            stopping_criteria=StoppingCriteriaList([HalfDone(ends)] if dropping else []),
+            repetition_penalty=1.0,
+            logits_processor=LogitsProcessorList([RepetitionPenalty(penalty, ids)] if penalty != 1 else []),
+            stopping_criteria=StoppingCriteriaList([StopAtHalf(ends)] if dropping else []),
             eos_token_id=eos_token_id, pad_token_id=pad_token_id, **cache, **options)
         ids = torch.cat([ids, new], 1)
         texts[rows, :ids.shape[1]] = ids

@@ -5,21 +5,29 @@ pass. The terms follow from which tensors the code of torch 2.13, transformers 5
 tests/test_llm_memory.py counts those. All sizes are bytes; GB are 10^9 of them, as cards are sold.
 """
 
+from __future__ import annotations
+
 import argparse
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime import processes
 from runtime.errors import InputError
 from runtime.options import llm_loading
 
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
 GB = 1e9
-CONTEXT = 0.5 * GB  # of a card, taken by CUDA before torch allocates anything; free memory is measured after it
-KERNELS = 0.3 * GB  # cuBLAS workspaces and kernels of torch and bitsandbytes, loaded when first used
-FRAGMENTED = 0.05  # share that the allocator holds without being able to use it
+CONTEXT_BYTES = 0.5 * GB  # of a card, taken by CUDA before torch allocates anything; free memory is measured after it
+KERNEL_BYTES = 0.3 * GB  # cuBLAS workspaces and kernels of torch and bitsandbytes, loaded when first used
+FRAGMENTED_SHARE = 0.05  # share that the allocator holds without being able to use it
 USUAL_TOKENS, USUAL_LABELS = 64, 32  # of a row, and of its caption, where the data are not known
-MOST_CAPTIONS = 64  # at a time; more gain little
+MAX_CAPTIONS_AT_A_TIME = 64  # at a time; more gain little
 
 
 @dataclass(frozen=True)
@@ -57,20 +65,22 @@ class Shape:
     own: Precision  # as saved
 
     @property
-    def inner(self):
+    def inner(self) -> int:
         """Width of the MLP."""
         return max((outputs for _, _, outputs in self.linears), default=self.hidden)
 
     @property
-    def gated(self):
+    def gated(self) -> bool:
+        """Whether the MLP has a gate, as Llama's."""
         return sum(outputs == self.inner for _, _, outputs in self.linears) > self.layers
 
     @property
-    def size(self):
+    def size(self) -> str:
+        """The number of parameters, in words."""
         return f"{self.parameters / 1e9:.1f} billion" if self.parameters > 1e9 else f"{self.parameters / 1e6:.3g} million"
 
 
-def shape_of(llm):
+def shape_of(llm: str | Path) -> Shape:
     """The Shape of a causal LLM by Hub name or folder, of which only config.json is read; no weights are made."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -112,7 +122,7 @@ def _linears(model):
 
 # --- what is held ---
 
-def weight_bytes(shape, precision):
+def weight_bytes(shape: Shape, precision: Precision) -> int:
     """The LLM's weights. LLM.int8 (Dettmers et al. 2022) keeps a float32 scale a row; nf4 (QLoRA, 2023) one a block of 64
     values and a table of 16; what is no linear layer of a block stays as it is."""
     quantised = [(inputs * outputs, outputs) for _, inputs, outputs in shape.linears] if precision.loading else []
@@ -122,7 +132,7 @@ def weight_bytes(shape, precision):
     return left * precision.element + sum(per_layer(*layer) for layer in quantised)
 
 
-def adapted(shape, lora):
+def adapted(shape: Shape, lora: dict | None) -> Sequence[tuple[str, int, int]]:
     """The linear layers that get an adapter; lora: {"r", "target_modules", "lora_dropout", ...}, or None for none."""
     if lora is None or lora["target_modules"] == "all-linear":
         return shape.linears if lora else ()
@@ -133,7 +143,7 @@ def adapted(shape, lora):
                          "whole name matches, as .*\\.(q_proj|v_proj)") from None
 
 
-def trained_parameters(shape, lora, projector, embedding_size, soft_tokens):
+def trained_parameters(shape: Shape, lora: dict | None, projector: str, embedding_size: int, soft_tokens: int) -> int:
     """Numbers of the adapter (LoRA, Hu et al. 2021: r x (inputs + outputs)) and of model.Projector."""
     out = soft_tokens * shape.hidden
     linear = (embedding_size + 1) * out
@@ -142,7 +152,7 @@ def trained_parameters(shape, lora, projector, embedding_size, soft_tokens):
     return adapters + (linear if projector == "linear" else mlp)
 
 
-def kept_of_a_layer(shape, precision, lora, cuda):
+def kept_of_a_layer(shape: Shape, precision: Precision, lora: dict | None, cuda: bool) -> dict[str, float]:
     """Bytes a token that one decoder layer keeps for its backward pass, by term.
 
     Frozen linear layers keep nothing of their input in 16 and in 4 bit. The mask of a dropout is a byte a value on CUDA,
@@ -171,7 +181,8 @@ def kept_of_a_layer(shape, precision, lora, cuda):
     return kept
 
 
-def training_memory(shape, precision, *, batch, tokens, labels, checkpointing, trained, lora, cuda=True):
+def training_memory(shape: Shape, precision: Precision, *, batch: int, tokens: int, labels: int, checkpointing: bool,
+                    trained: int, lora: dict | None, cuda: bool = True) -> dict[str, float]:
     """Peak of finetuning by term: batch rows of `tokens`, of which `labels` carry the loss; trained: number of parameters.
 
     The larger of the loss and of a layer's backward pass counts: when the layers go back the logits are gone.
@@ -192,16 +203,16 @@ def training_memory(shape, precision, *, batch, tokens, labels, checkpointing, t
         "activations kept": kept + positions * shape.hidden * (element + 4),  # and the embedded input and the last norm's
         "loss, or a layer's backward pass": max(loss, back),
     }
-    return terms | {"fragments, kernels": FRAGMENTED * sum(terms.values()) + KERNELS * cuda}
+    return terms | {"fragments, kernels": FRAGMENTED_SHARE * sum(terms.values()) + KERNEL_BYTES * cuda}
 
 
-def cache_bytes(config, element):
+def cache_bytes(config: PretrainedConfig, element: int) -> int:
     """Bytes of a token's keys and values in all layers; element: bytes of an activation."""
     sizes = _sizes(config)
     return sizes["layers"] * 2 * sizes["keys"] * element
 
 
-def caption_memory(config, element, tokens):
+def caption_memory(config: PretrainedConfig, element: int, tokens: int) -> int:
     """Bytes of a caption while it is written: keys and values of `tokens` (prompt and caption), a layer that reads them,
     the scores."""
     sizes = _sizes(config)
@@ -211,11 +222,11 @@ def caption_memory(config, element, tokens):
             + sizes["vocabulary"] * (element + 3 * 4))
 
 
-def free_memory(device, planned=None):
+def free_memory(device: str, planned: float | None = None) -> float:
     """Bytes that a process may take of its card, or of the memory that its machine's processes share; the least of all
     processes, as all must choose alike. planned: of a card of so many GB in its place."""
     if planned:
-        return planned * GB - CONTEXT * (device != "cpu")
+        return planned * GB - CONTEXT_BYTES * (device != "cpu")
     if device != "cpu":
         import torch
 
@@ -230,7 +241,7 @@ def free_memory(device, planned=None):
 
 # --- what is chosen ---
 
-def candidates(args, shape, cuda):
+def candidates(args: argparse.Namespace, shape: Shape, cuda: bool) -> list[Precision]:
     """The precisions that the flags leave to choose from, best first."""
     given = {"8bit": args.load_in_8bit, "4bit": args.load_in_4bit}
     loading = next((name for name, wanted in given.items() if wanted), None)
@@ -310,28 +321,28 @@ def _does_not_fit(shape, offered, least, others, free, cuda, what="at batches of
             f"{what}; {advice}")
 
 
-def require_weights(llm, loading, element, free, cuda):
+def require_weights(llm: str | Path, loading: str | None, element: int | None, free: float, cuda: bool) -> None:
     """Raise InputError where an LLM's weights alone do not fit into `free` bytes. element: bytes of what is not quantised,
     None as saved."""
     shape = shape_of(llm)
     precision = Precision(loading or shape.own.loading, element or shape.own.element)
 
     def need(precision):
-        return weight_bytes(shape, precision) + KERNELS * cuda
+        return weight_bytes(shape, precision) + KERNEL_BYTES * cuda
 
     if need(precision) > free:
         others = [other for other in (Precision(), *QUANTISED) if need(other) <= free]
         raise InputError(_does_not_fit(shape, [precision], need, others, free, cuda, "for its weights alone"))
 
 
-def batch_that_fits(llm, device, tokens):
+def batch_that_fits(llm: PreTrainedModel, device: str, tokens: int) -> int:
     """How many captions to write at a time beside a loaded LLM: a power of 2, 1 at least; tokens: of prompt and caption.
 
     llm: a Hugging Face causal LM on `device`.
     """
-    free = (1 - FRAGMENTED) * (free_memory(device) - KERNELS * (device != "cpu"))
+    free = (1 - FRAGMENTED_SHARE) * (free_memory(device) - KERNEL_BYTES * (device != "cpu"))
     fitting = free / caption_memory(llm.config, llm.dtype.itemsize, tokens)
-    batch = MOST_CAPTIONS
+    batch = MAX_CAPTIONS_AT_A_TIME
     while batch > max(fitting, 1):
         batch //= 2
     return batch

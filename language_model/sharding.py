@@ -5,11 +5,14 @@ encoder stays whole in each process: it is small, and read before stage 3. Files
 process.
 """
 
-def prepare(trainer, model):
+import torch
+from torch import nn
+from transformers import Trainer
+
+
+def prepare(trainer: Trainer, model: nn.Module) -> None:
     """Tell a Trainer's accelerator which modules of an EEGModelForCausalLM to deal out: the LLM's layers each, then the
     rest."""
-    import torch
-
     plugin = trainer.accelerator.state.fsdp_plugin
     plugin.ignored_modules = [model.encoder]
     plugin.mixed_precision_policy = None  # with --bf16 the LLM is bfloat16 and what is trained float32, as they were made
@@ -17,16 +20,16 @@ def prepare(trainer, model):
     names = {type(module).__name__ for module in model.modules()}  # FSDP<name> where an earlier stage dealt them out
     plugin.transformer_cls_names_to_wrap = [name for name in names if name.removeprefix("FSDP") in layers]
     if model.projector.kind == "mlp" and model.projector.gain.ndim == 0:  # FSDP deals out no scalars
-        model.projector.gain = torch.nn.Parameter(model.projector.gain.detach().reshape(1))
+        model.projector.gain = nn.Parameter(model.projector.gain.detach().reshape(1))
 
 
-def gathered(state):
+def gathered(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Tensors by name, whole where they were dealt out; all processes must call this."""
     return {name: (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).contiguous()
             for name, tensor in state.items()}
 
 
-def dealt(state, own):
+def dealt(state: dict[str, torch.Tensor], own: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Whole tensors by name as those of the same names in `own` lie."""
     from torch.distributed.tensor import DTensor, distribute_tensor
 

@@ -1,7 +1,8 @@
-"""Checkpoints: found by local folder or Hub id, and loaded strictly."""
+"""Checkpoints are found by local folder or Hub id, and loaded strictly."""
 
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -9,8 +10,8 @@ from runtime.errors import InputError
 from runtime.runs import read_json
 
 
-def resolve_checkpoint(name, flag):
-    """The local folder of a checkpoint; fetched from the Hub when `name` is none.
+def resolve_checkpoint(name: str | Path, flag: str) -> Path:
+    """The local folder of a checkpoint; if `name` is not a folder, it is fetched from the Hub.
 
     Hub ids: `org/name`, `org/name/sub/folder`, and `datasets/org/name/sub/folder` for dataset repositories, where the
     predecessors' checkpoints lie (`datasets/Jasmine1122/data-and-classes/...`).
@@ -29,7 +30,7 @@ def resolve_checkpoint(name, flag):
     try:
         folder = Path(snapshot_download(repository, repo_type=kind, allow_patterns=f"{subfolder}/*" if subfolder else None))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise InputError(f"{flag} {name}: neither a local folder nor to be had from the Hub as {kind} {repository} "
+        raise InputError(f"{flag} {name}: is not a local folder, and the Hub gives no {kind} {repository} "
                          f"({str(error).splitlines()[0][:200]}); a dataset repository is named datasets/org/name/..."
                          ) from None
     if not (folder / subfolder).is_dir():
@@ -37,19 +38,19 @@ def resolve_checkpoint(name, flag):
     return folder / subfolder
 
 
-def check_complete(loading, what):
-    """Raise InputError where transformers' loading info names weights that were missing or of a wrong shape.
+def check_complete(loading: dict, what: str) -> None:
+    """Raise InputError if transformers' loading info names weights that are missing or have a wrong shape.
 
-    what: how the message names the model.
+    what: the name of the model in the message.
     """
     if loading["missing_keys"] or loading["mismatched_keys"]:
         missing, mismatched = (sorted(map(str, loading[key]))[:3] for key in ("missing_keys", "mismatched_keys"))
-        raise InputError(f"{what}: weights are missing or of a wrong shape ({missing} {mismatched}); the folder is "
+        raise InputError(f"{what}: weights are missing or have a wrong shape ({missing} {mismatched}); the folder is "
                          "incomplete, copy it again")
 
 
-def check_output(folder, model_type):
-    """Raise InputError where `--output` holds a model of another kind, whose config.json would be overwritten."""
+def check_output(folder: str | Path, model_type: str) -> None:
+    """Raise InputError if `--output` holds another kind of model, whose config.json would be overwritten."""
     file = Path(folder) / "config.json"
     found = read_json(file).get("model_type") if file.is_file() else model_type
     if found != model_type:
@@ -57,7 +58,7 @@ def check_output(folder, model_type):
                          "another folder")
 
 
-def read_tensors(file):
+def read_tensors(file: str | Path) -> dict[str, torch.Tensor]:
     """The tensors of a .safetensors file by name."""
     try:
         return load_file(file)
@@ -67,7 +68,7 @@ def read_tensors(file):
         raise InputError(f"{file}: damaged or cut short ({error}); copy it again or train again") from None
 
 
-def check_tensors(expected, found, file):
+def check_tensors(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor], file: str | Path) -> None:
     """Raise InputError unless both dicts have the same names and shapes."""
     missing, unexpected = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
     shapes = [f"{name}: {tuple(found[name].shape)}, expected {tuple(tensor.shape)}" for name, tensor in expected.items()
@@ -77,7 +78,7 @@ def check_tensors(expected, found, file):
                          f"shapes {shapes[:3]}; it belongs to another model")
 
 
-def load_strictly(module, state, file):
+def load_strictly(module: torch.nn.Module, state: dict[str, torch.Tensor], file: str | Path) -> None:
     """Load a state dict into a module; any difference in names or shapes is an InputError that names `file`."""
     check_tensors(module.state_dict(), state, file)
     module.load_state_dict(state)

@@ -3,6 +3,7 @@
 import errno
 import functools
 import sys
+from collections.abc import Callable
 
 from runtime import processes
 
@@ -10,16 +11,16 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM
 
 
 class InputError(Exception):
-    """What the user gave cannot be used.
+    """Something that the user gave cannot be used.
 
     The message names the file, key or flag, what was found, what was expected and what to do.
     """
 
 
-def exits_cleanly(main):
+def exits_cleanly(main: Callable) -> Callable:
     """Decorate a script's `main(argv)`: `InputError` and a full disk become one line on stderr and exit code 2.
 
-    On several processes process 0 alone speaks, and an error that all have met is said once.
+    With several processes only process 0 prints, so an error that all of them meet is printed once.
     """
 
     @functools.wraps(main)

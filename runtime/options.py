@@ -1,15 +1,24 @@
-"""The command-line options that several scripts share, one function a concern.
+"""The command-line options that several scripts share, one function per topic.
 
-This file imports nothing heavy, so that `--help` answers at once. Names and short forms are those of Thought2Text,
-PTM and DL_Proj_EEG-to-Text, so that their commands run here unchanged.
+This file imports nothing heavy, so that `--help` answers at once. Names and short forms are those of Thought2Text, PTM and
+DL_Proj_EEG-to-Text, so that their commands run here unchanged.
 """
+
+from __future__ import annotations
 
 import argparse
 import math
 import os
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime import processes
 from runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
 CLIP_MODEL = "openai/clip-vit-base-patch32"
 LLM = "deepseek-ai/deepseek-llm-7b-base"
@@ -70,13 +79,13 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=description, formatter_class=Formatter, allow_abbrev=False)
 
 
-def bounded(kind, low=-math.inf, high=math.inf):
+def bounded(kind: type, low: float = -math.inf, high: float = math.inf) -> Callable[[str], float]:
     """An argparse type: a finite number of `kind` in [low, high]."""
 
     def parse(text):
         value = kind(text)
         if not math.isfinite(value):
-            raise argparse.ArgumentTypeError(f"{text} is no finite number")
+            raise argparse.ArgumentTypeError(f"{text} is not a finite number")
         if not low <= value <= high:
             raise argparse.ArgumentTypeError(f"{text} is out of range, expected {low} to {high}")
         return value
@@ -90,14 +99,14 @@ fraction = bounded(float, 0, 1)
 epochs = bounded(float, 0.001)
 
 
-def samples(text):
-    """An argparse type: a whole number of samples, also as the predecessors wrote it (20.0)."""
+def samples(text: str) -> int:
+    """An argparse type: a whole number of samples; the predecessors wrote it as 20.0."""
     if not float(text).is_integer():
-        raise argparse.ArgumentTypeError(f"{text} is no whole number of samples")
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of samples")
     return int(float(text))
 
 
-def step_limit(text):
+def step_limit(text: str) -> int:
     """An argparse type: -1 (no limit) or a positive number of steps."""
     if int(text) != -1 and int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text}: expected -1 or a positive number of steps")
@@ -215,10 +224,10 @@ def seed_option(parser: argparse.ArgumentParser | argparse._ArgumentGroup, what:
     parser.add_argument("--seed", type=bounded(int, 0, 2**32 - 1), default=42, help=f"random seed of {what}")
 
 
-def resolve_device(name):
+def resolve_device(name: str) -> str:
     """`--device` as a torch device string; a device that is not there is an error, not a fallback.
 
-    Of several processes on one machine each gets the CUDA device of its number. They meet here.
+    Each of several processes on one machine gets the CUDA device of its own number. The processes meet here.
     """
     device = _device(name)
     processes.start(device)
@@ -235,23 +244,23 @@ def _device(name):
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
-        raise InputError(f"--device {name}: not a device that this project runs on; expected auto, cpu, cuda or cuda:N")
+        raise InputError(f"--device {name}: this project runs on cpu and cuda only; expected auto, cpu, cuda or cuda:N")
     if device.type == "cuda":
         if processes.count() > 1 and device.index is not None:
-            raise InputError(f"--device {name}: each of the {processes.count()} processes takes a device of its own; give "
+            raise InputError(f"--device {name}: each of the {processes.count()} processes takes its own device; give "
                              "--device cuda and choose the devices with CUDA_VISIBLE_DEVICES")
         number, found = device.index or processes.local_index(), torch.cuda.device_count()
         if number >= found:
-            wanted = f"process {number} of this machine needs a device of its own; " if processes.count() > 1 else ""
-            raise InputError(f"--device {name}: {wanted}this machine offers {found} CUDA devices to this torch "
-                             f"({torch.__version__}); " + ("start fewer processes" if found else
+            wanted = f"process {number} of this machine needs its own device; " if processes.count() > 1 else ""
+            raise InputError(f"--device {name}: {wanted}this torch ({torch.__version__}) finds "
+                             f"{found} CUDA devices; " + ("start fewer processes" if found else
                              "use --device cpu or install a CUDA build of torch"))
         return f"cuda:{number}"
     return "cpu"
 
 
-def training_arguments(args, device, output_dir, **more):
-    """transformers.TrainingArguments of the shared training options on the device of this process."""
+def training_arguments(args: argparse.Namespace, device: str, output_dir: str | Path, **more: object) -> TrainingArguments:
+    """The shared training options for transformers' Trainer on the device of this process; `more` go over them."""
     from importlib.util import find_spec
 
     from transformers import TrainingArguments
@@ -294,23 +303,24 @@ def training_arguments(args, device, output_dir, **more):
 
 
 def _check_sharding(args):
-    """Raise InputError for what does not go with the launcher's accelerate config."""
+    """Raise InputError for options that the accelerate config of the launcher excludes."""
     if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
-        raise InputError("accelerate's config asks for DeepSpeed, of which this project cannot write checkpoints; take "
-                         "FSDP (recipes/fsdp.yaml)")
+        raise InputError("the accelerate config asks for DeepSpeed, which this project does not support; use FSDP "
+                         "(recipes/fsdp.yaml)")
     if not processes.sharded():
         return
     if not hasattr(args, "llm_backbone_name_or_path"):
-        raise InputError("accelerate's config asks for FSDP, but an encoder fits each device; launch without that config")
+        raise InputError("the accelerate config asks for FSDP, but an encoder fits on one device; launch "
+                         "without that config")
     if os.environ.get("FSDP_VERSION") != "2":
-        raise InputError("accelerate's config asks for version 1 of FSDP; set fsdp_version: 2 (recipes/fsdp.yaml)")
+        raise InputError("the accelerate config asks for FSDP version 1; set fsdp_version: 2 (recipes/fsdp.yaml)")
     for flag in ("resume", "load_in_8bit", "load_in_4bit"):
         if getattr(args, flag):
-            raise InputError(f"--{flag} does not go with FSDP, by which accelerate's config deals the LLM to the devices; "
-                             "leave it out, or launch without that config")
+            raise InputError(f"--{flag} cannot be combined with FSDP, which the accelerate config asks for; leave it out, "
+                             "or launch without that config")
 
 
-def llm_loading(args, otherwise=None):
+def llm_loading(args: argparse.Namespace, otherwise: str | None = None) -> str | None:
     """What --load_in_8bit and --load_in_4bit ask for: "8bit", "4bit", or `otherwise` where neither is given."""
     if args.load_in_8bit and args.load_in_4bit:
         raise InputError("--load_in_8bit and --load_in_4bit exclude each other; give one of them")
@@ -354,14 +364,15 @@ def inference_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     return group
 
 
-def generation_options(args):
+def generation_options(args: argparse.Namespace) -> dict[str, object]:
     """`generate` arguments from the command line; greedy unless --do_sample."""
     from transformers.utils import logging
 
     options = {"max_new_tokens": args.max_new_tokens, "do_sample": args.do_sample,
                "repetition_penalty": args.repetition_penalty}
     if args.do_sample and not args.temperature:
-        raise InputError("--temperature 0 with --do_sample: nothing to draw from; leave --do_sample out to decode greedily")
+        raise InputError("--temperature 0 with --do_sample: nothing can be sampled; leave --do_sample out to "
+                         "decode greedily")
     if args.do_sample:
         options |= {"temperature": args.temperature, "top_p": args.top_p}
     else:
@@ -369,15 +380,12 @@ def generation_options(args):
     return options
 
 
-def caption_files(args, conditions, suffix):
+def caption_files(args: argparse.Namespace, conditions: Iterable[str], suffix: bool) -> dict[str, Path]:
     """The CSV file of each condition, {condition: Path}, named as the predecessors did: `<dest>_<prompt type>.csv` where a
     prompt type was asked for, `<results_dir>/inference_results_<time>_<prompt type>.csv` without --dest.
 
-    suffix: whether names end in the condition also with --dest, so that no control takes the place of the model's captions.
+    suffix: whether names end in the condition even with --dest, so that a control never overwrites the model's captions.
     """
-    from datetime import datetime
-    from pathlib import Path
-
     if args.dest and (args.dest.endswith("/") or Path(args.dest).is_dir()):
         raise InputError(f"--dest {args.dest}: is a folder, expected a CSV file; give --results_dir for a folder")
     prompt = f"_{args.prompt_type}" if args.prompt_type else ""

@@ -5,6 +5,7 @@ import pickle
 import struct
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,23 +13,23 @@ import torch
 from runtime.errors import InputError
 from runtime.runs import atomic_path, file_hash
 
-SAFE_TYPES = [  # numpy values occur in the old pickles; everything else that would execute code is refused
+SAFE_TYPES = [  # numpy values in old pickles; all else that would execute code is refused
     np.dtype, np.ndarray, np._core.multiarray.scalar, np._core.multiarray._reconstruct,
     *(type(np.dtype(kind)) for kind in (np.int64, np.int32, np.uint8, np.float32, np.float64)),
 ]
 PIECE = 2**20  # bytes read at a time
 
 
-def load_pickle(path, flag):
+def load_pickle(path: str | Path, flag: str) -> object:
     """Read a torch pickle without executing anything that it holds; its tensors lie on disk (load_hashed)."""
     return load_hashed(path, flag)[0]
 
 
-def load_hashed(path, flag):
-    """What a torch pickle holds, and the SHA-256 of its bytes; the file is read once.
+def load_hashed(path: str | Path, flag: str) -> tuple[object, str]:
+    """The content of a torch pickle, and the SHA-256 of its bytes; the file is read once.
 
-    Its tensors are views of the file, memory-mapped, so that they take no memory; writing into them does not change the
-    file. Only those of the format before torch 1.6 are read into memory. Damage is an InputError.
+    Tensors are memory-mapped views of the file, so they take no memory. Writing into them does not change the file. Files
+    in the format before torch 1.6 are read into memory. A damaged file is an InputError.
     """
     try:
         digest = _check_zip(path) if zipfile.is_zipfile(path) else None
@@ -50,7 +51,7 @@ def load_hashed(path, flag):
 
 
 def _check_zip(path):
-    """SHA-256 of a zip file, whose members' checksums are compared in the same pass; ValueError where one is wrong."""
+    """SHA-256 of a zip file. The checksums of its members are compared in the same pass; a wrong one is a ValueError."""
     digest = hashlib.sha256()
     with open(path, "rb") as file, zipfile.ZipFile(path) as archive:
 
@@ -74,18 +75,18 @@ def _check_zip(path):
     return digest.hexdigest()
 
 
-def save_torch(path, content):
-    """torch.save, atomically; equal content gives equal bytes (given a path, torch would write its name into the file)."""
+def save_torch(path: str | Path, content: object) -> None:
+    """torch.save, atomically. Equal content gives equal bytes: given a path, torch would write its name into the file."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         torch.save(content, file)
 
 
-def brief(value):
+def brief(value: object) -> str:
     """A value's type and beginning, for messages."""
     return f"{type(value).__name__} {str(value)[:40]!r}"
 
 
-def is_whole(value):
+def is_whole(value: object) -> bool:
     """A whole number: int, numpy integer or a tensor of one."""
     if isinstance(value, torch.Tensor):
         return value.numel() == 1 and not value.is_floating_point()

@@ -1,46 +1,56 @@
-"""A run on several processes, as `torchrun` and `accelerate launch` start it; in a run of one, all of this does nothing.
+"""A run on several processes, as `torchrun` and `accelerate launch` start it. In a run of one process all of this does
+nothing.
 
-Every process runs the whole script on its own share of each batch. Process 0 alone speaks and keeps what it writes
-(errors.exits_cleanly, runs.atomic_path). All must come to the same decisions, as each waits for the others in every
-training step: what depends on files that may change meanwhile is decided by process 0 (`from_main`).
-The launcher's environment variables tell who one is before torch is imported, which takes seconds.
+Every process runs the whole script on its own share of each batch. Only process 0 prints, and only its files are kept
+(errors.exits_cleanly, runs.atomic_path). All processes must come to the same decisions, since each waits for the others in
+every training step. Decisions that depend on files which may change are therefore made by process 0 (`from_main`). The
+environment variables of the launcher tell the number of a process before torch is imported, which takes seconds.
 """
+
+from __future__ import annotations
 
 import contextlib
 import os
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
 
-LONGEST_WAIT = timedelta(hours=3)  # for process 0 to embed a data set's pictures; a process that died is told of at once
-HEAD_START = 5  # seconds that the others leave process 0 to report an error that all have met
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+
+LONGEST_WAIT = timedelta(hours=3)  # while process 0 embeds the pictures; a process that died is reported at once
+HEAD_START = 5  # seconds in which process 0 reports an error that all have met
 
 
-def count():
+def count() -> int:
     """How many processes there are."""
     return int(os.environ["WORLD_SIZE"]) if "LOCAL_RANK" in os.environ else 1  # WORLD_SIZE alone is the cluster's
 
 
-def index():
+def index() -> int:
     """The number of this process, 0 to count() - 1."""
     return int(os.environ["RANK"]) if "LOCAL_RANK" in os.environ else 0
 
 
-def is_main():
+def is_main() -> bool:
     return index() == 0
 
 
-def local_index():
+def local_index() -> int:
     """The number of this process among those of this machine."""
     return int(os.environ.get("LOCAL_RANK", 0))
 
 
-def sharded():
+def sharded() -> bool:
     """Whether the launcher's accelerate config deals the LLM's weights to the processes by FSDP."""
     return count() > 1 and os.environ.get("ACCELERATE_USE_FSDP") == "true"
 
 
-def start(device):
+def start(device: str) -> None:
     """Meet the other processes: by gloo for the device "cpu", else by NCCL. A second call does nothing."""
     if count() > 1:
         from accelerate import PartialState
@@ -48,8 +58,8 @@ def start(device):
         PartialState(cpu=device == "cpu", timeout=LONGEST_WAIT, **({"backend": "gloo"} if device == "cpu" else {}))
 
 
-def end():
-    """Part from the other processes, at the end of a script."""
+def end() -> None:
+    """Leave the group of processes, at the end of a script."""
     if count() > 1 and "torch.distributed" in sys.modules:
         from torch import distributed
 
@@ -57,7 +67,7 @@ def end():
             distributed.destroy_process_group()
 
 
-def wait():
+def wait() -> None:
     """Return when all processes have called this."""
     if count() > 1:
         from torch import distributed
@@ -66,10 +76,10 @@ def wait():
 
 
 @contextlib.contextmanager
-def main_first():
-    """Process 0 runs the block, then the others, as where it writes a file that they find.
+def main_first() -> Iterator[None]:
+    """Process 0 runs the block first, then the others, so that they find the files that it wrote.
 
-    Where process 0 fails the others stay here until the launcher ends them.
+    If process 0 fails, the others stay here until the launcher ends them.
     """
     if not is_main():
         wait()
@@ -78,8 +88,8 @@ def main_first():
         wait()
 
 
-def from_main(function, *arguments):
-    """What `function(*arguments)` gives in process 0, the only one to call it, on every process."""
+def from_main(function: Callable[..., T], *arguments: object) -> T:
+    """Call the function in process 0 only, and return its result on every process."""
     if count() == 1:
         return function(*arguments)
     from torch import distributed
@@ -89,13 +99,13 @@ def from_main(function, *arguments):
     return box[0]
 
 
-def share(rows):
-    """This process's part of a list, tensor or range: one stretch; the parts differ in length by one at most."""
+def share(rows: Sequence) -> Sequence:
+    """The part of a list, tensor or range that belongs to this process: one stretch; lengths differ by at most one."""
     return rows[len(rows) * index() // count():len(rows) * (index() + 1) // count()]
 
 
-def collect(items):
-    """The lists of all processes joined in their order, on every process."""
+def collect(items: Iterable[T]) -> list[T]:
+    """The lists of all processes, joined in the order of the processes, on every process."""
     if count() == 1:
         return list(items)
     from torch import distributed
@@ -105,8 +115,8 @@ def collect(items):
     return [item for part in parts for item in part]
 
 
-def shared(function, rows):
-    """The tensors [n, ...] that `function(rows)` gives, of which each process makes those of its share of the n rows."""
+def shared(function: Callable[[torch.Tensor], tuple[torch.Tensor, ...]], rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The tensors [n, ...] that `function(rows)` gives; each process computes its own share of the n rows."""
     if count() == 1 or len(rows) < count():
         return function(rows)
     import torch
@@ -114,11 +124,11 @@ def shared(function, rows):
     return tuple(torch.cat(collect([tensor])) for tensor in function(share(rows)))
 
 
-def join(tensor):
-    """Tensors [B, ...] of all processes, of one shape, as [count() x B, ...], for a loss that each computes from it alike.
+def join(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensors [B, ...] of all processes as one [count() x B, ...], for a loss that every process computes alike.
 
-    The gradient reaches the own part alone, times count(): averaged over the processes, as DistributedDataParallel does,
-    the weights' gradients are those of the one loss, and nothing is sent backwards.
+    The gradient reaches only the part of this process, times count(). DistributedDataParallel then averages over the
+    processes, so the gradients of the weights are those of the one loss, and nothing is sent backwards.
     """
     if count() == 1:
         return tensor
@@ -134,8 +144,8 @@ def join(tensor):
 
 
 @contextlib.contextmanager
-def only_main_speaks():
-    """Silence stdout, stderr and so tqdm's bars of the other processes within the block; errors leave it."""
+def only_main_speaks() -> Iterator[None]:
+    """Within the block, silence stdout and stderr (and so tqdm) of all processes but 0; errors pass through."""
     if is_main():
         yield
         return
@@ -144,10 +154,10 @@ def only_main_speaks():
         yield
 
 
-def wait_to_speak():
-    """What a message of this process begins with, after a moment for process 0 to say the same.
+def wait_to_speak() -> str:
+    """The beginning of an error message of this process, returned after a pause in which process 0 can print the same.
 
-    When process 0 has said it and ended, the launcher ends the others in their waiting, so it is said once.
+    When process 0 has printed it and ended, the launcher ends the others while they wait, so it is printed once.
     """
     if is_main():
         return ""

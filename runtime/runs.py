@@ -1,4 +1,4 @@
-"""The run folder: what was run, with which options and versions, on which data; every write is atomic."""
+"""Run records: what was run, with which options and versions, on which data. Every write is atomic."""
 
 import argparse
 import contextlib
@@ -8,11 +8,14 @@ import json
 import os
 import platform
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from runtime import processes
 from runtime.errors import InputError
 
+T = TypeVar("T")
 PACKAGES = (  # those that make or read the numbers
     "torch", "transformers", "peft", "accelerate", "bitsandbytes", "open_clip_torch", "numpy", "scipy", "pandas",
     "scikit-learn", "mne", "mne-bids", "datasets", "pillow", "pyriemann", "nltk", "rouge-score", "rouge", "sacrebleu",
@@ -20,10 +23,10 @@ PACKAGES = (  # those that make or read the numbers
 
 
 @contextlib.contextmanager
-def atomic_path(path):
-    """Yield a temporary path beside `path`; it takes the name `path` only if the block ends without an error.
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, which is renamed to `path` only if the block ends without an error.
 
-    On several processes, which all write the same, what process 0 wrote is kept.
+    Several processes all write the same; the file of process 0 is kept.
     """
     path = Path(os.path.realpath(path))  # a link stays a link
     if path.exists() and not path.is_file():
@@ -45,13 +48,14 @@ def atomic_path(path):
         Path(temporary).unlink(missing_ok=True)
 
 
-def write_json(path, content):
+def write_json(path: str | Path, content: object) -> None:
+    """Write JSON, atomically; what JSON does not know is written as its text."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
 
 
-def read_json(path, kind=dict):
-    """Content of a JSON file that an earlier stage wrote; anything but a `kind` is an InputError."""
+def read_json(path: str | Path, kind: type[T] = dict) -> T:
+    """The content of a JSON file that an earlier stage wrote; any type but `kind` is an InputError."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -64,8 +68,8 @@ def read_json(path, kind=dict):
     return content
 
 
-def file_hash(path):
-    """SHA-256 of a file's bytes as hex digits; a folder's is over its files' names and bytes."""
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of the bytes of a file as hex digits; of a folder, over the names and bytes of its files."""
     path = Path(path)
     if path.is_dir():
         digest = hashlib.sha256()
@@ -76,12 +80,13 @@ def file_hash(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def content_key(content):
-    """A short key of JSON-like content: equal content, equal key."""
+def content_key(content: object) -> str:
+    """A short key of JSON-like content. Equal content gives equal keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def versions():
+def versions() -> dict[str, str]:
+    """The versions of Python and of the installed PACKAGES."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -110,6 +115,6 @@ def options_used(content: dict) -> dict:
     return {**(content.get("options") or {}), **(content.get("used") or {})}
 
 
-def cache_dir(given=None):
-    """The folder for results that can be made again: `--cache_dir`, else $EEG_TO_TEXT_CACHE, else ~/.cache/eeg_to_text."""
+def cache_dir(given: str | Path | None = None) -> Path:
+    """The folder for results that can be computed again: --cache_dir, else $EEG_TO_TEXT_CACHE, else ~/.cache/eeg_to_text."""
     return Path(given or os.environ.get("EEG_TO_TEXT_CACHE") or Path.home() / ".cache" / "eeg_to_text")

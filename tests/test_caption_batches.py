@@ -85,10 +85,11 @@ def test_what_is_there_is_not_written_again(loaded, batches):
 
 
 def test_what_is_there_stays_whatever_the_batch_size(loaded):
-    """Also where the rest is written in other batches, beside which a caption of 8 bit or a sampled one would be another."""
+    """In other batches a caption of an LLM in 8 bit, or a sampled one, would be another."""
     done = {0: "kept", 7: "kept, too"}
     more = []
-    texts = loaded.generate(embeddings(), LABELS, True, INSTRUCTION, batch_size=4, done=done, on_batch=more.extend, **GREEDY)
+    texts = loaded.generate(embeddings(), LABELS, True, INSTRUCTION, batch_size=4, done=done, on_batch=more.extend,
+                            **GREEDY)
     whole = loaded.generate(embeddings(), LABELS, True, INSTRUCTION, batch_size=3, **GREEDY)
     assert texts == [done.get(i, text) for i, text in enumerate(whole)]
     assert sorted(dict(more)) == sorted(set(range(len(LABELS))) - set(done)) and len(more) == len(LABELS) - 2

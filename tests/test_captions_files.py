@@ -11,10 +11,10 @@ from PIL import Image
 
 import inference
 import inference_chance
+from captioning.captioner import Captioner
 from eegdata.pictures import picture_path, write_captions
 from eegdata.splits import write_splits
 from eegdata.trials import load_trials
-from captioning.captioner import Captioner
 from encoders import encode, load_encoder
 from finetuning import COLUMNS, write
 from metrics.caption_files import ABSTAINED

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, TrainingArguments
 
-from captioning.training import CaptionTrainer, LengthGroups, without_casts
+from captioning.training import CaptionTrainer, SimilarLengths, without_casts
 from config import EEGModelForCausalLMConfig
 from datautils import CaptionDataset, collate
 from model import IGNORE, EEGModelForCausalLM, Projector
@@ -214,7 +214,7 @@ def test_prefix_is_common_and_leaves_a_token(llm):
 
 def test_like_lengths_meet_and_the_order_is_anew_in_each_epoch():
     lengths = torch.randint(10, 60, (331,), generator=torch.Generator().manual_seed(0)).tolist()
-    groups = LengthGroups(lengths, 16, seed=0)
+    groups = SimilarLengths(lengths, 16, seed=0)
     first, again = list(groups), list(groups)
     groups.set_epoch(1)
     second = list(groups)

@@ -135,7 +135,7 @@ WRONG = [
     "accelerate launch --num_processes 2 train_eeg_classifier.py --eeg_dataset data/mine --no_such_option",
     "accelerate launch --config_file recipes/no_such_file.yaml train_eeg_classifier.py --eeg_dataset d --output encoder",
     "bash recipes/no_such_recipe.sh",
-    "bash recipes/demo.sh runs/demo 0 one_too_many",
+    "bash recipes/demo.sh demo/simulated 0 one_too_many",
     "bash bench/gpu_check.sh --no_such_option",
     "make no_such_target",
     "pip install -r no_such_requirements.txt",
