@@ -6,6 +6,10 @@ from functools import cached_property, lru_cache
 from itertools import takewhile
 from pathlib import Path
 
+from runtime import processes, profiler
+from runtime.errors import InputError
+from runtime.runs import atomic_path, cache_dir, content_key, file_hash
+
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -14,9 +18,6 @@ from transformers import PreTrainedTokenizerBase
 from eegdata.pictures import picture_path
 from encoders.clip import clip_identity, embed_pictures
 from language_model.prompts import caption_ids, prompt_ids
-from runtime import processes, profiler
-from runtime.errors import InputError
-from runtime.runs import atomic_path, cache_dir, content_key, file_hash
 
 
 def image_embeddings(names: list[str], image_dir: str | Path, clip_model: str, picture: str = "sketch", device: str = "cpu",

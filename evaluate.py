@@ -15,15 +15,16 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from runtime import options
+from runtime.errors import InputError, exits_cleanly
+from runtime.options import bounded, make_parser, positive
+
 from evaluation.scoring import N_WAY, OBJECT_WORD
 from metrics.caption_files import name_files, read_captions
 from metrics.conditions import MODEL_CONDITION
 from metrics.judge import Judge
 from metrics.judge import add_arguments as judge_options
 from metrics.text import CLEANINGS, METRICS, PROTOCOLS
-from runtime import options
-from runtime.errors import InputError, exits_cleanly
-from runtime.options import bounded, make_parser, positive
 
 
 def parse(argv):

@@ -99,6 +99,9 @@ def main(argv=None):
 
 
 def run(args):
+    from runtime.checkpoints import check_output, resolve_checkpoint
+    from runtime.runs import file_hash, save_run, write_json
+
     import torch
     from transformers import set_seed
 
@@ -116,8 +119,6 @@ def run(args):
     from language_model import memory
     from language_model.prompts import choose_template
     from model import EEGModelForCausalLM
-    from runtime.checkpoints import check_output, resolve_checkpoint
-    from runtime.runs import file_hash, save_run, write_json
 
     device = options.resolve_device(args.device)
     options.training_arguments(args, device, args.output)  # refuse wrong flags before the long work

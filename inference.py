@@ -9,10 +9,11 @@
 
 import sys
 
-from metrics import conditions
-from metrics.caption_files import ABSTAINED
 from runtime import options, profiler
 from runtime.errors import InputError, exits_cleanly
+
+from metrics import conditions
+from metrics.caption_files import ABSTAINED
 
 ONE_TRIAL = tuple(condition.name for condition in conditions.TABLE if condition.one_trial)
 

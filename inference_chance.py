@@ -8,9 +8,10 @@ captions without any LLM (the baselines constant, template, class_medoid, neares
 
 import sys
 
-from metrics import conditions
 from runtime import options, profiler
 from runtime.errors import exits_cleanly
+
+from metrics import conditions
 
 
 def parse(argv):

@@ -8,6 +8,12 @@ import logging
 import re
 from pathlib import Path
 
+from runtime import processes
+from runtime.checkpoints import check_complete, check_tensors, load_strictly, read_tensors, resolve_checkpoint
+from runtime.errors import InputError
+from runtime.pickles import load_pickle
+from runtime.runs import atomic_path, read_json, write_json
+
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
@@ -20,11 +26,6 @@ from encoders import load_encoder, save_encoder
 from language_model import memory, sharding
 from language_model.decoding import decode
 from language_model.prefix_cache import PrefixCache, whole_prompts
-from runtime import processes
-from runtime.checkpoints import check_complete, check_tensors, load_strictly, read_tensors, resolve_checkpoint
-from runtime.errors import InputError
-from runtime.pickles import load_pickle
-from runtime.runs import atomic_path, read_json, write_json
 
 IGNORE = -100  # label of positions that carry no loss
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else each 8-bit product says that it casts its input

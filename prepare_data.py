@@ -18,6 +18,7 @@ from pathlib import Path
 
 from runtime import options
 from runtime.errors import InputError, exits_cleanly
+
 from sources import SOURCES
 
 

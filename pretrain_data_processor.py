@@ -120,10 +120,11 @@ def channel_statistics(samples):
 
 def write_parts(output, samples, recordings, part_of):
     """Normalise with the training statistics and write train.pt, val.pt, test.pt and standard.pt."""
+    from runtime.pickles import save_torch
+
     import numpy as np
     import torch
 
-    from runtime.pickles import save_torch
     from sources.emotiv_insight import CHANNELS, SFREQ
 
     members = {part: np.array([part_of[recording] == part for recording in recordings]) for part in PARTS}

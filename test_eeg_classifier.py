@@ -75,9 +75,10 @@ def check_pictures(args, paths, clip_model, folder, names, training, same):
     training: names of the pictures that the split's training part shows; same: what provenance.same_split says. Returns
     how many of the pictures `names` it was trained on, None where it does not tell, as a predecessor's.
     """
+    from runtime.runs import read_run
+
     from encoders.clip import clip_identity
     from evaluation import provenance
-    from runtime.runs import read_run
 
     trained, then = read_run(folder)
     for flag, given, now, known in (("clip_model", clip_model, clip_identity(clip_model), trained.get("clip")),
@@ -124,10 +125,11 @@ def baseline_scores(args, trials, split, clusters):
 
 
 def write_tables(folder, labels, logits, subjects, class_names):
+    from runtime.runs import atomic_path
+
     import pandas
 
     from metrics.classification import confusion_table, draw_confusion, per_class_table, per_group_table
-    from runtime.runs import atomic_path
 
     confusion = confusion_table(labels, logits.argmax(1), class_names)
     tables = {"confusion_matrix": confusion,
@@ -143,8 +145,9 @@ def write_tables(folder, labels, logits, subjects, class_names):
 
 def scored_so_often(args, splits_path, folder, trials, rows):
     """Note in the ledger that this encoder was scored on these trials of the test part; a sentence on how often it was."""
-    from evaluation import ledger
     from runtime.runs import content_key, file_hash
+
+    from evaluation import ledger
 
     home = ledger.run_folder(args.output)
     family = ledger.family(trials.fingerprint, file_hash(splits_path), args.split_num, args.split, args.subject)
@@ -185,6 +188,9 @@ def main(argv=None):
 
 
 def run(args):
+    from runtime.checkpoints import resolve_checkpoint
+    from runtime.runs import read_run, write_json
+
     from eegdata.data_paths import find_data
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
@@ -194,8 +200,6 @@ def run(args):
     from metrics.calibration import calibration
     from metrics.classification import classification_scores
     from metrics.retrieval import retrieval_scores
-    from runtime.checkpoints import resolve_checkpoint
-    from runtime.runs import read_run, write_json
 
     folder = resolve_checkpoint(args.output, "--output")
     embedded = as_trained(args, read_run(folder)[1])

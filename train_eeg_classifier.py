@@ -110,10 +110,11 @@ def arguments_for(args, device, output, epochs, **more):
 
 def read_samples(folder, part):
     """`samples` [N, C, T] float32 of `<folder>/<part>.pt`, as pretrain_data_processor.py writes them, and its SHA-256."""
+    from runtime.pickles import load_hashed
+
     import torch
 
     from encoders.batches import row_batches
-    from runtime.pickles import load_hashed
 
     path = Path(folder) / f"{part}.pt"
     content, digest = load_hashed(path, "--pretrained")
@@ -127,13 +128,14 @@ def read_samples(folder, part):
 
 def pretrain(args, device, output):
     """Masked reconstruction on --pretrained's train.pt and val.pt; writes an encoder folder and returns the encoder."""
+    from runtime.runs import save_run, write_json
+
     import torch
 
     from eegdata.dataset_folder import MappedEEG
     from encoders import save_encoder
     from encoders.masked import MaskedReconstruction
     from encoders.training import fit, gather, place
-    from runtime.runs import save_run, write_json
     from sources.emotiv_insight import CHANNELS
 
     (train, train_hash), (val, val_hash) = (read_samples(args.pretrained, part) for part in ("train", "val"))
@@ -211,8 +213,9 @@ def fit_probabilities(encoder, eeg, rows, labels, device):
 
 def pictures_before(args):
     """The records of the pictures that the encoder of --pretrained, if there is one, was trained on."""
-    from evaluation.provenance import read_records
     from runtime.checkpoints import resolve_checkpoint
+
+    from evaluation.provenance import read_records
 
     if not args.pretrained or (Path(args.pretrained) / "train.pt").is_file():
         return {}
@@ -233,6 +236,9 @@ def main(argv=None):
 
 
 def run(args):
+    from runtime.checkpoints import check_output
+    from runtime.runs import file_hash, save_run, write_json
+
     import torch
     from transformers import set_seed
 
@@ -243,8 +249,6 @@ def run(args):
     from encoders.clip import clip_identity
     from encoders.training import Augmentation, EncoderObjective, fit, gather, place, validation_scores
     from evaluation.provenance import new_records, write_records
-    from runtime.checkpoints import check_output
-    from runtime.runs import file_hash, save_run, write_json
 
     device, output = options.resolve_device(args.device), Path(args.output)
     check_output(output, "eeg_channelnet" if args.encoder == "channelnet" else "eegencoder")

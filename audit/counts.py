@@ -1,10 +1,11 @@
 """How many trials there are, of whom and of what, and what so many can show."""
 
+from runtime.wording import counted, listed, percent
+
 import numpy as np
 
 from eegdata.splits import check_split
 from eegdata.splits_file import PARTS
-from runtime.wording import counted, listed, percent
 
 from .findings import Finding
 

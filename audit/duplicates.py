@@ -3,9 +3,9 @@
 import hashlib
 from itertools import combinations
 
-import numpy as np
-
 from runtime.wording import counted, listed, percent
+
+import numpy as np
 
 from .data import ALPHA
 from .findings import Finding

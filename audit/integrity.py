@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from runtime.runs import file_hash
 from runtime.wording import counted, listed
+
+import numpy as np
 
 from .data import FAR
 from .findings import Finding

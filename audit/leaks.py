@@ -2,10 +2,11 @@
 
 from functools import cached_property
 
+from runtime.wording import p_value, percent
+
 import numpy as np
 
 from metrics.classification import balanced_accuracy
-from runtime.wording import p_value, percent
 
 from .classifier import fit, p_of_fixed, predict
 from .data import ALPHA

@@ -7,12 +7,13 @@ import io
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
-
-from eegdata.pictures import caption_path, machine_made, picture_path, read_captions
 from runtime.errors import InputError
 from runtime.runs import atomic_path, file_hash, read_json, write_json
 from runtime.wording import counted
+
+import numpy as np
+
+from eegdata.pictures import caption_path, machine_made, picture_path, read_captions
 
 FORMAT = "eeg-to-text audit 1"
 WIDEST = 12  # classes in the table of counts; more become shades

@@ -1,10 +1,11 @@
 """Pictures that training and test share: by name, by their bytes, or nearly."""
 
+from runtime.runs import file_hash
+from runtime.wording import counted, listed
+
 import numpy as np
 
 from eegdata.pictures import picture_path
-from runtime.runs import file_hash
-from runtime.wording import counted, listed
 
 from .findings import Finding
 

@@ -2,9 +2,9 @@
 
 import re
 
-import numpy as np
-
 from runtime.wording import counted, listed, percent
+
+import numpy as np
 
 from .findings import Finding
 

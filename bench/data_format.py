@@ -15,11 +15,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from runtime import options
+from runtime.errors import exits_cleanly
+
 import numpy as np
 
 from bench.measuring import device_name, packages, table, write_section
-from runtime import options
-from runtime.errors import exits_cleanly
 
 BATCH, BATCHES = 64, 50
 

@@ -22,11 +22,12 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import measuring
-from bench.measuring import Processes, between, device_name, watch, write_section
 from runtime import options
 from runtime.errors import InputError, exits_cleanly
 from runtime.runs import read_json
+
+from bench import measuring
+from bench.measuring import Processes, between, device_name, watch, write_section
 
 DEMO = Path("demo/simulated")
 SMALL_LLM = Path("demo/smollm2")

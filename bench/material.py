@@ -127,9 +127,9 @@ def write_pth(path, *, eeg, label, image, subject, images, class_ids, class_name
     eeg: [trials, channels, samples] float32; label, image, subject, session: [trials] ints; images: picture names
     `<class id>_<...>`; class_ids, class_names: by label; sfreq in Hz; about: how the file was made.
     """
-    import torch
-
     from runtime.pickles import save_torch
+
+    import torch
 
     eeg = torch.as_tensor(np.asarray(eeg), dtype=torch.float32)
     records = [{"eeg": eeg[i].clone(), "image": int(image[i]), "label": int(label[i]), "subject": int(subject[i])}

@@ -1,7 +1,8 @@
 """The table of simulated studies: how often each verdict was claimed, with exact intervals, and whether p is uniform."""
 
-from evaluation.claims import ALPHA
 from runtime.runs import atomic_path, write_json
+
+from evaluation.claims import ALPHA
 
 VERDICTS = {"class": "the captions carry the class", "beyond_class": "more than the class",
             "better_than_nothing": "better than every control and baseline"}

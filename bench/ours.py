@@ -13,9 +13,10 @@ import os
 import sys
 from pathlib import Path
 
+from runtime import options  # noqa: F401  (sets how OpenMP waits, before torch)
+
 from bench.limits import counted, decoding_bytes
 from bench.measuring import OwnMemory, between, now, peak_memory, watch
-from runtime import options  # noqa: F401  (sets how OpenMP waits, before torch)
 
 
 def train(script, arguments, count=0):

@@ -18,10 +18,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.measuring import Processes, device_name, packages, table, write_section
-from bench.speed import digits
 from runtime import options
 from runtime.errors import exits_cleanly
+
+from bench.measuring import Processes, device_name, packages, table, write_section
+from bench.speed import digits
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH, CAPTIONER_BATCH = 64, 16

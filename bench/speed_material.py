@@ -130,8 +130,9 @@ def write_simulated(folder, trials, n_chans, n_times):
 
 def make_start(data, folder):
     """As many trials as EEGCVPR40 has, as .pth and as a data set folder; the pictures are links to those there are."""
-    from eegdata.dataset_folder import write_folder
     from runtime.options import make_parser
+
+    from eegdata.dataset_folder import write_folder
     from sources import SOURCES
 
     folder, trials = Path(folder), data["start"]

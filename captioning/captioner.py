@@ -4,6 +4,13 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
+from runtime import options, processes, profiler
+from runtime.checkpoints import resolve_checkpoint
+from runtime.errors import InputError
+from runtime.options import Options
+from runtime.pickles import load_pickle
+from runtime.runs import content_key, file_hash, read_json
+
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -16,12 +23,6 @@ from encoders.temperature import class_probabilities
 from language_model.memory import batch_that_fits
 from language_model.prompts import choose_template, pad_id, prompt_ids
 from model import EEGModelForCausalLM
-from runtime import options, processes, profiler
-from runtime.checkpoints import resolve_checkpoint
-from runtime.errors import InputError
-from runtime.options import Options
-from runtime.pickles import load_pickle
-from runtime.runs import content_key, file_hash, read_json
 
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:

@@ -5,6 +5,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime import options, processes, profiler
+from runtime.errors import InputError
+from runtime.options import Options
+from runtime.runs import atomic_path, content_key, file_hash, read_json, read_run, versions, write_json
+
 import torch
 
 from captioning.captioner import Captioner
@@ -21,10 +26,6 @@ from language_model.prompts import instruction_of
 from metrics import caption_files
 from metrics.conditions import BASELINES
 from metrics.text_baselines import baseline_captions, nearest_pictures
-from runtime import options, processes, profiler
-from runtime.errors import InputError
-from runtime.options import Options
-from runtime.runs import atomic_path, content_key, file_hash, read_json, read_run, versions, write_json
 
 COLUMNS = (*caption_files.COLUMNS, "trial", "subject", "image", "split", "condition", "prompt", "probability", "model")
 

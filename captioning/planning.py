@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 
+from runtime.options import Options
+
 from transformers import PreTrainedTokenizerBase
 
 from language_model import memory
 from language_model.prompts import choose_template, instruction_of, prompt_ids
-from runtime.options import Options
 
 
 def lora_options(args: Options) -> dict | None:

@@ -2,6 +2,11 @@
 
 from pathlib import Path
 
+from runtime import processes
+from runtime.errors import InputError
+from runtime.options import Options
+from runtime.runs import read_run
+
 import torch
 
 from captioning.training import Stage
@@ -11,10 +16,6 @@ from eegdata.pictures import read_captions
 from eegdata.trials import Trials
 from encoders import encode
 from encoders.clip import clip_identity
-from runtime import processes
-from runtime.errors import InputError
-from runtime.options import Options
-from runtime.runs import read_run
 
 
 def part_captions(image_dir: str, names: dict[str, list[str]], which: str) -> dict[str, dict[str, str | list[str]]]:

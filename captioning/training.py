@@ -5,6 +5,10 @@ import hashlib
 from functools import partial
 from pathlib import Path
 
+from runtime import options, processes
+from runtime.options import Options
+from runtime.runs import cache_dir, content_key, read_json, write_json
+
 import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase, Trainer
@@ -15,9 +19,6 @@ from language_model import sharding
 from language_model.memory import Plan
 from language_model.prompts import choose_template, instruction_of, pad_id
 from model import EEGModelForCausalLM
-from runtime import options, processes
-from runtime.options import Options
-from runtime.runs import cache_dir, content_key, read_json, write_json
 
 
 class CaptionTrainer(Trainer):

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from eegdata.dataset_folder import read_record
 from runtime.checkpoints import resolve_checkpoint
 from runtime.errors import InputError
+
+from eegdata.dataset_folder import read_record
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@
 import shutil
 from pathlib import Path
 
+from runtime.errors import InputError
+from runtime.runs import atomic_path, content_key, file_hash, read_json, versions, write_json
+
 import numpy as np
 import torch
 
 from eegdata.pictures import machine_made, same_captions, write_captions, write_picture
-from runtime.errors import InputError
-from runtime.runs import atomic_path, content_key, file_hash, read_json, versions, write_json
 
 FORMAT = "eeg-to-text data set 1"
 ROWS = 256  # trials in a record batch

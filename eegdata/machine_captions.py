@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from runtime.errors import InputError
+
 import torch
 from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError
@@ -17,7 +19,6 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from eegdata.pictures import has_caption, machine_made, picture_path, write_machine_captions
-from runtime.errors import InputError
 
 CAPTIONERS = ("blip", "git", "vision-encoder-decoder")  # kinds of models that are given a picture and nothing else
 REQUEST = "Describe this image in one sentence."  # what a chat model is asked

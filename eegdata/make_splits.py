@@ -12,11 +12,12 @@ What each --split_by keeps in one part only:
     given      what the publishers say
 """
 
+from runtime.errors import InputError
+from runtime.wording import listed
+
 import numpy as np
 
 from eegdata.splits_file import PARTS
-from runtime.errors import InputError
-from runtime.wording import listed
 
 GROUPS = ("subject", "session", "recording", "time")  # what may share pictures between parts
 DRAWS = 100  # of sessions or recordings across subjects, until one has all classes in all parts

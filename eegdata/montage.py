@@ -5,9 +5,9 @@ import warnings
 from collections import Counter
 from importlib.util import find_spec
 
-import numpy as np
-
 from runtime.errors import InputError
+
+import numpy as np
 
 RENAMED = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}  # 10-20 names before and since the 10-10 system
 FEWEST = 4  # channels to interpolate from; a sphere has no centre with less

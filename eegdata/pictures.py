@@ -6,10 +6,10 @@
 import hashlib
 from pathlib import Path
 
-import numpy as np
-
 from runtime.errors import InputError
 from runtime.runs import atomic_path, file_hash, read_json, write_json
+
+import numpy as np
 
 MARKS = "machine_captions.json"
 

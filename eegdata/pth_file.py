@@ -62,9 +62,9 @@ def read_pth(path):
 
 
 def _check_record(name, record, content):
-    import torch
-
     from runtime.pickles import brief, is_whole
+
+    import torch
 
     missing = [key for key in RECORD_KEYS if not isinstance(record, dict) or key not in record]
     if missing:

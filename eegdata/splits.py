@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-import torch
-
-from eegdata.splits_file import PARTS, read_splits_file, split_records
 from runtime.errors import InputError
 from runtime.pickles import save_torch
 from runtime.wording import listed
+
+import torch
+
+from eegdata.splits_file import PARTS, read_splits_file, split_records
 
 from .make_splits import GROUPS
 

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.errors import InputError
+
 import numpy as np
 import torch
 
 from eegdata.dataset_folder import MappedEEG, open_folder
 from eegdata.pth_file import LENGTHS, WINDOW, class_ids, names_of, read_pth
-from runtime.errors import InputError
 
 IN_NUMPY = (torch.float32, torch.float64, torch.float16)  # numpy has no bfloat16
 

@@ -2,6 +2,11 @@
 
 from pathlib import Path
 
+from runtime import profiler
+from runtime.checkpoints import load_strictly, read_tensors, resolve_checkpoint
+from runtime.errors import InputError
+from runtime.runs import atomic_path, read_json
+
 import numpy as np
 import torch
 from safetensors.torch import save
@@ -9,10 +14,6 @@ from tqdm import tqdm
 
 from config import ChannelNetConfig, EEGEncoderConfig
 from eegdata.montage import match_channels
-from runtime import profiler
-from runtime.checkpoints import load_strictly, read_tensors, resolve_checkpoint
-from runtime.errors import InputError
-from runtime.runs import atomic_path, read_json
 
 from .batches import VALUES, row_batches
 from .channelnet import ChannelNetModel

@@ -4,12 +4,13 @@ Parallel dilated convolutions over time, parallel convolutions over channels, re
 that the classifier reads. Names and shapes of the weights are those of Thought2Text's checkpoints.
 """
 
+from runtime.errors import InputError
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from config import ChannelNetConfig
-from runtime.errors import InputError
 
 from .batch_norm import BatchNorm2d
 from .fast_convolution import Conv2d

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from runtime.errors import InputError
+from runtime.runs import file_hash
+
 import torch
 from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError
 from tqdm import tqdm
-
-from runtime.errors import InputError
-from runtime.runs import file_hash
 
 
 def clip_identity(name):

@@ -1,9 +1,9 @@
 """Self-supervised pretraining of the transformer encoder: hide patches of the EEG, reconstruct them (He et al. 2022)."""
 
+from runtime.errors import InputError
+
 import torch
 from torch import nn
-
-from runtime.errors import InputError
 
 
 class MaskedReconstruction(nn.Module):

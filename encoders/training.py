@@ -4,6 +4,10 @@ import math
 import shutil
 from pathlib import Path
 
+from runtime import processes, profiler
+from runtime.errors import InputError
+from runtime.runs import content_key, read_json, write_json
+
 import numpy as np
 import torch
 from torch import nn
@@ -11,9 +15,6 @@ from torch.nn import functional as F
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, set_seed
 
 from loss import classification_loss, embedding_loss
-from runtime import processes, profiler
-from runtime.errors import InputError
-from runtime.runs import content_key, read_json, write_json
 
 from .batches import row_batches
 

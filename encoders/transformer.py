@@ -7,12 +7,13 @@ transformer's branches start at zero, so that training starts from a linear deco
 raised the accuracy on unseen pictures after the same number of steps (one seed each).
 """
 
+from runtime.errors import InputError
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from config import EEGEncoderConfig
-from runtime.errors import InputError
 
 from .batches import row_batches
 

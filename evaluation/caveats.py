@@ -1,10 +1,11 @@
 """What speaks against taking a study's captions at their word: files changed, rows left out, controls made otherwise."""
 
+from runtime.runs import file_hash
+
 from metrics.caption_files import ABSTAINED
 from metrics.conditions import BASELINES
 from metrics.grounding import METRIC
 from metrics.text import default_cleaning
-from runtime.runs import file_hash
 
 # A control must be written as the model's captions were: of a shorter or warmer one the model gains for nothing.
 MADE_OF = ("data", "splits", "split_num", "split", "subject")

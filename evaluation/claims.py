@@ -1,5 +1,7 @@
 """What a study shows: the model against every control, three verdicts, and one sentence that says no more than they do."""
 
+from runtime.errors import InputError
+
 import numpy as np
 
 from metrics.caption_files import paired_rows
@@ -15,7 +17,6 @@ from metrics.statistics import (
     rows_of,
     units_needed,
 )
-from runtime.errors import InputError
 
 ALPHA = 0.05
 POWER = 0.8

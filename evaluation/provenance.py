@@ -9,9 +9,10 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from eegdata.pictures import picture_hashes, picture_path
 from runtime.errors import InputError
 from runtime.runs import file_hash, read_json, write_json
+
+from eegdata.pictures import picture_hashes, picture_path
 
 FILES = {"train": "train_images.json", "val": "val_images.json"}
 ENCODER = "eeg_encoder"  # the encoder's place in a captioner's folder

@@ -1,7 +1,8 @@
 """Every file's scores against one reference's, metric by metric: by default the model of its study."""
 
-from metrics.caption_files import find_reference, paired_rows
 from runtime.errors import InputError
+
+from metrics.caption_files import find_reference, paired_rows
 
 
 def compare_files(studies, files, args):

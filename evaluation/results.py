@@ -1,5 +1,8 @@
 """Everything that was found, as one dict: results.json, from which the report is drawn."""
 
+from runtime.errors import InputError
+from runtime.runs import file_hash, versions
+
 import numpy as np
 
 from evaluation.ledger import count_scorings, family, note_scoring, run_folder
@@ -8,8 +11,6 @@ from metrics.caption_files import paired_rows
 from metrics.conditions import BY_NAME, MODEL_CONDITION
 from metrics.grounding import METRIC
 from metrics.statistics import holm, known_or_none
-from runtime.errors import InputError
-from runtime.runs import file_hash, versions
 
 from .caveats import about_scores
 from .claims import ALPHA, difference, judge_study

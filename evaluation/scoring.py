@@ -1,7 +1,8 @@
 """Scores of one caption file: a number a row for every metric, measures of the whole, intervals."""
 
-from metrics.caption_files import COLUMNS
 from runtime.errors import InputError
+
+from metrics.caption_files import COLUMNS
 
 ACCURACY = "Object accuracy"
 OBJECT_WORD = "Object-word recall"

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runtime.errors import InputError
+
 from metrics.caption_files import ABSTAINED, COLUMNS, Captions
 from metrics.conditions import COMPARED, MODEL_CONDITION, ORDER, TABLE, TEXT_BASELINES
-from runtime.errors import InputError
 
 from .caveats import about_files, severe, warning
 

@@ -1,12 +1,13 @@
 """When and where the evidence lies that an encoder uses: by time window, by region of the scalp, and on a map of both."""
 
+from runtime.runs import atomic_path, write_json
+
 import numpy as np
 import torch
 
 from eegdata.montage import REGIONS, scalp_regions
 from interpretability.attribution import gradient_x_input, sanity_check, shares
 from interpretability.occlusion import channel_masks, occluded_classes, time_windows, training_mean, window_masks
-from runtime.runs import atomic_path, write_json
 
 from .figure import draw
 from .tables import attribution_table, occlusion_tables

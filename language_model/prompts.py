@@ -1,10 +1,11 @@
 """The text around the embedding: from class name and instruction to token ids, and back to a caption."""
 
+from runtime.errors import InputError
+
 import jinja2
 from transformers import PreTrainedTokenizerBase
 
 from config import INSTRUCTIONS, SYSTEM_PROMPT
-from runtime.errors import InputError
 
 IMAGE = "<image>"  # where the soft tokens go
 

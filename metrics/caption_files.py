@@ -7,9 +7,10 @@ probability and model, and a record of how the captions were made, `<file>.json`
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from metrics.conditions import NAMES
 from runtime.errors import InputError
 from runtime.runs import read_json
+
+from metrics.conditions import NAMES
 
 COLUMNS = ("Ground Truth Image", "Expected object", "Predicted object", "Expected Caption", "Generated Caption")
 ABSTAINED = "no confident reading"  # inference.py --abstain_below writes it in place of a caption

@@ -19,10 +19,11 @@ name, 4% more by synonyms, the rest by kinds), and 0.4% any one of the 39 others
 import functools
 import re
 
+from runtime.errors import InputError
+
 import numpy as np
 
 from metrics.wordnet import require_wordnet
-from runtime.errors import InputError
 
 LONGEST = 4  # words of a name that is looked for in a caption; a longer object name counts in its own length
 

@@ -22,11 +22,12 @@ leaves out, too. chrF is `sacrebleu`'s chrF2 of the single sentence (Popovic 201
 import functools
 import re
 
+from runtime.errors import InputError
+from runtime.options import resolve_device
+
 import numpy as np
 
 from metrics.wordnet import require_wordnet
-from runtime.errors import InputError
-from runtime.options import resolve_device
 
 PROTOCOLS = ("ours", "thought2text")
 CLEANINGS = ("deepseek", "first_sentence", "none")

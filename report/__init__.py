@@ -35,9 +35,10 @@ def write_report(folder, results, files, other=None, examples=24):
 
 def read_beside(path):
     """(name, results) of another results.json; InputError where it is none."""
-    from evaluation.results import FORMAT
     from runtime.errors import InputError
     from runtime.runs import read_json
+
+    from evaluation.results import FORMAT
 
     other = read_json(path)
     if other.get("format") != FORMAT or not other.get("studies"):

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from runtime.errors import InputError
+
 from audit.page import data_uri
 from eegdata.pictures import picture_path
 from metrics.caption_files import paired_rows
 from metrics.conditions import MODEL_CONDITION
-from runtime.errors import InputError
 
 from .texts import number, shortened
 from .traces import read_eeg, trace_chart

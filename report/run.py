@@ -8,9 +8,10 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from audit.page import audit_files, finding_dicts, read_audit, write_audit
 from runtime.errors import InputError
 from runtime.runs import file_hash, read_json
+
+from audit.page import audit_files, finding_dicts, read_audit, write_audit
 
 STAGES = {"stage1": "Stage 1: EEG encoder", "stage2": "Stage 2: captioner on picture embeddings",
           "stage3": "Stage 3: captioner on EEG embeddings"}

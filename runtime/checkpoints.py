@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from runtime.errors import InputError
+from runtime.runs import read_json
+
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-
-from runtime.errors import InputError
-from runtime.runs import read_json
 
 
 def resolve_checkpoint(name: str | Path, flag: str) -> Path:

@@ -7,11 +7,11 @@ import zipfile
 import zlib
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from runtime.errors import InputError
 from runtime.runs import atomic_path, file_hash
+
+import numpy as np
+import torch
 
 SAFE_TYPES = [  # numpy values in old pickles; all else that would execute code is refused
     np.dtype, np.ndarray, np._core.multiarray.scalar, np._core.multiarray._reconstruct,

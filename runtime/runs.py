@@ -116,5 +116,5 @@ def options_used(content: dict) -> dict:
 
 
 def cache_dir(given: str | Path | None = None) -> Path:
-    """The folder for results that can be computed again: --cache_dir, else $EEG_TO_TEXT_CACHE, else ~/.cache/eeg_to_text."""
+    """The folder of results that can be computed again: --cache_dir, else $EEG_TO_TEXT_CACHE, else ~/.cache/eeg_to_text."""
     return Path(given or os.environ.get("EEG_TO_TEXT_CACHE") or Path.home() / ".cache" / "eeg_to_text")

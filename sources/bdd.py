@@ -19,12 +19,13 @@ import re
 from functools import partial
 from pathlib import Path
 
+from runtime.errors import InputError
+from runtime.runs import file_hash
+
 import numpy as np
 from tqdm import tqdm
 
 from eegdata.records import Block, DataSet, Recording
-from runtime.errors import InputError
-from runtime.runs import file_hash
 
 from . import epochs
 from .emotiv_insight import CHANNELS, SFREQ, SKIPPED, Windows, check_microvolts, join_channels

@@ -20,13 +20,14 @@ import re
 from functools import partial
 from pathlib import Path
 
+from runtime.errors import InputError
+from runtime.options import bounded, samples
+from runtime.runs import content_key
+
 import numpy as np
 
 from eegdata.pth_file import BLOCK, BLOCKS, CHANNELS, LENGTHS, SFREQ, WINDOW, class_ids, names_of, read_pth
 from eegdata.records import Block, DataSet, Picture, Recording
-from runtime.errors import InputError
-from runtime.options import bounded, samples
-from runtime.runs import content_key
 
 
 def add_arguments(parser):

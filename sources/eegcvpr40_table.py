@@ -16,11 +16,12 @@ import re
 from functools import partial
 from pathlib import Path
 
+from runtime.errors import InputError
+
 import numpy as np
 
 from eegdata.pth_file import BLOCK, BLOCKS, CHANNELS, SFREQ, WINDOW, names_of
 from eegdata.records import Block, DataSet, Picture, Recording
-from runtime.errors import InputError
 
 COLUMNS = ("image", "conditioning_image", "caption", "label_folder", "label", "subject")
 PARTS = {"train": "train", "validation": "val", "test": "test"}  # by the table's splits

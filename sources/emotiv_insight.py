@@ -4,9 +4,9 @@ The channels stand in the order AF3 AF4 Pz T7 T8 (the order of Thought2Text's pr
 microvolts (about 4200 is its zero), at about 128 Hz: BDD's own clock says 127, MindBigData's nominal rate is 128.
 """
 
-import numpy as np
-
 from runtime.errors import InputError
+
+import numpy as np
 
 CHANNELS = ("AF3", "AF4", "Pz", "T7", "T8")
 SFREQ = 128.0

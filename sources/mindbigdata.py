@@ -22,12 +22,13 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
+from runtime.errors import InputError
+from runtime.runs import file_hash
+
 import numpy as np
 from tqdm import tqdm
 
 from eegdata.records import Block, DataSet, Picture, Recording
-from runtime.errors import InputError
-from runtime.runs import file_hash
 
 from .emotiv_insight import CHANNELS, SFREQ, SKIPPED, WINDOW, Windows, join_channels, read_numbers
 

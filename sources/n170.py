@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from eegdata.records import Block, DataSet, Picture, Recording
 from runtime.errors import InputError
 from runtime.runs import file_hash
+
+from eegdata.records import Block, DataSet, Picture, Recording
 
 from . import epochs
 

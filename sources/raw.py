@@ -20,10 +20,11 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from eegdata.records import Block, DataSet, Recording
 from runtime import options
 from runtime.errors import InputError
 from runtime.runs import content_key, read_json
+
+from eegdata.records import Block, DataSet, Recording
 
 from . import bids, preprocessing, raw_files
 from .events import check_moments, choose_by_name, mark_boundaries, read_events, recorded_events, settle_times, share_table

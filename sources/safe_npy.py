@@ -9,9 +9,9 @@ import re
 import struct
 import tokenize
 
-import numpy as np
-
 from runtime.errors import InputError
+
+import numpy as np
 
 MAPPED = 1 << 20  # bytes; longer arrays stay on disk
 OPCODES = b"".join((

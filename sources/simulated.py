@@ -13,10 +13,11 @@ audit is for: slow changes give the class away.
 
 from functools import partial
 
+from runtime.errors import InputError
+
 import numpy as np
 
 from eegdata.records import Block, DataSet, Picture, Recording
-from runtime.errors import InputError
 
 from . import drawings
 

@@ -5,8 +5,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from eegdata.records import Picture
 from runtime.errors import InputError
+
+from eegdata.records import Picture
 
 from .events import NAME, PICTURE, captions_of
 from .tables import first_of, read_table

@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from runtime.errors import InputError
+from runtime.runs import content_key, file_hash
+
 import numpy as np
 
 from eegdata.records import Block, DataSet, Picture, Recording
-from runtime.errors import InputError
-from runtime.runs import content_key, file_hash
 
 from .safe_npy import read_object_npy
 

@@ -13,11 +13,12 @@ import zipfile
 import zlib
 from functools import partial
 
+from runtime.errors import InputError
+from runtime.runs import file_hash
+
 import numpy as np
 
 from eegdata.records import Block, DataSet, Recording
-from runtime.errors import InputError
-from runtime.runs import file_hash
 
 SFREQ = 256.0
 CONDITIONS = {"S1 obj": ("first", "first picture"), "S2 match": ("match", "same picture again"),

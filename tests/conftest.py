@@ -6,10 +6,10 @@ import resource
 import signal
 from pathlib import Path
 
+import runtime  # noqa: F401  (before torch)
+
 import numpy as np
 import pytest
-
-import runtime  # noqa: F401  (before torch)
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub reads it: no test waits for a network
 
@@ -124,8 +124,9 @@ def encoder(data, clip, tmp_path_factory):
 @pytest.fixture(scope="session")
 def captioner(data, clip, encoder, llm, tmp_path_factory):
     """A captioner that was trained a little, with `encoder`."""
-    from finetuning import finetune
     from runtime.runs import file_hash
+
+    from finetuning import finetune
 
     before = file_hash(encoder / "model.safetensors")
     folder = finetune(data, clip, encoder, llm, tmp_path_factory.mktemp("captioner"), "--num_epochs_image", "4",

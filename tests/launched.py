@@ -5,6 +5,8 @@ import json
 import os
 import sys
 
+import runtime  # noqa: F401  before accelerate
+
 from accelerate import PartialState
 from accelerate.utils import DistributedType
 

@@ -4,6 +4,8 @@ import json
 from html.parser import HTMLParser
 from pathlib import Path
 
+from runtime.runs import file_hash
+
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
@@ -13,7 +15,6 @@ from eegdata.records import Block, DataSet, Picture, Recording
 from eegdata.splits import write_splits
 from metrics.caption_files import COLUMNS, RECORD_FORMAT, read_captions
 from report import read_beside, write_report
-from runtime.runs import file_hash
 
 CLASSES = ["ball", "house", "tree", "star"]
 COLOURS = {"red": (196, 52, 44), "blue": (52, 92, 190), "green": (60, 150, 76), "yellow": (226, 186, 50)}

@@ -5,6 +5,8 @@ import itertools
 import json
 import shutil
 
+from runtime.wording import percent
+
 import numpy as np
 import pytest
 import torch
@@ -22,7 +24,6 @@ from audit.data import Material
 from audit.findings import SEVERITIES
 from eegdata.splits import load_split
 from eegdata.trials import Trials, load_trials
-from runtime.wording import percent
 from test_readme import make_published_data
 
 LEAK_CHECKS = ("Class against time of recording", "Before the picture", "Slow drift", "Labels of time-neighbours")

@@ -4,13 +4,14 @@ import json
 import shutil
 import time
 
+from runtime.runs import file_hash
+
 import pytest
 import torch
 
 from eegdata.splits import write_splits
 from encoders import load_encoder
 from finetuning import finetune, write
-from runtime.runs import file_hash
 from tiny import CLASSES
 
 

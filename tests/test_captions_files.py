@@ -1,8 +1,9 @@
 """Caption CSVs and their records: what is in them, what an interruption leaves, what is refused, when nothing is said."""
 
 import json
-import re
 import shutil
+
+from runtime.runs import file_hash
 
 import pandas
 import pytest
@@ -11,7 +12,6 @@ from PIL import Image
 
 import inference
 import inference_chance
-from captioning.captioner import Captioner
 from eegdata.pictures import picture_path, write_captions
 from eegdata.splits import write_splits
 from eegdata.trials import load_trials
@@ -19,7 +19,6 @@ from encoders import encode, load_encoder
 from finetuning import COLUMNS, write
 from metrics.caption_files import ABSTAINED
 from metrics.conditions import NAMES
-from runtime.runs import file_hash
 from tiny import CLASSES, data_arguments
 
 
@@ -69,19 +68,15 @@ def test_interrupted_run_goes_on(captioner, data, tmp_path, monkeypatch, capsys)
 
 
 def test_resumed_in_other_batches_as_less_memory_was_free(captioner, data, tmp_path, monkeypatch, capsys):
-    from language_model import memory
-
     whole = write(captioner, data, tmp_path / "whole.csv")
-    one = memory.caption_memory(Captioner(captioner, "cpu").model.base_llm().config, 4, 200)
-    monkeypatch.setattr(memory, "free_memory", lambda device: 9 * one)
+    monkeypatch.setattr("captioning.captioner.batch_that_fits", lambda *given: 8)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt_at(2, patch)
         write(captioner, data, tmp_path / "part.csv")
-    monkeypatch.setattr(memory, "free_memory", lambda device: 3 * one)
+    monkeypatch.setattr("captioning.captioner.batch_that_fits", lambda *given: 5)
     assert write(captioner, data, tmp_path / "part.csv").equals(whole)
     said = capsys.readouterr().out
-    sizes = [int(size) for size in re.findall(r"(\d+) captions are written at a time", said)]
-    assert len(set(sizes)) == 3 and f"going on after {sizes[1]} captions" in said
+    assert "5 captions are written at a time" in said and "going on after 8 captions" in said
     assert sorted(path.name for path in tmp_path.glob("part*")) == ["part.csv", "part.csv.json"]
 
 

@@ -3,6 +3,8 @@
 import json
 import shutil
 
+from runtime.runs import content_key, file_hash
+
 import pandas
 import pytest
 import torch
@@ -15,7 +17,6 @@ from encoders import encode, load_encoder
 from finetuning import COLUMNS, write, write_controls
 from metrics import conditions
 from metrics.exchange import swap
-from runtime.runs import content_key, file_hash
 from tiny import CLASSES
 
 
@@ -177,7 +178,7 @@ def test_noise_has_the_embeddings_mean_and_covariance():
 def test_noise_is_the_same_in_blocks(monkeypatch):
     embeddings = torch.randn(40, 4)
     whole = matched_noise(embeddings, torch.Generator().manual_seed(1))
-    monkeypatch.setattr(conditions, "BLOCK", 16)
+    monkeypatch.setattr("captioning.conditions.NOISE_ROWS", 16)
     assert torch.equal(matched_noise(embeddings, torch.Generator().manual_seed(1)), whole)
 
 

@@ -2,6 +2,8 @@
 
 import importlib.util
 
+from runtime.errors import InputError
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,6 @@ from metrics.corpus import corpus_scores
 from metrics.objects import object_named
 from metrics.sentences import embed
 from metrics.text import DESCRIPTIONS
-from runtime.errors import InputError
 
 needs_wordnet = pytest.mark.skipif(not wordnet.is_available(), reason="no WordNet: run `python -m metrics.wordnet`")
 needs_model = pytest.mark.skipif(

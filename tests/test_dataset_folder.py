@@ -3,6 +3,8 @@
 import json
 import shutil
 
+from runtime.errors import InputError
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,6 @@ from eegdata.dataset_folder import MappedEEG, open_folder, read_record, write_fo
 from eegdata.pictures import machine_made, picture_path, read_captions, write_captions, write_machine_captions
 from eegdata.records import Block, DataSet, Picture, Recording
 from eegdata.trials import load_trials
-from runtime.errors import InputError
 
 NAMES = ["cat_0", "cat_1", "dog_0", "dog_1"]
 CHANNELS = ["Fz", "Cz", "Oz"]

@@ -1,5 +1,7 @@
 import pickle
 
+from runtime.errors import InputError
+
 import pytest
 import torch
 
@@ -7,7 +9,6 @@ from datautils import collate, image_embeddings
 from eegdata.pictures import read_caption
 from eegdata.splits import load_split, write_splits
 from eegdata.trials import load_trials
-from runtime.errors import InputError
 from tiny import CHANNELS
 
 

@@ -5,6 +5,8 @@ import json
 import re
 import shutil
 
+from runtime.errors import InputError
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,6 @@ import train_eeg_classifier as training
 from eegdata.splits import load_split
 from eegdata.trials import load_trials
 from encoders import load_encoder
-from runtime.errors import InputError
 from sources import eegcvpr40
 
 SYNSETS = ["n02389026", "n03888257", "n02106662"]  # horse, parachutes, dog: by label

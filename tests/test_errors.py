@@ -1,11 +1,11 @@
 import errno
 
+from runtime.errors import InputError, exits_cleanly
+from runtime.runs import atomic_path, write_json
+
 import pytest
 import torch
 from safetensors.torch import save_file
-
-from runtime.errors import InputError, exits_cleanly
-from runtime.runs import atomic_path, write_json
 
 
 @pytest.mark.parametrize("kind", ["torch", "safetensors", "text"])

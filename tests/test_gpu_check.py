@@ -5,13 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from runtime.errors import InputError
+
 import pytest
 import torch
 
 from bench import gpu_check, measuring
 from bench.material import llm_config, write_subset
 from eegdata.splits import read_splits, write_splits
-from runtime.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 

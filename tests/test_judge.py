@@ -10,13 +10,14 @@ import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from runtime.errors import InputError
+from runtime.options import run_options
+
 import numpy as np
 import pytest
 
 from metrics.judge import QUESTIONS, Judge, add_arguments, drawn_rows
 from metrics.judge.backends import RETRIES
-from runtime.errors import InputError
-from runtime.options import run_options
 from tiny import make_llm
 
 TRUE = ["A red cat in the snow.", "A blue dog in the grass.", "A car."]

@@ -73,6 +73,22 @@ def test_no_circle():
         visit(path)
 
 
+IMPORT_TORCHVISION = {"transformers", "peft", "open_clip", "timm", "sentence_transformers", "bert_score"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_runtime_is_imported_before_what_imports_torchvision(path):
+    """Else the CUDA wheel of torchvision stops it beside a CPU build of torch (runtime/torchvision_cpu.py)."""
+    package = path.parent / "__init__.py"
+    files = [package] * (path.parent != ROOT and package.is_file() and package != path) + [path]
+    for node in (node for file in files for node in ast.parse(file.read_text(encoding="utf-8")).body):
+        names = ([alias.name for alias in node.names] if isinstance(node, ast.Import) else
+                 [node.module or ""] if isinstance(node, ast.ImportFrom) else [])
+        if any(name.split(".")[0] == "runtime" for name in names) or path.parent.name == "runtime":
+            return
+        assert not {name.split(".")[0] for name in names} & IMPORT_TORCHVISION, names
+
+
 def test_the_root_holds_what_users_call():
     tracked = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert {line for line in tracked.split() if "/" not in line} == {

@@ -7,11 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from runtime.errors import InputError
+
 import pytest
 
 from evaluation import ledger
 from evaluation.ledger import count_scorings, family, note_scoring, run_folder
-from runtime.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -75,7 +76,7 @@ def test_families_are_told_apart():
 
 
 def test_processes_at_once_lose_nothing(tmp_path):
-    code = ("import sys; from ledger import note_scoring\n"
+    code = ("import sys; from evaluation.ledger import note_scoring\n"
             "for i in range(100): note_scoring(sys.argv[1], 'f', script='x', model=sys.argv[2], scored=str(i))")
     running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), f"m{i}"], cwd=ROOT) for i in range(3)]
     assert [process.wait() for process in running] == [0, 0, 0]

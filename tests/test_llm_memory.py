@@ -3,6 +3,9 @@
 import argparse
 import itertools
 
+from runtime.errors import InputError
+from runtime.runs import read_json
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -19,8 +22,6 @@ from finetuning import finetune
 from language_model import memory
 from language_model.memory import GB, QUANTISED, Precision, Shape
 from model import EEGModelForCausalLM, Projector, load_llm
-from runtime.errors import InputError
-from runtime.runs import read_json
 from tiny import make_llm
 
 LORA = {"r": 16, "target_modules": "all-linear", "lora_dropout": 0.05}

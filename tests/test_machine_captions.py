@@ -2,6 +2,8 @@
 
 import shutil
 
+from runtime.runs import file_hash
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,6 @@ from config import EEGEncoderConfig
 from eegdata import machine_captions, pictures
 from eegdata.pictures import machine_made, read_caption, read_captions, write_captions, write_machine_captions
 from encoders import build_encoder, save_encoder
-from runtime.runs import file_hash
 from tiny import CHANNELS, data_arguments, make_tokenizer
 
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "a", "the", "red", "blue", "cat", "dog", "car", "on", "in", "grass", "snow",

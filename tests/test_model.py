@@ -1,5 +1,7 @@
 import json
 
+from runtime.errors import InputError
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -12,7 +14,6 @@ from datautils import CaptionDataset, collate
 from encoders import build_encoder
 from language_model.prompts import prompt_ids, render
 from model import IGNORE, EEGModelForCausalLM, Projector
-from runtime.errors import InputError
 from tiny import make_llm
 
 LORA = {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0, "target_modules": "all-linear"}

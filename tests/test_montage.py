@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+from runtime.errors import InputError
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,6 @@ from eegdata.records import Block, DataSet, Recording
 from eegdata.splits import write_splits
 from eegdata.trials import load_trials
 from encoders import build_encoder, encode, fit_to_encoder, save_encoder
-from runtime.errors import InputError
 
 NAMES = ["Fp1", "Fz", "Cz", "Pz", "Oz", "T7", "T8", "P7", "P8"]
 
@@ -132,7 +133,7 @@ def test_given_places_serve_names_that_no_standard_knows(recording):
 
 
 def test_mne_is_imported_only_to_interpolate():
-    code = ("import sys; from montage import match_channels\nmatch_channels(['T3', 'Cz'], ['Cz', 'T7'])\n"
+    code = ("import sys; from eegdata.montage import match_channels\nmatch_channels(['T3', 'Cz'], ['Cz', 'T7'])\n"
             "assert 'mne' not in sys.modules")
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from runtime.options import LLM
+
 import nbclient
 import nbformat
 import pandas
@@ -10,7 +12,6 @@ import pytest
 from ipykernel.kernelspec import write_kernel_spec
 
 from metrics.conditions import NAMES
-from runtime.options import LLM
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("train_eeg_classifier.py", "test_eeg_classifier.py", "finetune_llm.py", "inference.py", "inference_chance.py",

@@ -1,12 +1,13 @@
 """Pictures and captions in an image folder: written as they are where that works, refused where they are damaged."""
 
+from runtime.errors import InputError
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from eegdata.pictures import machine_made, read_captions, write_captions, write_machine_captions, write_picture
 from eegdata.records import Picture
-from runtime.errors import InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
 

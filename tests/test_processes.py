@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from runtime import options, processes
+from runtime.errors import InputError
+
 import pytest
 import torch
 import yaml
@@ -17,8 +20,6 @@ import finetune_llm
 import inference
 import train_eeg_classifier
 from eegdata.splits import write_splits
-from runtime import options, processes
-from runtime.errors import InputError
 from tiny import data_arguments
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -116,7 +117,7 @@ def test_weights_dealt_out_by_fsdp(folders, data, clip, llm):
 
 
 @pytest.mark.parametrize(("given", "said"), [
-    ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}, "--resume does not go with FSDP"),
+    ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}, "--resume cannot be combined with FSDP"),
     ({"ACCELERATE_USE_FSDP": "true"}, "fsdp_version: 2"), ({"ACCELERATE_USE_DEEPSPEED": "true"}, "DeepSpeed")])
 def test_what_accelerates_config_cannot_ask_for(monkeypatch, given, said):
     for name, value in ({"LOCAL_RANK": "0", "RANK": "0", "WORLD_SIZE": "2"} | given).items():

@@ -5,11 +5,12 @@ import json
 import re
 import time
 
+from runtime import profiler
+
 import pytest
 import torch
 
 import train_eeg_classifier
-from runtime import profiler
 from tiny import data_arguments
 
 

@@ -5,6 +5,8 @@ import json
 import shutil
 import time
 
+from runtime.errors import InputError
+
 import numpy as np
 import pytest
 import torch
@@ -24,7 +26,6 @@ from evaluation.provenance import (
     trained_on,
     write_records,
 )
-from runtime.errors import InputError
 from tiny import data_arguments
 
 

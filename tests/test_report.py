@@ -5,6 +5,9 @@ import io
 import json
 import re
 
+from runtime import options
+from runtime.errors import InputError
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,8 +17,6 @@ from report.examples import choose_examples
 from report.latex import escaped
 from report.traces import read_eeg
 from report_material import CHANNELS, KINDS, Elements, edit, make_results, make_run, page_of, section, write
-from runtime import options
-from runtime.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,14 @@
 import json
 import re
 
+from runtime.errors import InputError
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from metrics.caption_files import COLUMNS, read_captions
 from report_material import Elements, edit, make_results, make_run, page_of, read_files, section
-from runtime.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from runtime.errors import InputError
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,6 @@ from eegdata.make_splits import make_splits
 from eegdata.records import Block, DataSet, Picture, Recording
 from eegdata.splits import check_split, describe, load_split, read_splits, write_splits
 from eegdata.trials import load_trials
-from runtime.errors import InputError
 
 PARTS = ("train", "val", "test")
 SFREQ, SAMPLES = 100., 20  # trials of 0.2 s

@@ -6,6 +6,8 @@ import shutil
 import time
 from pathlib import Path
 
+from runtime.errors import InputError
+
 import nltk
 import numpy as np
 import pandas as pd
@@ -13,7 +15,6 @@ import pytest
 
 from metrics import wordnet
 from metrics.text import DESCRIPTIONS, METRICS, bert_scores, caption_scores, clean_captions, default_cleaning
-from runtime.errors import InputError
 
 PUBLISHED = Path(__file__).parents[2] / "shared/data/captions/vtccc_deepseek_eeg_model_7B_base_results.csv"
 WITHOUT_METEOR = [metric for metric in METRICS if metric != "METEOR"]

@@ -5,6 +5,8 @@ import json
 import pickle
 import tracemalloc
 
+from runtime.errors import InputError
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,7 +16,6 @@ import test_eeg_classifier as scoring
 import train_eeg_classifier as training
 from eegdata.splits import load_split
 from eegdata.trials import load_trials
-from runtime.errors import InputError
 from sources import safe_npy, things
 from sources.safe_npy import read_object_npy
 

@@ -13,11 +13,11 @@ Nothing leaves this machine unless --judge_model and --judge_url are given.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from runtime.errors import InputError
 from runtime.options import bounded, positive
 from runtime.runs import cache_dir, content_key
+
+import numpy as np
 
 from .answers import score_of
 from .backends import AnswerCache, Endpoint, LocalModel

@@ -217,13 +217,13 @@ class LocalModel:
                 keep(question, answer)
 
     def _load(self):
+        from runtime.checkpoints import check_complete
+        from runtime.options import resolve_device
+
         import torch
         from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
-
-        from runtime.checkpoints import check_complete
-        from runtime.options import resolve_device
 
         logging.set_verbosity_error()  # its advice is for programmers
         device = resolve_device(self.device)
