@@ -24,8 +24,8 @@ def image_embeddings(names: list[str], image_dir: str | Path, clip_model: str, p
                      cache: str | Path | None = None) -> torch.Tensor:
     """CLIP embeddings of pictures by name: [n, E] float32, not normalised.
 
-    Each picture is embedded once per CLIP model: rows are kept under the cache folder by the hash of the picture's
-    bytes, in a file whose key is the hash of the model.
+    Each picture is embedded once per CLIP model. The cache folder has one file per model, in which an embedding is found by
+    the hash of the picture's bytes.
     """
     paths = [picture_path(image_dir, name, picture) for name in names]
     for path in paths:
@@ -59,10 +59,9 @@ def _read_rows(file):
 class CaptionDataset(torch.utils.data.Dataset):
     """Prompt, embedding and caption of each example, as token ids that are made once.
 
-    embeddings [n, E]; labels: class names; captions: a text or a list of texts an example, of which one is drawn each time
-    it is asked for, or None when captions are to be generated. In training the class name or the embedding is left out of a
-    prompt now and then (label_dropout, embedding_dropout), so that the conditions `eeg` and `label` of inference.py are
-    prompts that the model knows.
+    embeddings [n, E]; labels: class names; captions: a text for each example, a list of texts from which one is drawn each
+    time, or None if captions are to be generated. In training, the class name or the embedding is sometimes left out of the
+    prompt (label_dropout, embedding_dropout), so that the model knows the prompts of the conditions `eeg` and `label`.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, template: str, instruction: str, embeddings: torch.Tensor,
@@ -77,7 +76,7 @@ class CaptionDataset(torch.utils.data.Dataset):
 
     @cached_property
     def prefix(self) -> list[int]:
-        """Token ids that every prompt begins with, whatever is left out of it; a token or a soft token follows them."""
+        """Token ids that every prompt begins with, whatever is left out of it. At least one token or soft token follows."""
         beginnings = [begin for label in {None, *self.labels}
                       for begin in (self._prompt(label, True)[0], self._prompt(label, False)[0][:-1])]
         pairs = zip(min(beginnings), max(beginnings), strict=False)  # what these two share all share
@@ -85,14 +84,14 @@ class CaptionDataset(torch.utils.data.Dataset):
 
     @cached_property
     def lengths(self) -> list[int]:
-        """Tokens of each example's whole prompt and longest caption, soft tokens aside."""
+        """The number of tokens of each example: whole prompt and longest caption, without the soft tokens."""
         captions = self.captions or [[[]]] * len(self)
         return [sum(map(len, self._prompt(label, True))) + max(map(len, texts))
                 for label, texts in zip(self.labels, captions, strict=True)]
 
     @cached_property
     def caption_tokens(self) -> int:
-        """Tokens of all captions, of each example's first, their end tokens among them."""
+        """The number of tokens of all captions with their end tokens; of several captions the first counts."""
         return sum(len(texts[0]) for texts in self.captions)
 
     def __len__(self):
@@ -104,7 +103,7 @@ class CaptionDataset(torch.utils.data.Dataset):
         return self.example(i, label, drop_embedding >= self.embedding_dropout)
 
     def example(self, i: int, label: str | None, with_embedding: bool) -> dict:
-        """One example with this class name (None: without one), with or without its embedding."""
+        """One example with this class name (None: no class name), with or without its embedding."""
         before, after = self._prompt(label, with_embedding)
         captions = self.captions[i] if self.captions else [[]]
         caption = captions[int(torch.randint(len(captions), ()))] if len(captions) > 1 else captions[0]
@@ -115,9 +114,8 @@ class CaptionDataset(torch.utils.data.Dataset):
 def collate(examples: list[dict], soft_tokens: int, pad_id: int, prefix: Sequence[int] = ()) -> dict[str, torch.Tensor]:
     """Left-padded batch: input_ids, attention_mask, labels [B, L] long; soft_mask [B, L] bool; embeddings [B, E].
 
-    Masks come from lengths, never from token values; labels cover the caption and its end token only.
-    prefix: tokens that all examples begin with (CaptionDataset.prefix); they are left out of the rows and stand in
-    prefix_ids [P] where there are any.
+    Masks come from lengths, never from token values. Labels cover only the caption and its end token. prefix: tokens that
+    all examples begin with (CaptionDataset.prefix); they are left out of the rows and given once, as prefix_ids [P].
     """
     rows = {"input_ids": [], "attention_mask": [], "labels": [], "soft_mask": []}
     for example in examples:

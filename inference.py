@@ -29,29 +29,30 @@ def parse(argv):
         help="what the LLM is shown: the EEG embedding and the predicted class, or a control in their place; or a baseline "
              f"without an LLM; one of {', '.join(known)}"))
     group.add_argument("--abstain_below", type=options.fraction, metavar="P",
-                       help=f"write '{ABSTAINED}' instead of a caption where the probability of the predicted class, "
-                            "rounded to 4 decimals, is below P (unset: caption every trial)")
-    group.add_argument("--trial", type=options.bounded(int, 0), help="caption this record of --eeg_dataset only, to the "
+                       help=f"write '{ABSTAINED}' instead of a caption if the probability of the predicted class is "
+                            "below P; it is rounded to 4 decimals (unset: caption every trial)")
+    group.add_argument("--trial", type=options.bounded(int, 0), help="caption only this record of --eeg_dataset, on the "
                        "terminal")
-    group.add_argument("--eeg_file", help="caption one file, to the terminal: .npy, .pt or .csv of [channels, "
-                                          "samples], scaled as the training data")
+    group.add_argument("--eeg_file", help="caption one file, on the terminal: .npy, .pt or .csv of [channels, "
+                                          "samples], scaled like the training data")
     options.run_options(parser)
     args = options.parse(parser, argv)
     if args.trial is None and not args.eeg_file:
         return args
     if args.trial is not None and args.eeg_file:
-        raise InputError(f"--trial {args.trial} and --eeg_file {args.eeg_file}: one trial at a time; give one of them")
+        raise InputError(f"--trial {args.trial} and --eeg_file {args.eeg_file}: only one trial can be captioned; "
+                         "give one of them")
     one = f"--trial {args.trial}" if args.trial is not None else f"--eeg_file {args.eeg_file}"
     if args.dest:
-        raise InputError(f"--dest {args.dest}: {one} is captioned to the terminal and writes no CSV; leave --dest out, or "
-                         f"leave {one} out to caption a whole split")
+        raise InputError(f"--dest {args.dest}: {one} is captioned on the terminal and no CSV is written; leave --dest out, "
+                         f"or leave {one} out to caption a whole split")
     if args.condition not in ONE_TRIAL:
         raise InputError(f"--condition {args.condition}: needs a whole split; {one} takes {', '.join(ONE_TRIAL)}")
     return args
 
 
 def one_of_data_set(captioner, args):
-    """EEG [1, C, T] of record --trial; says where the captioner was trained on the picture that it shows."""
+    """EEG [1, C, T] of the record --trial; prints a note if the captioner was trained on its picture."""
     import torch
 
     from captioning.captions_csv import check_model_fits
@@ -68,8 +69,8 @@ def one_of_data_set(captioner, args):
                          "this one was left out (subject, window)")
     known = trials.knows_pictures and trained_on(captioner.folder, paths.image_dir, trials.names(found))
     if known:
-        print(f"note: the captioner was trained on this trial's picture, {known[0]}, so its caption shows no reading of a "
-              "new one")
+        print(f"note: the captioner was trained on the picture of this trial, {known[0]}, so the caption says nothing "
+              "about new pictures")
     return trials.eeg[found]
 
 

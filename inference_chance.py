@@ -1,5 +1,5 @@
-"""The controls: caption the same trials from noise, shuffled EEG or no EEG, over one loaded model, and from the training
-captions without any LLM (the baselines constant, template, class_medoid, nearest_picture); one CSV a condition.
+"""Write captions of the same trials under the controls (noise, shuffled EEG, no EEG) with one loaded model, and under the
+baselines, which use the training captions and no LLM. One CSV per condition.
 
     python inference_chance.py --model_path deepseek_eeg_model_7B_base/ --eeg_dataset data/block/eeg_55_95_std.pth \\
         --splits_path data/block/block_splits_by_image_all.pth --image_dir data/images/ --results_dir ./results

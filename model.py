@@ -28,15 +28,15 @@ from language_model.decoding import decode
 from language_model.prefix_cache import PrefixCache, whole_prompts
 
 IGNORE = -100  # label of positions that carry no loss
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else each 8-bit product says that it casts its input
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else each 8-bit product logs that it casts its input
 
 
 class Projector(nn.Module):
-    """Embedding [B, E] -> soft tokens [B, n, H] in the LLM's embedding space.
+    """Embedding [B, E] -> soft tokens [B, n, H] in the embedding space of the LLM.
 
-    `mlp`: centre and scale by the training embeddings' statistics (kept apart for pictures and EEG, whose regressed
-    embeddings are shrunk towards the mean), two layers, then normalised to the size of the LLM's own token embeddings.
-    `linear`: one layer, as in the predecessors' checkpoints.
+    `mlp`: embeddings are centred and scaled by the statistics of the training embeddings. Pictures and EEG have their own
+    statistics, as embeddings regressed from EEG are shrunk towards the mean. Two layers follow, then the result is
+    normalised to the size of the LLM's token embeddings. `linear`: one layer, as in the predecessors' checkpoints.
     """
 
     def __init__(self, kind: str, embedding_size: int, hidden_size: int, soft_tokens: int):
@@ -53,7 +53,7 @@ class Projector(nn.Module):
             self.register_buffer(f"{modality}_scale", torch.ones(()))
 
     def set_statistics(self, modality: str, embeddings: torch.Tensor) -> None:
-        """Take mean and overall scale of the training embeddings [n, E] of one modality."""
+        """Set the mean and overall scale of the training embeddings [n, E] of one modality."""
         if self.kind == "mlp":
             mean = embeddings.mean(0)
             getattr(self, f"{modality}_mean").copy_(mean)
@@ -96,15 +96,15 @@ class EEGModelForCausalLM(nn.Module):
 
     def splice(self, input_ids: torch.Tensor, soft_mask: torch.Tensor, embeddings: torch.Tensor,
                modality: str) -> torch.Tensor:
-        """Token embeddings [B, L, H] with the projected embeddings at `soft_mask`; rows without soft tokens have none."""
+        """Token embeddings [B, L, H] with the projected embeddings at `soft_mask`; a row may have no soft tokens."""
         inputs = self.llm.get_input_embeddings()(input_ids)
-        # also of no rows: each of several processes must have a gradient, be it zero, for each trained weight
+        # also for no rows: each process must have a gradient, even a zero one, for each trained weight
         soft = self.projector(embeddings[soft_mask.any(1)].float(), modality).to(inputs.dtype)
         return inputs.masked_scatter(soft_mask.unsqueeze(-1), soft)
 
     def _start(self, input_ids, attention_mask, soft_mask, embeddings, modality, prefix_ids, new_tokens=0):
-        """Token embeddings [B, L or P + L, H] that the LLM has yet to read, the mask [B, P + L] of all, and the cache of
-        the prefix [P], or None where it is read with each row."""
+        """Token embeddings [B, L or P + L, H] for the LLM, the mask [B, P + L] of whole prompts, and the cache of the
+        prefix [P], or None if each row holds the prefix."""
         cache = None if prefix_ids is None else self.prefix.cache(prefix_ids, attention_mask, new_tokens)
         if cache is not None:
             mask = F.pad(attention_mask, (len(prefix_ids), 0), value=1)
@@ -121,8 +121,8 @@ class EEGModelForCausalLM(nn.Module):
 
         input_ids, attention_mask, labels [B, L] (labels IGNORE except on the caption and its end token); soft_mask
         [B, L] bool; embeddings [B, E]; prefix_ids [P]: tokens that each row begins with, left out of the others.
-        The loss is the mean over the labels, or their sum divided by num_items_in_batch, the number of labels of all
-        batches of a step, so that a step is the same however its examples are dealt to batches and processes.
+        The loss is the mean over the labels, or their sum divided by num_items_in_batch, the number of labels in all
+        batches of a step. So a step is the same however its examples are divided into batches and processes.
         """
         inputs, mask, cache = self._start(input_ids, attention_mask, soft_mask, embeddings, modality, prefix_ids)
         arguments = {"inputs_embeds": inputs, "attention_mask": mask, "use_cache": cache is not None}
@@ -138,10 +138,10 @@ class EEGModelForCausalLM(nn.Module):
         return {"loss": loss / (len(rows) if num_items_in_batch is None else num_items_in_batch)}
 
     def _logits_at(self, rows, columns, arguments):
-        """Logits [n, vocabulary] at the given rows and columns only, by far fewer than the batch's positions.
+        """Logits [n, vocabulary] at the given rows and columns only, which are far fewer than the positions of a batch.
 
-        The hidden states are picked where the LLM's head takes them, so that what a family does before or after it
-        (scaling, soft caps) stays its own.
+        The hidden states are picked at the input of the LLM's head, so that what a family does before or after it (scaling,
+        soft caps) stays as it is.
         """
         head = self.llm.get_output_embeddings()
         hook = head.register_forward_pre_hook(lambda module, given: (given[0][rows, columns], *given[1:]))
@@ -236,14 +236,14 @@ class EEGModelForCausalLM(nn.Module):
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, *, device: str = "cpu", dtype: torch.dtype | None = None,
                         loading: str | None = "as trained", llm: str | None = None) -> "EEGModelForCausalLM":
-        """Load a captioner folder of ours or of the predecessors, local or from the Hub.
+        """Load a captioner of ours or of the predecessors from a local folder or the Hub.
 
-        llm: another place of the same base LLM; loading: None, "8bit", "4bit" or as it was trained.
+        llm: another place of the same base LLM; loading: None, "8bit", "4bit" or "as trained".
         """
         folder = resolve_checkpoint(name_or_path, "--model_path")
         if not (folder / "eeg_encoder").is_dir():
-            raise InputError(f"--model_path {folder}: holds no eeg_encoder/, so it is no captioner; expected a folder that "
-                             "finetune_llm.py wrote, or a predecessor's")
+            raise InputError(f"--model_path {folder}: has no eeg_encoder/, so it is not a captioner; expected a folder "
+                             "that finetune_llm.py wrote, or a predecessor's")
         encoder = load_encoder(folder / "eeg_encoder", "--model_path")
         if (folder / "projector.pth").is_file() and not (folder / "projector.safetensors").is_file():
             loading = None if loading == "as trained" else loading
@@ -285,8 +285,8 @@ class EEGModelForCausalLM(nn.Module):
 
 
 def load_llm(name: str | Path, device: str, dtype: torch.dtype | None, loading: str | None) -> PreTrainedModel:
-    """A frozen causal LM. loading: None, "8bit" or "4bit" (bitsandbytes); dtype None is float32 on a CPU, else the
-    checkpoint's own."""
+    """A frozen causal LM. loading: None, "8bit" or "4bit" (bitsandbytes); dtype None: float32 on a CPU, else that of
+    the checkpoint."""
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     dtype = dtype or (torch.float32 if device == "cpu" else "auto")

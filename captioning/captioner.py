@@ -1,4 +1,4 @@
-"""Load a captioner, read EEG with it and write captions for what it read."""
+"""Load a captioner, encode EEG with it, and write captions."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -60,24 +60,24 @@ class Captioner:
 
     @cached_property
     def weights(self) -> dict[str, str | int]:
-        """What tells this captioner from others: the hash of each of its files, of a predecessor's LLM the size only, as
-        hashing 14 GB takes half a minute. Made where it is asked for: one trial does not need it."""
+        """What identifies this captioner: the hash of each of its files. For the LLM of a predecessor only the sizes count,
+        since hashing 14 GB takes half a minute. Computed on demand: a single trial does not need it."""
         own = {str(path.relative_to(self.folder)): path for path in sorted(self.folder.rglob("*")) if path.is_file()}
         return {name: path.stat().st_size if name.startswith("llm/") else file_hash(path) for name, path in own.items()
                 if not name.startswith("checkpoints/")}
 
     @property
     def key(self) -> str:
-        """16 hex digits that stand for the captioner in files of captions and in tables."""
+        """16 hex digits that identify the captioner in caption files and tables."""
         return content_key(self.weights)
 
     def read(self, eeg: torch.Tensor | MappedEEG, rows: torch.Tensor | None = None,
              batch_size: int = 256) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """EEG [N, C, T], or what gives its trials by their positions -> embeddings [n, E], predicted class [n] and its
-        probability [n] of the trials `rows` ([n], None: all). Several processes share the batches.
+        """EEG [N, C, T] -> embeddings [n, E], predicted class [n] and its probability [n] of the trials `rows` ([n], None
+        for all). Several processes share the batches.
 
-        Probabilities are rounded to the 4 decimals that the files show, so that what was left unanswered below a
-        threshold can be told from the file.
+        Probabilities are rounded to the 4 decimals that the files show, so that the file tells which trials stayed
+        unanswered below a threshold.
         """
         rows = torch.arange(len(eeg)) if rows is None else torch.as_tensor(rows)
         own = processes.share(range(0, len(rows), batch_size))  # whole batches: the same from any number of processes
@@ -87,7 +87,7 @@ class Captioner:
         return embeddings, predicted, probability.round(decimals=4)
 
     def fitting_batch_size(self, instruction: str, max_new_tokens: int) -> int:
-        """How many captions to write at a time where --batch_size does not say (llm_memory.batch_that_fits)."""
+        """The number of captions to write at a time if --batch_size is not given (memory.batch_that_fits)."""
         prompt = max(sum(map(len, prompt_ids(self.tokenizer, self.template, instruction, name)))
                      for name in self.class_names.values())
         return batch_that_fits(self.model.base_llm(), self.device, self.model.config.soft_tokens + prompt + max_new_tokens)
@@ -97,9 +97,9 @@ class Captioner:
                  on_batch: Callable[[list], None] | None = None, seed: int = 0, **options: object) -> list[str]:
         """Captions for embeddings [N, E] and class names (or None): N texts.
 
-        They are written in the order of their prompts' lengths, so that almost no pads are computed; several processes take
-        turns at the batches. done: {number of a caption: text} of an interrupted run, which stay as they are, whatever its
-        batch size was. on_batch: called in process 0 with such pairs (a list) as they come.
+        Batches hold prompts of similar length, so there is little padding; several processes take turns at the batches.
+        done: {number of a caption: text} of an interrupted run; these stay as they are, whatever the batch size was.
+        on_batch: called in process 0 with a list of such pairs after each batch.
         """
         dataset = CaptionDataset(self.tokenizer, self.template, instruction, embeddings, labels)
         examples = [dataset.example(i, label, with_embedding) for i, label in enumerate(labels)]
@@ -159,7 +159,7 @@ def read_eeg_file(path: str, config: PretrainedConfig) -> torch.Tensor:
         raise InputError(f"--eeg_file {path}: shape {tuple(eeg.shape)}, expected [{config.n_chans} channels, at least "
                          f"{config.n_times} samples] at {config.sfreq:g} Hz")
     if config.ch_names:
-        print(f"--eeg_file {path}: names no channels; its rows are taken as {', '.join(config.ch_names)}")
+        print(f"--eeg_file {path}: has no channel names; its rows are taken as {', '.join(config.ch_names)}")
     if not torch.isfinite(eeg).all():
         raise InputError(f"--eeg_file {path}: holds NaN or infinite values; repair or drop those samples")
     return eeg[None, :, :config.n_times]

@@ -1,4 +1,4 @@
-"""Captions of one part of a split under each condition: a CSV file each, and beside it the record of how it came about."""
+"""Captions of one part of a split under each condition: one CSV per condition, with a record of how it was made."""
 
 import json
 import os
@@ -50,10 +50,10 @@ class EncodedTrials:
 
 
 def write_captions(captioner: Captioner, args: Options, files: dict[str, Path]) -> None:
-    """Caption a part of a split under conditions of metrics/conditions.py, one CSV with COLUMNS each.
+    """Caption a part of a split under conditions of metrics/conditions.py, one CSV with COLUMNS per condition.
 
-    files: {condition: Path of its CSV}. The trials are read once. An interrupted condition goes on where it stopped. A CSV
-    gets its name only after its record, `<file>.json`, is there, which holds the hash of the CSV that it belongs to.
+    files: {condition: Path of its CSV}. The trials are encoded once. An interrupted condition continues where it stopped.
+    The record `<file>.json` is written before the CSV gets its name, and holds the hash of the CSV.
     """
     for condition, file in files.items():
         _keep_other_condition(file, condition)
@@ -91,30 +91,30 @@ def write_captions(captioner: Captioner, args: Options, files: dict[str, Path]) 
 
 
 def _keep_other_condition(file, condition):
-    """Raise InputError where the file holds captions under another condition, which would be lost."""
+    """Raise InputError if the file holds captions of another condition, which would be lost."""
     record = Path(f"{file}.json")
     if not (file.is_file() and record.is_file()):
         return
     held = read_json(record).get("condition")
     if held != condition:
-        raise InputError(f"--dest {file}: holds the captions of condition {held}, those of {condition} would take their "
-                         "place; give another --dest, or remove that file")
+        raise InputError(f"--dest {file}: holds captions of the condition {held}, and {condition} would overwrite them; "
+                         "give another --dest, or remove that file")
 
 
 def check_model_fits(captioner: Captioner, trials: Trials) -> None:
-    """Raise InputError unless the trials are such as the captioner's encoder takes (encoders.fit_to_encoder)."""
+    """Raise InputError unless the trials fit the encoder of the captioner (encoders.fit_to_encoder)."""
     fit_to_encoder(captioner.model.encoder.config, trials, "--model_path")
     known = set(captioner.class_names.values())
     strangers = sorted(set(trials.class_names.values()) - known)
     if strangers:
-        print(f"note: classes that the model does not know: {strangers[:5]}; they count as errors")
+        print(f"note: the model does not know the classes {strangers[:5]}; trials of these classes count as errors")
 
 
 def _provenance(captioner, args, paths, trials, names, training):
-    """What the records of all conditions share: model, data, and which of the pictures the model was trained on.
+    """What the records of all conditions share: model, data, and which pictures the model was trained on.
 
-    training: names of the pictures that the split's training part shows. Raises InputError for test pictures that the model
-    was trained on, unless --allow_overlap.
+    training: names of the pictures in the training part of the split. Raises InputError for test pictures that the model
+    was trained on, unless --allow_overlap is given.
     """
     pictures = sorted(set(names))
     known = trained_on(captioner.folder, paths.image_dir, pictures)
@@ -127,16 +127,16 @@ def _provenance(captioner, args, paths, trials, names, training):
         print(f"note: the captioner was trained on {len(known)} of the {len(pictures)} pictures; scores say nothing about "
               "new pictures")
     if known is None:
-        print(f"note: {args.model_path} does not tell which pictures it was trained on; see that the {args.split} pictures "
-              "are not among them")
+        print(f"note: {args.model_path} does not say which pictures it was trained on; make sure that the {args.split} "
+              "pictures are not among them")
     chosen = selected_on(captioner.folder, paths.image_dir, pictures)
     if chosen and args.split == "test":
-        print(f"note: {len(chosen)} of the {len(pictures)} pictures chose the best epoch of its training; scores on them "
-              "are somewhat too high")
+        print(f"note: {len(chosen)} of the {len(pictures)} pictures were used to choose the best epoch of its training, so "
+              "scores on them are somewhat too high")
     made = {name: model for name, model in machine_made(paths.image_dir).items() if name in set(pictures)}
     if made:
         print(f"note: the true captions of {len(made)} of {len(pictures)} pictures were written by a model "
-              f"({', '.join(sorted(set(made.values())))}), not by people; scores tell how alike two models write")
+              f"({', '.join(sorted(set(made.values())))}), not by people, so scores compare two models")
     given = {name: getattr(args, name) for name in ("model_path", "split", "split_num", "subject", "abstain_below")}
     given |= {"eeg_dataset": paths.eeg_dataset, "splits_path": paths.splits_path, "image_dir": paths.image_dir}
     return {"options": vars(args), "versions": versions(), **given, "model": captioner.key, "data": trials.fingerprint,
@@ -163,8 +163,8 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
         rows = shown.rows
         texts = _generated(captioner, encoded, condition, shown, answered, args, batch_size, partial)
     if args.abstain_below is not None:
-        print(f"{condition}: {answered.count(False)} of {len(answered)} trials have a class of probability below "
-              f"{args.abstain_below:g} and get '{caption_files.ABSTAINED}'")
+        print(f"{condition}: in {answered.count(False)} of {len(answered)} trials the class has a probability below "
+              f"{args.abstain_below:g}, so they get '{caption_files.ABSTAINED}'")
     guesses = [captioner.class_names[i] for i in encoded.predicted[rows].tolist()]
     table = pandas.DataFrame(dict(zip(COLUMNS, (
         [str(picture_path(encoded.paths.image_dir, name)) for name in encoded.names],
@@ -182,7 +182,7 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
 
 
 def _picture_rows(captioner, image_dir, names, args):
-    """Embeddings of pictures, by the CLIP model that the captioner was trained with."""
+    """Embeddings of pictures from the CLIP model that the captioner was trained with."""
     config = captioner.model.config
     clip_model = args.clip_model or config.clip_model or options.CLIP_MODEL
     picture = args.picture or config.picture or "sketch"
@@ -198,7 +198,7 @@ def _picture_rows(captioner, image_dir, names, args):
 
 
 def _baseline(captioner, encoded, condition, args):
-    """The captions of one of the baselines, from the pictures of the training part, each once."""
+    """The captions of a baseline, which is fitted on the pictures of the training part, each counted once."""
     trials = encoded.trials
     class_of = dict(zip(trials.names(encoded.training), trials.label[encoded.training].tolist(), strict=True))
     pictures = sorted(class_of)
@@ -215,8 +215,8 @@ def _baseline(captioner, encoded, condition, args):
 def _generated(captioner, encoded, condition, shown, answered, args, batch_size, partial):
     """The LLM's caption for each trial that is answered.
 
-    Equal prompts give equal captions under greedy decoding, so each is written once: those of a class without embedding,
-    those of a picture that many saw.
+    Under greedy decoding equal prompts give equal captions, so each prompt is decoded once: for example all trials of a
+    class without an embedding, or of a picture that several people saw.
     """
     labels = [None] * len(answered) if shown.labels is None else [captioner.class_names[i] for i in shown.labels.tolist()]
     prompts = range(len(labels)) if args.do_sample else list(zip(labels, (

@@ -1,4 +1,4 @@
-"""What the LLM is shown under each condition: the EEG's embedding and predicted class, or a control in their place."""
+"""What stands in the prompt under each condition: the EEG embedding and the predicted class, or a control instead."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,15 +8,15 @@ import torch
 from metrics.conditions import BY_NAME
 from metrics.exchange import swap
 
-NOISE_ROWS = 1024  # trials whose noise is drawn at a time: the weights take as many numbers a trial as there are trials
+NOISE_ROWS = 1024  # trials whose noise is drawn at a time; N trials need N weights per trial
 
 
 class PromptContent(NamedTuple):
-    """What the LLM gets for each of N trials.
+    """The content of the prompts of N trials.
 
-    embeddings [N, E]; labels: class ids [N] long, or None where no class is named; with_embedding: whether the embedding
-    is in the prompt; modality: "eeg" or "image", what the embedding is of; rows [N] long: the trial whose EEG is behind
-    each caption, which is the trial itself unless EEG was exchanged.
+    embeddings [N, E]; labels: class ids [N] long, or None without a class name; with_embedding: whether the embedding
+    stands in the prompt; modality: "eeg" or "image", the origin of the embedding; rows [N] long: the trial whose EEG is
+    behind each caption, which is the trial itself unless EEG was exchanged.
     """
 
     embeddings: torch.Tensor
@@ -27,7 +27,7 @@ class PromptContent(NamedTuple):
 
 
 def matched_noise(embeddings: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Gaussian noise [N, E] with the embeddings' own mean and covariance."""
+    """Gaussian noise [N, E] with the mean and covariance of the embeddings."""
     mean = embeddings.mean(0)
     centred = embeddings - mean
     noise = torch.empty_like(embeddings)
@@ -39,7 +39,7 @@ def matched_noise(embeddings: torch.Tensor, generator: torch.Generator) -> torch
 
 def under_condition(condition: str, embeddings: torch.Tensor, predicted: torch.Tensor, truth: torch.Tensor,
                     images: torch.Tensor, seed: int, image_rows: Callable[[], torch.Tensor] | None = None) -> PromptContent:
-    """What the LLM is shown under a condition of metrics/conditions.py.
+    """The PromptContent of a condition of metrics/conditions.py.
 
     embeddings [N, E] from EEG; predicted, truth, images: [N] long; image_rows: function to picture embeddings [N, E].
     """

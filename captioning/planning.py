@@ -11,14 +11,15 @@ from language_model.prompts import choose_template, instruction_of, prompt_ids
 
 
 def lora_options(args: Options) -> dict | None:
-    """peft.LoraConfig's fields, or None for a frozen LLM."""
+    """The fields of peft.LoraConfig, or None for a frozen LLM."""
     return {"r": args.lora_r, "lora_alpha": args.lora_alpha, "lora_dropout": args.lora_dropout,
             "target_modules": args.lora_target} if args.use_lora else None
 
 
 def longest_row(args: Options, tokenizer: PreTrainedTokenizerBase, class_names: Iterable[str],
                 captions: dict) -> dict[str, int]:
-    """{"tokens": of the longest prompt with the longest caption, "labels": of that caption}."""
+    """The tokens of the longest prompt with the longest caption, and the labels of that caption:
+    {"tokens": int, "labels": int}."""
     template, instruction = choose_template(tokenizer, args.prompt_template), instruction_of(args.prompt_type)
     prompt = max(sum(map(len, prompt_ids(tokenizer, template, instruction, name))) for name in class_names)
     texts = [text for part in captions.values() for given in part.values()
@@ -29,7 +30,7 @@ def longest_row(args: Options, tokenizer: PreTrainedTokenizerBase, class_names: 
 
 
 def plan_memory(args: Options, device: str, embedding_size: int = 512, **row: int) -> memory.Plan:
-    """How to load and train the LLM in the memory that is free; says so."""
+    """How to load and train the LLM in the memory that is free; prints the choice."""
     shape, lora = memory.shape_of(args.llm_backbone_name_or_path), lora_options(args)
     trained = memory.trained_parameters(shape, lora, args.projector, embedding_size, args.soft_tokens)
     plan = memory.plan_training(args, shape, free=memory.free_memory(device, args.plan), trained=trained,

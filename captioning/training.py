@@ -1,4 +1,4 @@
-"""One stage of captioner training with transformers' Trainer, and stage 2's reuse."""
+"""One stage of training a captioner with transformers' Trainer, and the reuse of stage 2."""
 
 import contextlib
 import hashlib
@@ -22,7 +22,8 @@ from model import EEGModelForCausalLM
 
 
 class CaptionTrainer(Trainer):
-    """Checkpoints hold what is trained (projector, adapter) and the projector has its own learning rate."""
+    """A Trainer whose checkpoints hold only what is trained (projector, adapter), and whose projector has its own learning
+    rate."""
 
     def create_optimizer(self, model=None):
         if self.is_fsdp_enabled:
@@ -42,12 +43,12 @@ class CaptionTrainer(Trainer):
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * processes.count()
         return SimilarLengths(self.train_dataset.lengths, batch, self.args.seed)
 
-    def _get_eval_sampler(self, eval_dataset):
-        return sorted(range(len(eval_dataset)), key=lambda i: -eval_dataset.lengths[i])  # longest first: it tells of memory
+    def _get_eval_sampler(self, eval_dataset):  # longest first, so that a lack of memory shows at once
+        return sorted(range(len(eval_dataset)), key=lambda i: -eval_dataset.lengths[i])
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        """The loss of a validation batch, so scaled that the mean over the examples, which the Trainer takes, is the mean
-        over all caption tokens, however the examples are batched; no logits are kept."""
+        """The loss of a validation batch. It is scaled so that the mean over examples, which the Trainer takes, is the mean
+        over all caption tokens for any batch size. No logits are kept."""
         inputs = self._prepare_inputs(inputs)
         tokens = self.eval_dataset.caption_tokens / len(self.eval_dataset) * len(inputs["input_ids"])
         with torch.no_grad(), self.compute_loss_context_manager():
@@ -84,8 +85,8 @@ class CaptionTrainer(Trainer):
 
 
 def without_casts(llm: nn.Module, active: bool) -> contextlib.AbstractContextManager:
-    """A context in which an adapter takes its input as it is: autocast casts it and the adapter's float32 weights for the
-    product, where peft would cast the input of each to float32 before."""
+    """A context in which an adapter takes its input as it is. Autocast casts input and float32 weights for the product;
+    without this, peft would first cast the input of each adapter to float32."""
     from peft.helpers import disable_input_dtype_casting
 
     return disable_input_dtype_casting(llm, active)
@@ -117,7 +118,7 @@ class SimilarLengths(torch.utils.data.Sampler):
         batches = [order[start:start + self.batch] for start in range(0, len(order), self.batch)]
         for number in torch.randperm(len(self) // self.batch, generator=generator).tolist():
             yield from batches[number]
-        yield from order[len(self) // self.batch * self.batch:]  # fewer than a batch: last, lest they shift the others
+        yield from order[len(self) // self.batch * self.batch:]  # the rest, less than a batch, comes last
 
 
 class Stage:

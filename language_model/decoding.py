@@ -1,7 +1,7 @@
-"""Greedy captions of a batch by Hugging Face's `generate`, without going on with the rows that are at their end.
+"""Captions of a batch by Hugging Face's `generate`, which leaves out the rows that have ended.
 
-`generate` computes every row until the longest is done. Here it stops whenever half of the rows are, and goes on with the
-others from the keys and values that are there.
+`generate` computes every row until the longest has ended. Here it stops whenever half of the rows have ended, and continues
+with the others from the cached keys and values.
 """
 
 import torch
@@ -17,10 +17,10 @@ from transformers import (
 
 
 class RepetitionPenalty(LogitsProcessor):
-    """The repetition penalty of what was generated, in this call and before it (`before` [B, n]), not of the prompt.
+    """The repetition penalty for generated tokens, of this call and before it (`before` [B, n]), not for the prompt.
 
-    A processor of our own, since with the option of transformers 5.23 and 5.24 a batch of left-padded embeddings writes
-    other captions than its rows alone.
+    It replaces the option of `generate`: in transformers 5.23 and 5.24 that option makes a batch of left-padded embeddings
+    write other captions than its rows alone.
     """
 
     def __init__(self, penalty, before):
@@ -31,7 +31,7 @@ class RepetitionPenalty(LogitsProcessor):
 
 
 class StopAtHalf(StoppingCriteria):
-    """Stops all rows when half of them have written one of the end tokens."""
+    """Stops all rows once half of them have written an end token."""
 
     def __init__(self, ends):
         self.ends = ends
@@ -45,8 +45,8 @@ def decode(llm: nn.Module, inputs: torch.Tensor, mask: torch.Tensor, cache: dict
            max_new_tokens: int, eos_token_id: int | list[int], pad_token_id: int, **options: object) -> torch.Tensor:
     """Token ids [B, up to max_new_tokens] after left-padded prompts: inputs [B, L, H] embeddings, mask [B, L].
 
-    cache: {argument of the LLM: DynamicCache of the prompts' first columns}, or {} where there is none; options go to
-    `generate`. Rows are dropped on a CPU, where each costs its time; a step on a GPU takes as long with fewer.
+    cache: {argument of the LLM: DynamicCache of the first columns of the prompts}, or {} without one; options go to
+    `generate`. Rows are dropped on a CPU only: on a GPU a step takes as long with fewer rows.
     """
     dropping = bool(cache) and inputs.device.type == "cpu" and not options.get("do_sample")
     rows, ids = torch.arange(len(inputs), device=inputs.device), inputs.new_empty(len(inputs), 0, dtype=torch.long)

@@ -1,8 +1,8 @@
-"""Whether a language model fits: the memory that finetuning and inference take, from the LLM's config alone.
+"""Whether a language model fits: the memory that finetuning and inference take, computed from its config alone.
 
 Peak = weights + what is trained + what is kept for the backward pass + the larger of the loss and one layer's backward
-pass. The terms follow from which tensors the code of torch 2.13, transformers 5.22, peft 0.21 and bitsandbytes 0.50 keeps;
-tests/test_llm_memory.py counts those. All sizes are bytes; GB are 10^9 of them, as cards are sold.
+pass. The terms follow from the tensors that the code of torch 2.13, transformers 5.22, peft 0.21 and bitsandbytes 0.50
+keeps; tests/test_llm_memory.py counts them. All sizes are in bytes; 1 GB is 10^9 bytes, as for cards.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 GB = 1e9
-CONTEXT_BYTES = 0.5 * GB  # of a card, taken by CUDA before torch allocates anything; free memory is measured after it
+CONTEXT_BYTES = 0.5 * GB  # taken by CUDA before torch allocates anything; free memory is measured after it
 KERNEL_BYTES = 0.3 * GB  # cuBLAS workspaces and kernels of torch and bitsandbytes, loaded when first used
-FRAGMENTED_SHARE = 0.05  # share that the allocator holds without being able to use it
-USUAL_TOKENS, USUAL_LABELS = 64, 32  # of a row, and of its caption, where the data are not known
+FRAGMENTED_SHARE = 0.05  # share that the allocator holds but cannot use
+USUAL_TOKENS, USUAL_LABELS = 64, 32  # of a row and of its caption if the data are unknown
 MAX_CAPTIONS_AT_A_TIME = 64  # at a time; more gain little
 
 
@@ -81,7 +81,7 @@ class Shape:
 
 
 def shape_of(llm: str | Path) -> Shape:
-    """The Shape of a causal LLM by Hub name or folder, of which only config.json is read; no weights are made."""
+    """The Shape of a causal LLM by Hub name or folder. Only config.json is read; no weights are made."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -101,7 +101,7 @@ def shape_of(llm: str | Path) -> Shape:
 
 
 def _sizes(config):
-    """What a Hugging Face config tells of a Shape."""
+    """The fields of a Shape that a Hugging Face config holds."""
     text = config.get_text_config()
     heads = getattr(text, "num_attention_heads", None) or 1  # Mamba has none
     head = getattr(text, "head_dim", None) or text.hidden_size // heads
@@ -123,8 +123,8 @@ def _linears(model):
 # --- what is held ---
 
 def weight_bytes(shape: Shape, precision: Precision) -> int:
-    """The LLM's weights. LLM.int8 (Dettmers et al. 2022) keeps a float32 scale a row; nf4 (QLoRA, 2023) one a block of 64
-    values and a table of 16; what is no linear layer of a block stays as it is."""
+    """The weights of the LLM. LLM.int8 (Dettmers et al. 2022) keeps one float32 scale per row. nf4 (QLoRA, 2023) keeps one
+    per block of 64 values and a table of 16. Only the linear layers of the blocks are quantised."""
     quantised = [(inputs * outputs, outputs) for _, inputs, outputs in shape.linears] if precision.loading else []
     left = shape.parameters - sum(values for values, _ in quantised)
     per_layer = {"8bit": lambda values, rows: values + 4 * rows,
@@ -153,10 +153,10 @@ def trained_parameters(shape: Shape, lora: dict | None, projector: str, embeddin
 
 
 def kept_of_a_layer(shape: Shape, precision: Precision, lora: dict | None, cuda: bool) -> dict[str, float]:
-    """Bytes a token that one decoder layer keeps for its backward pass, by term.
+    """Bytes per token that one decoder layer keeps for its backward pass, by term.
 
-    Frozen linear layers keep nothing of their input in 16 and in 4 bit. The mask of a dropout is a byte a value on CUDA,
-    on a CPU a number like the value.
+    Frozen linear layers keep nothing of their input in 16 and in 4 bit. The mask of a dropout takes one byte per value on
+    CUDA, and as much as the value on a CPU.
     """
     element, inner = precision.element, shape.inner
     in_adapter = 2 if precision.autocast else 4
@@ -183,9 +183,10 @@ def kept_of_a_layer(shape: Shape, precision: Precision, lora: dict | None, cuda:
 
 def training_memory(shape: Shape, precision: Precision, *, batch: int, tokens: int, labels: int, checkpointing: bool,
                     trained: int, lora: dict | None, cuda: bool = True) -> dict[str, float]:
-    """Peak of finetuning by term: batch rows of `tokens`, of which `labels` carry the loss; trained: number of parameters.
+    """Peak memory of finetuning by term, for `batch` rows of `tokens`, of which `labels` carry the loss; trained: number of
+    trained parameters.
 
-    The larger of the loss and of a layer's backward pass counts: when the layers go back the logits are gone.
+    The larger of the loss and the backward pass of one layer counts: the logits are gone by then.
     """
     element, positions = precision.element, batch * tokens
     layer = positions * sum(kept_of_a_layer(shape, precision, lora, cuda).values())
@@ -207,14 +208,14 @@ def training_memory(shape: Shape, precision: Precision, *, batch: int, tokens: i
 
 
 def cache_bytes(config: PretrainedConfig, element: int) -> int:
-    """Bytes of a token's keys and values in all layers; element: bytes of an activation."""
+    """Bytes of the keys and values of one token in all layers; element: bytes of an activation."""
     sizes = _sizes(config)
     return sizes["layers"] * 2 * sizes["keys"] * element
 
 
 def caption_memory(config: PretrainedConfig, element: int, tokens: int) -> int:
-    """Bytes of a caption while it is written: keys and values of `tokens` (prompt and caption), a layer that reads them,
-    the scores."""
+    """Bytes of one caption while it is written: keys and values of `tokens` (prompt and caption), the layer that reads
+    them, and the scores."""
     sizes = _sizes(config)
     inner = getattr(config.get_text_config(), "intermediate_size", None) or 4 * sizes["hidden"]
     return (tokens * cache_bytes(config, element)
@@ -223,8 +224,8 @@ def caption_memory(config: PretrainedConfig, element: int, tokens: int) -> int:
 
 
 def free_memory(device: str, planned: float | None = None) -> float:
-    """Bytes that a process may take of its card, or of the memory that its machine's processes share; the least of all
-    processes, as all must choose alike. planned: of a card of so many GB in its place."""
+    """Bytes that a process may take of its card, or of the memory that the processes of its machine share. This is the
+    minimum over all processes, as all must choose alike. planned: assume a card of this many GB instead."""
     if planned:
         return planned * GB - CONTEXT_BYTES * (device != "cpu")
     if device != "cpu":
@@ -242,7 +243,7 @@ def free_memory(device: str, planned: float | None = None) -> float:
 # --- what is chosen ---
 
 def candidates(args: argparse.Namespace, shape: Shape, cuda: bool) -> list[Precision]:
-    """The precisions that the flags leave to choose from, best first."""
+    """The precisions that the flags allow, best first."""
     given = {"8bit": args.load_in_8bit, "4bit": args.load_in_4bit}
     loading = next((name for name, wanted in given.items() if wanted), None)
     half = args.bf16 or getattr(args, "fp16", False)
@@ -254,7 +255,7 @@ def candidates(args: argparse.Namespace, shape: Shape, cuda: bool) -> list[Preci
 
 @dataclass(frozen=True)
 class Plan:
-    """How an LLM is loaded and trained: what the options ask for, made to fit the memory that is free.
+    """How an LLM is loaded and trained: what the options ask for, fitted to the memory that is free.
 
     loading: None, "8bit" or "4bit"; bf16: whether to compute in bfloat16; batch_size x accumulation is what the options ask
     for, so that a step learns from the same examples. line: a sentence on the choice; terms: bytes by what takes them.
@@ -270,7 +271,7 @@ class Plan:
 
 
 def plan_as_asked(args: argparse.Namespace) -> Plan:
-    """The Plan of the options alone, for an LLM of which each process holds a part: what that takes is not known yet."""
+    """The Plan of the options alone, for an LLM that is sharded over processes: its memory cannot be planned yet."""
     return Plan(llm_loading(args), args.bf16, args.batch_size, args.gradient_accumulation_steps,
                 args.gradient_checkpointing == "on")
 
@@ -279,8 +280,8 @@ def plan_training(args: argparse.Namespace, shape: Shape, *, free: float, cuda: 
                   tokens: int = USUAL_TOKENS, labels: int = USUAL_LABELS) -> Plan:
     """Choose precision, batch size and gradient checkpointing for `free` bytes.
 
-    The best precision that fits at all is taken, as smaller batches cost less than 8 bit does; for it the largest batch,
-    without checkpointing if that fits. Raises InputError where nothing fits.
+    The best precision that fits at all is taken, since smaller batches cost less than 8 bit. For it the largest batch is
+    taken, without checkpointing if that fits. Raises InputError if nothing fits.
     """
     switch = {"auto": (False, True), "on": (True,), "off": (False,)}[args.gradient_checkpointing]
 
@@ -322,8 +323,8 @@ def _does_not_fit(shape, offered, least, others, free, cuda, what="at batches of
 
 
 def require_weights(llm: str | Path, loading: str | None, element: int | None, free: float, cuda: bool) -> None:
-    """Raise InputError where an LLM's weights alone do not fit into `free` bytes. element: bytes of what is not quantised,
-    None as saved."""
+    """Raise InputError if the weights of an LLM alone do not fit into `free` bytes. element: bytes of a value that is not
+    quantised, None for the type as saved."""
     shape = shape_of(llm)
     precision = Precision(loading or shape.own.loading, element or shape.own.element)
 
@@ -336,7 +337,7 @@ def require_weights(llm: str | Path, loading: str | None, element: int | None, f
 
 
 def batch_that_fits(llm: PreTrainedModel, device: str, tokens: int) -> int:
-    """How many captions to write at a time beside a loaded LLM: a power of 2, 1 at least; tokens: of prompt and caption.
+    """How many captions to write at a time beside a loaded LLM: a power of 2, at least 1. tokens: of prompt and caption.
 
     llm: a Hugging Face causal LM on `device`.
     """

@@ -76,10 +76,10 @@ def stage1(data, clip, output, *more):
 @pytest.mark.parametrize(("more", "message"), [
     (["--optim", "galore_adamw"], "--optim galore_adamw"),
     (["--lr_scheduler_type", "cosine_with_min_lr"], "--lr_scheduler_type cosine_with_min_lr"),
-    (["--device", "meta"], "not a device that this project runs on"),
+    (["--device", "meta"], "this project runs on cpu and cuda only"),
     (["--max_steps", "0"], "expected -1 or a positive number"),
     (["--num_epochs", "0"], "out of range"),
-    (["-tl", "1.5"], "no whole number of samples"),
+    (["-tl", "1.5"], "not a whole number of samples"),
     (["--seed", "5000000000"], "out of range"),
 ])
 def test_training_options(data, clip, tmp_path, capsys, more, message):

@@ -95,7 +95,7 @@ def test_stopped_training_resumes_to_the_same_weights(data, clip, encoder, llm, 
 @pytest.mark.parametrize(("more", "message"), [
     (["--fp16"], "--fp16 needs a CUDA device"),
     (["--bf16", "--fp16"], "exclude each other"),
-    (["--device", "cuda:0"], "offers 0 CUDA devices"),
+    (["--device", "cuda:0"], "finds 0 CUDA devices"),
     (["--load_in_8bit", "--load_in_4bit"], "exclude each other"),
     (["--no_stage2", "--no_stage3"], "nothing to train"),
     (["--optim", "nonsense"], "nonsense"),

@@ -176,7 +176,7 @@ def test_abstention(captioner, data, tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     some = write(captioner, data, tmp_path / "some.csv", "--abstain_below", str(threshold))
     assert sum(rows) == 24 - unsure.sum()  # the others are not sent to the LLM
-    assert f"{unsure.sum()} of 24 trials have a class of probability below" in capsys.readouterr().out
+    assert f"{unsure.sum()} of 24 trials the class has a probability below" in capsys.readouterr().out
     expected = whole.copy()
     expected.loc[unsure, "Generated Caption"] = ABSTAINED
     assert some.equals(expected)
@@ -260,16 +260,16 @@ def test_captions_of_another_condition_are_not_replaced(captioner, data, tmp_pat
     with pytest.raises(SystemExit) as stop:
         write(captioner, data, tmp_path / "c.csv", "--condition", "label")
     said = capsys.readouterr().err
-    assert stop.value.code == 2 and "holds the captions of condition constant" in said and "another --dest" in said
+    assert stop.value.code == 2 and "holds captions of the condition constant" in said and "another --dest" in said
     assert (tmp_path / "c.csv").read_bytes() == before
     (tmp_path / "c.csv").unlink()  # a record alone is no captions
     assert set(write(captioner, data, tmp_path / "c.csv", "--condition", "label")["condition"]) == {"label"}
 
 
 @pytest.mark.parametrize(("more", "message"), [
-    (["--trial", "3", "--eeg_file", "x.npy"], "--trial 3 and --eeg_file x.npy: one trial at a time"),
-    (["--trial", "3", "--dest", "c.csv"], "--trial 3 is captioned to the terminal and writes no CSV"),
-    (["--eeg_file", "x.npy", "--dest", "c.csv"], "--eeg_file x.npy is captioned to the terminal"),
+    (["--trial", "3", "--eeg_file", "x.npy"], "--trial 3 and --eeg_file x.npy: only one trial can be captioned"),
+    (["--trial", "3", "--dest", "c.csv"], "--trial 3 is captioned on the terminal and no CSV is written"),
+    (["--eeg_file", "x.npy", "--dest", "c.csv"], "--eeg_file x.npy is captioned on the terminal"),
     (["--trial", "0", "--condition", "shuffled"], "--condition shuffled: needs a whole split; --trial 0 takes eeg+label"),
 ])
 def test_flags_of_one_trial(capsys, more, message):
@@ -282,7 +282,7 @@ def test_one_trial_of_training_is_said_to_be_one(captioner, data, capsys):
     arguments = ["--model_path", str(captioner), "--max_new_tokens", "2", "--device", "cpu", "--eeg_dataset",
                  str(data / "eeg.pth"), "--trial"]
     inference.main([*arguments, "0"])
-    assert "note: the captioner was trained on this trial's picture, cat_0" in capsys.readouterr().out
+    assert "note: the captioner was trained on the picture of this trial, cat_0" in capsys.readouterr().out
     inference.main([*arguments, "24"])  # cat_6, of the test part
     assert "trained on" not in capsys.readouterr().out
 
@@ -307,7 +307,7 @@ def test_a_predecessors_checkpoint(clip, tmp_path, capsys):
     inference.main(arguments)
     inference_chance.main(arguments)
     said = capsys.readouterr().out
-    assert said.count("does not tell which pictures it was trained on; see that the test pictures are not among them") == 2
+    assert said.count("does not say which pictures it was trained on; make sure that the test pictures are not among") == 2
     table = pandas.read_csv(tmp_path / "c.csv", keep_default_na=False)
     assert list(table.columns) == COLUMNS and table["image"].tolist() == ["n1_3", "n2_3", "n3_3"]
     record = json.loads((tmp_path / "c.csv.json").read_text())
