@@ -6,17 +6,12 @@ that they share with others (Haufe et al., NeuroImage 87, 2014); alone they leav
 
 import numpy as np
 
+from metrics.classification import balanced_accuracy
 from metrics.statistics import bootstrap_interval, codes_of, holm, known_or_none, paired_permutation
 
 EVOKED = (100., 400.)  # ms after the picture: where the visual responses that tell pictures apart are
 TOO_EARLY = 50.  # ms: before, nothing of the picture has reached the cortex
 PERMUTATIONS = 4999
-
-
-def balanced_accuracies(labels, hits):
-    """Balanced accuracy of each column: labels [N], hits [N, M] -> [M]; mean over the classes present, as in metrics."""
-    present = labels[:, None] == np.unique(labels)
-    return (present.T.astype(float) @ hits / present.sum(0)[:, None]).mean(0)
 
 
 def occlusion_tables(labels, predicted, clusters, windows, regions):
@@ -28,17 +23,16 @@ def occlusion_tables(labels, predicted, clusters, windows, regions):
     hidden) and their intervals, p of the drop (sign flip by picture), kept_p (of no more than chance when alone), and both
     corrected over the windows or the regions: p_holm, kept_p_holm.
     """
-    hits = (predicted == labels).T.astype(float)
-    parts = (hits.shape[1] - 1) // 2
+    parts = (len(predicted) - 1) // 2
 
-    def statistic(labels, hits):
-        accuracy = balanced_accuracies(labels, hits)
+    def statistic(labels, predicted):
+        accuracy = balanced_accuracy(labels, predicted)
         return np.concatenate([accuracy, accuracy[0] - accuracy[1:1 + parts]])
 
-    values = statistic(labels, hits)
-    interval = np.stack(bootstrap_interval(statistic, labels, hits, clusters=clusters), 1)
+    values = statistic(labels, predicted.T)
+    interval = np.stack(bootstrap_interval(statistic, labels, predicted.T, clusters=clusters), 1)
     # Trials weighted by their class's size: the mean of these is the balanced accuracy, so its drop can be tested by trial.
-    weighted = hits * _weights(labels)[:, None]
+    weighted = (predicted == labels).T * _weights(labels)[:, None]
     whole = np.repeat(weighted[:, :1], parts, 1)
     p = np.atleast_1d(paired_permutation(whole, weighted[:, 1:1 + parts], clusters))
     kept_p = chance_p(labels, predicted[1 + parts:], clusters)
@@ -64,11 +58,11 @@ def chance_p(labels, predicted, clusters, seed=0):
     other: the pictures' classes are dealt out anew."""
     pictures = np.arange(len(labels)) if clusters is None else codes_of(clusters)
     of_picture = labels[np.unique(pictures, return_index=True)[1]]
-    observed = balanced_accuracies(labels, (predicted == labels).T) - 1e-10
+    observed = balanced_accuracy(labels, predicted.T) - 1e-10
     rng, count = np.random.default_rng(seed), np.ones(len(predicted))
     for _ in range(PERMUTATIONS):
         dealt = rng.permutation(of_picture)[pictures]
-        count += balanced_accuracies(dealt, (predicted == dealt).T) >= observed
+        count += balanced_accuracy(dealt, predicted.T) >= observed
     return count / (PERMUTATIONS + 1)
 
 

@@ -12,12 +12,20 @@ def top_k_hits(labels, logits, k):
     return (logits >= true[:, None]).sum(1) <= k
 
 
-def balanced_accuracy(labels, predicted):
-    """Mean over the classes present of each one's share of hits."""
-    labels, hits = np.asarray(labels), np.asarray(labels) == np.asarray(predicted)
+def balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float | np.ndarray:
+    """Mean recall over the classes present, as scikit-learn's balanced_accuracy_score.
+
+    labels [N] are numbers from 0; predicted [N] gives a number, [N, M] the accuracy of each column, [M].
+    """
+    labels, predicted = np.asarray(labels), np.asarray(predicted)
     counts = np.bincount(labels)
     present = counts > 0
-    return float((np.bincount(labels, hits)[present] / counts[present]).mean())
+    if predicted.ndim == 1:
+        return float((np.bincount(labels, labels == predicted)[present] / counts[present]).mean())
+    columns = predicted.shape[1]
+    cells = (labels[:, None] * columns + np.arange(columns)).ravel()  # of each class and column
+    hits = np.bincount(cells, (predicted == labels[:, None]).ravel(), len(counts) * columns).reshape(-1, columns)
+    return (hits[present] / counts[present, None]).mean(0)
 
 
 def classification_scores(labels, logits, clusters=None):

@@ -7,8 +7,8 @@ from eegdata.pictures import picture_path
 from metrics.caption_files import paired_rows
 from metrics.conditions import MODEL_CONDITION
 from runtime.errors import InputError
+from runtime.wording import number, shortened
 
-from .texts import number, shortened
 from .traces import read_eeg, trace_chart
 
 GROUPS = ("good", "median", "bad")

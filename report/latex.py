@@ -2,8 +2,9 @@
 
 import re
 
+from runtime.wording import counted
+
 from .tables import beats_floor, cell, groups_of, main_metrics
-from .texts import counted
 
 MOST_COLUMNS = 5  # what a text width of 345 pt, LaTeX's article, holds
 
@@ -35,7 +36,7 @@ def table(study, metric, alpha, place=1):
                 value, ends = cell(one, column)
                 strong = bold and one["kind"] == "model" and column == metric
                 cells.append(rf"\textbf{{{value}}}" if strong else value)
-                spans.append(rf"\scriptsize [{ends.replace(' to ', ', ')}]" if ends else "")
+                spans.append(rf"\scriptsize {ends}" if ends else "")
             lines.append(" & ".join([escaped(one["condition"]), *cells]) + r" \\")
             if any(spans):
                 lines.append(" & ".join(["", *spans]) + r" \\")

@@ -5,12 +5,13 @@ from pathlib import Path
 import audit.page
 from audit.page import data_uri, finding_texts, render
 from metrics.conditions import MODEL_CONDITION, TABLE
+from runtime.figures import unique_ids
+from runtime.wording import shortened
 
 from . import sections, tables
 from .curves import loss_chart
 from .examples import examples
 from .run import STAGES, read_run
-from .texts import shortened
 
 MATRIX_SIZE = 1100
 CONTRASTS = ("shuffled_within_class", "label")
@@ -20,7 +21,7 @@ def render_page(results, files, other, count, folder):
     """The page as text. other: (name, results) of what stands beside, or None; count: of examples a study; folder: of the
     report."""
     content = page(results, files, other, count, folder)
-    return render("report.html", content, Path(__file__).parent, Path(audit.page.__file__).parent)
+    return unique_ids(render("report.html", content, Path(__file__).parent, Path(audit.page.__file__).parent))
 
 
 def page(results, files, other, count, folder):

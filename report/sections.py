@@ -1,9 +1,10 @@
 """What the template shows of one study beside its score tables: warnings, verdicts, range, power, calibration, encoder."""
 
+from runtime.wording import counted, interval, is_number, number, p_number, p_value
+
 from .charts import difference_chart, range_chart
 from .curves import reliability_chart, risk_chart
 from .tables import is_doubted, triple
-from .texts import counted, interval, is_number, number, p_text
 
 VERDICTS = {"class": "Carries the class", "beyond_class": "Grounding beyond the label",
             "better_than_nothing": "Better than the best control or baseline"}
@@ -59,12 +60,11 @@ def verdict_cards(study, alpha):
         known = is_number(verdict.get("difference"))
         if verdict.get("holds") is False and known and verdict["difference"] < 0 and verdict["p"] < alpha:
             answer = "no, worse"
-        ends = interval(verdict.get("low"), verdict.get("high"))
         cards.append({
             "heading": heading + (f", {verdict['best']}" if verdict.get("best") else ""), "answer": answer, "css": css,
             "difference": number(verdict["difference"], sign=True) if known else "",
-            "interval": ends and f"[{ends.replace(' to ', ', ')}]",
-            "p": p_text(verdict["p"]) if is_number(verdict.get("p")) else "",
+            "interval": interval(verdict.get("low"), verdict.get("high")),
+            "p": p_value(verdict["p"], 4, zero=True) if is_number(verdict.get("p")) else "",
             "text": verdict.get("text") or "" if verdict.get("holds") is None else ""})  # else the numbers say it
     return cards
 
@@ -127,7 +127,7 @@ def calibration_part(study, metric):
     ends = interval(found.get("ece_low"), found.get("ece_high"))
     sentences = [f"The encoder's predicted class is right in {number(found.get('accuracy'))} of the trials, its mean "
                  f"probability is {number(found.get('confidence'))}; the expected calibration error is "
-                 f"{number(found.get('ece'))}{f' [{ends}]' if ends else ''}"
+                 f"{number(found.get('ece'))}{f' {ends}' if ends else ''}"
                  + (f", where {number(found['ece_if_calibrated'])} is to be expected of perfect probabilities"
                     if is_number(found.get("ece_if_calibrated")) else "") + "."]
     if is_number(found.get("aurc")):
@@ -159,7 +159,8 @@ def judge_sentence(study):
 def comparison_lines(rows, *names):
     """(names, difference, interval, p, Holm p, n) texts of tests between captions."""
     return [([one[name] for name in names], number(one["difference"], sign=True), interval(one["low"], one["high"]),
-             p_text(one["p"]), p_text(one["p_holm"]), one["n"], one.get("pictures")) for one in rows or []]
+             p_number(one["p"], 4, zero=True), p_number(one["p_holm"], 4, zero=True), one["n"], one.get("pictures"))
+            for one in rows or []]
 
 
 def encoder_lines(scores):

@@ -4,9 +4,9 @@ import re
 
 from evaluation.tables import without_twin
 from metrics.conditions import KINDS
+from runtime.wording import interval, is_number, number
 
 from .charts import bar_chart
-from .texts import interval, is_number, number
 
 MAIN = ("ROUGE-1", "BLEU-1", "BLEU-4", "BLEU", "ROUGE-L", "METEOR", "CIDEr", "BERTScore", "Object accuracy")
 MOST_MAIN = 6

@@ -49,7 +49,7 @@ def panel(height: float, title: str) -> tuple:
 
 
 def svg(figure, title: str, description: str, dpi: int = 150) -> Markup:
-    """A Matplotlib figure as an SVG element for a page; title and description are read to those who do not see it.
+    """A Matplotlib figure as an SVG element for a page; title and description are for screen readers.
 
     Text stays text, in the page's font. Colours of PAGE_COLOURS become the page's variables. Coordinates are rounded to
     .1 point. The same figure gives the same bytes. dpi: of what is drawn in pixels.
