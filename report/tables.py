@@ -2,7 +2,7 @@
 
 import re
 
-from evaluation.tables import without_twin
+from evaluation.tables import without_bleu_twin
 from metrics.conditions import KINDS
 from runtime.wording import interval, is_number, number
 
@@ -18,7 +18,7 @@ WAYS = re.compile(r"(\d+)-way")
 
 def metrics_of(study, wanted=None):
     """Metrics that the study's conditions hold, of `wanted` (None: all) and in its order."""
-    found = without_twin(dict.fromkeys(name for one in study["conditions"] for name, score in one["scores"].items()
+    found = without_bleu_twin(dict.fromkeys(name for one in study["conditions"] for name, score in one["scores"].items()
                                        if is_number((score or {}).get("mean"))))
     return found if wanted is None else [name for name in wanted if name in found]
 

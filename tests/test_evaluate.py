@@ -263,10 +263,3 @@ def test_chart_of_many_files(tmp_path):
     run(*sorted(tmp_path.glob("*.csv")), "--chart", tmp_path / "s.svg", *FAST)
     drawing = (tmp_path / "s.svg").read_text()
     assert "eeg+label" in drawing and all(f"model_{i}.csv" in drawing for i in range(1, 10))
-
-
-def test_numbers_of_the_terminal():
-    from evaluation.tables import short
-
-    written = [short(value) for value in (0.262, -0.013, 0.9996, 10.0, -5.376, float("nan"))]
-    assert written == [".262", "-.013", "1.000", "10.000", "-5.376", "-"]  # CIDEr reaches 10
