@@ -78,7 +78,7 @@ def draw_risk(axes, points: list, metric: str) -> str:
                      for key in ("risk", "score"))
     draw_curves(axes, {"wrong class": risks, f"mean {metric}": scores})
     values = [value for _, value in risks + scores]
-    axes.set(xlim=(0, 1), ylim=(min([0, *values]), max([1, *values])), xlabel="share of trials answered")
+    axes.set(xlim=(0, 1), ylim=(min([0, *values]), max([1, *values])), xlabel="share of trials captioned")
     return "; ".join(f"coverage {number(one['coverage'])}: risk {number(one.get('risk'))}, "
                      f"{metric} {number(one.get('score'))}"
                      for one in points[::max(1, len(points) // DESCRIBED_POINTS)])

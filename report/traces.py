@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from runtime.figures import PAGE_COLOURS, SOFT, panel, style, svg
 
-from .run import not_as_it_was
+from .run import why_not_readable
 
 MAX_CHANNELS = 8
 CHANNELS_FRONT_TO_BACK = ("Fz", "Cz", "T7", "T8", "P7", "P8", "Pz", "PO7", "PO8", "POz", "O1", "Oz", "O2")
@@ -54,7 +54,7 @@ def read_eeg(path: str | Path, fingerprint: str | None, pictures: dict[int, str]
     from eegdata.dataset_folder import read_record
     from eegdata.trials import load_trials
 
-    refusal = not_as_it_was(Path(path), fingerprint)
+    refusal = why_not_readable(Path(path), fingerprint)
     if refusal:
         return None, refusal
     window = (0, read_record(path)["n_times"]) if Path(path).is_dir() else ()

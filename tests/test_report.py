@@ -85,9 +85,9 @@ def test_parts_are_shown_in_their_order(page):
     places = [page.index(f'="{part}"') if part in ("claim", "verdicts") else page.index(f'id="{part}"') for part in parts]
     assert places == sorted(places)
     assert "The model is at 37% of the range [21%, 53%]." in section(page, "range")
-    assert "a true difference of 0.044 ROUGE-1 is found with a probability of 80%" in section(page, "power")
+    assert "a true difference of 0.044 ROUGE-1 is detected with a probability of 80%" in section(page, "power")
     assert "8,120" in section(page, "power")
-    assert "error is 0.081 [0.040, 0.120], where 0.062 is to be expected" in section(page, "calibration")
+    assert "error is 0.081 [0.040, 0.120]; perfect probabilities would have 0.062" in section(page, "calibration")
     assert "+0.120" in section(page, "subjects")
     assert "The evidence is at 100 to 200 ms over occipital sensors." in section(page, "encoder")
     assert ("Judge: judge-1; 36 rows, 70 questions asked, 2 answered from the cache, cost 0.0123. 3 ratings are missing"
@@ -110,11 +110,12 @@ def test_the_claim_comes_first_and_what_it_must_be_read_with_directly_below(run)
     said = re.findall(r'<li class="is-(\w+)"><p><span class="badge">\w+</span>(.*?)</p>', header)
     assert [severity for severity, _ in said] == ["severe", "severe", "warning", "warning", "note"]
     for (_, text), part in zip(said, ("Each class was shown in one block.", "trained on 5 of the 12 pictures that it is "
-                                      "tested on, and --allow_overlap", "7 of the 12 true captions were written by a model",
-                                      "No captions were given under noise;", "scored 3 times, by 2 models"), strict=True):
+                                      "tested on, which --allow_overlap",
+                                      "7 of the 12 true captions were written by a model",
+                                      "There are no captions under noise, so", "scored 3 times, by 2 models"), strict=True):
         assert part in text
     origin |= {"trained_on": None, "machine_made": None, "ledger": None}
-    assert "does not tell which pictures it was trained on" in page_of(run, results, examples=0)
+    assert "does not say which pictures it was trained on" in page_of(run, results, examples=0)
 
 
 def test_verdicts_are_those_of_the_results(page):
@@ -210,11 +211,11 @@ def test_eeg_is_that_of_the_trials_asked_for(run):
     assert read_eeg(run / "data", fingerprint, {30: "house_1"}) == (
         None, f"trial 30 of {run / 'data'} is not the one that the captions are of; expected picture house_1")
     assert "trial 5000" in read_eeg(run / "data", None, {5000: ""})[1]
-    assert "is not the data that it was" in read_eeg(run / "data", "0" * 16, {1: "house_1"})[1]
+    assert "has changed since it was used" in read_eeg(run / "data", "0" * 16, {1: "house_1"})[1]
 
 
 def test_a_large_file_is_not_read(run, monkeypatch):
-    monkeypatch.setattr("report.run.LARGEST_FILE", 10)
+    monkeypatch.setattr("report.run.MAX_FILE_BYTES", 10)
     assert "too large" in read_eeg(run / "data" / "splits.pth", None, {1: ""})[1]
 
 
