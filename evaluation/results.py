@@ -9,6 +9,7 @@ from metrics.calibration import calibration
 from metrics.caption_files import Captions, paired_rows
 from metrics.conditions import BY_NAME, MODEL_CONDITION
 from metrics.grounding import METRIC
+from metrics.judge import Judge
 from metrics.statistics import holm, known_or_none
 from runtime.errors import InputError
 from runtime.runs import file_hash, versions
@@ -78,8 +79,8 @@ def condition_entry(condition: str, file: Captions) -> dict:
             "n": len(file.table), "scores": scores, "corpus": file.corpus}
 
 
-def study_results(study: Study, args: Namespace, judge) -> dict:
-    """One study's entry. judge: as of all_results."""
+def study_results(study: Study, args: Namespace, judge: Judge | None) -> dict:
+    """One study's entry."""
     first = study.model or next(iter(study.files.values()))
     factors = first.factors
     only = {name: first.only(name) or None for name in ("model", "prompt", "split")}
@@ -111,8 +112,8 @@ def model_comparisons(studies: list[Study], args: Namespace) -> list[dict]:
     return rows
 
 
-def all_results(studies: list[Study], args: Namespace, judge=None) -> dict:
-    """The dict of results.json. judge: the metrics.judge.Judge that rated the captions; None without one."""
+def all_results(studies: list[Study], args: Namespace, judge: Judge | None = None) -> dict:
+    """The dict of results.json. judge: that rated the captions."""
     models = model_comparisons(studies, args)
     return {"format": FORMAT, "title": args.title, "metric": METRIC, "protocol": args.protocol, "alpha": ALPHA,
             "studies": [study_results(study, args, judge) for study in studies], "models": models,

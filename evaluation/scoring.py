@@ -4,6 +4,7 @@ from argparse import Namespace
 from collections.abc import Callable
 
 from metrics.caption_files import COLUMNS, Captions
+from metrics.judge import Judge
 from runtime.errors import InputError
 
 ACCURACY = "Object accuracy"
@@ -11,10 +12,10 @@ OBJECT_WORD = "Object-word recall"
 N_WAY = "n-way"  # retrieval of the true caption among n
 
 
-def score(file: Captions, args: Namespace, embed: Callable | None = None, judge=None) -> None:
+def score(file: Captions, args: Namespace, embed: Callable | None = None, judge: Judge | None = None) -> None:
     """Fill in the file's scores by row, the measures of all its captions together, and the intervals.
 
-    embed: texts -> unit rows [n, E] by --sentence_model. judge: metrics.judge.Judge. Both are None without one.
+    embed: texts -> unit rows [n, E] by --sentence_model. Both embed and judge are optional.
     """
     import pandas as pd
 

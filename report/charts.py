@@ -3,10 +3,15 @@
 Each chart is drawn into Matplotlib axes by a `draw_...` function. It returns the chart's description, for screen readers.
 """
 
+from typing import TYPE_CHECKING
+
 from markupsafe import Markup
 
 from runtime.figures import PAGE_COLOURS, SOFT, panel, style, svg
 from runtime.wording import interval, is_number, number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 ROW = 0.17  # inches that a bar or a dot takes
 KIND_COLOURS = {"model": "accent", "variant": "control", "control": "control", "baseline": "baseline", "knows": "knows"}
@@ -17,7 +22,7 @@ def colour_of(kind: str, pale: bool = False) -> str:
     return PAGE_COLOURS[KIND_COLOURS[kind] + ("-pale" if pale else "")]
 
 
-def scores_axis(axes, labels: list, values: list) -> None:
+def scores_axis(axes: "Axes", labels: list, values: list) -> None:
     """Rows from top to bottom with their labels at the left and their values, as texts, at the right."""
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - .5, -.5)
@@ -30,13 +35,13 @@ def scores_axis(axes, labels: list, values: list) -> None:
         axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center")
 
 
-def draw_interval(axes, row: float, low: float | None, high: float | None) -> None:
+def draw_interval(axes: "Axes", row: float, low: float | None, high: float | None) -> None:
     """An interval as a line with ends; nothing where it is unknown."""
     if is_number(low) and is_number(high):
         axes.plot([low, high], [row, row], color=PAGE_COLOURS["ink"], lw=.9, marker="|", ms=4, mew=.9, zorder=3)
 
 
-def draw_bars(axes, rows: list) -> str:
+def draw_bars(axes: "Axes", rows: list) -> str:
     """Horizontal bars from 0 with their intervals.
 
     rows: [(label, kind of condition, [(mean, low, high) or None, one for each study])]; low and high may be None. The
@@ -61,7 +66,7 @@ def draw_bars(axes, rows: list) -> str:
     return "; ".join(described)
 
 
-def draw_range(axes, points: list, position: str) -> str:
+def draw_range(axes: "Axes", points: list, position: str) -> str:
     """Where the model stands between floor and ceiling.
 
     points: [(role, label, kind of condition, mean, low, high)]; position: text of how far up the range the model is.
@@ -83,7 +88,7 @@ def draw_range(axes, points: list, position: str) -> str:
     return "; ".join(described)
 
 
-def draw_differences(axes, rows: list) -> str:
+def draw_differences(axes: "Axes", rows: list) -> str:
     """Dots with their intervals beside 0. rows: [(label, difference, low, high)]; a difference and its ends may be None."""
     for row, (_, value, low, high) in enumerate(rows):
         draw_interval(axes, row, low, high)

@@ -3,10 +3,15 @@
 Each chart is drawn into Matplotlib axes by a `draw_...` function. It returns the chart's description, for screen readers.
 """
 
+from typing import TYPE_CHECKING
+
 from markupsafe import Markup
 
 from runtime.figures import PAGE_COLOURS, SOFT, panel, style, svg
 from runtime.wording import is_number, number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MAX_POINTS = 300  # of a curve that are drawn
 MAX_MARKED_POINTS = 40  # a curve of no more has a dot at each
@@ -24,7 +29,7 @@ def thinned(points: list, most: int = MAX_POINTS) -> list:
     return [tuple(part.mean(axis=0)) for part in np.array_split(np.asarray(points, dtype=float), most)]
 
 
-def draw_curves(axes, curves: dict) -> None:
+def draw_curves(axes: "Axes", curves: dict) -> None:
     """Up to two curves {name: [(x, y)]} with a legend; an empty one leaves its colour unused."""
     for line, (name, points) in zip(LINES, curves.items(), strict=False):
         if points:
@@ -35,7 +40,7 @@ def draw_curves(axes, curves: dict) -> None:
     axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0, borderpad=.2)
 
 
-def draw_losses(axes, curves: dict) -> str:
+def draw_losses(axes: "Axes", curves: dict) -> str:
     """Loss by epoch. curves: {name: [(epoch, loss)]}, finite numbers, at least one point in all."""
     named, described = {}, []
     for name, points in curves.items():
@@ -50,7 +55,7 @@ def draw_losses(axes, curves: dict) -> str:
     return "; ".join(described)
 
 
-def draw_reliability(axes, bins: list) -> str:
+def draw_reliability(axes: "Axes", bins: list) -> str:
     """Accuracy of the predicted class by its probability; the diagonal is a perfectly calibrated encoder.
 
     bins: [{"confidence", "accuracy", "n"}], each with trials; a dot's area is the bin's share of the trials.
@@ -68,7 +73,7 @@ def draw_reliability(axes, bins: list) -> str:
                      for one in bins)
 
 
-def draw_risk(axes, points: list, metric: str) -> str:
+def draw_risk(axes: "Axes", points: list, metric: str) -> str:
     """Share of wrong classes and mean score among the trials answered, by the share answered, the surest first.
 
     points: [{"coverage", "risk", "score", "threshold"}].

@@ -1,6 +1,7 @@
 """Good, median and bad examples, chosen by score: picture, captions, captions of other conditions, the trial's EEG."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from audit.page import data_uri
 from eegdata.pictures import picture_path
@@ -10,6 +11,9 @@ from runtime.errors import InputError
 from runtime.wording import number, shortened
 
 from .traces import Eeg, read_eeg, trace_chart
+
+if TYPE_CHECKING:
+    from pandas import Series
 
 GROUPS = ("good", "median", "bad")
 PICTURE_SIZE = 160  # pixels
@@ -82,7 +86,7 @@ def texts_by_row(captions: Captions, model: Captions) -> dict[int, str]:
     return dict(zip(ours, captions.table["Generated Caption"].iloc[theirs], strict=True))
 
 
-def trial_number(row) -> int | None:
+def trial_number(row: "Series") -> int | None:
     """The trial of a row of captions; None where the row does not name it."""
     trial = row.get("trial") or ""
     return int(trial) if trial.isdecimal() else None
@@ -98,7 +102,7 @@ def eeg_of(model: Captions, rows: list[int], provenance: dict) -> tuple[Eeg | No
     return eeg, [f"No EEG traces: {refusal}."] if refusal else []
 
 
-def picture_uri(image_dir: str | None, row) -> str | None:
+def picture_uri(image_dir: str | None, row: "Series") -> str | None:
     """The row's picture as a data URI: from the picture folder, else from the path in the CSV, else None."""
     given = row["Ground Truth Image"]
     name = Path(row.get("image") or given).name.removesuffix(".JPEG")

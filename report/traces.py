@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
@@ -9,6 +10,9 @@ from markupsafe import Markup
 from runtime.figures import PAGE_COLOURS, SOFT, panel, style, svg
 
 from .run import why_not_readable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MAX_CHANNELS = 8
 CHANNELS_FRONT_TO_BACK = ("Fz", "Cz", "T7", "T8", "P7", "P8", "Pz", "PO7", "PO8", "POz", "O1", "Oz", "O2")
@@ -94,7 +98,7 @@ def choose_channels(names: list[str] | None, count: int) -> tuple[list[int], lis
     return numbers, [names[number] for number in numbers]
 
 
-def draw_trace(axes, eeg: Eeg, trial: int) -> str:
+def draw_trace(axes: "Axes", eeg: Eeg, trial: int) -> str:
     """Draw a trial's curves into Matplotlib axes, one below the other, with a bar for the amplitude.
 
     Returns the description for screen readers.

@@ -10,8 +10,13 @@ import io
 import itertools
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PALETTE = ("#3f90da", "#e76300", "#3c9d5b", "#832db6", "#bd1f01", "#a96b59", "#ffa90e", "#94a4a2")  # after Petroff 2021
 INK, SOFT, RULE = "#1b1f24", "#57606a", "#d0d7de"
@@ -38,7 +43,7 @@ def style(**changes: object) -> Iterator[None]:
         yield
 
 
-def panel(height: float, title: str) -> tuple:
+def panel(height: float, title: str) -> tuple["Figure", "Axes"]:
     """(figure, axes) of WIDTH x height inches."""
     from matplotlib.figure import Figure
 
@@ -48,7 +53,7 @@ def panel(height: float, title: str) -> tuple:
     return figure, axes
 
 
-def svg(figure, title: str, description: str, dpi: int = 150) -> Markup:
+def svg(figure: "Figure", title: str, description: str, dpi: int = 150) -> Markup:
     """A Matplotlib figure as an SVG element for a page; title and description are for screen readers.
 
     Text stays text, in the page's font. Colours of PAGE_COLOURS become the page's variables. Coordinates are rounded to
