@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-LONGEST_TEXT = 500
+MAX_TEXT_LENGTH = 500
 
 
 def is_number(value: object) -> bool:
@@ -66,6 +66,6 @@ def joined(names: Iterable) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def shortened(text: str, most: int = LONGEST_TEXT) -> str:
+def shortened(text: str, most: int = MAX_TEXT_LENGTH) -> str:
     """The text, cut after `most` characters with a word on its length."""
     return text if len(text) <= most else f"{text[:most]} … ({len(text):,} characters)"
