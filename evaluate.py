@@ -1,15 +1,16 @@
-"""Score caption files side by side, and say what may be claimed of them.
+"""Score caption files side by side, and say what may be claimed from them.
 
     python evaluate.py results/*.csv --report runs/mine
     python evaluate.py results/*.csv --json scores.json --chart scores.png
     python evaluate.py deepseek_eeg_model_7B_base_results.csv --protocol thought2text
 
-Takes the CSVs that inference.py and inference_chance.py write, and the predecessors' five-column ones. The files of one
-model are a study: its captions beside the controls and the text baselines. Claims rest on ROUGE-1 alone. Intervals are 95%
-bootstrap intervals that draw whole pictures, and people where several saw them; p is of two-sided permutation tests, and
-corrected for their number where it says Holm. METEOR needs `python -m metrics.wordnet` once.
+Reads the CSVs of inference.py and inference_chance.py, and the five-column CSVs of the predecessors. The files of one model
+form a study: its captions, the controls and the text baselines. Claims rest on ROUGE-1 alone. Intervals are 95% bootstrap
+intervals that resample whole pictures, and also people where several saw each picture. p is of two-sided permutation tests;
+Holm marks p that are corrected for the number of tests. METEOR needs `python -m metrics.wordnet` once.
 """
 
+import argparse
 import os
 import sys
 from functools import partial
@@ -20,69 +21,69 @@ from runtime.errors import InputError, exits_cleanly
 from runtime.options import bounded, make_parser, positive
 
 from evaluation.scoring import N_WAY, OBJECT_WORD
-from metrics.caption_files import name_files, read_captions
+from metrics.caption_files import Captions, name_files, read_captions
 from metrics.conditions import MODEL_CONDITION
 from metrics.judge import Judge
 from metrics.judge import add_arguments as judge_options
 from metrics.text import CLEANINGS, METRICS, PROTOCOLS
 
+ALL_METRICS = (*METRICS, OBJECT_WORD, N_WAY)
 
-def parse(argv):
+
+def parse(argv: list[str] | None) -> options.Options:
+    """The options as given; InputError where a file name does not fit its option."""
     parser = make_parser(__doc__)
-    parser.add_argument("csv_files", nargs="+", metavar="CSV", help="CSVs of captions, one a condition or model")
+    parser.add_argument("csv_files", nargs="+", metavar="CSV", help="CSVs of captions, one for each condition or model")
     parser.add_argument("--protocol", choices=PROTOCOLS, default="ours",
-                        help="how captions are cleaned and cut into words: ours, or as the predecessors' published "
-                             "scores were computed")
+                        help="how captions are cleaned and tokenised: ours, or as for the predecessors' published scores")
     parser.add_argument("--cleaning", choices=CLEANINGS,
-                        help="what to take of each generated caption: deepseek = between '<s>System:' and '</s>', "
-                             "first_sentence, or none = all of it; unset: none for ours, and for thought2text "
-                             "deepseek where a caption holds '<s>System:', else first_sentence")
-    choices = (*METRICS, OBJECT_WORD, N_WAY)
-    parser.add_argument("--metrics", nargs="+", choices=choices, metavar="METRIC",
-                        help=f"scores to compute, of {', '.join(choices)} (retrieval of the true caption among n); "
-                             "ROUGE-1, which claims rest on, is always there; unset: all")
+                        help="which part of each generated caption is scored: deepseek = between '<s>System:' and '</s>', "
+                             "first_sentence, or none = all of it. Unset: none with --protocol ours; with thought2text "
+                             "deepseek if a caption contains '<s>System:', else first_sentence")
+    parser.add_argument("--metrics", nargs="+", choices=ALL_METRICS, default=ALL_METRICS, metavar="METRIC",
+                        help="scores to compute. n-way is retrieval of the true caption among n. ROUGE-1, on which claims "
+                             "rest, is always computed")
     parser.add_argument("--sentence_model", metavar="NAME_OR_FOLDER", help="sentence-embedding model for the similarity of "
                         "captions and for retrieval by embedding; unset: neither")
     parser.add_argument("--bertscore_model", metavar="NAME_OR_FOLDER",
                         help="Hugging Face encoder for BERTScore F1; unset: no BERTScore")
     parser.add_argument("--bertscore_layers", type=positive,
-                        help="number of the encoder's layer that BERTScore compares; unset: bert-score's for the name")
-    parser.add_argument("--device", default="cpu", help="device of --bertscore_model, --sentence_model and a local "
-                        "--judge_model: cpu, cuda, cuda:N or auto")
+                        help="layer of the encoder whose states BERTScore compares; unset: bert-score's choice for the "
+                             "model")
+    parser.add_argument("--device", default="auto", help="device of --bertscore_model, --sentence_model and a local "
+                        "--judge_model: cpu, cuda, cuda:N or auto (CUDA if available)")
     parser.add_argument("--compare_to", metavar="FILE_OR_CONDITION",
-                        help="which of the CSVs all others are compared to, by path, file name or condition; unset: "
-                             f"each to the {MODEL_CONDITION} of its model")
+                        help="the CSV that all others are compared with, by path, file name or condition; unset: each is "
+                             f"compared with the {MODEL_CONDITION} of its model")
     parser.add_argument("--n_boot", type=positive, default=2000, help="bootstrap resamples for the intervals")
-    parser.add_argument("--n_perm", type=positive, default=10000, help="random exchanges for p")
-    parser.add_argument("--seed", type=bounded(int, 0, 2**32 - 1), default=0, help="seed of resamples and "
-                        "exchanges, and of what --judge_limit draws")
+    parser.add_argument("--n_perm", type=positive, default=10000, help="random permutations for p")
+    options.seed_option(parser, "resamples and permutations, and of the rows that --judge_limit draws")
     parser.add_argument("--json", metavar="FILE", help="write scores, intervals and comparisons here as JSON, keyed by "
                         "file name")
-    parser.add_argument("--csv", metavar="FILE", help="write the same here as CSV, one row a file")
-    parser.add_argument("--chart", metavar="FILE", help="draw bars with intervals here (.png, .pdf or .svg)")
+    parser.add_argument("--csv", metavar="FILE", help="write the same here as CSV, a row for each file")
+    parser.add_argument("--chart", metavar="FILE", help="draw a bar chart with intervals here (.png, .pdf or .svg)")
     parser.add_argument("--effects", nargs="+", type=bounded(float, 1e-6), default=[0.01, 0.02, 0.05], metavar="GAIN",
-                        help="gains in ROUGE-1 for which the number of test pictures is told that would show them")
+                        help="gains in ROUGE-1; the report says how many test pictures are needed to detect each")
     parser.add_argument("--allow_overlap", action="store_true",
-                        help="score captions of pictures that the model was trained on, too, and say so in the report")
+                        help="also score captions of pictures that the model was trained on; the report says so")
     judge_options(parser)
     group = parser.add_argument_group("report")
     group.add_argument("--report", metavar="DIR", help="write report.html, results.json and table.tex into this folder")
     group.add_argument("--title", default="EEG-to-Text", help="heading of the report")
     group.add_argument("--examples", type=bounded(int, 0), default=24,
-                       help="number of examples in the report, a third each of good, median and bad captions")
-    group.add_argument("--beside", metavar="RESULTS_JSON", help="results.json of another report, to stand beside")
+                       help="number of examples in the report; a third each are good, median and bad captions")
+    group.add_argument("--beside", metavar="RESULTS_JSON", help="results.json of another report, which is shown beside")
     options.data_options(parser, required=False).description = (
-        "The model's data, for the text baselines where inference_chance.py did not write them; unset: as the record of "
-        "the captions says")
-    args = parser.parse_args(argv)
-    args.metrics = args.metrics or list(choices)
+        "The model's data, for text baselines that inference_chance.py did not write. Unset: the data that the record of "
+        "the captions names")
+    args = options.parse(parser, argv)
     if args.chart and Path(args.chart).suffix not in (".png", ".pdf", ".svg"):
-        raise InputError(f"--chart {args.chart}: expected a name that ends in .png, .pdf or .svg")
+        raise InputError(f"--chart {args.chart}: expected a file name that ends in .png, .pdf or .svg")
     return args
 
 
-def read_files(args):
-    """The CSVs, that of --compare_to among them; InputError where an output would overwrite one."""
+def read_files(args: argparse.Namespace) -> list[Captions]:
+    """The CSVs, that of --compare_to among them; InputError where an output would overwrite one or cannot be written."""
     files = [read_captions(path) for path in args.csv_files]
     if args.compare_to and Path(args.compare_to).is_file():
         given = {file.path.resolve() for file in files}
@@ -90,7 +91,7 @@ def read_files(args):
     taken = {file.path.resolve() for file in files}
     for flag, path in (("--json", args.json), ("--csv", args.csv), ("--chart", args.chart)):
         if path and Path(path).resolve() in taken:
-            raise InputError(f"{flag} {path}: is an input or another output; choose another file")
+            raise InputError(f"{flag} {path}: is also an input or another output; choose another file")
         taken |= {Path(path).resolve()} if path else set()
     if args.report and Path(args.report).exists() and not Path(args.report).is_dir():
         raise InputError(f"--report {args.report}: is a file; expected a folder for report.html, results.json, table.tex")
@@ -99,13 +100,13 @@ def read_files(args):
         if place and not (place.is_dir() and os.access(place, os.W_OK)):  # before the work, not after it
             raise InputError(f"{flag} {path}: {place} is no folder that can be written to; choose another path")
     if args.beside and not args.report:
-        raise InputError(f"--beside {args.beside}: stands in a report; give --report DIR, too")
+        raise InputError(f"--beside {args.beside}: needs a report to be shown in; also give --report DIR")
     name_files(files)
     return files
 
 
 @exits_cleanly
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     from tqdm import tqdm
 
@@ -124,7 +125,7 @@ def main(argv=None):
         require_wordnet()
     embed, judge = None, Judge.from_arguments(args)
     if args.sentence_model or args.bertscore_model or args.judge_model:
-        args.device = options.resolve_device(args.device)
+        options.resolve_device(args.device)  # a missing device ends the run before the work
     if args.sentence_model:
         from metrics.sentences import embed as sentence_embeddings
 

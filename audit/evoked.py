@@ -1,17 +1,13 @@
 """What the EEG of a data set looks like: responses to the pictures with scalp maps, spectra, the order of presentation.
 
-The EEG is read once, a chunk at a time, for sums; figures are drawn from those by Matplotlib and MNE as SVG whose text
-stays text and whose colours come from page.css.
+The EEG is read once, a chunk at a time, for sums; figures are drawn from those by Matplotlib and MNE.
 """
 
-import base64
-import contextlib
-import io
-import re
 from dataclasses import dataclass
 
+from runtime.figures import INK, PALETTE, SOFT, WIDTH, panel, style, svg
+
 import numpy as np
-from markupsafe import Markup
 
 from eegdata.montage import plain_name, standard_places
 
@@ -21,21 +17,6 @@ LATENCIES = 4  # maps a class
 FEW = 8  # with fewer electrodes a smooth map would be invention: each point of the scalp takes the nearest one's value
 MOST_ROWS = 24  # recordings in the picture of the order
 SPECTRUM_TRIALS = 1000
-COLOURS = ("#3f90da", "#e76300", "#3c9d5b", "#832db6", "#bd1f01", "#a96b59", "#ffa90e", "#94a4a2")  # after Petroff 2021
-INK, SOFT = "#1b1f24", "#57606a"  # as in page.css, whose variables take their place
-WIDTH = 4.4  # inches, about a phone's width: a figure is never scaled down much, so its text stays readable
-STYLE = {"font.size": 8, "axes.titlesize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left", "text.color": INK,
-         "axes.edgecolor": SOFT, "axes.labelcolor": SOFT, "xtick.color": SOFT, "ytick.color": SOFT, "axes.linewidth": .6,
-         "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none", "axes.titlecolor": INK}
-
-
-@contextlib.contextmanager
-def style():
-    """Figures drawn within, or by a function that this decorates, have the page's style."""
-    import matplotlib
-
-    with matplotlib.rc_context(STYLE):
-        yield
 
 
 @dataclass
@@ -148,49 +129,6 @@ def latencies(found):
     return sorted(after[peaks[np.argsort(-about["prominences"])[:LATENCIES]]].tolist())
 
 
-def svg(figure, title, description, dpi=150):
-    """The figure as an SVG element for a page: colours of page.css, the page's font, no ids but those it refers to.
-
-    dpi: of what is drawn in pixels. Coordinates are rounded to .1 point."""
-    import matplotlib
-
-    buffer = io.StringIO()
-    matplotlib.rcParams["svg.hashsalt"] = title  # else ids differ from run to run, and may meet another figure's
-    figure.savefig(buffer, format="svg", transparent=True, dpi=dpi, metadata={"Date": None, "Creator": None})
-    head, body = buffer.getvalue().split("<svg", 1)[1].split(">", 1)
-    head = re.sub(r' (width|height)="[^"]*"', "", head)
-    body = re.sub(r"<(metadata|style).*?</\1>", "", body, flags=re.S)
-    body = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", body)  # figure_1, axes_1: every figure would have the same
-    body = re.sub(r"font-family: [^;\"]+", "font-family: inherit", body)
-    body = re.sub(r"(font: [^;\"]*?px) [^;\"]+", r"\1 system-ui, sans-serif", body)
-    body = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), body)
-    body = re.sub(r"base64,([^\"]+)", lambda found: f"base64,{smaller(found[1])}", body)
-    body = re.sub(r"\n\s*", " ", body)
-    for colour, variable in ((INK, "ink"), (SOFT, "soft")):
-        body = body.replace(colour, f"var(--{variable})")
-    return Markup('<svg{} role="img"><title>{}</title><desc>{}</desc>{}').format(Markup(head), title, description,
-                                                                                 Markup(body))
-
-
-def smaller(png):
-    """A PNG of 128 colours in place of one of millions; both in base64."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(base64.b64decode(png))).quantize(128).save(buffer, "PNG", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
-def panel(height, title):
-    """(figure, axes) of WIDTH x height inches."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(title, parse_math=False)  # a name may hold a dollar sign
-    return figure, axes
-
-
 def mark_onset(axes, found, known):
     axes.set_xlim(found.times[0], found.times[-1])
     axes.axhline(0, color=SOFT, lw=.4)
@@ -202,14 +140,14 @@ def mark_onset(axes, found, known):
 def draw_all(trials, found, samples):
     """Every channel of the mean of all trials, its global field power, and where the maps are taken."""
     figure, axes = panel(2.3, f"Mean of all {len(trials)} trials, each channel")
-    lines = axes.plot(found.times, found.mean.T, color=COLOURS[0], lw=.5, alpha=.6)
+    lines = axes.plot(found.times, found.mean.T, color=PALETTE[0], lw=.5, alpha=.6)
     for line in lines:
         line.set_rasterized(len(lines) > 8)
     if len(found.mean) > 1:
         axes.plot(found.times, found.strength, color=INK, lw=1.4)
         axes.set_title("thick: GFP", loc="right", fontweight="normal")
     for sample in samples:
-        axes.axvline(found.times[sample], color=COLOURS[1], lw=.7)
+        axes.axvline(found.times[sample], color=PALETTE[1], lw=.7)
     mark_onset(axes, found, trials.tmin is not None)
     axes.set_ylabel(unit(trials))
     peaks = ", ".join(f"{found.times[sample]:.0f}" for sample in samples)
@@ -227,7 +165,7 @@ def draw_channels(trials, found, samples):
     for row in rows:
         name = trials.ch_names[row] if trials.ch_names else f"channel {row}"
         figure, axes = panel(1.9, name)
-        for place, colour in zip(range(len(found.shown)), COLOURS, strict=False):
+        for place, colour in zip(range(len(found.shown)), PALETTE, strict=False):
             mean, error = found.class_mean[place, row], 1.96 * found.class_error[place, row]
             axes.plot(found.times, mean, color=colour, lw=1.1)
             if np.isfinite(error).all():
@@ -271,14 +209,14 @@ def draw_spectrum(trials):
     frequencies, power = spectrum(trials)
     figure, axes = panel(2.1, "Power spectrum, each channel")
     shown = np.where(power > 0, power, np.nan)
-    for line in axes.semilogy(frequencies, shown.T, color=COLOURS[0], lw=.5, alpha=.6):
+    for line in axes.semilogy(frequencies, shown.T, color=PALETTE[0], lw=.5, alpha=.6):
         line.set_rasterized(len(power) > 8)
     if np.isfinite(shown).any():
         axes.semilogy(frequencies, np.nanmedian(shown, 0), color=INK, lw=1.4)
         axes.set_title("thick: median", loc="right", fontweight="normal")
     for mains in (50, 60):
         if mains < frequencies[-1]:
-            axes.axvline(mains, color=COLOURS[1], lw=.6, ls=":")
+            axes.axvline(mains, color=PALETTE[1], lw=.6, ls=":")
     axes.set_xlim(0, frequencies[-1])
     axes.set_xlabel("Hz (dotted: 50 and 60 Hz)")
     axes.set_ylabel(f"{unit(trials)}²/Hz" if unit(trials) == "µV" else "power density")
@@ -311,17 +249,17 @@ def draw_order(trials):
     said = f"Shown are the first {MOST_ROWS} of {len(present)} recordings. " if len(present) > MOST_ROWS else ""
     if not timed:
         said += "When the pictures were shown is not known, so the order is the file's. "
-    if len(colour) > len(COLOURS):
+    if len(colour) > len(PALETTE):
         said += "Colours run along the rainbow in the order of the classes. "
     return svg(figure, "Order of presentation", f"{len(kept)} rows, coloured by class"), said
 
 
 def class_colours(labels):
-    """A colour for each label: COLOURS in their order, where they are enough, else along the rainbow."""
+    """A colour for each label: PALETTE in their order, where they are enough, else along the rainbow."""
     import matplotlib
 
-    if len(labels) <= len(COLOURS):
-        return dict(zip(labels.tolist(), COLOURS, strict=False))
+    if len(labels) <= len(PALETTE):
+        return dict(zip(labels.tolist(), PALETTE, strict=False))
     rainbow = matplotlib.colormaps["turbo"]
     return {label: rainbow(place / (len(labels) - 1)) for place, label in enumerate(labels.tolist())}
 
@@ -350,7 +288,7 @@ def pictures(trials):
         notes["maps"] = f"Not on the maps, as their places are not known: {', '.join(left[:12])}" + (
             f" and {len(left) - 12} more." if len(left) > 12 else ".")
     legend = [(trials.class_names[label], int(count), colour) for label, count, colour in
-              zip(found.shown, found.counts, COLOURS, strict=False)]
+              zip(found.shown, found.counts, PALETTE, strict=False)]
     return {"all": draw_all(trials, found, samples), "channels": draw_channels(trials, found, samples),
             "maps": draw_maps(trials, found, samples, info, rows) if info is not None else [],
             "spectrum": draw_spectrum(trials), "order": order, "legend": legend, "notes": notes,

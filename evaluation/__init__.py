@@ -1,1 +1,1 @@
-"""From caption CSVs to what can be claimed: studies (a model with its controls), scores, comparisons, verdicts, tables."""
+"""From caption CSVs to claims: studies (a model with its controls), scores, comparisons, verdicts, tables."""

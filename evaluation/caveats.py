@@ -1,125 +1,140 @@
-"""What speaks against taking a study's captions at their word: files changed, rows left out, controls made otherwise."""
+"""Reasons to doubt a study's captions: files that were changed, rows left out, controls made in another way."""
+
+from argparse import Namespace
 
 from runtime.runs import file_hash
+from runtime.wording import joined, listed
 
-from metrics.caption_files import ABSTAINED
+from metrics.caption_files import ABSTAINED, Captions
 from metrics.conditions import BASELINES
 from metrics.grounding import METRIC
 from metrics.text import default_cleaning
 
-# A control must be written as the model's captions were: of a shorter or warmer one the model gains for nothing.
-MADE_OF = ("data", "splits", "split_num", "split", "subject")
-WRITTEN_BY = ("load_in_8bit", "load_in_4bit", "bf16", "prompt_type", "prompt", "max_new_tokens", "do_sample", "temperature",
-              "top_p", "repetition_penalty")
-FEW = 1000  # exchanges or resamples under which p and intervals are coarse enough to be tried for luck
-MOST_NAMED = 3  # files or conditions that a doubt names
+from .study import Study
+
+DATA_KEYS = ("data", "splits", "split_num", "split", "subject")  # of a record: what captions were made from
+# Options that a control must share with the model: against shorter or more random captions the model would win for nothing.
+DECODING_OPTIONS = ("load_in_8bit", "load_in_4bit", "bf16", "prompt_type", "prompt", "max_new_tokens", "do_sample",
+                    "temperature", "top_p", "repetition_penalty")
+MIN_RESAMPLES = 1000  # with fewer, p and intervals change so much with the seed that one could look for a lucky one
+MAX_LISTED = 3  # files or conditions that a caveat names
 
 
-def severe(text):
+def severe(text: str) -> dict[str, str]:
     return {"severity": "severe", "text": text}
 
 
-def warning(text):
+def warning(text: str) -> dict[str, str]:
     return {"severity": "warning", "text": text}
 
 
-def about_files(members, model):
-    """Doubts about a study's files as they were given: [{"severity", "text"}]. model: that of the claims, None without."""
-    found = []
+def about_files(members: list[Captions], model: Captions | None) -> list[dict[str, str]]:
+    """Caveats about a study's files as they were given: [{"severity", "text"}].
+
+    model: the file that claims are made of. Severe texts are parts of a sentence: the claim joins them.
+    """
+    caveats = []
     changed = [file.key for file in members
                if file.record and file.record.get("sha256") not in (None, file_hash(file.path))]
     if changed:
-        found.append(severe(f"{listed(changed)} {'was' if len(changed) == 1 else 'were'} changed after being written"))
+        caveats.append(severe(f"{_some(changed)} {'was' if len(changed) == 1 else 'were'} changed after being written"))
     if model is None:
-        return found
-    found += [doubt for doubt in (rows_left_out(members, model), made_otherwise(members, model)) if doubt]
-    untold = [file.key for file in members if file is not model and file.record is None]
-    if untold and model.record:
-        found.append(severe(f"{listed(untold)} {'has' if len(untold) == 1 else 'have'} no record of how the captions were "
-                            "made, as the model's have"))
-    nameless = [file.key for file in members if file.condition and not file.only("model")]
-    if len(members) > 1 and nameless:
-        found.append(warning(f"{listed(nameless)} do not name the model that wrote them; they are taken for one model's "
-                             "since they lie in one folder."))
+        return caveats
+    caveats += [caveat for caveat in (rows_left_out(members, model), made_otherwise(members, model)) if caveat]
+    without_record = [file.key for file in members if file is not model and file.record is None]
+    if without_record and model.record:
+        has = "has" if len(without_record) == 1 else "have"
+        caveats.append(severe(f"{_some(without_record)} {has} no record of how the captions were made, while the model's "
+                              "captions have one"))
+    without_model = [file.key for file in members if file.condition and not file.only("model")]
+    if len(members) > 1 and without_model:
+        does = "does" if len(without_model) == 1 else "do"
+        caveats.append(warning(f"{_some(without_model)} {does} not name the model. The files are taken for one model's "
+                               "because they are in one folder."))
     part = model.only("split") or (model.record or {}).get("split") or "test"
     if part == "train":
-        found.append(severe("the captions are of the training part of the split"))
+        caveats.append(severe("the captions are of the training part of the split"))
     elif part != "test":
-        found.append(warning(f"The captions are of the {part} part of the split, which chose the best epoch of the "
-                             "training, so scores on it are somewhat too high."))
-    return found
+        caveats.append(warning(f"The captions are of the {part} part of the split. It chose the best epoch of the "
+                               "training, so scores on it are somewhat too high."))
+    return caveats
 
 
-def rows_left_out(members, model):
-    """A severe doubt where other files hold trials that the model's does not, None else."""
+def rows_left_out(members: list[Captions], model: Captions) -> dict[str, str] | None:
+    """A severe caveat where other files hold trials that the model's does not, else None."""
     if "trial" not in model.table:
         return None
-    held = {trial for file in members if "trial" in file.table for trial in file.table["trial"]}
-    lacking = len(held - set(model.table["trial"]))
-    return severe(f"{model.key} lacks {lacking} of the {len(held)} trials that its controls hold") if lacking else None
+    trials = {trial for file in members if "trial" in file.table for trial in file.table["trial"]}
+    missing = len(trials - set(model.table["trial"]))
+    return severe(f"{model.key} lacks {missing} of the {len(trials)} trials that its controls hold") if missing else None
 
 
-def made_otherwise(members, model):
-    """A severe doubt where a control was made of other data or written with other options than the model's captions."""
-    differing = {}
+def made_otherwise(members: list[Captions], model: Captions) -> dict[str, str] | None:
+    """A severe caveat where a control was made from other data or with other decoding options than the model's captions."""
+    conditions_of = {}  # difference -> conditions that have it
     for file in members:
         if file is model or not (file.record and model.record):
             continue
         theirs, ours = file.record, model.record
-        keys = [key for key in MADE_OF if theirs.get(key) != ours.get(key)]
+        keys = [key for key in DATA_KEYS if theirs.get(key) != ours.get(key)]
         if file.condition not in BASELINES:
             theirs, ours = ({**one, **one.get("options", {})} for one in (theirs, ours))
-            keys += [key for key in WRITTEN_BY if theirs.get(key) != ours.get(key)]
+            keys += [key for key in DECODING_OPTIONS if theirs.get(key) != ours.get(key)]
         for key in keys:
-            differing.setdefault(f"{key} {theirs.get(key)} instead of {ours.get(key)}", []).append(file.condition)
-    if not differing:
+            conditions_of.setdefault(f"{key} {theirs.get(key)} instead of {ours.get(key)}", []).append(file.condition)
+    if not conditions_of:
         return None
-    return severe("; ".join(f"{listed(names)} {'was' if len(names) == 1 else 'were'} made with {what}"
-                            for what, names in list(differing.items())[:MOST_NAMED]))
+    return severe("; ".join(f"{_some(conditions)} {'was' if len(conditions) == 1 else 'were'} made with {difference}"
+                            for difference, conditions in list(conditions_of.items())[:MAX_LISTED]))
 
 
-def about_scores(study, args):
-    """Doubts that depend on what was scored and how."""
-    found, record = [], study.record
+def about_scores(study: Study, args: Namespace) -> list[dict[str, str]]:
+    """Caveats that depend on what was scored and how: [{"severity", "text"}]."""
     if study.model is None:
-        return found
-    known = len(record.get("trained_on") or ())
-    if known and record.get("repeated") == known:  # by design of a split by people, sessions or time
-        found.append(warning(f"The split shows {known} of the pictures in its training part, too: what is claimed is of "
-                             "new people or sessions, not of new pictures."))
-    elif known:
-        found.append(severe(f"the model was trained on {known} of the pictures"))
-    if record.get("same_split") is False:
-        found.append(severe("the model was trained with another split of this data, so it may have seen these very trials"))
+        return []
+    caveats, n = about_training(study), len(study.model.table)
     if study.abstained:
-        found.append(warning(f"The model gave no reading ({ABSTAINED}) for {study.abstained} of "
-                             f"{study.abstained + len(study.model.table)} trials. All numbers but the calibration are of "
-                             "the others alone, and so are those of the controls."))
-    few = [f"{flag} {number}" for flag, number in (("--n_perm", args.n_perm), ("--n_boot", args.n_boot)) if number < FEW]
-    if few:
-        found.append(warning(f"{' and '.join(few)}: p-values and intervals are coarse, and another --seed may give others; "
-                             "leave the defaults for a result."))
-    unread = sum(not any(letter.isascii() and letter.isalnum() for letter in text)
-                 for text in study.model.texts("Expected Caption"))
-    if unread:
-        found.append(severe(f"{unread} of {len(study.model.table)} true captions hold no word of a to z or 0 to 9, the "
-                            f"only ones that {METRIC} reads"))
+        caveats.append(warning(f"The model gave no caption ({ABSTAINED}) for {study.abstained} of {study.abstained + n} "
+                               "trials. All numbers except the calibration, also those of the controls, are of the other "
+                               "trials."))
+    coarse = [f"{flag} {count}" for flag, count in (("--n_perm", args.n_perm), ("--n_boot", args.n_boot))
+              if count < MIN_RESAMPLES]
+    if coarse:
+        caveats.append(warning(f"{joined(coarse)}: p-values and intervals are coarse and depend on --seed. Use the "
+                               "defaults for a result."))
+    unreadable = sum(not any(letter.isascii() and letter.isalnum() for letter in text)
+                     for text in study.model.texts("Expected Caption"))
+    if unreadable:
+        caveats.append(severe(f"{unreadable} of {n} true captions hold no letter a to z and no digit, and {METRIC} reads "
+                              "nothing else"))
     if args.protocol != "ours":
-        found.append(warning(f"--protocol {args.protocol}: the {METRIC} of the tables is the predecessors' (package "
-                             "rouge); claims and differences rest on that of the package rouge-score."))
+        caveats.append(warning(f"--protocol {args.protocol}: the {METRIC} of the tables is the predecessors' (package "
+                               "rouge). Claims and differences rest on that of the package rouge-score."))
     cleanings = {args.cleaning or default_cleaning(file.texts("Generated Caption"), args.protocol)
                  for file in study.files.values()}
     if len(cleanings) > 1:
-        found.append(warning(f"The conditions were cleaned in different ways ({', '.join(sorted(cleanings))}); give "
-                             "--cleaning to clean all alike."))
-    if "subject" in study.model.table and 0 < (study.model.table["subject"] == "").sum() < len(study.model.table):
-        found.append(warning("Some rows name no subject, so intervals draw pictures only and there are no results by "
-                             "subject."))
-    return found
+        caveats.append(warning(f"The conditions were cleaned in different ways ({', '.join(sorted(cleanings))}). Give "
+                               "--cleaning to clean all of them alike."))
+    if "subject" in study.model.table and 0 < (study.model.table["subject"] == "").sum() < n:
+        caveats.append(warning("Some rows name no subject, so intervals resample pictures only and there are no results by "
+                               "subject."))
+    return caveats
 
 
-def listed(names):
-    """"a, b, c and 4 more"."""
-    names = list(names)
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
+def about_training(study: Study) -> list[dict[str, str]]:
+    """Caveats about pictures and trials that the model may have seen in training."""
+    caveats, record = [], study.record
+    trained_on = len(record.get("trained_on") or ())
+    if trained_on and record.get("repeated") == trained_on:  # by design of a split by people, sessions or time
+        caveats.append(warning(f"The training part of the split also shows {trained_on} of these pictures. Claims "
+                               "are about new people or sessions, not about new pictures."))
+    elif trained_on:
+        caveats.append(severe(f"the model was trained on {trained_on} of the pictures"))
+    if record.get("same_split") is False:
+        caveats.append(severe("the model was trained with another split of this data, so it may have seen these very "
+                              "trials"))
+    return caveats
+
+
+def _some(names: list[str]) -> str:
+    return listed(names, MAX_LISTED)

@@ -1,11 +1,12 @@
 """Which pictures a checkpoint was trained on, and whether pictures to be scored are among them.
 
-Stage 1 and the captioner's training leave `train_images.json`, {picture name: SHA-256 of its file, or null where the file
-was not there}, and `val_images.json`, the same of the validation part, which chose the best epoch. A captioner keeps its
-encoder's in `eeg_encoder/`. The predecessors' checkpoints have neither.
+Stage 1 and the captioner's training write `train_images.json`: {picture name: SHA-256 of its file, or null where the file
+was not there}. `val_images.json` is the same for the validation part, which chose the best epoch. A captioner keeps the
+files of its encoder in `eeg_encoder/`. The predecessors' checkpoints have neither.
 """
 
 import re
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,43 +16,44 @@ from runtime.runs import file_hash, read_json, write_json
 from eegdata.pictures import picture_hashes, picture_path
 
 FILES = {"train": "train_images.json", "val": "val_images.json"}
-ENCODER = "eeg_encoder"  # the encoder's place in a captioner's folder
+ENCODER = "eeg_encoder"  # folder of the encoder in a captioner's
 
 
-class Known(list):
-    """Names of pictures that a checkpoint knows; `by_name`: those of which only the name is the same, as their files
-    differ, or are not there to compare. A list otherwise, JSON included."""
+class KnownPictures(list):
+    """Names of pictures that a checkpoint was made with; a list otherwise, JSON included.
 
-    def __init__(self, names=(), by_name=()):
+    by_name: those found by their name alone, as their files differ or are not there to compare.
+    """
+
+    def __init__(self, names: Iterable[str] = (), by_name: Iterable[str] = ()):
         super().__init__(names)
         self.by_name = list(by_name)
 
 
-def trained_on(folder, image_dir, names):
-    """Those of the pictures `names`, sorted, that the checkpoint in `folder` was trained on: Known, or None if it does not
-    tell.
+def trained_on(folder: str | Path, image_dir: str | Path | None, names: Iterable[str]) -> KnownPictures | None:
+    """Those of the pictures `names`, sorted, that the checkpoint in `folder` was trained on; None where it has no record.
 
-    folder: an encoder of stage 1 or a captioner, whose own training pictures and those of its encoder count. A picture
-    counts if its photograph or its sketch in image_dir (None: no files to compare) has the bytes of a training picture,
-    under whatever name, or if it has the name of one (it may have been saved anew). None where a part of the checkpoint
-    has no record and the other parts know none of the pictures. Raises InputError for a damaged record.
+    folder: an encoder of stage 1, or a captioner: its own training pictures and those of its encoder count. image_dir: None
+    where there are no files to compare. A picture counts if its photograph or sketch has the bytes of a training picture,
+    under whatever name, or if it has the name of one (it may have been saved again). None also where a part of the
+    checkpoint has no record and the other parts know none of the pictures. Raises InputError for a damaged record.
     """
     return _known(folder, image_dir, names, FILES["train"])
 
 
-def selected_on(folder, image_dir, names):
-    """As trained_on, of the validation pictures: they chose the best epoch, so scores on them are somewhat too high.
+def selected_on(folder: str | Path, image_dir: str | Path | None, names: Iterable[str]) -> KnownPictures | None:
+    """The same for the validation pictures. They chose the best epoch, so scores on them are somewhat too high.
 
-    That is worth a note, not a refusal: no weight was fitted to them.
+    That deserves a note, not a refusal: no weight was fitted to them.
     """
     return _known(folder, image_dir, names, FILES["val"])
 
 
-def same_split(folder, data, splits_path, split_num):
-    """Whether the checkpoint in `folder` was trained with this split of this splits file; None where it does not tell or
-    was trained on another data set than that of fingerprint `data`.
+def same_split(folder: str | Path, data: str, splits_path: str | Path, split_num: int) -> bool | None:
+    """Whether the checkpoint in `folder` was trained with this split of this splits file.
 
-    With another split the very trials to be scored, and the people, may have been in its training.
+    None where it has no record, or was trained on another data set than that of fingerprint `data`. With another split the
+    very trials to be scored, and their people, may have been in its training.
     """
     file = Path(folder) / "args.json"
     content = read_json(file) if file.is_file() else {}
@@ -60,9 +62,12 @@ def same_split(folder, data, splits_path, split_num):
     return content["splits"] == file_hash(splits_path) and content.get("options", {}).get("split_num") == split_num
 
 
-def trained_with(folder, name, data, splits_path, split_num, part):
-    """same_split, with a printed note where the checkpoint, which messages call `name`, was trained with another split than
-    the one whose `part` is used now."""
+def trained_with(folder: str | Path, name: str, data: str, splits_path: str | Path, split_num: int,
+                 part: str) -> bool | None:
+    """same_split, with a printed note where the checkpoint was trained with another split than the one used now.
+
+    name: of the checkpoint in the note; part: of the split that is used now.
+    """
     same = same_split(folder, data, splits_path, split_num)
     if same is False and part != "train":
         print(f"note: {name} was not trained with this split, so trials and people of the {part} part may have been in its "
@@ -70,38 +75,39 @@ def trained_with(folder, name, data, splits_path, split_num, part):
     return same
 
 
-def overlap_error(flag, folder, known, names, repeated):
-    """The InputError for pictures `names` to be scored of which `known`, of trained_on, were trained on.
+def overlap_error(flag: str, folder: str | Path, known: KnownPictures, names: Iterable[str], repeated: int) -> InputError:
+    """The InputError for pictures `names` to be scored, of which `known` (see trained_on) were trained on.
 
-    flag: the option that named the checkpoint, such as --model_path; repeated: how many of `known` the training part of the
-    split at hand shows, too, as that of a split by subject does; 0 where the checkpoint was trained with another split.
+    flag: the option that named the checkpoint, such as --model_path. repeated: how many of `known` are also in the training
+    part of the split at hand, as in a split by subject; 0 where the checkpoint was trained with another split.
     """
     by_name, how = known.by_name, ""
     if by_name:
         which = "it was" if len(known) == 1 else "they were" if len(by_name) == len(known) else f"{len(by_name)} were"
-        how = (f" ({which} found by name: the files differ or are not there, so they may be the same pictures saved anew, "
+        how = (f" ({which} found by name: the files differ or are not there, so they may be the same pictures saved again, "
                "or others with equal names)")
     what = "use the data set and the split that it was trained with"
     if repeated:
-        what = (f"the split shows {repeated} of them in its training part, too, as one by subject, session, recording or "
-                "time does: make it with prepare_data.py split ... --unseen_pictures and train on that to test both")
+        what = (f"the training part of the split also shows {repeated} of them, as in every split by subject, session, "
+                "recording or time; to test on new pictures as well, make the split with prepare_data.py split ... "
+                "--unseen_pictures and train again")
     return InputError(
         f"{flag} {folder}: was trained on {len(known)} of the {len(set(names))} pictures, {known[0]} among them{how}, so a "
         f"score on them tells nothing about new pictures; {what}, or give --allow_overlap to go on"
         f"{' and claim new people or days, not new pictures' if repeated else ''}, and the report will say so")
 
 
-def read_records(folder):
+def read_records(folder: str | Path) -> dict[str, dict]:
     """The records of a checkpoint, {"train": {name: hash}, "val": ..}, without those that it does not have.
 
-    Read before a training that will write them into its own checkpoint, so that a damaged one ends it in time.
+    A training that will write them into its own checkpoint reads them first, so that a damaged record ends it early.
     """
-    found = {part: _record(Path(folder) / file) for part, file in FILES.items()}
-    return {part: record for part, record in found.items() if record is not None}
+    records = {part: _record(Path(folder) / file) for part, file in FILES.items()}
+    return {part: record for part, record in records.items() if record is not None}
 
 
-def write_records(folder, records):
-    """Write the records of a checkpoint; those that lay there of another one go."""
+def write_records(folder: str | Path, records: dict[str, dict]) -> None:
+    """Write the records of a checkpoint, and remove records there that are not among them."""
     for part, file in FILES.items():
         if part in records:
             write_json(Path(folder) / file, records[part])
@@ -109,11 +115,12 @@ def write_records(folder, records):
             (Path(folder) / file).unlink(missing_ok=True)
 
 
-def new_records(image_dir, names, picture, before=None):
-    """The records of a checkpoint by the names of its pictures, {"train": names, "val": names}.
+def new_records(image_dir: str | Path | None, names: dict[str, list[str]], picture: str,
+                before: dict[str, dict] | None = None) -> dict[str, dict]:
+    """The records of a checkpoint from the names of its pictures, {"train": names, "val": names}.
 
-    image_dir: None for a data set without pictures; picture: photo or sketch, whichever it learned from; before: records of
-    the checkpoint whose weights it started from, so that those pictures count, too.
+    image_dir: None for a data set without pictures. picture: photo or sketch, whichever it learned from. before: records of
+    the checkpoint whose weights it started from; those pictures count as well.
     """
     return {part: (before or {}).get(part, {}) | (picture_hashes(image_dir, names[part], picture) if image_dir else {})
             for part in FILES}
@@ -123,27 +130,27 @@ def _known(folder, image_dir, names, file):
     folder = Path(folder)
     places = [folder, folder / ENCODER] if (folder / ENCODER).is_dir() else [folder]
     records = [_record(place / file) for place in places]
-    told = [record for record in records if record is not None]
+    present = [record for record in records if record is not None]
     names = sorted(set(names))
-    hashes = {digest for record in told for digest in record.values() if digest}
+    hashes = {digest for record in present for digest in record.values() if digest}
     same = _same_content(image_dir, names, hashes)
-    trained = {name for record in told for name in record}
+    trained = {name for record in present for name in record}
     by_name = [name for name in names if name in trained and name not in same]
-    known = Known([name for name in names if name in trained or name in same], by_name)
-    return known if known or len(told) == len(records) else None
+    known = KnownPictures([name for name in names if name in trained or name in same], by_name)
+    return known if known or len(present) == len(records) else None
 
 
 def _same_content(image_dir, names, hashes):
-    """Those of the pictures of which a file, photograph or sketch, has one of the SHA-256 `hashes`."""
+    """Those of the pictures whose photograph or sketch has one of the SHA-256 `hashes`."""
     if image_dir is None or not hashes:
         return set()
 
-    def known(name):
+    def is_same(name):
         files = (picture_path(image_dir, name, kind) for kind in ("photo", "sketch"))
         return any(file.is_file() and file_hash(file) in hashes for file in files)
 
-    with ThreadPoolExecutor() as pool:  # hashing and reading leave Python's lock
-        return {name for name, found in zip(names, pool.map(known, names), strict=True) if found}
+    with ThreadPoolExecutor() as pool:  # hashing and reading release Python's lock
+        return {name for name, found in zip(names, pool.map(is_same, names), strict=True) if found}
 
 
 def _record(file):
@@ -154,5 +161,5 @@ def _record(file):
     for name, digest in content.items():
         if digest is not None and not (isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)):
             raise InputError(f"{file}: picture {name!r} has {str(digest)[:40]!r}, expected the SHA-256 of its file in hex "
-                             "digits, or null; it was changed by hand or is damaged, so copy the checkpoint again")
+                             "digits, or null; the file is damaged or was changed by hand, so copy the checkpoint again")
     return content

@@ -1,16 +1,20 @@
-"""Every file's scores against one reference's, metric by metric: by default the model of its study."""
+"""Every file's scores compared with those of a reference, metric by metric. By default that is the model of its study."""
+
+from argparse import Namespace
 
 from runtime.errors import InputError
 
-from metrics.caption_files import find_reference, paired_rows
+from metrics.caption_files import Captions, find_reference, paired_rows
+
+from .study import Study
 
 
-def compare_files(studies, files, args):
-    """Fill in each file's `against`: the mean paired difference of every metric, its p and the p corrected for the number
+def compare_files(studies: list[Study], files: list[Captions], args: Namespace) -> None:
+    """Fill in each file's `against`: for every metric the mean paired difference, its p, and the p corrected for the number
     of files compared with the same reference.
 
-    With --compare_to that file is everybody's reference, and a file that cannot be paired with it is an InputError;
-    otherwise it becomes a note.
+    With --compare_to that file is the reference of all, and InputError is raised for a file that cannot be paired with it.
+    Otherwise such a file gets a note.
     """
     import numpy as np
 
@@ -36,8 +40,11 @@ def compare_files(studies, files, args):
                 one["p_holm"] = float(p)
 
 
-def compare(file, reference, pairs, args):
-    """Mean paired differences, the file minus the reference, on the rows that have the score in both."""
+def compare(file: Captions, reference: Captions, pairs: tuple[list[int], list[int]], args: Namespace) -> None:
+    """Mean paired differences, the file minus the reference, on the rows that have the score in both.
+
+    pairs: rows of the file and of the reference that belong together.
+    """
     import numpy as np
 
     from metrics.statistics import paired_permutation
@@ -48,7 +55,7 @@ def compare(file, reference, pairs, args):
     pictures = file.clusters[rows]
     file.against = {"file": reference.key}
     unknown = np.isnan(gains)
-    for gaps in np.unique(unknown, axis=1).T:  # metrics that the same rows lack share their exchanges
+    for gaps in np.unique(unknown, axis=1).T:  # metrics that are missing in the same rows share their permutations
         places = np.flatnonzero((unknown == gaps[:, None]).all(axis=0))
         known = gains[~gaps][:, places]
         if not len(known):

@@ -1,4 +1,6 @@
-"""Everything that was found, as one dict: results.json, from which the report is drawn."""
+"""All results of an evaluation as one dict: results.json, from which the report is written."""
+
+from argparse import Namespace
 
 from runtime.errors import InputError
 from runtime.runs import file_hash, versions
@@ -7,47 +9,50 @@ import numpy as np
 
 from evaluation.ledger import count_scorings, family, note_scoring, run_folder
 from metrics.calibration import calibration
-from metrics.caption_files import paired_rows
+from metrics.caption_files import Captions, paired_rows
 from metrics.conditions import BY_NAME, MODEL_CONDITION
 from metrics.grounding import METRIC
+from metrics.judge import Judge
 from metrics.statistics import holm, known_or_none
 
 from .caveats import about_scores
 from .claims import ALPHA, difference, judge_study
+from .study import Study
 
 FORMAT = "eeg-to-text results 1"
-FAMILY = ("data", "splits", "split_num", "split", "subject")  # what names a test split
+FAMILY_KEYS = ("data", "splits", "split_num", "split", "subject")  # of a record: what identifies a test split
 
 
-def refuse_overlap(files, allowed):
-    """InputError where captions are of pictures that the model was trained on, unless that is allowed."""
+def refuse_overlap(files: list[Captions], allowed: bool) -> None:
+    """Raise InputError where captions are of pictures that the model was trained on, unless that is allowed."""
     for file in files:
         known = (file.record or {}).get("trained_on")
         if known and not allowed:
             raise InputError(f"{file.path}: the model was trained on {len(known)} of its {len(set(file.clusters))} "
-                             f"pictures, {known[0]} among them, so the scores tell nothing about new pictures; caption a "
-                             "test part that it was not trained on, or give --allow_overlap to score them all the same "
-                             "(the report says so)")
+                             f"pictures, {known[0]} among them, so the scores tell nothing about new pictures; caption "
+                             "pictures that it was not trained on, or give --allow_overlap to score these anyway (the "
+                             "report says so)")
 
 
-def look_up_ledger(study):
-    """Note this scoring of a test split in the ledger of the model's run folder; what the ledger says of it, or None."""
+def look_up_ledger(study: Study) -> dict | None:
+    """Note this scoring of a test split in the ledger of the model's run folder, and return the ledger's count of scorings;
+    None where the record does not say what was scored."""
     count = None
-    for file in study.members:  # further captions of the model are further looks, claimed of or not
+    for file in study.members:  # further captions of the model are further scorings, whether claims rest on them or not
         record = file.record or {}
-        told = all(record.get(name) is not None for name in (*FAMILY, "model", "model_path"))
-        if file.condition != MODEL_CONDITION or record.get("split") != "test" or not told:
+        identified = all(record.get(name) is not None for name in (*FAMILY_KEYS, "model", "model_path"))
+        if file.condition != MODEL_CONDITION or record.get("split") != "test" or not identified:
             continue
         folder = run_folder(record["model_path"]) or file.path.resolve().parent
-        key = family(*(record[name] for name in FAMILY))
+        key = family(*(record[name] for name in FAMILY_KEYS))
         note_scoring(folder, key, script="evaluate.py", model=record["model"], scored=file_hash(file.path))
         if file is study.model:
             count = folder, key
     return count and count_scorings(*count)
 
 
-def provenance(study, args):
-    """Where the captions come from, and what stands in the way of believing them."""
+def provenance(study: Study, args: Namespace) -> dict:
+    """Where the captions come from, and what the model may have seen of the pictures before."""
     record = study.record
     known = record.get("trained_on")
     paths = {name: record.get(name) for name in ("model_path", "eeg_dataset", "splits_path", "image_dir", "split_num",
@@ -56,8 +61,8 @@ def provenance(study, args):
             "machine_made": record.get("machine_made"), "ledger": look_up_ledger(study), **paths}
 
 
-def calibration_of(study, args):
-    """How far the predicted class's probability can be trusted; None where the captions do not tell it."""
+def calibration_of(study: Study, args: Namespace) -> dict | None:
+    """Calibration of the predicted class's probability; None where the captions do not hold it."""
     if study.probability is None:
         return None
     scores = None if study.abstained else study.model.headline
@@ -66,7 +71,8 @@ def calibration_of(study, args):
     return found | {"abstained": study.abstained, "answered": len(study.probability) - study.abstained}
 
 
-def condition_entry(condition, file):
+def condition_entry(condition: str, file: Captions) -> dict:
+    """One condition's scores."""
     means = file.scores.mean()
     scores = {metric: {"mean": known_or_none(means[metric]), "low": known_or_none(file.interval[metric][0]),
                        "high": known_or_none(file.interval[metric][1])} for metric in file.scores}
@@ -74,7 +80,8 @@ def condition_entry(condition, file):
             "n": len(file.table), "scores": scores, "corpus": file.corpus}
 
 
-def study_results(study, args, judge):
+def study_results(study: Study, args: Namespace, judge: Judge | None) -> dict:
+    """One study's entry."""
     first = study.model or next(iter(study.files.values()))
     factors = first.factors
     only = {name: first.only(name) or None for name in ("model", "prompt", "split")}
@@ -90,8 +97,8 @@ def study_results(study, args, judge):
             "doubts": study.doubts}
 
 
-def model_comparisons(studies, args):
-    """METRIC of each model minus each other one, where they captioned the same pictures; p corrected for the number."""
+def model_comparisons(studies: list[Study], args: Namespace) -> list[dict]:
+    """METRIC of each model minus that of each other one, where they captioned the same trials; p corrected by Holm."""
     rows, models = [], [study for study in studies if study.model]
     for place, one in enumerate(models):
         for other in models[place + 1:]:
@@ -106,8 +113,8 @@ def model_comparisons(studies, args):
     return rows
 
 
-def all_results(studies, args, judge=None):
-    """The dict of results.json. judge: the metrics.judge.Judge that rated the captions, if one did."""
+def all_results(studies: list[Study], args: Namespace, judge: Judge | None = None) -> dict:
+    """The dict of results.json. judge: that rated the captions."""
     models = model_comparisons(studies, args)
     return {"format": FORMAT, "title": args.title, "metric": METRIC, "protocol": args.protocol, "alpha": ALPHA,
             "studies": [study_results(study, args, judge) for study in studies], "models": models,

@@ -1,18 +1,22 @@
-"""Scores of one caption file: a number a row for every metric, measures of the whole, intervals."""
+"""Scores of one caption file: for every metric a number for each row, measures of all captions together, intervals."""
+
+from argparse import Namespace
+from collections.abc import Callable
 
 from runtime.errors import InputError
 
-from metrics.caption_files import COLUMNS
+from metrics.caption_files import COLUMNS, Captions
+from metrics.judge import Judge
 
 ACCURACY = "Object accuracy"
 OBJECT_WORD = "Object-word recall"
 N_WAY = "n-way"  # retrieval of the true caption among n
 
 
-def score(file, args, embed=None, judge=None):
-    """Fill in the file's scores per row, what its captions measure together, and the intervals.
+def score(file: Captions, args: Namespace, embed: Callable | None = None, judge: Judge | None = None) -> None:
+    """Fill in the file's scores by row, the measures of all its captions together, and the intervals.
 
-    embed: function texts -> unit rows [n, E] of --sentence_model, judge: metrics.judge.Judge; None without one.
+    embed: texts -> unit rows [n, E] by --sentence_model. Both embed and judge are optional.
     """
     import pandas as pd
 
@@ -30,7 +34,7 @@ def score(file, args, embed=None, judge=None):
     if empty:
         scored_as = "score 0" if cleaning == "none" else "are scored as the text 'No response.'"
         file.notes.append(f"{empty} of {len(generated)} generated captions are empty and {scored_as}")
-    text_metrics = [metric for metric in METRICS if metric in (*args.metrics, METRIC)]  # the claims' is always shown
+    text_metrics = [metric for metric in METRICS if metric in (*args.metrics, METRIC)]  # claims rest on METRIC
     try:
         scores = caption_scores(generated, true, args.protocol, cleaning, text_metrics)
     except InputError as error:
@@ -55,19 +59,19 @@ def score(file, args, embed=None, judge=None):
         scores |= judge.rate(file.clean, true, file.clusters, desc=f"judging {file.key}").scores
     if args.protocol == "ours":
         file.headline = scores[METRIC]
-    else:  # the predecessors' ROUGE is another, and claims rest on one only
+    else:  # the predecessors' ROUGE differs, and claims rest on one only
         file.headline = caption_scores(generated, true, "ours", cleaning, (METRIC,))[METRIC]
     file.scores = pd.DataFrame(scores, dtype=float)
     add_intervals(file, args)
 
 
-def add_intervals(file, args):
+def add_intervals(file: Captions, args: Namespace) -> None:
     """The 95% interval of each score's mean."""
     import numpy as np
 
     from metrics.statistics import bootstrap_interval
 
-    def means(rows):  # of the rows that have the score: a trial may have no distractor, a judge may refuse
+    def means(rows):  # of the rows that have the score: a trial may lack a distractor, or the judge's answer a rating
         counts = (~np.isnan(rows)).sum(axis=0)
         return np.divide(np.nansum(rows, axis=0), counts, out=np.full(rows.shape[1], np.nan), where=counts > 0)
 
@@ -75,7 +79,7 @@ def add_intervals(file, args):
     file.interval = {metric: (float(a), float(b)) for metric, a, b in zip(file.scores, low, high, strict=True)}
 
 
-def summary(file):
+def summary(file: Captions) -> dict:
     """The file's entry in the JSON."""
     from metrics.statistics import known_or_none
 

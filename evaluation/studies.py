@@ -1,61 +1,35 @@
-"""Studies: one model's captions with the controls and baselines that they are judged by."""
+"""Make studies from caption files: group them by model, and add the conditions that can be made without an LLM."""
 
-from dataclasses import dataclass, field
+from argparse import Namespace
 from pathlib import Path
 
 from runtime.errors import InputError
 
 from metrics.caption_files import ABSTAINED, COLUMNS, Captions
-from metrics.conditions import COMPARED, MODEL_CONDITION, ORDER, TABLE, TEXT_BASELINES
+from metrics.conditions import MODEL_CONDITION, ORDER, TABLE, TEXT_BASELINES, Condition
 
 from .caveats import about_files, severe, warning
+from .study import Study
 
+RECORDED_DATA_OPTIONS = ("eeg_dataset", "splits_path", "image_dir", "split_num", "subject")
 
-@dataclass
-class Study:
-    """files: by condition, in the order of ORDER; model: the file that claims are made of, None without one; members: all
-    files, also further ones of a condition.
-
-    probability: of the predicted class in every trial, and correct: whether it is right, before abstained trials are left
-    out; both None where unknown. doubts: [{"severity", "text"}], as of `doubts`.
-    """
-
-    name: str
-    files: dict
-    model: Captions | None
-    members: list
-    abstained: int = 0
-    probability: object = None
-    correct: object = None
-    notes: list = field(default_factory=list)
-    doubts: list = field(default_factory=list)
-
-    @property
-    def missing(self):
-        return [condition for condition in COMPARED if condition not in self.files]
-
-    @property
-    def record(self):
-        return (self.model.record if self.model else None) or {}
-
-
-def group(files):
+def group(files: list[Captions]) -> list[Study]:
     """Studies from caption files, in the order of the files.
 
-    Files of one model, prompt and part of the split belong together; files that do not name their model, those of one
-    folder. A predecessor's file, which names no condition, is a model by itself.
+    A study is of one model, prompt and part of the split. Files that do not name their model are grouped by folder. A
+    predecessor's file, which names no condition, is a study of its own.
     """
-    found = {}
+    groups = {}
     for file in files:
-        found.setdefault(_study_key(file), []).append(file)
+        groups.setdefault(_study_key(file), []).append(file)
     studies = []
-    for members in found.values():
+    for members in groups.values():
         by_condition, doubts = {}, []
         for file in sorted(members, key=lambda file: file.path.stat().st_mtime, reverse=True):
             kept = by_condition.setdefault(file.condition or MODEL_CONDITION, file)
             if kept is not file:
-                doubts.append(warning(f"{file.key} and {kept.key} hold the same condition; claims rest on the newer, "
-                                      f"{kept.key}."))
+                doubts.append(warning(f"{file.key} and {kept.key} hold the same condition. Claims rest on {kept.key}, "
+                                      "which is newer."))
         model = by_condition.get(MODEL_CONDITION)
         study = Study((model or members[0]).key, by_condition, model, members)
         study.doubts = about_files(members, model) + doubts
@@ -72,7 +46,7 @@ def _study_key(file):
 
 
 def _leave_abstained_out(study):
-    """Judge all conditions on the trials that the model captioned; the others are counted."""
+    """Keep in all conditions only the trials that the model captioned, and count the others."""
     table = study.model.table
     if "probability" in table and (table["probability"] != "").all():
         study.probability = table["probability"].to_numpy(dtype=float)
@@ -83,20 +57,21 @@ def _leave_abstained_out(study):
         return
     if silent.all():
         raise InputError(f"{study.model.path}: the model abstained on all {len(table)} trials, so there is nothing to "
-                         "score; write captions with a lower --abstain_below")
+                         "score; write the captions again with a lower --abstain_below")
     if "trial" not in table:
-        raise InputError(f"{study.model.path}: holds abstained rows but no column trial, so controls cannot be scored on "
-                         "the same trials; write it with inference.py")
+        raise InputError(f"{study.model.path}: holds rows in which the model abstained but no column 'trial', so the "
+                         "controls cannot be scored on the same trials; write it again with inference.py")
     answered = set(table["trial"][~silent])
     for file in study.members:
         if "trial" in file.table:
             file.table = file.table[file.table["trial"].isin(answered)].reset_index(drop=True)
 
 
-def complete(study, training, seed):
-    """Add what can be made of the model's captions alone (exchanged among trials) or of the training captions.
+def complete(study: Study, training: tuple[list[str], list[str]] | None, seed: int) -> None:
+    """Add the conditions that can be made from the model's captions alone (exchanged among trials) or from training
+    captions.
 
-    training: (captions, class names) of the training pictures, or None.
+    training: captions and class names of the training pictures, None where they are not at hand.
     """
     if study.model is None:
         return
@@ -111,18 +86,18 @@ def complete(study, training, seed):
         for kind in TEXT_BASELINES if any(predicted) else ("constant",):
             if kind not in study.files:
                 table = study.model.table.assign(**{"Generated Caption": baseline_captions(kind, *training, predicted)})
-                study.files[kind] = _made(study, kind, table, "training captions")
+                study.files[kind] = _captions_made(study, kind, table, "training captions")
     study.files = {condition: study.files[condition] for condition in ORDER if condition in study.files}
     made = [file for condition, file in study.files.items() if condition not in given]
     study.members = sorted(study.members + made, key=lambda file: ORDER.index(file.condition or MODEL_CONDITION))
 
 
-def _made(study, condition, table, source):
+def _captions_made(study, condition, table, source):
     return Captions(study.model.path, table, condition, key=f"{condition} ({study.model.key})", source=source)
 
 
-def _exchanged(study, condition, seed):
-    """The model's own captions, each given to another trial of another picture, as `metrics.exchange.swap` deals them."""
+def _exchanged(study: Study, condition: Condition, seed: int) -> Captions:
+    """The model's own captions, each given to a trial of another picture, as metrics.exchange.swap assigns them."""
     import numpy as np
     import torch
 
@@ -138,17 +113,19 @@ def _exchanged(study, condition, seed):
     partner, alone = swap(codes(predicted), codes(study.model.clusters), torch.Generator().manual_seed(seed))
     partner = partner.numpy()
     made = table.assign(**{column: table[column].to_numpy()[partner] for column in ("Generated Caption", COLUMNS[2])})
-    file = _made(study, condition.name, made, "captions exchanged")
+    file = _captions_made(study, condition.name, made, "captions exchanged")
     if alone:
         file.notes.append(f"{alone} of {len(table)} trials have no partner and keep their own caption")
     return file
 
 
-def training_captions(study, args):
-    """(captions, class names) of the training pictures, by the flags or else by the model's record; None if neither tells.
+def training_captions(study: Study, args: Namespace) -> tuple[list[str], list[str]] | None:
+    """Captions and class names of the training pictures, found by the flags or else by the model's record; None if neither
+    says where they are.
 
-    With the flags what is missing or of other data is an error; by the record a note, since the data may lie elsewhere by
-    now. Pictures of the captions that are in that training part are a severe doubt.
+    Data that the flags name must be there and be the model's, or InputError is raised. Data that only the record names may
+    have been moved, so a problem with it becomes a note. Captioned pictures that are in the training part are a severe
+    caveat.
     """
     if study.model is None or not set(TEXT_BASELINES) - set(study.files):
         return None
@@ -156,19 +133,17 @@ def training_captions(study, args):
         return _read_training(study, args)
     if not study.record.get("eeg_dataset"):
         return None
-    from argparse import Namespace
-
-    known = {name: study.record.get(name) for name in ("eeg_dataset", "splits_path", "image_dir", "split_num", "subject")}
-    options = study.record.get("options", {})
+    recorded = {name: study.record.get(name) for name in RECORDED_DATA_OPTIONS}
+    recorded["splits_index"] = study.record.get("options", {}).get("splits_index", "auto")
     try:
-        return _read_training(study, Namespace(**{**vars(args), **known,
-                                                  "splits_index": options.get("splits_index", "auto")}))
+        return _read_training(study, Namespace(**{**vars(args), **recorded}))
     except InputError as error:
         study.notes.append(f"no baselines from the training captions: {error}")
         return None
 
 
 def _read_training(study, args):
+    """The captions and class names of the training pictures that the options lead to."""
     from eegdata.data_paths import find_data
     from eegdata.pictures import read_caption
     from eegdata.splits import load_split
@@ -178,8 +153,8 @@ def _read_training(study, args):
     trials = load_trials(paths.eeg_dataset, args.time_low, args.time_high, args.subject or 0)
     trials.require_pictures()
     if study.record.get("data") not in (None, trials.fingerprint):
-        raise InputError(f"--eeg_dataset {args.eeg_dataset}: is not the data that {study.name} was written from; baselines "
-                         "must be fitted on the training captions of the same data")
+        raise InputError(f"--eeg_dataset {args.eeg_dataset}: is not the data that {study.name} was written from; "
+                         "baselines must be fitted on the training captions of that data, so give its folder")
     rows = load_split(paths.splits_path, trials, args.split_num or 0, args.splits_index, needed=("train",))["train"]
     classes = dict(zip(trials.names(rows), (trials.class_names[i] for i in trials.label[rows].tolist()), strict=True))
     names = sorted(classes)

@@ -3,92 +3,104 @@
 import json
 import math
 import shutil
+from collections.abc import Iterable
+from pathlib import Path
 
+from runtime.figures import PALETTE, style
 from runtime.runs import atomic_path
+from runtime.wording import counted, interval, number, p_number
+
+from metrics.caption_files import Captions
 
 from .scoring import summary
 
-
-def short(value, sign=""):
-    """Three decimals without the leading zero: .262, -.013, 1.000."""
-    if math.isnan(value):
-        return "-"
-    text = f"{value:{sign}.3f}"
-    return text.replace("0.", ".", 1) if abs(value) < 1 else text
+MAX_FILE_NAME = 44  # characters of a file's name in the table on the terminal
+MAX_CHART_NAME = 34  # and in the chart
 
 
-def without_twin(metrics):
-    """The metrics in their order, without BLEU where the same numbers stand under BLEU-4."""
+def without_bleu_twin(metrics: Iterable[str]) -> list[str]:
+    """The metrics in their order, without BLEU where BLEU-4 has the same numbers."""
     return [metric for metric in metrics if metric != "BLEU" or "BLEU-4" not in metrics]
 
 
-def print_verdicts(results):
-    """The claim of each study, what it rests on, and what stands in its way."""
+def print_verdicts(results: dict) -> None:
+    """Print each study's claim, what it rests on, and its caveats."""
     for study in results["studies"]:
         print(f"\n{study['name']}: {study['claim']}")
         beyond = study["verdicts"].get("beyond_class", {})
         if beyond.get("p") is not None:
             print(f"grounding beyond the label: {beyond['text']}")
         for doubt in study["doubts"]:
-            if doubt["severity"] != "severe":  # which the claim begins with
+            if doubt["severity"] != "severe":  # the claim begins with those
                 print(doubt["text"])
         if study["missing"] and study["verdicts"]:
-            print(f"not given: {', '.join(study['missing'])}")
+            print(f"no captions under: {', '.join(study['missing'])}")
         place = study["range"]
         if place:
             ends = f" [{place['low']:.0%}, {place['high']:.0%}]" if place["low"] is not None else ""
-            stands = f"at {place['position']:.0%}{ends}" if place["position"] >= 0 else "below both"
-            print(f"between the best control or baseline ({place['floor']}, {short(place['floor_mean'])}) and the "
-                  f"picture's own embedding ({short(place['ceiling_mean'])}) the model stands {stands}")
-        known = study["provenance"]
-        if known["trained_on"]:
-            print(f"--allow_overlap: the model was trained on {known['trained_on']} of the {study['pictures']} pictures")
-        if known["machine_made"]:
-            print(f"the true captions of {known['machine_made']} pictures were written by a model")
-        if known["ledger"]:
-            print(known["ledger"]["text"])
+            position = f"at {place['position']:.0%}{ends}" if place["position"] >= 0 else "below both"
+            print(f"range from the best control or baseline ({place['floor']}, {_short(place['floor_mean'])}) to the "
+                  f"picture's own embedding ({_short(place['ceiling_mean'])}): the model is {position}")
+        provenance = study["provenance"]
+        if provenance["trained_on"]:
+            print(f"--allow_overlap: the model was trained on {provenance['trained_on']} of the {study['pictures']} "
+                  "pictures")
+        if provenance["machine_made"]:
+            print(f"the true captions of {counted(provenance['machine_made'], 'picture')} were written by a model")
+        if provenance["ledger"]:
+            print(provenance["ledger"]["text"])
+
+
+def _short(value, sign=False):
+    """.262: three decimals without the leading zero."""
+    return number(value, sign=sign, zero=False)
 
 
 def _width(metric):
-    return max(13, len(metric) + 2)
+    """Characters of a metric's column; an interval takes 14."""
+    return max(16, len(metric) + 2)
 
 
-def _parts(metrics, room):
-    """The metrics in as many runs as fit into `room` characters each."""
-    parts, left = [], 0
+def _blocks(metrics, room):
+    """The metrics in as many blocks as the terminal's width asks for, of `room` characters each."""
+    blocks, left = [], 0
     for metric in metrics:
-        if not parts or _width(metric) > left:
-            parts.append([])
+        if not blocks or _width(metric) > left:
+            blocks.append([])
             left = room
-        parts[-1].append(metric)
+        blocks[-1].append(metric)
         left -= _width(metric)
-    return parts
+    return blocks
 
 
-def print_table(files):
-    """Print all files, their metrics in as many parts as the terminal's width asks for."""
-    metrics = without_twin(dict.fromkeys(metric for file in files for metric in file.scores))
+def _shortened(name, most):
+    """The end of a long name, which tells files apart."""
+    return name if len(name) <= most else f"...{name[3 - most:]}"
+
+
+def print_table(files: list[Captions]) -> None:
+    """Print the scores of all files, below each its intervals and the differences from its reference."""
+    metrics = without_bleu_twin(dict.fromkeys(metric for file in files for metric in file.scores))
     heads = [f"{file.key} ({file.condition})" if file.condition and not file.source else file.key for file in files]
-    left = max(len("minus the reference"), *(min(len(head), 44) for head in heads)) + 2
-    for part in _parts(metrics, shutil.get_terminal_size((170, 24)).columns - left - 7):
-        widths = [_width(metric) for metric in part]
+    left = max(len("minus the reference"), *(min(len(head), MAX_FILE_NAME) for head in heads)) + 2
+    for block in _blocks(metrics, shutil.get_terminal_size((170, 24)).columns - left - 7):
+        widths = [_width(metric) for metric in block]
 
         def row(head, n, texts, widths=widths):
             print(f"{head:<{left}}{n:>7}" + "".join(f"{text:>{width}}" for text, width in zip(texts, widths, strict=True)))
 
         print()
-        row("", "n", part)
+        row("", "n", block)
         for file, head in zip(files, heads, strict=True):
             means = file.scores.mean()
-            row(head if len(head) <= 44 else f"...{head[-41:]}", len(file.table),
-                [short(means.get(metric, math.nan)) for metric in part])
-            row("  95% interval", "", ["-".join(short(end) for end in file.interval[metric])
-                                       if metric in file.interval else "" for metric in part])
+            row(_shortened(head, MAX_FILE_NAME), len(file.table), [_short(means.get(metric)) for metric in block])
+            row("  95% interval", "", [interval(*file.interval[metric], zero=False) if metric in file.interval else ""
+                                       for metric in block])
             if file.against:
-                found = [file.against.get(metric) for metric in part]
-                row("  minus the reference", "", [short(one["difference"], "+") if one else "" for one in found])
-                row("  p, p (Holm)", "", [f"{one['p']:.4f} {one['p_holm']:.4f}".replace("0.", ".") if one else ""
-                                          for one in found])
+                tests = [file.against.get(metric) for metric in block]
+                row("  minus the reference", "", [_short(test["difference"], sign=True) if test else "" for test in tests])
+                row("  p, p (Holm)", "", [f"{p_number(test['p'], 4)} {p_number(test['p_holm'], 4)}" if test else ""
+                                          for test in tests])
     print()
     for key in dict.fromkeys(file.against["file"] for file in files if file.against):
         print(f"reference of the differences and p: {key}")
@@ -97,14 +109,15 @@ def print_table(files):
             print(f"{file.key}: {note}")
 
 
-def write_json_scores(path, files):
+def write_json_scores(path: str | Path, files: list[Captions]) -> None:
+    """Scores, intervals and comparisons as JSON, keyed by file name."""
     content = {file.key: summary(file) for file in files}
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def write_csv(path, files):
-    """One row a file: its scores, their intervals and, where compared, differences and p."""
+def write_csv(path: str | Path, files: list[Captions]) -> None:
+    """One row for each file: its scores, their intervals and, where compared, differences and p."""
     import pandas as pd
 
     rows = []
@@ -120,11 +133,12 @@ def write_csv(path, files):
         pd.DataFrame(rows).to_csv(temporary, index=False)
 
 
-def write_chart(path, files):
-    """One panel a metric, one bar a file, with its interval."""
+@style()
+def write_chart(path: str | Path, files: list[Captions]) -> None:
+    """A panel for each metric with a bar for each file and its interval."""
     from matplotlib.figure import Figure
 
-    metrics = without_twin(dict.fromkeys(metric for file in files for metric in file.scores))
+    metrics = without_bleu_twin(dict.fromkeys(metric for file in files for metric in file.scores))
     names = [file.condition if file.condition and sum(file.condition == other.condition for other in files) == 1
              else file.key for file in files]
     columns = min(5, len(metrics))
@@ -136,7 +150,7 @@ def write_chart(path, files):
             if metric not in file.scores:
                 continue
             mean = file.scores[metric].mean()
-            panel.barh(place, mean, color=f"C{place % 10}", height=0.7)
+            panel.barh(place, mean, color=PALETTE[place % len(PALETTE)], height=0.7)
             low, high = file.interval[metric]
             if not math.isnan(low):
                 panel.plot([low, high], [place, place], color="black", marker="|", markersize=5, linewidth=1)
@@ -145,11 +159,11 @@ def write_chart(path, files):
         panel.tick_params(axis="x", labelsize=8)
         panel.grid(axis="x", alpha=0.3)
         panel.set_axisbelow(True)
-    panels[0].set_yticks(range(len(files)), [name if len(name) <= 34 else f"...{name[-31:]}" for name in names],
-                         fontsize=9)
+    panels[0].set_yticks(range(len(files)), [_shortened(name, MAX_CHART_NAME) for name in names],
+                         fontsize=9, parse_math=False)
     panels[0].invert_yaxis()
     for panel in panels[len(metrics):]:
         panel.set_visible(False)
-    figure.supxlabel("mean over the rows, with its 95% interval", fontsize=9)
+    figure.supxlabel("mean over the rows, with 95% interval", fontsize=9)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150)

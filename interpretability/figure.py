@@ -1,5 +1,7 @@
 """The figure of when and where: accuracy over time, by region, and the attribution on the scalp."""
 
+from runtime.figures import INK, PALETTE, SOFT, style
+
 import numpy as np
 
 from eegdata.montage import scalp_info
@@ -8,18 +10,15 @@ from .tables import EVOKED
 
 MAPS = 6  # scalp maps, of about equal stretches of time
 FEW = 8  # with fewer electrodes a smooth map would be invention: each point of the scalp takes the nearest one's value
-HIDDEN, KEPT, SOFT = "#bd1f01", "#3f90da", "#57606a"  # the first two tell apart without colour vision, after Petroff 2021
-STYLE = {"font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left",
-         "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": SOFT, "axes.linewidth": .6}
+HIDDEN, KEPT = PALETTE[4], PALETTE[0]  # told apart without colour vision, too
 
 
 def draw(result, path, positions=None):
     """Draw a when_where() result to a PNG file; positions: name -> [x, y, z] in m of the recording's channels, or None."""
-    import matplotlib
     from matplotlib.figure import Figure
 
     maps = _maps(result, positions)
-    with matplotlib.rc_context(STYLE):
+    with style(font__size=9, axes__titlesize=10):
         figure = Figure(figsize=(10, 6.4 if result["attribution"] else 4.2), layout="constrained")
         parts = figure.subfigures(2, 1, height_ratios=(1.7, 1)) if result["attribution"] else [figure]
         time, place = parts[0].subplots(1, 2, width_ratios=(1.7, 1), sharey=True)
@@ -74,14 +73,14 @@ def _draw_regions(axes, result):
         low, high = np.array([row[f"{key}_95"] for row in rows], float).T
         axes.bar(np.arange(len(rows)) + offset, values, .38, color=colour, alpha=.85)
         axes.errorbar(np.arange(len(rows)) + offset, values, np.clip([values - low, high - values], 0, None), fmt="none",
-                      ecolor="#1b1f24", elinewidth=.8)
+                      ecolor=INK, elinewidth=.8)
     _levels(axes, result)
     axes.set_xticks(range(len(rows)), [f"{row['region']} ({row['channels']})" for row in rows], rotation=30, ha="right")
 
 
 def _levels(axes, result):
     axes.set_ylim(0, 1.02)
-    axes.axhline(result["balanced_accuracy"], color="#1b1f24", lw=1, label="whole input")
+    axes.axhline(result["balanced_accuracy"], color=INK, lw=1, label="whole input")
     axes.axhline(result["chance"], color=SOFT, lw=1, ls="--", label="chance")
 
 

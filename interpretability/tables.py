@@ -1,26 +1,23 @@
-"""The numbers of when and where: accuracies with parts of the input hidden or alone, and shares of the attribution.
+"""The numbers of when and where: accuracies with a part of the input hidden or alone, and shares of the attribution.
 
-Hidden and alone answer two questions. An encoder may need channels that tell nothing of the picture, to subtract the noise
-that they share with others (Haufe et al., NeuroImage 87, 2014); alone they leave it at chance.
+Hiding a part and using it alone answer different questions. An encoder may need channels without information about the
+picture, to subtract noise that they share with others (Haufe et al., NeuroImage 87, 2014). Hiding them costs accuracy, but
+alone they leave the encoder at chance.
 """
 
 import numpy as np
 
+from metrics.classification import balanced_accuracy
 from metrics.statistics import bootstrap_interval, codes_of, holm, known_or_none, paired_permutation
 
-EVOKED = (100., 400.)  # ms after the picture: where the visual responses that tell pictures apart are
-TOO_EARLY = 50.  # ms: before, nothing of the picture has reached the cortex
+EVOKED = (100., 400.)  # ms after the picture: the visual responses that differ between pictures
+TOO_EARLY = 50.  # ms after the picture: before, nothing of it has reached the cortex
 PERMUTATIONS = 4999
 
 
-def balanced_accuracies(labels, hits):
-    """Balanced accuracy of each column: labels [N], hits [N, M] -> [M]; mean over the classes present, as in metrics."""
-    present = labels[:, None] == np.unique(labels)
-    return (present.T.astype(float) @ hits / present.sum(0)[:, None]).mean(0)
-
-
-def occlusion_tables(labels, predicted, clusters, windows, regions):
-    """Accuracy of each part of the input hidden, and of it alone.
+def occlusion_tables(labels: np.ndarray, predicted: np.ndarray, clusters: np.ndarray | None,
+                     windows: list[tuple[float, float]], regions: dict[str, int]) -> dict:
+    """Accuracy with each part of the input hidden, and with it alone.
 
     labels [N]; predicted [1 + 2P, N]: classes from the whole input, with each of P parts hidden, with each alone; clusters
     [N] or None; windows: (from, to) in ms and regions: {name: channels}, together the P parts. Returns n, pictures, chance,
@@ -28,17 +25,16 @@ def occlusion_tables(labels, predicted, clusters, windows, regions):
     hidden) and their intervals, p of the drop (sign flip by picture), kept_p (of no more than chance when alone), and both
     corrected over the windows or the regions: p_holm, kept_p_holm.
     """
-    hits = (predicted == labels).T.astype(float)
-    parts = (hits.shape[1] - 1) // 2
+    parts = (len(predicted) - 1) // 2
 
-    def statistic(labels, hits):
-        accuracy = balanced_accuracies(labels, hits)
+    def statistic(labels, predicted):
+        accuracy = balanced_accuracy(labels, predicted)
         return np.concatenate([accuracy, accuracy[0] - accuracy[1:1 + parts]])
 
-    values = statistic(labels, hits)
-    interval = np.stack(bootstrap_interval(statistic, labels, hits, clusters=clusters), 1)
+    values = statistic(labels, predicted.T)
+    interval = np.stack(bootstrap_interval(statistic, labels, predicted.T, clusters=clusters), 1)
     # Trials weighted by their class's size: the mean of these is the balanced accuracy, so its drop can be tested by trial.
-    weighted = hits * _weights(labels)[:, None]
+    weighted = (predicted == labels).T * _weights(labels)[:, None]
     whole = np.repeat(weighted[:, :1], parts, 1)
     p = np.atleast_1d(paired_permutation(whole, weighted[:, 1:1 + parts], clusters))
     kept_p = chance_p(labels, predicted[1 + parts:], clusters)
@@ -59,16 +55,16 @@ def occlusion_tables(labels, predicted, clusters, windows, regions):
                         for i, (name, count) in enumerate(regions.items())]}
 
 
-def chance_p(labels, predicted, clusters, seed=0):
-    """One-sided p [P] of the balanced accuracy of predicted [P, N] where pictures and classes have nothing to do with each
-    other: the pictures' classes are dealt out anew."""
+def chance_p(labels: np.ndarray, predicted: np.ndarray, clusters: np.ndarray | None, seed: int = 0) -> np.ndarray:
+    """One-sided p [P] of the balanced accuracy of predicted [P, N] against chance: the classes of the pictures are
+    permuted."""
     pictures = np.arange(len(labels)) if clusters is None else codes_of(clusters)
     of_picture = labels[np.unique(pictures, return_index=True)[1]]
-    observed = balanced_accuracies(labels, (predicted == labels).T) - 1e-10
+    observed = balanced_accuracy(labels, predicted.T) - 1e-10
     rng, count = np.random.default_rng(seed), np.ones(len(predicted))
     for _ in range(PERMUTATIONS):
         dealt = rng.permutation(of_picture)[pictures]
-        count += balanced_accuracies(dealt, (predicted == dealt).T) >= observed
+        count += balanced_accuracy(dealt, predicted.T) >= observed
     return count / (PERMUTATIONS + 1)
 
 
@@ -83,7 +79,8 @@ def _ends(pair):
     return [known_or_none(end) for end in pair]
 
 
-def attribution_table(share, times, known, windows, groups, visual, names):
+def attribution_table(share: np.ndarray, times: np.ndarray, known: bool, windows: list[tuple[int, int]],
+                      groups: dict[str, list[int]], visual: tuple[str, ...], names: list[str]) -> dict:
     """Sums of an attribution map's shares.
 
     share [C, T] (sums to 1); times [T] in ms; known: whether 0 is the picture's onset; windows: (first sample, end);

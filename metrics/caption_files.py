@@ -1,4 +1,4 @@
-"""Caption CSVs: read, named apart, and paired row by row.
+"""Caption CSVs: reading them, giving each a unique short name, pairing their rows.
 
 The columns are those of the predecessors' files, `COLUMNS`; ours add trial, subject, image, split, condition, prompt,
 probability and model, and a record of how the captions were made, `<file>.json`.
@@ -10,32 +10,34 @@ from pathlib import Path
 from runtime.errors import InputError
 from runtime.runs import read_json
 
+import numpy as np
+
 from metrics.conditions import NAMES
 
 COLUMNS = ("Ground Truth Image", "Expected object", "Predicted object", "Expected Caption", "Generated Caption")
 ABSTAINED = "no confident reading"  # inference.py --abstain_below writes it in place of a caption
 RECORD_FORMAT = "eeg-to-text captions 1"
-ONE_A_FILE = ("condition", "model", "prompt", "split")
+CONSTANT_COLUMNS = ("condition", "model", "prompt", "split")
 RECORD_TYPES = {"options": dict, "versions": dict, "trained_on": list, "split_num": int, "subject": int,
                 "machine_made": int, **dict.fromkeys(
                     ("condition", "model", "model_path", "data", "splits", "split", "eeg_dataset", "splits_path",
                      "image_dir", "sha256"), str)}
-MAY_BE_NULL = ("trained_on", "machine_made", "splits", "splits_path", "image_dir", "sha256")
+NULLABLE_KEYS = ("trained_on", "machine_made", "splits", "splits_path", "image_dir", "sha256")
 
 
 @dataclass
 class Captions:
-    """One CSV: its rows, and what was found out about them.
+    """One CSV: its rows and their scores.
 
-    record: what inference.py wrote beside it about how it was made, None for a predecessor's.
+    record: how the captions were made, as inference.py wrote it beside them; None for a predecessor's file.
     """
 
     path: Path
     table: object  # pandas DataFrame of strings, an empty cell is ""
     condition: str | None
     record: dict | None = None
-    key: str = ""  # the file name, with as much of its folders as tells it from the others
-    source: str = ""  # where the captions come from, if not from the file of that name
+    key: str = ""  # the file name, with as many of its folders as tell it from the others
+    source: str = ""  # how the captions were made, if they are not from a file
     clean: list | None = None  # generated captions without what the model wrote around them, as they are scored
     scores: object = None  # pandas DataFrame [n, metrics], one column each metric
     headline: object = None  # [n] the metric that claims rest on
@@ -45,32 +47,35 @@ class Captions:
     notes: list = field(default_factory=list)
 
     @property
-    def clusters(self):
+    def clusters(self) -> np.ndarray:
         """Picture of each row: [n]."""
-        known = "image" in self.table and (self.table["image"] != "").all()
-        return self.table["image" if known else COLUMNS[0]].to_numpy()
+        named = "image" in self.table and (self.table["image"] != "").all()
+        return self.table["image" if named else COLUMNS[0]].to_numpy()
 
     @property
-    def factors(self):
-        """What intervals draw: pictures, crossed with the people who saw them where these are known."""
-        known = "subject" in self.table and (self.table["subject"] != "").all()
-        return (self.clusters, self.table["subject"].to_numpy()) if known else self.clusters
+    def factors(self) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """What intervals resample: pictures, crossed with the people who saw them where these are known."""
+        named = "subject" in self.table and (self.table["subject"] != "").all()
+        return (self.clusters, self.table["subject"].to_numpy()) if named else self.clusters
 
-    def texts(self, column):
+    def texts(self, column: str) -> list[str]:
+        """A column as a list."""
         return self.table[column].tolist()
 
-    def only(self, column):
-        """The value that all rows have in one of ONE_A_FILE, "" without the column."""
+    def only(self, column: str) -> str:
+        """The value that all rows have in one of CONSTANT_COLUMNS, "" without the column."""
         return self.table[column].iloc[0] if column in self.table else ""
 
 
-def read_captions(path):
-    """Read one CSV, ours or the predecessors'. InputError where it is missing, no CSV, empty, lacks a column, or holds what
-    inference.py does not write."""
+def read_captions(path: str | Path) -> Captions:
+    """Read one CSV, ours or a predecessor's.
+
+    InputError where it is missing, is not a CSV, is empty, lacks a column, or holds what inference.py does not write.
+    """
     import pandas as pd
 
     try:
-        # As strings, with no word read as "missing": `None` or `NA` may be a caption.
+        # As strings, and no word is read as a missing value: `None` or `NA` may be a caption.
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path}: not found; expected a CSV of captions as inference.py writes") from None
@@ -89,25 +94,25 @@ def read_captions(path):
 
 
 def _check_rows(path, table):
-    for column in ONE_A_FILE:
+    for column in CONSTANT_COLUMNS:
         values = table[column].unique() if column in table else [""]
         if len(values) > 1:
             cut = "; rows without any may be cut short" if "" in values else ""
             raise InputError(f"{path}: rows of {column}s {', '.join(value or '(none)' for value in values)}; expected one "
-                             f"{column} a file{cut}")
+                             f"{column} in a file{cut}")
     if "condition" in table and table["condition"].iloc[0] not in NAMES:
         raise InputError(f"{path}: condition {table['condition'].iloc[0]!r}; expected one of "
                          f"{', '.join(NAMES)}")
     if "trial" in table and table["trial"].duplicated().any():
-        raise InputError(f"{path}: a trial stands in several rows ({table['trial'][table['trial'].duplicated()].iloc[0]!r} "
-                         "is one); expected each once")
+        raise InputError(f"{path}: trial {table['trial'][table['trial'].duplicated()].iloc[0]!r} is in several rows; "
+                         "expected each trial once; write the file again with inference.py")
     for row, text in enumerate(table.get("probability", ())):
         try:
             good = not text or 0 <= float(text) <= 1
         except ValueError:
             good = False
         if not good:
-            raise InputError(f"{path}: row {row} has probability {text!r}; expected a number from 0 to 1, or nothing")
+            raise InputError(f"{path}: row {row} has probability {text!r}; expected a number from 0 to 1, or an empty cell")
 
 
 def _read_record(path):
@@ -117,17 +122,17 @@ def _read_record(path):
     content = read_json(record)
     if content.get("format") != RECORD_FORMAT:
         raise InputError(f"{record}: format {content.get('format')!r}, expected {RECORD_FORMAT!r}; write the captions "
-                         "again with inference.py, or remove the file (the report then does not know how they were made)")
+                         "again with inference.py, or remove the file (the report then cannot say how they were made)")
     for key, kind in RECORD_TYPES.items():
         value = content.get(key)
-        if key in content and not (isinstance(value, kind) or (value is None and key in MAY_BE_NULL)):
-            raise InputError(f"{record}: {str(value)[:40]!r} under {key!r}, expected a {kind.__name__}; it was changed by "
-                             "hand or is damaged, so write the captions again with inference.py")
+        if key in content and not (isinstance(value, kind) or (value is None and key in NULLABLE_KEYS)):
+            raise InputError(f"{record}: {str(value)[:40]!r} under {key!r}, expected a {kind.__name__}; the file is "
+                             "damaged or was changed by hand, so write the captions again with inference.py")
     return content
 
 
-def name_files(files):
-    """Give each file the shortest ending of its path that no other file has."""
+def name_files(files: list[Captions]) -> None:
+    """Give each file as its key the shortest ending of its path that no other file has."""
     parts = [file.path.resolve().parts for file in files]
     for file, own in zip(files, parts, strict=True):
         if parts.count(own) > 1:
@@ -138,10 +143,10 @@ def name_files(files):
         file.key = "/".join(own[-length:])
 
 
-def find_reference(files, wanted):
-    """The file that the others are compared to. wanted: a path, a file name or a condition.
+def find_reference(files: list[Captions], wanted: str) -> Captions:
+    """The file that the others are compared with. wanted: a path, a file name or a condition.
 
-    InputError where no file or several are that.
+    InputError where no file matches or several do.
     """
     for matches in (lambda file: file.path.resolve() == Path(wanted).resolve(), lambda file: file.key == wanted,
                     lambda file: file.path.name == wanted, lambda file: file.condition == wanted):
@@ -149,15 +154,15 @@ def find_reference(files, wanted):
         if len(found) == 1:
             return found[0]
         if found:
-            raise InputError(f"--compare_to {wanted}: {len(found)} of the files are that; give a path")
+            raise InputError(f"--compare_to {wanted}: {len(found)} of the files match; give a path")
     known = ", ".join(f"{file.key} ({file.condition or 'no condition'})" for file in files)
     raise InputError(f"--compare_to {wanted}: no such file or condition; expected one of {known}")
 
 
-def paired_rows(file, reference):
-    """Positions in both files of the rows that belong together; InputError where they do not.
+def paired_rows(file: Captions, reference: Captions) -> list[list[int]]:
+    """Positions in both files of the rows that belong together: two lists.
 
-    Ours are paired by trial, the predecessors' by position; either way pictures and true captions must be the same.
+    Our files are paired by trial, the predecessors' by position. InputError where pictures or true captions differ.
     """
     ours, theirs = file.table, reference.table
     if "trial" in ours and "trial" in theirs:

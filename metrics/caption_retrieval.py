@@ -1,26 +1,28 @@
-"""Retrieval of a row's true caption by its generated one: is it nearer to its own than to those of other pictures?
+"""Retrieval of a row's true caption by its generated one: is it more similar to its own than to those of other pictures?
 
-The 2-way and 50-way identification of the decoding literature (as in Ozcelik and VanRullen 2023, arXiv 2303.05334), not by
-drawing candidates but as the exact expectation over all draws.
+This is the 2-way and 50-way identification of the decoding literature (as in Ozcelik and VanRullen 2023, arXiv 2303.05334).
+No candidates are drawn: the scores are the exact expectation over all draws.
 """
 
 import functools
 import math
+from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from metrics.overlap import rouge1_matrix
 
-WAYS = (2, 50, 200)
+WAYS = (2, 50, 200)  # numbers of candidates
 
 
-def n_way(similarity, target, n, allowed=None):
+def n_way(similarity: ArrayLike, target: ArrayLike, n: int, allowed: ArrayLike | None = None) -> np.ndarray:
     """Probability that each row's own candidate is the most similar among n: [rows], chance 1/n.
 
     similarity [rows, M]: of each generated caption to M candidates. target [rows]: which is its own. The n - 1 others are
-    drawn at random, without replacement, from the other M - 1, or those of them that `allowed` (bool [rows, M]) names; k
-    others as similar as the own share the win, 1 / (k + 1). Rows with fewer than n - 1 others give NaN. ValueError where
-    shapes do not fit, n is below 2 or a similarity is no number.
+    drawn at random, without replacement, from the other M - 1, or those of them that `allowed` (bool [rows, M]) names; with
+    k others as similar as the own one the win is shared, 1 / (k + 1). Rows with fewer than n - 1 others give NaN.
+    ValueError where shapes do not fit, n is below 2 or a similarity is NaN.
     """
     similarity, target = np.asarray(similarity, dtype=float), np.asarray(target)
     others = np.ones(similarity.shape, bool) if allowed is None else np.array(allowed, dtype=bool)
@@ -41,21 +43,23 @@ def _first_of(n, lower, ties, others):
     """Probability to be first among n where `lower` of the others are less similar and `ties` as similar.
 
     The sum over k = 0.. of C(ties, k) C(lower, n-1-k) / (k+1), over C(others, n-1), in closed form, since
-    C(ties, k) / (k+1) is C(ties+1, k+1) / (ties+1). In whole numbers of Python, which neither overflow nor cancel.
+    C(ties, k) / (k+1) is C(ties+1, k+1) / (ties+1). Python's integers neither overflow nor lose digits.
     """
     if others < n - 1:
         return math.nan
     return (math.comb(lower + ties + 1, n) - math.comb(lower, n)) / ((ties + 1) * math.comb(others, n - 1))
 
 
-def retrieval_columns(predictions, references, objects=None, embeddings=None, ways=WAYS):
+def retrieval_columns(predictions: list[str], references: list[str], objects: list[str] | None = None,
+                      embeddings: tuple[ArrayLike, ArrayLike] | None = None,
+                      ways: Iterable[int] = WAYS) -> dict[str, np.ndarray]:
     """{"2-way (text)", "50-way (text)", ..., "2-way in class (text)"}: [rows] each.
 
     predictions, references: n generated (cleaned) and n true captions. The candidates are the different true captions: a
     text that several rows or pictures have, in any case and spacing, is one. Similarity (text) is ROUGE-1 F. embeddings: of
     predictions and references, two arrays [n, E] (metrics.sentences.embed); adds the same columns as (embedding), by their
     product. objects: n class names; adds 2-way against candidates of the row's own class, NaN in rows whose class has no
-    other caption or no name. Left out: an n above the number of candidates, and "in class" where every row is NaN.
+    other caption or no name. An n above the number of candidates is left out, and "in class" where every row is NaN.
     """
     texts = [" ".join(reference.lower().split()) for reference in references]
     first = {}  # candidate -> the first row that has it

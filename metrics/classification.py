@@ -1,29 +1,44 @@
 """Scores of class decoding from labels [N] and logits [N, K]."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
-from .statistics import bootstrap_interval
+from .statistics import Clusters, bootstrap_interval
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
-def top_k_hits(labels, logits, k):
+def top_k_hits(labels: ArrayLike, logits: ArrayLike, k: int) -> np.ndarray:
     """Whether the true class is among the k highest logits: [N] bool; a tie counts against the true class."""
     labels, logits = np.asarray(labels), np.asarray(logits, dtype=float)
     true = logits[np.arange(len(labels)), labels]
     return (logits >= true[:, None]).sum(1) <= k
 
 
-def balanced_accuracy(labels, predicted):
-    """Mean over the classes present of each one's share of hits."""
-    labels, hits = np.asarray(labels), np.asarray(labels) == np.asarray(predicted)
+def balanced_accuracy(labels: ArrayLike, predicted: ArrayLike) -> float | np.ndarray:
+    """Mean recall over the classes present, as scikit-learn's balanced_accuracy_score.
+
+    labels [N] are numbers from 0; predicted [N] gives a number, [N, M] the accuracy of each column, [M].
+    """
+    labels, predicted = np.asarray(labels), np.asarray(predicted)
     counts = np.bincount(labels)
     present = counts > 0
-    return float((np.bincount(labels, hits)[present] / counts[present]).mean())
+    if predicted.ndim == 1:
+        return float((np.bincount(labels, labels == predicted)[present] / counts[present]).mean())
+    columns = predicted.shape[1]
+    cells = (labels[:, None] * columns + np.arange(columns)).ravel()  # of each class and column
+    hits = np.bincount(cells, (predicted == labels[:, None]).ravel(), len(counts) * columns).reshape(-1, columns)
+    return (hits[present] / counts[present, None]).mean(0)
 
 
-def classification_scores(labels, logits, clusters=None):
+def classification_scores(labels: ArrayLike, logits: ArrayLike, clusters: Clusters = None) -> dict:
     """n, n_classes (present), top1, top5, balanced_accuracy, each with its 95% bootstrap interval, and chance.
 
-    clusters: [N] ids, such as the picture seen, that are resampled as wholes. Chance is that of balanced accuracy.
+    clusters: [N] ids, such as the picture seen, which are resampled as wholes. Chance is that of balanced accuracy.
     """
     labels, predicted = np.asarray(labels), np.asarray(logits).argmax(1)
     classes = len(np.unique(labels))
@@ -36,7 +51,7 @@ def classification_scores(labels, logits, clusters=None):
     return scores
 
 
-def per_class_table(labels, logits, class_names):
+def per_class_table(labels: ArrayLike, logits: ArrayLike, class_names: dict[int, str]) -> list[dict]:
     """Rows of class, n, precision, recall, f1, top5 for every class of class_names {label: name} with trials."""
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -48,7 +63,7 @@ def per_class_table(labels, logits, class_names):
              "f1": f1[i], "top5": hits[labels == label].mean()} for i, label in enumerate(present)]
 
 
-def per_group_table(name, groups, labels, logits):
+def per_group_table(name: str, groups: ArrayLike, labels: ArrayLike, logits: ArrayLike) -> list[dict]:
     """Rows of <name>, n, top1, top5, balanced_accuracy for each value of groups [N], such as the subject."""
     groups, labels, logits = np.asarray(groups), np.asarray(labels), np.asarray(logits)
     rows = []
@@ -61,8 +76,8 @@ def per_group_table(name, groups, labels, logits):
     return rows
 
 
-def confusion_table(labels, predicted, class_names):
-    """Confusion matrix as a DataFrame of counts: rows true, columns predicted, one of each for every class."""
+def confusion_table(labels: ArrayLike, predicted: ArrayLike, class_names: dict[int, str]) -> "DataFrame":
+    """Confusion matrix of counts: a row for each true class, a column for each predicted one."""
     import pandas
     from sklearn.metrics import confusion_matrix
 
@@ -71,8 +86,8 @@ def confusion_table(labels, predicted, class_names):
     return pandas.DataFrame(confusion_matrix(labels, predicted, labels=order), pandas.Index(names, name="true"), names)
 
 
-def draw_confusion(table, path):
-    """Draw a confusion table as shares of each true class to a PNG file."""
+def draw_confusion(table: "DataFrame", path: str | Path) -> None:
+    """Draw a confusion table to a PNG file, as shares of each true class."""
     from matplotlib.figure import Figure
     from sklearn.metrics import ConfusionMatrixDisplay
 

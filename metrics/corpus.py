@@ -1,6 +1,6 @@
-"""Numbers of a whole set of generated captions: BLEU and chrF counted over all rows, variety, length, repetition.
+"""Measures of a whole set of generated captions: BLEU and chrF over all rows, diversity, length, repetition.
 
-A model that writes one sentence for everybody can score well row by row; variety and repetition show it.
+A model that writes one sentence for every trial can score well row by row. Diversity and repetition reveal it.
 """
 
 import numpy as np
@@ -8,20 +8,21 @@ import numpy as np
 from metrics.text import bleu_tokens, plain_words, protocol_texts
 
 
-def corpus_scores(predictions, references, protocol="ours", cleaning=None):
-    """{name: float} of n generated captions and their n true captions; metrics.text.DESCRIPTIONS tells each in a sentence.
+def corpus_scores(predictions: list[str], references: list[str], protocol: str = "ours",
+                  cleaning: str | None = None) -> dict[str, float]:
+    """{name: float} of n generated captions and their n true captions; metrics.text.DESCRIPTIONS explains each.
 
     Corpus BLEU is sacrebleu's (Post 2018) on the tokens of the protocol's sentence BLEU, with its default smoothing "exp":
-    an order of n-grams without any match counts as half a match, the next as a quarter. It is what others report, and over
-    hundreds of captions, where each order has matches, it smooths nothing. NLTK's unsmoothed corpus BLEU is then the same,
-    but that it takes captions of fewer than n words to hold an n-gram. BLEU and chrF are in 0..1.
+    an order of n-grams without any match counts as half a match, the next as a quarter. It is what others report. Over
+    hundreds of captions each order has matches, and nothing is smoothed. NLTK's unsmoothed corpus BLEU is then the same,
+    except that it counts an n-gram in captions of fewer than n words. BLEU and chrF are in 0..1.
 
-    distinct-n are different n-grams over all n-grams of all captions (after Li et al. 2016, arXiv 1510.03055, who divide by
-    the number of words; over n-grams, as most do since, 1 can be reached). repetition is seq-rep-2 of Welleck et al. (2020,
-    arXiv 1908.04319): 1 - different pairs / pairs of neighbouring words of a caption, 0 for one without pairs, averaged.
-    Words are in lower case, without punctuation, for every protocol. A share without anything to count (all captions are
-    empty) is 0; the length ratio is NaN where the true captions hold no words. Arguments and errors are those of
-    metrics.text.caption_scores.
+    distinct-n is the number of different n-grams divided by that of all n-grams of all captions (after Li et al. 2016,
+    arXiv 1510.03055, who divide by the number of words; divided by n-grams, as usual since, it can reach 1). repetition is
+    seq-rep-2 of Welleck et al. (2020, arXiv 1908.04319): 1 - different pairs / pairs of neighbouring words of a caption, 0
+    for one without pairs, averaged. Words are in lower case and without punctuation under every protocol. A share of
+    nothing (all captions are empty) is 0; the length ratio is NaN where the true captions hold no words. Arguments and
+    errors are those of metrics.text.caption_scores.
     """
     from sacrebleu.metrics import BLEU, CHRF
 

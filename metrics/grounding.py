@@ -1,25 +1,26 @@
-"""What captions carry: how much better they fit their own pictures than captions of other trials would.
+"""Grounding: how much better captions fit their own pictures than captions of other trials do.
 
-Exchanging the captions among trials of the same predicted class keeps everything that the class name gives away; what is
-lost is what the EEG told beyond it. All such exchanges are counted, not one drawn at random, so no shuffle can be lucky.
+Exchanging captions among trials of the same predicted class keeps all information of the class name. What is lost is what
+the EEG adds to it. The mean is over all such exchanges, not one drawn at random, so it does not depend on a seed.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .overlap import rouge1_matrix
-from .statistics import bootstrap_interval, codes_of, permutation_within, rows_of
+from .statistics import Clusters, bootstrap_interval, codes_of, permutation_within, rows_of
 
-METRIC = "ROUGE-1"  # fixed here, so that nobody can choose the metric that suits a result
+METRIC = "ROUGE-1"  # fixed here, so that it cannot be chosen to suit a result
 
 
 @dataclass
 class Grounding:
     """Mean of METRIC against the own true caption minus that of the captions of other trials.
 
-    exchanged: the mean of those; low, high: 95% interval; p: the larger of the permutation tests that were possible, named
-    in `tests`, NaN where none was. rows [n]: difference of each trial, NaN for one without others to exchange with.
+    exchanged: the mean of those. low, high: 95% interval. p: the largest of the permutation tests that were possible, which
+    `tests` names; NaN where none was. rows [n]: difference of each trial, NaN where there is no other to exchange with.
     """
 
     mean: float
@@ -35,10 +36,10 @@ class Grounding:
 
 @dataclass
 class Fit:
-    """METRIC of each of n generated captions against each of P pictures' true captions, and what groups them.
+    """METRIC of each of n generated captions against the true captions of P pictures, and their groups.
 
     scores [n, P]; picture [n]: column of the own picture; predicted [n] classes; true [P] classes; factors: what intervals
-    draw, as in `Captions.factors`.
+    resample, as Captions.factors.
     """
 
     scores: np.ndarray
@@ -48,20 +49,24 @@ class Fit:
     factors: object
 
     @property
-    def own(self):
+    def own(self) -> np.ndarray:
+        """Score of each caption against its own picture: [n]."""
         return self.scores[np.arange(len(self.picture)), self.picture]
 
 
-def fit_of(generated, true_captions, pictures, predicted, true_classes, factors):
+def fit_of(generated: list[str], true_captions: list[str], pictures: ArrayLike, predicted: ArrayLike,
+           true_classes: ArrayLike, factors: Clusters) -> Fit:
     """Fit from n rows of generated and true captions, picture names and predicted and true class names."""
     _, first, picture = np.unique(pictures, return_index=True, return_inverse=True)
     scores = rouge1_matrix(generated, [true_captions[row] for row in first])
     return Fit(scores, picture.reshape(-1), np.asarray(predicted), np.asarray(true_classes)[first], factors)
 
 
-def exchanged_scores(fit, groups):
-    """Mean METRIC that the captions of other trials of the group, of other pictures, have against each trial's own true
-    caption: [n], NaN where the group holds no other picture. groups: [n]."""
+def exchanged_scores(fit: Fit, groups: ArrayLike) -> np.ndarray:
+    """Mean METRIC of the captions of other trials against each trial's own true caption: [n].
+
+    groups [n]: only trials of the same group and of other pictures count. NaN where there are none.
+    """
     group = codes_of(groups)
     cell = codes_of(group * len(fit.true) + fit.picture)
 
@@ -75,14 +80,15 @@ def exchanged_scores(fit, groups):
     return np.divide(all_scores - own_scores, others, out=np.full(len(group), np.nan), where=others > 0)
 
 
-def grounding(fit, groups=None, n_boot=2000, n_perm=10000, seed=0):
-    """Grounding of captions. groups None: any information on the picture; [n] predicted classes: beyond the class name.
+def grounding(fit: Fit, groups: ArrayLike | None = None, n_boot: int = 2000, n_perm: int = 10000,
+              seed: int = 0) -> Grounding | None:
+    """Grounding of captions. groups None: any information about the picture; [n] predicted classes: beyond the class name.
 
-    Beyond the class two permutation tests are made and the larger p counts: captions exchanged among trials of the same
-    predicted class, and pictures, with all captions written for them, exchanged within the true class. The first alone
-    would call beyond the class what the encoder knows of the true class and the predicted name does not say, and would take
-    the captions of one picture for independent; the second alone needs several pictures a class. Without groups pictures
-    are exchanged among all. None where no trial has another to exchange with.
+    Beyond the class there are two permutation tests, and the larger p counts: captions are exchanged among trials of the
+    same predicted class, and pictures, with all captions written for them, within the true class. The first alone would
+    count as "beyond the class" what the encoder knows of the true class when the predicted name is wrong, and would treat
+    the captions of one picture as independent. The second alone needs several pictures in each class. Without groups
+    pictures are exchanged among all. Returns None where no trial has another to exchange with.
     """
     exchanged = exchanged_scores(fit, np.zeros(len(fit.picture), dtype=int) if groups is None else groups)
     rows = fit.own - exchanged

@@ -2,18 +2,18 @@
 
 A caption names an object by
 
-- the object's name. `_` is a blank; of "canoe or boat", "fruits and vegetables" or "a, b" each part is a name, unless
+- the object's name. `_` is a space. Each part of "canoe or boat", "fruits and vegetables" or "a, b" is a name, unless
   WordNet knows the whole;
-- a synonym: a word of the same WordNet synset, of the name's first noun sense that is a physical thing and no person's name
-  (the first sense of "crane" is Stephen Crane);
-- a kind of it, any number of steps down: "airliner" names an airplane and "taxi" a car. Only where that is the kind's first
-  noun sense ("boxer" is a dog but first a man) and its one word is no adjective ("orange" is mostly a colour).
+- a synonym: a word of the same WordNet synset. The synset is the name's first noun sense that is a physical entity and not
+  a person (the first sense of "crane" is Stephen Crane);
+- a hyponym at any depth: "airliner" names an airplane and "taxi" a car. This must be the first noun sense of the hyponym
+  ("boxer" is a dog but first a man), and a single word must not be an adjective ("orange" is mostly a colour).
 
-Not by something more general: "airplane" does not name an airliner, nor "mug" a coffee mug, for by the head noun alone any
+A hypernym does not count: "airplane" does not name an airliner, nor "mug" a coffee mug, since by the head noun alone any
 table would name a pool table. Words are runs of letters and digits in any case; the last word of a name may be inflected
-(WordNet's morphy: cats, men, watches), and blanks, hyphens and apostrophes inside a name do not matter (cell phone,
+(WordNet's morphy: cats, men, watches). Spaces, hyphens and apostrophes inside a name do not matter (cell phone,
 cellphone). Of the true captions published with DL_Proj_EEG-to-Text, one a picture, 75% name their own object (62% by its
-name, 4% more by synonyms, the rest by kinds), and 0.4% any one of the 39 others.
+name, 4% more by synonyms, the rest by hyponyms), and 0.4% name any one of the 39 other objects.
 """
 
 import functools
@@ -25,10 +25,10 @@ import numpy as np
 
 from metrics.wordnet import require_wordnet
 
-LONGEST = 4  # words of a name that is looked for in a caption; a longer object name counts in its own length
+MAX_NAME_WORDS = 4  # of a name that is looked for in a caption; more if the object name itself is longer
 
 
-def object_named(predictions, objects):
+def object_named(predictions: list[str], objects: list[str]) -> np.ndarray:
     """1.0 where the generated caption names its row's object, else 0.0: [n].
 
     predictions: n captions, already cleaned (metrics.text.clean_captions); objects: n names of what was shown. Raises
@@ -39,10 +39,10 @@ def object_named(predictions, objects):
     unnamed = [i for i, name in enumerate(objects) if not _words(name)]
     if unnamed:
         raise InputError(f"{len(unnamed)} expected objects are empty, the first in row {unnamed[0]}; expected the name of "
-                         "what was shown in each")
+                         "the object shown in each row")
     require_wordnet()
     names = {name: _names(name) for name in set(objects)}
-    longest = max([LONGEST, *(len(_words(name)) for name in names)])
+    longest = max([MAX_NAME_WORDS, *(len(_words(name)) for name in names)])
     return np.array([not names[name].isdisjoint(_phrases(caption, longest))
                      for caption, name in zip(predictions, objects, strict=True)], dtype=float)
 
@@ -53,31 +53,31 @@ def _words(text):
 
 @functools.cache
 def _base_forms(word):
-    """The word and what it may be the plural of; not `morphy`, which gives one only: of "men", a word itself, "men"."""
+    """The word and its possible singulars. `morphy` gives only one form: for "men", which is a word itself, "men"."""
     from nltk.corpus import wordnet
 
     return tuple(dict.fromkeys([word, *wordnet._morphy(word, wordnet.NOUN)]))
 
 
 def _inflections(words):
-    """The words in one, with the last as it is and in its singular."""
+    """The words joined to one, with the last as it is and in its singular."""
     return {"".join(words[:-1]) + last for last in _base_forms(words[-1])}
 
 
 def _phrases(caption, longest):
-    """All stretches of up to `longest` words, each in one word, with the last one's singular."""
+    """All runs of up to `longest` words, each joined to one word, also with the last one's singular."""
     words = _words(caption)
     return {phrase for start in range(len(words)) for end in range(start + 1, min(start + longest, len(words)) + 1)
             for phrase in _inflections(words[start:end])}
 
 
 def _senses(name):
-    """Noun senses of a name, written in any of WordNet's ways; [] where it knows none."""
+    """Noun senses of a name, in any of WordNet's spellings; [] where it knows none."""
     from nltk.corpus import wordnet
 
     *first, last = _words(name)
     spellings = [mark.join([*first, form]) for form in _base_forms(last) for mark in ("_", "", "-")]
-    for spelling in ("_".join(name.lower().split()), *spellings):  # with its apostrophes before all
+    for spelling in ("_".join(name.lower().split()), *spellings):  # first as it is, with its apostrophes
         senses = wordnet.synsets(spelling, wordnet.NOUN)
         if senses:
             return senses
@@ -100,7 +100,7 @@ def _is_usual(lemma, sense):
 
 
 def _names(name):
-    """Everything that names the object, each in one word."""
+    """Everything that names the object, each joined to one word."""
     whole = name.replace("_", " ").strip()
     parts = [whole] if _senses(whole) else re.split(r"\s+(?:or|and)\s+|[,/;]", whole)
     found = set()

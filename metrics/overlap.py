@@ -3,11 +3,11 @@
 import numpy as np
 
 
-def rouge1_matrix(predictions, references):
+def rouge1_matrix(predictions: list[str], references: list[str]) -> np.ndarray:
     """ROUGE-1 F of each of n predictions against each of m references: [n, m].
 
     The same numbers as `rouge-score` without stemmer gives pair by pair (Lin 2004), from sparse products of word counts:
-    the clipped overlap of two counts is how many thresholds t = 1, 2, ... both reach.
+    the clipped overlap of two counts is the number of thresholds t = 1, 2, ... that both reach.
     """
     from rouge_score.tokenize import tokenize
     from scipy.sparse import csr_array

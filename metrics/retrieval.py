@@ -1,11 +1,12 @@
-"""Retrieval of the picture seen from its decoded embedding."""
+"""Retrieval of the seen picture by the embedding decoded from EEG."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .statistics import bootstrap_interval
 
 
-def retrieval_ranks(embeddings, gallery, target):
+def retrieval_ranks(embeddings: ArrayLike, gallery: ArrayLike, target: ArrayLike) -> np.ndarray:
     """Rank (0 is best) of each trial's picture among the gallery by cosine; a tie counts against the picture.
 
     embeddings [N, E], gallery [M, E], target [N] into the gallery.
@@ -16,7 +17,7 @@ def retrieval_ranks(embeddings, gallery, target):
     return (cosines >= true[:, None]).sum(1) - 1
 
 
-def retrieval_scores(embeddings, gallery, target):
+def retrieval_scores(embeddings: ArrayLike, gallery: ArrayLike, target: ArrayLike) -> dict:
     """top1, top5, their 95% bootstrap intervals by picture and chance levels, and n, the size of the gallery."""
     ranks = retrieval_ranks(embeddings, gallery, target)
     scores = {"n": len(gallery)}

@@ -1,25 +1,29 @@
 """Intervals and paired tests that respect clusters, such as the people who saw the same picture."""
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import ArrayLike
 
+Clusters = ArrayLike | tuple[ArrayLike, ...] | None  # names [n] of each row's cluster; several for crossed factors
 
-def codes_of(names):
+def codes_of(names: ArrayLike) -> np.ndarray:
     """Number 0..k-1 of each of n names: [n]."""
     return np.unique(np.asarray(names), return_inverse=True)[1].reshape(-1)
 
 
-def rows_of(clusters, rows):
-    """Those rows of what `bootstrap_interval` draws by: of [n] names, or of each of a tuple of such."""
+def rows_of(clusters: Clusters, rows: ArrayLike) -> Clusters:
+    """Those rows of the clusters of `bootstrap_interval`: of [n] names, or of each of a tuple of such."""
     return tuple(names[rows] for names in clusters) if isinstance(clusters, tuple) else clusters[rows]
 
 
-def known_or_none(number):
+def known_or_none(number: float | None) -> float | None:
     """A finite number for JSON, None for NaN."""
     return None if number is None or not np.isfinite(number) else float(number)
 
 
 def _codes(clusters, n):
-    """Cluster number 0..k-1 of each of n rows; without clusters each row is its own."""
+    """Cluster number 0..k-1 of each of n rows; without clusters each row is one of its own."""
     if clusters is None:
         return np.arange(n)
     if len(clusters) != n:
@@ -27,16 +31,17 @@ def _codes(clusters, n):
     return codes_of(clusters)
 
 
-def bootstrap_interval(statistic, *arrays, clusters=None, n_boot=2000, level=0.95, seed=0):
+def bootstrap_interval(statistic: Callable, *arrays: ArrayLike, clusters: Clusters = None, n_boot: int = 2000,
+                       level: float = 0.95, seed: int = 0) -> tuple:
     """Percentile bootstrap interval of `statistic(*arrays)`; whole clusters are drawn with replacement.
 
-    arrays: each [n, ...], resampled together along the first axis. clusters: [n] names; None: every row for itself; a tuple
-    of such: crossed factors, as pictures and the people who all saw them, which are drawn independently of each other. The
-    statistic returns a number or an array of numbers. Returns (low, high), each of the statistic's shape; NaN where there
-    are fewer than two clusters, which say nothing about the spread (a crossed factor of one level is left out). Raises
-    ValueError where the arrays are empty or differ in length. Efron and Tibshirani, An Introduction to the Bootstrap
-    (1993), ch. 13; whole clusters: Field and Welsh, JRSS B 69 (2007); crossed factors: Owen, Ann. Appl. Stat. 1 (2007),
-    whose pigeonhole bootstrap is rather too wide than too narrow.
+    arrays: each [n, ...], resampled together along the first axis. clusters: [n] names; None: each row is its own; a tuple:
+    crossed factors, such as pictures and the people who all saw them, which are drawn independently. The statistic returns
+    a number or an array of numbers. Returns (low, high), each of the statistic's shape. They are NaN with fewer than two
+    clusters, as these do not show the spread; a crossed factor of one level is left out. Raises ValueError where the arrays
+    are empty or differ in length. Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13; whole clusters:
+    Field and Welsh, JRSS B 69 (2007); crossed factors: Owen, Ann. Appl. Stat. 1 (2007), whose pigeonhole bootstrap is
+    conservative.
     """
     arrays = [np.asarray(array) for array in arrays]
     n = len(arrays[0])
@@ -67,23 +72,24 @@ def _one_factor(codes, rng):
 
 
 def _crossed(factors, rng):
-    """The same for crossed factors: a row stands there as often as the product of its levels' draws says."""
+    """The same for crossed factors: a row appears as often as the product of its levels' draws."""
     sizes = [codes.max() + 1 for codes in factors]
     while True:
         times = np.ones(len(factors[0]), dtype=np.int64)
         for codes, size in zip(factors, sizes, strict=True):
             times *= np.bincount(rng.integers(size, size=size), minlength=size)[codes]
-        if times.any():  # where few cells are filled all may be drawn empty
+        if times.any():  # with few filled cells a draw may be empty
             yield np.repeat(np.arange(len(times)), times)
 
 
-def paired_permutation(a, b, clusters=None, n_perm=10000, seed=0):
+def paired_permutation(a: ArrayLike, b: ArrayLike, clusters: ArrayLike | None = None, n_perm: int = 10000,
+                       seed: int = 0) -> float | np.ndarray:
     """Two-sided p of the mean of a - b under random exchange of a and b, whole clusters at a time.
 
-    a, b: [n] or [n, m] paired scores; returns p, a number or [m]. clusters: [n] names; None: every row for itself.
-    All 2^k exchanges of k clusters are counted where these are no more than n_perm; otherwise n_perm random ones,
-    the observed one counted among them so that p is never 0 (Phipson and Smyth 2010, Stat. Appl. Genet. Mol. Biol.
-    9:39). Raises ValueError where a and b are empty or differ in shape.
+    a, b: [n] or [n, m] paired scores; returns p, a number or [m]. clusters: [n] names; None: each row is its own. All 2^k
+    exchanges of k clusters are used if they are at most n_perm. Otherwise n_perm random ones are drawn, and the observed
+    one counts among them, so p is never 0 (Phipson and Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9:39). Raises ValueError
+    where a and b are empty or differ in shape.
     """
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if a.shape != b.shape or not len(a):
@@ -91,7 +97,7 @@ def paired_permutation(a, b, clusters=None, n_perm=10000, seed=0):
     codes = _codes(clusters, len(a))
     sums = np.zeros((codes.max() + 1, *a.shape[1:]))
     np.add.at(sums, codes, a - b)
-    # Sums of the same numbers in another order differ by rounding: those still count as equal to the observed.
+    # Sums of the same numbers in another order differ by rounding and must still count as equal to the observed one.
     observed = np.abs(sums.sum(axis=0)) - 1e-10 * np.abs(sums).sum(axis=0)
     k = len(sums)
     if k < 63 and 2**k <= n_perm:
@@ -105,12 +111,13 @@ def paired_permutation(a, b, clusters=None, n_perm=10000, seed=0):
     return (count / (n_perm + 1))[()]
 
 
-def permutation_within(scores, groups, n_perm=10000, seed=0, column=None):
-    """Two-sided p of the mean of scores[i, column[i]] when rows are dealt out anew within their groups.
+def permutation_within(scores: ArrayLike, groups: ArrayLike, n_perm: int = 10000, seed: int = 0,
+                       column: ArrayLike | None = None) -> float:
+    """Two-sided p of the mean of scores[i, column[i]] when rows are permuted within their groups.
 
     scores [n, m]: of the caption (or captions) of unit i against reference j; column [n]: each unit's own reference, None:
-    the i-th; groups [n]. n_perm random orders are drawn, the observed one counted among them (Phipson and Smyth 2010).
-    Under the null hypothesis what was written for a unit fits it no better than another of its group. Valid where the
+    the i-th; groups [n]. n_perm random orders are drawn, and the observed one counts among them (Phipson and Smyth 2010).
+    Under the null hypothesis a unit's caption fits it no better than another unit of its group. The test is valid where the
     units are exchangeable: trials whose captions are independent, or pictures with all their trials.
     """
     scores, groups = np.asarray(scores, dtype=float), codes_of(groups)
@@ -128,7 +135,7 @@ def permutation_within(scores, groups, n_perm=10000, seed=0, column=None):
     return float((1 + (abs(means - centre) >= observed - 1e-12).sum()) / (n_perm + 1))
 
 
-def holm(p):
+def holm(p: ArrayLike) -> np.ndarray:
     """p-values [n] corrected for their number by Holm's step-down method (Scand. J. Stat. 6, 1979); NaN stays NaN."""
     p = np.asarray(p, dtype=float)
     corrected, known = np.full(p.shape, np.nan), np.flatnonzero(~np.isnan(p))
@@ -138,7 +145,7 @@ def holm(p):
     return corrected
 
 
-def power_of(effect, spread, n, alpha=0.05):
+def power_of(effect: float, spread: float, n: int, alpha: float = 0.05) -> float:
     """Power of a two-sided one-sample t test of n units' mean: effect and spread (standard deviation) in the same unit."""
     from scipy import stats
 
@@ -151,8 +158,8 @@ def power_of(effect, spread, n, alpha=0.05):
     return float(stats.nct.sf(critical, n - 1, shift) + other_tail)
 
 
-def units_needed(effect, spread, alpha=0.05, power=0.8, most=10**7):
-    """Smallest number of units (pictures) whose mean difference of `effect` a t test would see with this power.
+def units_needed(effect: float, spread: float, alpha: float = 0.05, power: float = 0.8, most: int = 10**7) -> int | None:
+    """Smallest number of units (pictures) with which a t test detects a mean difference of `effect` with this power.
 
     spread: standard deviation over units. None where more than `most` would be needed. Cohen, Statistical Power Analysis
     (1988), ch. 2.
@@ -168,8 +175,8 @@ def units_needed(effect, spread, alpha=0.05, power=0.8, most=10**7):
     return high
 
 
-def detectable(spread, n, alpha=0.05, power=0.8):
-    """Smallest effect that a t test of n units would see with this power; None with fewer than three units."""
+def detectable(spread: float, n: int, alpha: float = 0.05, power: float = 0.8) -> float | None:
+    """Smallest effect that a t test of n units detects with this power; None with fewer than three units."""
     from scipy.optimize import brentq
 
     if n < 3 or not spread:

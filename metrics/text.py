@@ -1,26 +1,27 @@
-"""Scores of generated captions against the true ones, one number a row.
+"""Scores of generated captions against the true ones, a number for each row.
 
-Two protocols. `ours`: captions are stripped of blanks at the ends and lowercased; BLEU and METEOR see the tokens of
-NLTK's Treebank-style word tokenizer (punctuation is a token of its own), ROUGE those of `rouge-score` (runs of
-letters and digits, no stemmer). `thought2text`: the evaluation notebooks of Thought2Text (Mishra et al. 2025,
-arXiv 2410.07507) and DL_Proj_EEG-to-Text, to compare with their published numbers: generated captions are cleaned of
-what the model wrote after its caption, BLEU sees words between blanks in their case, ROUGE comes from the package
-`rouge`, which counts a blank behind the last full stop as a word; the true captions stay as they are.
+There are two protocols. `ours`: captions are stripped and lowercased. BLEU and METEOR use the tokens of NLTK's
+Treebank-style word tokenizer (punctuation is a token of its own), ROUGE those of `rouge-score` (runs of letters and digits,
+no stemmer). `thought2text` is that of the evaluation notebooks of Thought2Text (Mishra et al. 2025, arXiv 2410.07507) and
+DL_Proj_EEG-to-Text, for comparison with their published numbers. What the model wrote after its caption is removed. BLEU
+splits words at whitespace and keeps their case. ROUGE comes from the package `rouge`, which counts a space after the last
+full stop as a word. The true captions are left as they are.
 
 BLEU is BLEU-4 of the single sentence with NLTK's smoothing method 4 (Chen and Cherry 2014); ROUGE is the F measure;
-METEOR is NLTK's: exact, stemmed and WordNet matches (Banerjee and Lavie 2005). NLTK looks synonyms up by the stem of
-a word, so that `auto` matches `car` but `automobile`, stem `automobil`, does not; kept, for comparable numbers.
+METEOR is NLTK's: exact, stemmed and WordNet matches (Banerjee and Lavie 2005). NLTK looks up synonyms by the stem of a
+word, so that `auto` matches `car` but `automobile`, stem `automobil`, does not. This is kept for comparable numbers.
 
-CIDEr is `pycocoevalcap`'s, the variant CIDEr-D (Vedantam et al. 2015, arXiv 1411.5726), on its own scale of 0..10 a row.
-It weighs an n-gram by how few true captions hold it: each row's true caption is one document, since which rows show one
-picture is not known here (where each picture has equally many rows, n-grams of true captions get the same weights either
-way; those that no true caption holds weigh more). So a row's CIDEr depends on the other rows: compare files of the same
-rows. COCO's tokenizer needs Java; here words are the Treebank-style tokens in lower case without punctuation, which COCO's
-leaves out, too. chrF is `sacrebleu`'s chrF2 of the single sentence (Popovic 2015), scaled to 0..1.
+CIDEr is `pycocoevalcap`'s variant CIDEr-D (Vedantam et al. 2015, arXiv 1411.5726), on its own scale of 0 to 10. It weights
+an n-gram by how few true captions contain it. Each row's true caption is one document, since it is not known here which
+rows show the same picture. (With equally many rows for each picture, n-grams of true captions get the same weights either
+way; n-grams that no true caption contains get more.) So a row's CIDEr depends on the other rows: compare files of the same
+rows. COCO's tokenizer needs Java. Here words are the Treebank-style tokens in lower case without punctuation, which COCO's
+also drops. chrF is `sacrebleu`'s chrF2 of the single sentence (Popovic 2015), scaled to 0..1.
 """
 
 import functools
 import re
+from collections.abc import Iterable
 
 from runtime.errors import InputError
 from runtime.options import resolve_device
@@ -33,7 +34,7 @@ PROTOCOLS = ("ours", "thought2text")
 CLEANINGS = ("deepseek", "first_sentence", "none")
 METRICS = ("BLEU", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L", "METEOR", "CIDEr",
            "chrF")
-# What each number is, smoothing included, for reports and --help; those of the other files of metrics/, too.
+# What each metric is, smoothing included, for reports; also those of the other files of metrics/.
 DESCRIPTIONS = {
     "BLEU": "the same as BLEU-4",
     **{f"BLEU-{order}": f"BLEU of n-grams up to {order} words of the single sentence, with NLTK's smoothing method 4 (Chen "
@@ -41,13 +42,13 @@ DESCRIPTIONS = {
     "ROUGE-1": "F measure of the single words in common with the true caption (rouge-score, no stemmer)",
     "ROUGE-2": "F measure of the pairs of words in common with the true caption (rouge-score, no stemmer)",
     "ROUGE-L": "F measure of the longest sequence of words in common with the true caption (rouge-score)",
-    "METEOR": "words in common, equal, by stem or as WordNet synonyms, less a penalty for their order (NLTK)",
+    "METEOR": "words in common (same word, same stem or WordNet synonyms) with a penalty for their order (NLTK)",
     "CIDEr": "CIDEr-D (pycocoevalcap): n-grams up to 4 words in common, weighted by how rare they are in the true captions "
              "of the rows; from 0 to 10",
     "chrF": "chrF2 (sacrebleu): F measure of character n-grams up to 6, recall counting twice; from 0 to 1",
     "BERTScore": "F1 of words matched by their contextual embeddings (bert-score), without rescaling",
     "Sentence similarity": "cosine of the embeddings of generated and true caption by the sentence model that was named",
-    "Object-word recall": "share of captions that name the object shown: by its name, a WordNet synonym or a kind of it",
+    "Object-word recall": "share of captions that name the object shown, by its name, a WordNet synonym or a hyponym",
     "Object accuracy": "share of rows whose predicted class is the one that was shown",
     **{f"corpus BLEU-{order}": f"BLEU of n-grams up to {order} words, counted over all rows (sacrebleu, smoothing \"exp\", "
                                "which only touches orders without any match)" for order in (1, 2, 3, 4)},
@@ -61,16 +62,17 @@ DESCRIPTIONS = {
 }
 for _kind, _by in (("text", "ROUGE-1"), ("embedding", "sentence embedding")):
     for _n in (2, 50, 200):
-        DESCRIPTIONS[f"{_n}-way ({_kind})"] = (f"how often a caption is nearest, by {_by}, to its own true caption among "
-                                               f"{_n} different ones, the others drawn at random; chance 1/{_n}")
-    DESCRIPTIONS[f"2-way in class ({_kind})"] = (f"how often a caption is nearer, by {_by}, to its own true caption than "
-                                                 "to another one of the same class; chance 1/2, as for captions that "
-                                                 "carry the class only")
+        DESCRIPTIONS[f"{_n}-way ({_kind})"] = (f"how often a caption is most similar, by {_by}, to its own true "
+                                               f"caption among {_n} different ones, the others drawn at random; chance is "
+                                               f"1/{_n}")
+    DESCRIPTIONS[f"2-way in class ({_kind})"] = (f"how often a caption is more similar, by {_by}, to its own true "
+                                                 "caption than to another one of the same class; chance is 1/2, also for "
+                                                 "captions that carry only the class")
 SYSTEM_TURN = "<s>System:"
 NO_RESPONSE = "No response."
 
 
-def default_cleaning(predictions, protocol):
+def default_cleaning(predictions: list[str], protocol: str) -> str:
     """`none` for `ours`; for `thought2text` `deepseek` where a caption holds a system turn, else `first_sentence`."""
     if protocol == "ours":
         return "none"
@@ -78,7 +80,7 @@ def default_cleaning(predictions, protocol):
 
 
 def _system_turn(caption):
-    """What stands between `<s>System:` and the next `</s>` on its line; else the first line without the markers."""
+    """The text between `<s>System:` and the next `</s>` on its line; else the first line without the markers."""
     found = re.search(re.escape(SYSTEM_TURN) + r"(.*?)</s>", caption)
     if found:
         return found[1].strip()
@@ -87,16 +89,16 @@ def _system_turn(caption):
 
 
 def _first_sentence(caption):
-    """Up to the first `.`, `!` or `?` with a blank after it; characters that captions seldom hold are dropped."""
+    """The text up to the first `.`, `!` or `?` before a space, without characters that are rare in captions."""
     plain = re.sub(r"[^a-zA-Z0-9.,!?;:'\"()\[\]{}\-\s]", "", caption)
     return " ".join(re.split(r"(?<=[.!?]) +", plain)[0].split())
 
 
-def clean_captions(captions, cleaning):
+def clean_captions(captions: list[str], cleaning: str) -> list[str]:
     """Generated captions without what the model wrote around them.
 
-    `deepseek` and `first_sentence` are the predecessors' and put "No response." for an empty caption, as they did;
-    `none` strips blanks only. Raises InputError where `cleaning` is none of these.
+    `deepseek` and `first_sentence` are the predecessors' and write "No response." for an empty caption, as they did. `none`
+    only strips whitespace. Raises InputError where `cleaning` is none of these.
     """
     if cleaning == "none":
         return [caption.strip() for caption in captions]
@@ -153,20 +155,20 @@ def _meteor(predictions, references):
 
 
 def _words(texts):
-    """Treebank-style tokens. Without nltk's sentence splitter first, whose data (punkt) would have to be fetched."""
+    """Treebank-style tokens, without nltk's sentence splitter, whose data (punkt) would have to be downloaded."""
     from nltk.tokenize import word_tokenize
 
     return [word_tokenize(text, preserve_line=True) for text in texts]
 
 
-def plain_words(texts):
+def plain_words(texts: list[str]) -> list[list[str]]:
     """The words of each text in lower case: Treebank-style tokens that hold a letter or digit, without a full stop."""
     return [[token.rstrip(".") for token in tokens if any(map(str.isalnum, token))]
             for tokens in _words([text.lower() for text in texts])]
 
 
-def bleu_tokens(texts, protocol):
-    """What BLEU counts as words: Treebank-style tokens; what stands between blanks for `thought2text`."""
+def bleu_tokens(texts: list[str], protocol: str) -> list[list[str]]:
+    """What BLEU counts as words: Treebank-style tokens; for `thought2text` what whitespace separates."""
     return _words(texts) if protocol == "ours" else [text.split() for text in texts]
 
 
@@ -189,9 +191,12 @@ def _chrf(predictions, references):
                      for prediction, reference in zip(predictions, references, strict=True)])
 
 
-def protocol_texts(predictions, references, protocol="ours", cleaning=None):
-    """Both lists as the protocol scores them: predictions cleaned, and for `ours` both without blanks at the ends and in
-    lower case. Arguments and errors as for `caption_scores`."""
+def protocol_texts(predictions: list[str], references: list[str], protocol: str = "ours",
+                   cleaning: str | None = None) -> tuple[list[str], list[str]]:
+    """Both lists as the protocol scores them: predictions cleaned, and for `ours` both stripped and in lower case.
+
+    Arguments and errors are those of caption_scores.
+    """
     if protocol not in PROTOCOLS:
         raise InputError(f"protocol {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
     if len(predictions) != len(references):
@@ -206,9 +211,9 @@ def protocol_texts(predictions, references, protocol="ours", cleaning=None):
     return predictions, list(references)
 
 
-def caption_scores(predictions, references, protocol="ours", cleaning=None, metrics=METRICS):
-    """Scores of each generated caption against its true caption: {metric: float array [n]}, all in 0..1 but
-    CIDEr, which is in 0..10.
+def caption_scores(predictions: list[str], references: list[str], protocol: str = "ours", cleaning: str | None = None,
+                   metrics: Iterable[str] = METRICS) -> dict[str, np.ndarray]:
+    """Scores of each generated caption against its true caption: {metric: float array [n]}, in 0..1, CIDEr in 0..10.
 
     predictions, references: n strings each. cleaning: one of CLEANINGS; None: `default_cleaning`. metrics: which of
     METRICS. An empty prediction scores 0 (with a predecessors' cleaning it is "No response." and scores as such).
@@ -235,7 +240,8 @@ def caption_scores(predictions, references, protocol="ours", cleaning=None, metr
     return {metric: scores[metric] for metric in METRICS if metric in metrics}
 
 
-def bert_scores(predictions, references, model, layers=None, batch_size=64, device="cpu"):
+def bert_scores(predictions: list[str], references: list[str], model: str, layers: int | None = None, batch_size: int = 64,
+                device: str = "cpu") -> np.ndarray:
     """BERTScore F1 of each caption (Zhang et al. 2020, arXiv 1904.09675), without baseline rescaling: [n].
 
     model: a Hub name or a local folder. layers: which layer's states are compared; None: the one that `bert-score`

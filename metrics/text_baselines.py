@@ -1,33 +1,38 @@
-"""Captions without any LLM, fitted on the training captions only: what a model must beat to be better than nothing.
+"""Baseline captions without an LLM, fitted on the training captions only: a model must beat them to be worth its effort.
 
-Each training picture counts once, with the first of its captions. What is best is measured by ROUGE-1 F
-(metrics.overlap), the metric that results are compared by.
+Each training picture counts once, with the first of its captions. The best caption is found by ROUGE-1 F (metrics.overlap),
+the metric by which results are compared.
 """
 
 import math
 import re
+from collections.abc import Iterable
+
+from runtime.wording import counted, listed
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from metrics.overlap import rouge1_matrix
 
-PLAIN = "A picture of a {}."
-SLOT = "{}"
-BLOCK = 1000
-TEMPLATES = 2000  # of more candidates every second, third, ... is tried: each is filled with every class name
+SLOT = "{}"  # of a template, for the class name
+DEFAULT_TEMPLATE = "A picture of a {}."
+BLOCK_SIZE = 1000  # texts that are compared with all captions at once
+MAX_TEMPLATES = 2000  # of more candidates every second, third, ... is tried: each is filled with every class name
 
 
-def baseline_captions(kind, train_captions, train_classes, predicted_classes):
+def baseline_captions(kind: str, train_captions: list[str], train_classes: list[str],
+                      predicted_classes: list[str]) -> list[str]:
     """The baseline's caption for each trial: a list of texts as long as predicted_classes.
 
     train_captions, train_classes: one caption and one class name for each training picture; predicted_classes: the class
     name that the encoder predicts for each trial. kind:
 
-    - constant: the training caption that is most like all others;
-    - template: the training caption that, with its class name replaced by the predicted one, is most like all others with
-      theirs, or "A picture of a ...";
-    - class_medoid: the training caption of the predicted class that is most like the others of that class; where the
-      predicted class has no training caption, the constant caption, with a printed note.
+    - constant: the training caption that is most similar to all others;
+    - template: the training caption with a slot for the class name that, filled with each class name, is most similar to
+      the captions of that class, or "A picture of a ...";
+    - class_medoid: the training caption of the predicted class that is most similar to the others of that class. A
+      predicted class without training captions gets the constant caption, with a printed note.
     """
     captions = [caption.strip() for caption in train_captions]
     members = {}
@@ -40,20 +45,20 @@ def baseline_captions(kind, train_captions, train_classes, predicted_classes):
         template = _best_template(members, spoken)
         return [_fill(template, spoken[name]) for name in predicted_classes]
     medoids = {name: _medoid(members[name]) for name in set(predicted_classes) & set(members)}
-    strangers = [name for name in predicted_classes if name not in members]
-    if strangers:
+    without_captions = [name for name in predicted_classes if name not in members]
+    if without_captions:
         constant = _medoid(captions)
-        medoids |= dict.fromkeys(strangers, constant)
-        print(f"note: class_medoid: {len(strangers)} trials get the constant caption, as the training captions lack their "
-              f"predicted classes ({', '.join(sorted(set(strangers))[:5])})")
+        medoids |= dict.fromkeys(without_captions, constant)
+        print(f"note: class_medoid: {counted(len(without_captions), 'trial')} get the constant caption, as there are no "
+              f"training captions of their predicted classes ({listed(sorted(set(without_captions)))})")
     return [medoids[name] for name in predicted_classes]
 
 
-def nearest_pictures(embeddings, pictures):
+def nearest_pictures(embeddings: ArrayLike, pictures: ArrayLike) -> np.ndarray:
     """For each EEG embedding [N, E] the training picture [M, E] nearest to it: [N] int, by cosine.
 
-    The pictures' mean is taken from both first: embeddings of pictures share a large common part, and those that were
-    regressed from EEG shrink towards it, so that plain cosine hardly tells pictures apart.
+    The pictures' mean is subtracted from both first. Embeddings of pictures have a large part in common, and embeddings
+    predicted from EEG shrink towards it, so that plain cosine hardly separates pictures.
     """
     mean = pictures.mean(0)
     rows, columns = (_unit(np.asarray(x, np.float64) - mean) for x in (embeddings, pictures))
@@ -67,30 +72,33 @@ def _unit(rows):
 
 def _likeness(texts, captions):
     """The sum of ROUGE-1 F of each of n texts against all captions: [n]. In blocks: THINGS has 16,540 captions."""
-    blocks = [texts[start:start + BLOCK] for start in range(0, len(texts), BLOCK)]
+    blocks = [texts[start:start + BLOCK_SIZE] for start in range(0, len(texts), BLOCK_SIZE)]
     likeness = np.concatenate([rouge1_matrix(block, captions).sum(1) for block in blocks])
-    return likeness.round(9)  # so that the order of summing decides no tie
+    return likeness.round(9)  # so that the order of summation does not decide ties
 
 
 def _medoid(captions):
-    """The caption that is most like the others, the first of equals. That each is like itself, too, changes no order."""
+    """The caption that is most similar to the others, the first of equals.
+
+    Each is compared with itself, too, which does not change the order.
+    """
     return captions[int(_likeness(captions, captions).argmax())]
 
 
-def spoken_name(name, captions):
-    """How a class is spoken of: of a name such as `panda or pandas` the alternative that most captions hold."""
+def spoken_name(name: str, captions: Iterable[str]) -> str:
+    """The usual name of a class: of a name such as `panda or pandas` the alternative that most captions contain."""
     parts = [part for part in re.split(r"\s+or\s+", name.replace("_", " ").strip()) if part]
     return max(parts, key=lambda part: sum(bool(_whole(part).search(caption)) for caption in captions))
 
 
 def _whole(words):
-    """A pattern that finds `words` in any case, not as parts of longer words."""
+    """A pattern that finds `words` in upper or lower case, but not as parts of longer words."""
     pattern = r"\s+".join(map(re.escape, words.split()))
     return re.compile(rf"(?<!\w){pattern}(?!\w)", re.IGNORECASE)
 
 
 def _fill(template, name):
-    """The template with a class name in its slots, the article before it fitted to the name, and a capital at its start."""
+    """The template with a class name in its slots, the right article before it, and a capital letter at the start."""
     article = "an" if name[:1].lower() in set("aeiou") else "a"
     fitted = re.sub(r"\b([Aa])n?(?=\s+\{\})", lambda found: found[1] + article[1:], template)
     text = fitted.replace(SLOT, name)
@@ -99,12 +107,12 @@ def _fill(template, name):
 
 def _best_template(members, spoken):
     """The template whose fillings have the highest mean ROUGE-1 against the training captions of their classes."""
-    found = {PLAIN: None}  # a dict keeps the order and drops what is there twice
+    found = {DEFAULT_TEMPLATE: None}  # a dict keeps the order and drops duplicates
     for name, captions in members.items():
         pattern = _whole(spoken[name])
         found |= dict.fromkeys(pattern.sub(SLOT, caption) for caption in captions
                                if SLOT not in caption and pattern.search(caption))
-    templates = list(found)[::math.ceil(len(found) / TEMPLATES)]
+    templates = list(found)[::math.ceil(len(found) / MAX_TEMPLATES)]
     total = sum(_likeness([_fill(template, spoken[name]) for template in templates], captions)
                 for name, captions in members.items())
     return templates[int(total.round(9).argmax())]

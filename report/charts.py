@@ -1,161 +1,123 @@
-"""Charts as inline SVG: text stays text, colours come from the page's style sheet."""
+"""Charts of scores: bars by condition, the range from floor to ceiling, differences by subject.
 
-import math
+Each chart is drawn into Matplotlib axes by a `draw_...` function. It returns the chart's description, for screen readers.
+"""
+
+from typing import TYPE_CHECKING
+
+from runtime.figures import PAGE_COLOURS, SOFT, panel, style, svg
+from runtime.wording import interval, is_number, number
 
 from markupsafe import Markup
 
-from .texts import interval, is_number, number
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-WIDTH = 380  # about a phone's: a chart is never scaled down much, so its text stays readable
-TICK_LETTER, LETTER = 6.5, 7.2  # pixels that a letter of a tick and of a bold label takes
-
-
-def ticks(low, high, width=None):
-    """Round numbers within [low, high], about 5 of them, fewer where their labels would not fit into width pixels."""
-    for count in (5, 4, 3, 2, 1):
-        span = (high - low) / count
-        power = 10 ** math.floor(math.log10(span))
-        step = power * next(factor for factor in (1, 2, 2.5, 5, 10) if factor * power >= span * (1 - 1e-9))
-        marks = [i * step for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
-        if width is None or sum(TICK_LETTER * len(tick_text(mark)) + 8 for mark in marks) <= width:
-            break
-    return marks
+ROW = 0.17  # inches that a bar or a dot takes
+KIND_COLOURS = {"model": "accent", "variant": "control", "control": "control", "baseline": "baseline", "knows": "knows"}
 
 
-def tick_text(value):
-    return f"{value:.3g}"
+def colour_of(kind: str, pale: bool = False) -> str:
+    """The colour of a kind of condition, as one of PAGE_COLOURS; pale: of the study that stands beside."""
+    return PAGE_COLOURS[KIND_COLOURS[kind] + ("-pale" if pale else "")]
 
 
-def svg(height, title, description, parts):
-    return Markup('<svg viewBox="0 0 {} {}" role="img"><title>{}</title><desc>{}</desc>{}</svg>').format(
-        WIDTH, round(height), title, description, Markup("").join(parts))
+def scores_axis(axes: "Axes", labels: list, values: list) -> None:
+    """Rows from top to bottom with their labels at the left and their values, as texts, at the right."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - .5, -.5)
+    axes.tick_params(axis="y", length=0, labelcolor=PAGE_COLOURS["ink"])
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+    axes.ticklabel_format(axis="x", useOffset=False)
+    for row, text in values:
+        axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center")
 
 
-def text(x, y, content, css="", anchor="start"):
-    return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}" class="{}">{}</text>').format(x, y, anchor, css, content)
+def draw_interval(axes: "Axes", row: float, low: float | None, high: float | None) -> None:
+    """An interval as a line with ends; nothing where it is unknown."""
+    if is_number(low) and is_number(high):
+        axes.plot([low, high], [row, row], color=PAGE_COLOURS["ink"], lw=.9, marker="|", ms=4, mew=.9, zorder=3)
 
 
-def line(x1, y1, x2, y2, css):
-    return Markup('<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" class="{}"/>').format(x1, y1, x2, y2, css)
+def draw_bars(axes: "Axes", rows: list) -> str:
+    """Horizontal bars from 0 with their intervals.
 
-
-def circle(x, y, radius, css):
-    return Markup('<circle cx="{:.1f}" cy="{:.1f}" r="{:.1f}" class="{}"/>').format(x, y, radius, css)
-
-
-def polyline(points, css):
-    return Markup('<polyline points="{}" class="{}"/>').format(" ".join(f"{x:.1f},{y:.1f}" for x, y in points), css)
-
-
-def whisker(x1, x2, y):
-    return [line(x1, y, x2, y, "whisker"), *(line(x, y - 3, x, y + 3, "whisker") for x in (x1, x2))]
-
-
-class Scale:
-    """Values of [low, high] to pixels [start, end]."""
-
-    def __init__(self, low, high, start, end):
-        self.low, self.high, self.start, self.end = low, high, start, end
-
-    def __call__(self, value):
-        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
-
-    @property
-    def ticks(self):
-        return ticks(self.low, self.high, abs(self.end - self.start))
-
-
-def around(values, margin=0.05):
-    """(low, high) that holds all values with some room."""
-    low, high = min(values), max(values)
-    room = margin * (high - low) or margin * abs(high) or 1.0
-    return low - room, high + room
-
-
-def x_axis(scale, top, bottom):
-    """Grid lines with their labels below."""
-    parts = []
-    for mark in scale.ticks:
-        parts += [line(scale(mark), top, scale(mark), bottom, "grid"),
-                  text(scale(mark), bottom + 15, tick_text(mark), "tick", "middle")]
-    return parts
-
-
-def bar_chart(metric, rows):
-    """Horizontal bars from 0 with intervals.
-
-    rows: [(label, css class, [(mean, low, high) or None, one for each run])]; low and high may be None.
+    rows: [(label, kind of condition, [(mean, low, high) or None, one for each study])]; low and high may be None. The
+    second study's bars are pale and stand under the first one's.
     """
-    left, right, top, bar = 150, 48, 26, 13
-    runs = max(len(values) for _, _, values in rows)
-    pitch = runs * bar + 9
-    bottom = top + len(rows) * pitch
-    known = [one for _, _, values in rows for value in values if value for one in value if one is not None]
-    low, high = min([*known, 0]), max([*known, 0])
-    x = Scale(low, high if high > low else low + 1, left, WIDTH - right)  # all are 0: the axis goes to 1
-    parts = [text(0, 14, metric, "panel-title"), *x_axis(x, top, bottom)]
-    for i, (label, css, values) in enumerate(rows):
-        y = top + i * pitch + 5
-        parts.append(text(left - 8, y + runs * bar / 2 + 4, label, f"bar-label {css}", "end"))
-        for run, value in enumerate(values):
+    studies = max(len(values) for _, _, values in rows)
+    height, texts, described = .8 / studies, [], []
+    for row, (label, kind, values) in enumerate(rows):
+        for study, value in enumerate(values):
             if value is None:
                 continue
-            mean, first, last = value
-            start, end = sorted((x(0), x(mean)))
-            parts.append(Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{}" class="bar {} run{}"/>').format(
-                start, y + run * bar, end - start, bar - 2, css, run))
-            middle = y + run * bar + (bar - 2) / 2
-            if first is not None and last is not None:
-                parts += whisker(x(first), x(last), middle)
-            parts.append(text(WIDTH, middle + 4, number(mean), "value", "end"))
-    parts.append(line(x(0), top, x(0), bottom, "axis"))
-    names = [f"{label} " + " and ".join(number(value[0]) if value else "none" for value in values)
-             for label, _, values in rows]
-    return svg(bottom + 22, f"{metric} by condition, with 95% intervals", "; ".join(names), parts)
+            mean, low, high = value
+            place = row + (study - (studies - 1) / 2) * height
+            axes.barh(place, mean, .9 * height, color=colour_of(kind, pale=study > 0))
+            draw_interval(axes, place, low, high)
+            texts.append((place, number(mean)))
+        described.append(f"{label} " + " and ".join(number(value[0]) if value else "none" for value in values))
+    scores_axis(axes, [label for label, _, _ in rows], texts)
+    if not any(value and value[0] for _, _, values in rows for value in values):
+        axes.set_xlim(0, 1)  # all are 0
+    axes.axvline(0, color=SOFT, lw=.8)
+    return "; ".join(described)
 
 
-def range_chart(metric, points, position):
-    """Where the model stands between floor and ceiling, all on one axis.
+def draw_range(axes: "Axes", points: list, position: str) -> str:
+    """Where the model stands between floor and ceiling.
 
-    points: [(role, label, css class, mean, low, high)]; position: text of how far up the range the model is.
+    points: [(role, label, kind of condition, mean, low, high)]; position: text of how far up the range the model is.
     """
-    top, pitch = 8, 44
-    bottom = top + pitch * len(points)
-    numbers = [one for point in points for one in point[3:] if one is not None]
-    x = Scale(*around(numbers, 0.08), 12, WIDTH - 12)
-    parts = x_axis(x, top, bottom)
-    ends = {point[0]: x(point[3]) for point in points}
-    if {"floor", "ceiling"} <= set(ends):
-        parts += [line(ends[role], top, ends[role], bottom, "bound") for role in ("floor", "ceiling")]
-    described = []
-    for i, (role, label, css, mean, low, high) in enumerate(points):
-        y = top + pitch * i + 30
-        if role == "model" and "floor" in ends:
-            parts.append(line(ends["floor"], y, x(mean), y, "climb"))
-        if low is not None and high is not None:
-            parts += whisker(x(low), x(high), y)
+    means, described = {point[0]: point[3] for point in points}, []
+    bounded = {"floor", "ceiling"} <= set(means)
+    for row, (role, label, kind, mean, low, high) in enumerate(points):
+        if bounded and role != "model":
+            axes.axvline(mean, color=SOFT, lw=.8, ls="--")
+        if role == "model" and "floor" in means:
+            axes.plot([means["floor"], mean], [row, row], color=PAGE_COLOURS["accent-pale"], lw=5, solid_capstyle="butt")
+        draw_interval(axes, row, low, high)
+        axes.plot(mean, row, "o", color=colour_of(kind), ms=6, zorder=4)
         name = f"{role}: {label} {number(mean)}" + (f", {position}" if role == "model" and position else "")
-        start = max(0, min(x(mean) + 8, WIDTH - LETTER * len(name)))  # the label beside its dot, but within the chart
-        parts += [circle(x(mean), y, 5.5, f"point {css}"), text(start, y - 11, name, f"bar-label {css}")]
-        described.append(name + (f" ({interval(low, high)})" if interval(low, high) else ""))
-    parts.append(text(WIDTH / 2, bottom + 30, metric, "tick", "middle"))
-    return svg(bottom + 36, f"{metric}: floor, model and ceiling", "; ".join(described), parts)
+        described.append(name + (f" {interval(low, high)}" if interval(low, high) else ""))
+    scores_axis(axes, [f"{role}\n{label}" for role, label, *_ in points],
+                [(row, number(point[3])) for row, point in enumerate(points)])
+    axes.margins(x=.08)
+    return "; ".join(described)
 
 
-def difference_chart(title, rows):
-    """A dot with its interval a line, beside 0. rows: [(label, difference, low, high)]; low and high may be None."""
-    left, right, top, pitch = 120, 52, 26, 22
-    bottom = top + pitch * len(rows) + 4
-    numbers = [one for row in rows for one in row[1:] if is_number(one)]
-    x = Scale(*around([*numbers, 0]), left, WIDTH - right)
-    parts = [text(0, 14, title, "panel-title"), *x_axis(x, top, bottom), line(x(0), top, x(0), bottom, "axis")]
-    for i, (label, value, low, high) in enumerate(rows):
-        y = top + pitch * i + 13
-        parts.append(text(left - 8, y + 4, label, "bar-label", "end"))
-        if is_number(low) and is_number(high):
-            parts += whisker(x(low), x(high), y)
+def draw_differences(axes: "Axes", rows: list) -> str:
+    """Dots with their intervals beside 0. rows: [(label, difference, low, high)]; a difference and its ends may be None."""
+    for row, (_, value, low, high) in enumerate(rows):
+        draw_interval(axes, row, low, high)
         if is_number(value):
-            parts.append(circle(x(value), y, 4.5, "point model"))
-        parts.append(text(WIDTH, y + 4, number(value, sign=True), "value", "end"))
-    described = "; ".join(f"{label} {number(value, sign=True)}" for label, value, *_ in rows)
-    return svg(bottom + 22, f"{title}, with 95% intervals", described, parts)
+            axes.plot(value, row, "o", color=PAGE_COLOURS["accent"], ms=5, zorder=4)
+    axes.axvline(0, color=SOFT, lw=.8)
+    texts = [number(value, sign=True) for _, value, *_ in rows]
+    scores_axis(axes, [label for label, *_ in rows], list(enumerate(texts)))
+    return "; ".join(f"{row[0]} {text}" for row, text in zip(rows, texts, strict=True))
+
+
+@style(text__parse_math=False)
+def bar_chart(metric: str, rows: list) -> Markup:
+    """Bars by condition, as `draw_bars` draws them."""
+    studies = max(len(values) for _, _, values in rows)
+    figure, axes = panel(.6 + ROW * len(rows) * (.4 + .6 * studies), metric)
+    return svg(figure, f"{metric} by condition, with 95% intervals", draw_bars(axes, rows))
+
+
+@style(text__parse_math=False)
+def range_chart(metric: str, points: list, position: str) -> Markup:
+    """The model between floor and ceiling, as `draw_range` draws it."""
+    figure, axes = panel(.6 + .33 * len(points), metric)
+    axes.set_title(position, loc="right", fontweight="normal")
+    return svg(figure, f"{metric}: floor, model and ceiling", draw_range(axes, points, position))
+
+
+@style(text__parse_math=False)
+def difference_chart(title: str, rows: list) -> Markup:
+    """Differences by subject, as `draw_differences` draws them."""
+    figure, axes = panel(.6 + ROW * len(rows), title)
+    return svg(figure, f"{title}, with 95% intervals", draw_differences(axes, rows))

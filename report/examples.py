@@ -1,33 +1,37 @@
-"""Examples good, median and bad: chosen by score, with picture, captions, contrasts and the trial's EEG."""
+"""Good, median and bad examples, chosen by score: picture, captions, captions of other conditions, the trial's EEG."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
+from runtime.wording import number, shortened
 
 from audit.page import data_uri
 from eegdata.pictures import picture_path
-from metrics.caption_files import paired_rows
+from metrics.caption_files import Captions, paired_rows
 from metrics.conditions import MODEL_CONDITION
 
-from .texts import number, shortened
-from .traces import read_eeg, trace_chart
+from .traces import Eeg, read_eeg, trace_chart
+
+if TYPE_CHECKING:
+    from pandas import Series
 
 GROUPS = ("good", "median", "bad")
-PICTURE_SIZE = 160
+PICTURE_SIZE = 160  # pixels
 
 
-def choose_examples(scores, pictures, count):
+def choose_examples(scores: list[float], pictures: list[str], count: int) -> dict[str, list[int]]:
     """Rows for the page by their score: {"good" | "median" | "bad": row numbers}, count in all.
 
-    A group shows a picture once, as long as others are left, and no row stands in two groups.
+    A group shows a picture only once as long as others are left. No row is in two groups.
     """
     order = sorted(range(len(scores)), key=lambda row: -scores[row])
     middle = (len(order) - 1) / 2
-    walks = {"good": order, "bad": order[::-1],
-             "median": [row for _, row in sorted(enumerate(order), key=lambda place: abs(place[0] - middle))]}
-    sizes = {group: len(range(i, count, len(walks))) for i, group in enumerate(walks)}
+    orders = {"good": order, "bad": order[::-1],
+              "median": [row for _, row in sorted(enumerate(order), key=lambda place: abs(place[0] - middle))]}
+    sizes = {group: len(range(i, count, len(orders))) for i, group in enumerate(orders)}
     chosen, taken = {}, set()
-    for group, walk in walks.items():
+    for group, walk in orders.items():
         rows, seen = [], set()
         for may_repeat in (False, True):
             for row in walk:
@@ -39,11 +43,12 @@ def choose_examples(scores, pictures, count):
     return {group: chosen[group] for group in GROUPS}
 
 
-def examples(model, files, contrasts, provenance, count):
+def examples(model: Captions | None, files: dict[str, Captions], contrasts: list[str], provenance: dict,
+             count: int) -> dict:
     """{"groups": {group: cards}, "notes": [texts], "unit": of the EEG or ""} of a study.
 
-    model: Captions of the model's condition, None without; files: {condition: Captions}; contrasts: conditions whose
-    caption of the same trial stands beside.
+    model: captions of the model's condition, None without them; contrasts: conditions whose caption of the same trial is
+    shown for comparison.
     """
     if model is None:
         return {"groups": {}, "unit": "", "notes": [f"No examples: there are no captions under {MODEL_CONDITION}."]}
@@ -54,8 +59,8 @@ def examples(model, files, contrasts, provenance, count):
     pictures = {row: picture_uri(provenance.get("image_dir"), model.table.iloc[row]) for row in rows}
     eeg, notes = eeg_of(model, rows, provenance)
     if rows and not any(pictures.values()):
-        notes.append(f"The pictures are not where the captions name them "
-                     f"({model.table['Ground Truth Image'].iloc[rows[0]]}), seen from here.")
+        notes.append("The pictures are not shown: they are not at the paths in the captions, such as "
+                     f"{model.table['Ground Truth Image'].iloc[rows[0]]}.")
 
     def card(row):
         table, trial = model.table.iloc[row], trial_number(model.table.iloc[row])
@@ -73,22 +78,23 @@ def examples(model, files, contrasts, provenance, count):
             "pictures": any(pictures.values()), "unit": eeg.unit if eeg else ""}
 
 
-def texts_by_row(captions, model):
-    """{row of the model: caption} of another condition; {} where the files do not pair."""
+def texts_by_row(captions: Captions, model: Captions) -> dict[int, str]:
+    """{row of the model: caption} of another condition; {} where the files cannot be paired."""
     try:
         theirs, ours = paired_rows(captions, model)
-    except InputError:  # the evaluation has said so, with what follows for the numbers
+    except InputError:  # a note of the evaluation says so
         return {}
     return dict(zip(ours, captions.table["Generated Caption"].iloc[theirs], strict=True))
 
 
-def trial_number(row):
+def trial_number(row: "Series") -> int | None:
+    """The trial of a row of captions; None where the row does not name it."""
     trial = row.get("trial") or ""
     return int(trial) if trial.isdecimal() else None
 
 
-def eeg_of(model, rows, provenance):
-    """(traces.Eeg of the rows' trials or None, notes)."""
+def eeg_of(model: Captions, rows: list[int], provenance: dict) -> tuple[Eeg | None, list[str]]:
+    """(EEG of the rows' trials or None, notes)."""
     path = provenance.get("eeg_dataset")
     wanted = {trial_number(row): row.get("image") or "" for _, row in model.table.iloc[rows].iterrows()}
     if not path or not wanted or None in wanted:
@@ -97,8 +103,8 @@ def eeg_of(model, rows, provenance):
     return eeg, [f"No EEG traces: {refusal}."] if refusal else []
 
 
-def picture_uri(image_dir, row):
-    """The row's picture, from the picture folder first and then by the path in the CSV; None where it is in neither."""
+def picture_uri(image_dir: str | None, row: "Series") -> str | None:
+    """The row's picture as a data URI: from the picture folder, else from the path in the CSV, else None."""
     given = row["Ground Truth Image"]
     name = Path(row.get("image") or given).name.removesuffix(".JPEG")
     places = ([picture_path(image_dir, name)] if image_dir else []) + [Path(given)]

@@ -1,28 +1,29 @@
-"""The scores as LaTeX tables, one a study, for \\usepackage{booktabs}."""
+"""The scores as LaTeX tables for \\usepackage{booktabs}, one for each study."""
 
 import re
 
-from .tables import beats_floor, cell, groups_of, main_metrics
-from .texts import counted
+from runtime.wording import counted
 
-MOST_COLUMNS = 5  # what a text width of 345 pt, LaTeX's article, holds
+from .tables import beats_floor, cell, groups_of, main_metrics
+
+MAX_COLUMNS = 5  # of metrics that fit into the text width of LaTeX's article, 345 pt
 
 SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
            ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''", "§": r"\S{}", "µ": r"\textmu{}",
            **{letter: f"\\{letter}" for letter in "&%$#_{}"}}
 
 
-def escaped(text):
+def escaped(text: object) -> str:
     """Text with TeX's special characters escaped, on one line."""
     return "".join(SPECIAL.get(letter, letter) for letter in " ".join(str(text).split()))
 
 
-def table(study, metric, alpha, place=1):
+def table(study: dict, metric: str, alpha: float, place: int = 1) -> str:
     """A booktabs table: conditions by metrics with 95% intervals, the claim and N in the caption.
 
-    Bold is only the model's headline score, and only where it is better than every control and baseline.
+    Only the model's headline score can be bold, and only where it is better than every control and baseline.
     """
-    metrics, bold = main_metrics(study, metric)[:MOST_COLUMNS], beats_floor(study)
+    metrics, bold = main_metrics(study, metric)[:MAX_COLUMNS], beats_floor(study)
     columns = len(metrics) + 1
     lines = [r"\begin{table}", r"\centering", r"\small", r"\setlength{\tabcolsep}{2pt}",
              rf"\begin{{tabular}}{{l{'r' * len(metrics)}}}", r"\toprule",
@@ -35,7 +36,7 @@ def table(study, metric, alpha, place=1):
                 value, ends = cell(one, column)
                 strong = bold and one["kind"] == "model" and column == metric
                 cells.append(rf"\textbf{{{value}}}" if strong else value)
-                spans.append(rf"\scriptsize [{ends.replace(' to ', ', ')}]" if ends else "")
+                spans.append(rf"\scriptsize {ends}" if ends else "")
             lines.append(" & ".join([escaped(one["condition"]), *cells]) + r" \\")
             if any(spans):
                 lines.append(" & ".join(["", *spans]) + r" \\")
@@ -45,19 +46,19 @@ def table(study, metric, alpha, place=1):
     return "\n".join(lines) + "\n"
 
 
-def caption(study, metric, alpha, bold):
+def caption(study: dict, metric: str, alpha: float, bold: bool) -> str:
     """The claim, N, and how to read the table, escaped."""
     size = f"N = {counted(study['n'], 'trial')} of {counted(study['pictures'], 'picture')}"
     if study.get("subjects"):
         size += f" and {counted(len(study['subjects']), 'subject')}"
-    missing = f" Not given: {', '.join(study['missing'])}." if study.get("missing") else ""
+    missing = f" No captions under {', '.join(study['missing'])}." if study.get("missing") else ""
     mark = (f"Bold: better than every control and baseline in {metric} at p < {alpha:g}." if bold else
             f"Nothing is bold: the model is not shown to beat every control and baseline in {metric} at p < {alpha:g}.")
     return escaped(f"{study['claim']} {size}. Means with 95% intervals in brackets. {mark}{missing}")
 
 
-def tables(results):
-    """All studies' tables, with a line that says what they need."""
+def tables(results: dict) -> str:
+    """The tables of all studies, with a line that names the package they need."""
     head = "% \\usepackage{booktabs}\n"
     return head + "\n".join(table(study, results["metric"], results["alpha"], place)
                             for place, study in enumerate(results["studies"], 1))

@@ -1,6 +1,9 @@
-"""The report's page: everything that the template shows, put together from results and the models' folders."""
+"""The report's page: what the template shows, from the results and the models' folders."""
 
 from pathlib import Path
+
+from runtime.figures import unique_ids
+from runtime.wording import shortened
 
 import audit.page
 from audit.page import data_uri, finding_texts, render
@@ -9,21 +12,21 @@ from metrics.conditions import MODEL_CONDITION, TABLE
 from . import sections, tables
 from .curves import loss_chart
 from .examples import examples
-from .run import STAGES, read_run
-from .texts import shortened
+from .run import STAGES, Run, read_run
 
-MATRIX_SIZE = 1100
+MATRIX_SIZE = 1100  # pixels
+MAX_ENTRIES = 12  # of a list that is shown in a table of options; of a longer one only the number is
 CONTRASTS = ("shuffled_within_class", "label")
 
 
-def render_page(results, files, other, count, folder):
-    """The page as text. other: (name, results) of what stands beside, or None; count: of examples a study; folder: of the
-    report."""
+def render_page(results: dict, files: list[dict], other: tuple[str, dict] | None, count: int, folder: Path) -> str:
+    """The page as text. other: (name, results) that are shown beside, or None; count: of examples in each study; folder: of
+    the report."""
     content = page(results, files, other, count, folder)
-    return render("report.html", content, Path(__file__).parent, Path(audit.page.__file__).parent)
+    return unique_ids(render("report.html", content, Path(__file__).parent, Path(audit.page.__file__).parent))
 
 
-def page(results, files, other, count, folder):
+def page(results: dict, files: list[dict], other: tuple[str, dict] | None, count: int, folder: Path) -> dict:
     """Content of the template."""
     metric, found = results["metric"], results["studies"]
     theirs = other[1]["studies"] if other else []
@@ -41,22 +44,25 @@ def page(results, files, other, count, folder):
         "metric_meanings": {name: text for name, text in metric_texts().items() if name in metrics}}
 
 
-def metric_texts():
+def metric_texts() -> dict[str, str]:
+    """What each metric means."""
     from metrics.text import DESCRIPTIONS
 
     return DESCRIPTIONS
 
 
-def partner(study, studies, theirs):
-    """The other results' study that stands beside this one: that of the same name, or the only one beside an only one."""
+def partner(study: dict, studies: list[dict], theirs: list[dict]) -> dict | None:
+    """The other results' study to show beside this one: that of the same name, or the only one if both have only one."""
     if len(studies) == len(theirs) == 1:
         return theirs[0]
     return next((one for one in theirs if one["name"] == study["name"]), None)
 
 
-def study_part(study, files, results, other, count, folder, key):
-    """What the page shows of one study. files: {condition: Captions}; other: the study beside it or None; key: begins its
-    ids."""
+def study_part(study: dict, files: dict, results: dict, other: dict | None, count: int, folder: Path, key: str) -> dict:
+    """What the page shows of one study.
+
+    files: {condition: Captions}; other: the study beside it, or None; key: prefix of its ids in the page.
+    """
     metric, model, origin = results["metric"], files.get(MODEL_CONDITION), study["provenance"]
     record = model.record if model else None
     run = read_run(origin, record, folder)
@@ -86,20 +92,20 @@ def study_part(study, files, results, other, count, folder, key):
     }
 
 
-def pictures_of(run):
-    """The confusion matrix, and when and where the encoder finds its evidence."""
+def pictures_of(run: Run) -> dict:
+    """The encoder's confusion matrix and its figure of when and where."""
     if not run.encoder:
         return {"matrix": None, "when_where": None}
     matrix = run.encoder / "test" / "confusion_matrix.png"
     picture = data_uri(matrix, MATRIX_SIZE, "PNG")
     if not picture:
-        run.note("encoder", f"{matrix} is not there or no picture; test_eeg_classifier.py writes it.")
+        run.note("encoder", f"{matrix} is missing or not a picture. test_eeg_classifier.py writes it.")
     sentence = run.when_where.get("sentence")
     return {"matrix": picture, "when_where": sentence and {
         "sentence": sentence, "picture": data_uri(run.encoder / "test" / "when_where.png", MATRIX_SIZE, "PNG")}}
 
 
-def option_tables(content):
+def option_tables(content: dict) -> list[tuple[str, list]]:
     """[(heading, rows)] of an args.json or a record."""
     parts = [part for part in ("options", "versions") if isinstance(content.get(part), dict)]
     found = [(part.capitalize(), rows_of(content[part])) for part in parts]
@@ -107,7 +113,7 @@ def option_tables(content):
     return [*found, ("Data and other facts", rows_of(rest))] if rest else found
 
 
-def rows_of(table):
-    """(name, text) rows; long values are cut."""
-    return [(name, f"{len(value)} entries" if isinstance(value, dict | list) and len(value) > 12 else shortened(str(value)))
-            for name, value in table.items()]
+def rows_of(table: dict) -> list[tuple[str, str]]:
+    """(name, text) rows; long values are shortened."""
+    return [(name, f"{len(value):,} entries" if isinstance(value, dict | list) and len(value) > MAX_ENTRIES
+             else shortened(str(value))) for name, value in table.items()]

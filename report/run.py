@@ -1,6 +1,6 @@
-"""Read what a study's model left in its folders: options, losses, encoder scores, the audit of its data.
+"""Read the folders of a study's model: options, losses, encoder scores, the audit of its data.
 
-The study's record names the captioner's folder, that folder's args.json the encoder's. What is not there any more becomes a
+The study's record names the captioner's folder, and that folder's args.json names the encoder's. A missing file becomes a
 note, a broken file an InputError.
 """
 
@@ -15,7 +15,7 @@ from audit.page import audit_files, finding_dicts, read_audit, write_audit
 
 STAGES = {"stage1": "Stage 1: EEG encoder", "stage2": "Stage 2: captioner on picture embeddings",
           "stage3": "Stage 3: captioner on EEG embeddings"}
-LARGEST_FILE = 500_000_000  # bytes of a .pth data set that is read for a report; a folder is read row by row
+MAX_FILE_BYTES = 500_000_000  # of a .pth data set that is read for a report; a data set folder is read row by row
 
 
 @dataclass
@@ -31,18 +31,19 @@ class Run:
     findings: list = field(default_factory=list)  # of the data's audit, worst first
     notes: dict = field(default_factory=dict)  # part of the page -> [what is to be said there]
 
-    def note(self, part, text):
+    def note(self, part: str, text: str) -> None:
+        """Add a note to a part of the page."""
         self.notes.setdefault(part, []).append(text)
 
-    def json(self, path, part, writer):
-        """A JSON object, {} with a note where the file is absent."""
+    def json(self, path: Path, part: str, writer: str) -> dict:
+        """A JSON object; {} where the file is missing, with a note that names the script that writes it."""
         if not path.is_file():
-            self.note(part, f"{path} is not there: {writer}")
+            self.note(part, f"{path} is missing. {writer}")
             return {}
         return read_json(path)
 
 
-def read_run(provenance, record, folder):
+def read_run(provenance: dict, record: dict | None, folder: Path) -> Run:
     """Run of a study. provenance: the study's; record: of its model's CSV, or None; folder: of the report."""
     run = Run()
     if provenance.get("model_path"):
@@ -57,11 +58,11 @@ def read_run(provenance, record, folder):
     return run
 
 
-def read_captioner(run):
+def read_captioner(run: Run) -> None:
+    """Options and losses of the captioner, and where its encoder is."""
     folder = run.captioner
     if not folder.is_dir():
-        run.note("options", f"{folder} is not there any more, seen from here, so the model's options, losses and encoder "
-                            "are missing.")
+        run.note("options", f"{folder} was not found, so the model's options, losses and encoder scores are missing.")
         return
     content = run.options[f"{folder}/args.json"] = run.json(folder / "args.json", "options", "finetune_llm.py writes it.")
     read_losses(run, folder, "finetune_llm.py")
@@ -69,10 +70,11 @@ def read_captioner(run):
     if encoder and Path(encoder).is_dir():
         run.encoder = Path(encoder)
     elif encoder:
-        run.note("encoder", f"{encoder}, the model's EEG encoder, is not there any more, so its scores are missing.")
+        run.note("encoder", f"{encoder}, the folder of the EEG encoder, was not found, so its scores are missing.")
 
 
-def read_encoder(run):
+def read_encoder(run: Run) -> None:
+    """Options, losses and scores of the encoder."""
     folder = run.encoder
     run.options[f"{folder}/args.json"] = run.json(folder / "args.json", "options", "train_eeg_classifier.py writes it.")
     read_losses(run, folder, "train_eeg_classifier.py")
@@ -86,17 +88,20 @@ def read_encoder(run):
     if file.is_file():
         run.when_where = read_json(file)
         if not isinstance(run.when_where.get("sentence"), str):
-            raise InputError(f"{file}: expected a text under 'sentence'; write it again with the script that made it")
+            raise InputError(f"{file}: expected a text under 'sentence'; write it again with test_eeg_classifier.py "
+                             "--when_and_where")
 
 
-def read_losses(run, folder, script):
-    log = run.json(folder / "train_log.json", "losses", f"{script} writes it, so its loss curves are missing here.")
+def read_losses(run: Run, folder: Path, script: str) -> None:
+    """Loss curves of a folder's train_log.json."""
+    log = run.json(folder / "train_log.json", "losses", f"{script} writes it. Without it there are no loss curves.")
     for name, entries in log.items():
         run.losses[name] = loss_curves(run, folder, name, entries)
 
 
-def loss_curves(run, folder, name, entries):
-    """{"training", "validation"} of a trainer's log_history; entries that are not finite are dropped with a note."""
+def loss_curves(run: Run, folder: Path, name: str, entries: list[dict]) -> dict[str, list[tuple[float, float]]]:
+    """{"training", "validation"}: (epoch, loss) points of a Trainer's log_history. Losses that are not finite become a
+    note."""
     curves = {}
     for curve, key in (("training", "loss"), ("validation", "eval_loss")):
         try:
@@ -112,12 +117,15 @@ def loss_curves(run, folder, name, entries):
     return curves
 
 
-def find_audit(run, provenance, record, folder):
-    """Set run.findings: of an audit.json beside the data, the model or the report, else made and kept with the report."""
+def find_audit(run: Run, provenance: dict, record: dict, folder: Path) -> None:
+    """Set run.findings, from an audit.json beside the report, the data or the model, or else from an audit made now.
+
+    They are kept with the report.
+    """
     made = data_of(run, provenance, record)
     if made is None:
         if provenance.get("eeg_dataset"):
-            run.note("audit", "It is not known which split of the data was tested, so its audit is missing here.")
+            run.note("audit", "No audit of the data: it is not known which split was tested.")
         return
     options, made_from = made
     path, kept = Path(options["eeg_dataset"]), Path(folder) / "audit.json"
@@ -127,7 +135,7 @@ def find_audit(run, provenance, record, folder):
         if findings is not None:
             run.findings = findings
             if file != kept:
-                write_audit(kept, findings, made_from)  # what is severe stays severe when the data is gone
+                write_audit(kept, findings, made_from)  # severe findings remain when the data is gone
             return
     refusal = cannot_be_audited(path, Path(options["splits_path"]), made_from)
     if refusal:
@@ -146,10 +154,10 @@ def find_audit(run, provenance, record, folder):
     write_audit(kept, run.findings, made_from)
 
 
-def data_of(run, provenance, record):
-    """(options that name the data and its splits, what its audit must hold for), None where nothing names them.
+def data_of(run: Run, provenance: dict, record: dict) -> tuple[dict, dict] | None:
+    """(options that name the data and its splits, what its audit must be made from); None where nothing names them.
 
-    The encoder's are asked first, as it has seen most of the data, then the captioner's, then those of the captions.
+    The encoder's options come first, as it was trained on most of the data, then the captioner's, then the captions'.
     """
     contents = [content for content in reversed(run.options.values()) if isinstance(content, dict)]
     for content in [*contents, {"options": provenance, **record}]:
@@ -163,25 +171,25 @@ def data_of(run, provenance, record):
     return None
 
 
-def cannot_be_audited(path, splits_path, made_from):
-    """Why the data at path is not audited here, "" where it can be."""
+def cannot_be_audited(path: Path, splits_path: Path, made_from: dict) -> str:
+    """Why the data at path cannot be audited; "" where it can be."""
     for file in (path, splits_path):
         if not file.exists():
-            return f"{file} is not there any more, seen from here"
-    refusal = not_as_it_was(path, made_from["fingerprint"])
+            return f"{file} was not found"
+    refusal = why_not_readable(path, made_from["fingerprint"])
     if not refusal and file_hash(splits_path) != made_from["splits"]:
-        refusal = f"{splits_path} is not the file that the model was made with"
+        refusal = f"{splits_path} has changed since the model was trained"
     return refusal
 
 
-def not_as_it_was(path, fingerprint):
-    """Why the data set at path is not read for the report, "" where it is; fingerprint: what it had, None: unknown."""
+def why_not_readable(path: Path, fingerprint: str | None) -> str:
+    """Why the data set at path is not read for the report; "" where it is. fingerprint: that it must have, None: any."""
     from eegdata.dataset_folder import read_record
 
     if not path.exists():
-        return f"{path} is not there any more, seen from here"
-    if path.is_file() and path.stat().st_size > LARGEST_FILE:
-        return (f"{path} is a file of {path.stat().st_size / 1e9:.1f} GB, too large to be read for a report; prepare a "
-                "data set folder from it")
+        return f"{path} was not found"
+    if path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
+        return (f"{path} is a file of {path.stat().st_size / 1e9:.1f} GB, too large to be read for a report; make a data "
+                "set folder of it with prepare_data.py")
     found = read_record(path)["fingerprint"] if path.is_dir() else file_hash(path)
-    return f"{path} is not the data that it was" if fingerprint and found != fingerprint else ""
+    return f"{path} has changed since it was used" if fingerprint and found != fingerprint else ""

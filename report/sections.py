@@ -1,57 +1,58 @@
-"""What the template shows of one study beside its score tables: warnings, verdicts, range, power, calibration, encoder."""
+"""What the page shows of a study besides its score tables: warnings, verdicts, range, power, calibration, encoder."""
+
+from runtime.wording import counted, interval, is_number, number, p_number, p_value
 
 from .charts import difference_chart, range_chart
 from .curves import reliability_chart, risk_chart
 from .tables import is_doubted, triple
-from .texts import counted, interval, is_number, number, p_text
 
-VERDICTS = {"class": "Carries the class", "beyond_class": "Grounding beyond the label",
-            "better_than_nothing": "Better than the best control or baseline"}
-ANSWERS = {True: ("yes", "yes"), False: ("no evidence", "no"), None: ("not testable", "unknown")}
-COVERAGES = (1.0, 0.9, 0.75, 0.5, 0.25)
+VERDICT_HEADINGS = {"class": "Captions carry the class", "beyond_class": "Grounding beyond the label",
+                    "better_than_nothing": "Better than the best control or baseline"}
+ANSWERS = {True: ("yes", "yes"), False: ("no evidence", "no"), None: ("not testable", "unknown")}  # text, CSS class
+TABLE_COVERAGES = (1.0, 0.9, 0.75, 0.5, 0.25)  # shares answered that the table of abstention lists
 
 
-def warnings(study, record, findings):
-    """[(severity, sentence)] of what the claim cannot be read without: the data's severe findings and the provenance.
+def warnings(study: dict, record: dict | None, findings: list[dict]) -> list[tuple[str, str]]:
+    """[(severity, sentence)] that the claim must be read with: severe findings about the data, and the provenance.
 
     record: of the model's CSV, None where there is none.
     """
     origin, pictures = study["provenance"], study["pictures"]
-    trained, written = origin.get("trained_on"), origin.get("machine_made")
+    trained, machine_made = origin.get("trained_on"), origin.get("machine_made")
     found = [("severe", one["sentence"]) for one in findings if one["severity"] == "severe"]
-    # What is severe stands in the claim itself.
+    # The claim itself states the severe ones.
     found += [("warning", one["text"]) for one in study.get("doubts", []) if one["severity"] == "warning"]
     if trained:
-        by_design = (record or {}).get("repeated") == trained  # of a split by people or time; the doubts say so
+        by_design = (record or {}).get("repeated") == trained  # of a split by people or time; a caveat says so
         found.append(("warning" if by_design else "severe",
                       f"The model was trained on {trained} of the {pictures} pictures that it is tested on"
-                      + (", and --allow_overlap let that pass" if origin.get("allowed") else "")
-                      + ": its scores say nothing about pictures it has not seen."))
+                      + (", which --allow_overlap allowed" if origin.get("allowed") else "")
+                      + ". Its scores say nothing about pictures that it has not seen."))
     if not study["verdicts"]:
-        pass  # no captions of a model, so nothing that a record could tell of it
+        pass  # no captions of a model, so a record has nothing to say about it
     elif record is None:
-        found.append(("warning", f"{study['name']} has no record beside it ({study['name']}.json), so neither the model "
-                                 "that wrote it nor the pictures that it was trained on are known, nor how often this "
-                                 "split was scored, nor whether rows were changed or left out; an overlap with the "
-                                 "test pictures cannot be ruled out."))
+        found.append(("warning", f"{study['name']} has no record beside it ({study['name']}.json). So it is not known "
+                                 "which model wrote it, which pictures that model was trained on, how often this split was "
+                                 "scored, or whether rows were changed or left out. An overlap with the test pictures "
+                                 "cannot be ruled out."))
     elif trained is None:
-        found.append(("warning", "The checkpoint does not tell which pictures it was trained on, so an overlap with the "
+        found.append(("warning", "The checkpoint does not say which pictures it was trained on, so an overlap with the "
                                  "test pictures cannot be ruled out."))
-    if written:
-        found.append(("warning", f"{written} of the {pictures} true captions were written by a model, not by a "
-                                 "person: scores against them measure likeness to that model."))
+    if machine_made:
+        found.append(("warning", f"{machine_made} of the {pictures} true captions were written by a model, not by a "
+                                 "person. Scores against them measure similarity to that model's captions."))
     if study.get("missing"):
-        found.append(("warning", f"No captions were given under {', '.join(study['missing'])}; inference_chance.py writes "
-                                 "them, and without them the claim rests on less."))
+        found.append(("warning", f"There are no captions under {', '.join(study['missing'])}, so the claim rests on fewer "
+                                 "comparisons. Write them with inference_chance.py."))
     if (origin.get("ledger") or {}).get("text"):
         found.append(("note", origin["ledger"]["text"]))
     return found
 
 
-def verdict_cards(study, alpha):
-    """A card a verdict: heading, answer, css, numbers, text."""
+def verdict_cards(study: dict, alpha: float) -> list[dict]:
+    """A card for each verdict: heading, answer, css, numbers, text."""
     cards = []
-    for key, heading in VERDICTS.items() if study["verdicts"] else ():
+    for key, heading in VERDICT_HEADINGS.items() if study["verdicts"] else ():
         verdict = study["verdicts"][key]
         answer, css = ANSWERS[verdict.get("holds")]
         if verdict.get("holds") and is_doubted(study):
@@ -59,18 +60,17 @@ def verdict_cards(study, alpha):
         known = is_number(verdict.get("difference"))
         if verdict.get("holds") is False and known and verdict["difference"] < 0 and verdict["p"] < alpha:
             answer = "no, worse"
-        ends = interval(verdict.get("low"), verdict.get("high"))
         cards.append({
             "heading": heading + (f", {verdict['best']}" if verdict.get("best") else ""), "answer": answer, "css": css,
             "difference": number(verdict["difference"], sign=True) if known else "",
-            "interval": ends and f"[{ends.replace(' to ', ', ')}]",
-            "p": p_text(verdict["p"]) if is_number(verdict.get("p")) else "",
+            "interval": interval(verdict.get("low"), verdict.get("high")),
+            "p": p_value(verdict["p"], 4, zero=True) if is_number(verdict.get("p")) else "",
             "text": verdict.get("text") or "" if verdict.get("holds") is None else ""})  # else the numbers say it
     return cards
 
 
-def range_part(study, metric):
-    """{"chart", "sentence"} of where the model stands between floor and ceiling; None where there is no such range."""
+def range_part(study: dict, metric: str) -> dict | None:
+    """{"chart", "floor", "position"} of where the model stands between floor and ceiling; None without such a range."""
     span = study.get("range")
     if not span:
         return None
@@ -94,8 +94,8 @@ def range_part(study, metric):
     return {"chart": range_chart(metric, points, position), "floor": span["floor"], "position": position}
 
 
-def subject_part(study, metric):
-    """{"chart", "lines"} of the subjects; None without any."""
+def subject_part(study: dict, metric: str) -> dict | None:
+    """{"chart", "lines"} of the results by subject; None without any."""
     subjects = study.get("subjects") or []
     if not subjects:
         return None
@@ -105,65 +105,67 @@ def subject_part(study, metric):
     return {"chart": difference_chart(f"{metric}: own EEG minus shuffled", rows), "lines": lines}
 
 
-def power_part(study, metric):
-    """{"sentence", "lines"} of what this study could have seen; None where it is unknown."""
+def power_part(study: dict, metric: str) -> dict | None:
+    """{"sentence", "goal", "lines"} of the effects that this study could detect; None where they are unknown."""
     power = study.get("power")
     if not power:
         return None
-    goal = f"{100 * power['power_goal']:.0f}%" if is_number(power.get("power_goal")) else "the wanted power"
-    sentence = (f"With {counted(power['pictures'], 'test picture')} a true difference of {number(power['detectable'])} "
-                f"{metric} is found with a probability of {goal}; smaller ones are likely to be missed, so \"no evidence\" "
-                f"does not mean \"no effect\". The difference has a standard deviation of {number(power['sd'])} between "
-                "pictures.")
+    goal = f"{100 * power['power_goal']:.0f}%" if is_number(power.get("power_goal")) else "the power asked for"
+    sentence = (f"With {counted(power['pictures'], 'test picture')} a true difference of "
+                f"{number(power['detectable'])} {metric} is detected with a probability of {goal}. Smaller differences are "
+                "likely to be missed, so \"no evidence\" does not mean \"no effect\". The difference has a standard "
+                f"deviation of {number(power['sd'])} between pictures.")
     return {"sentence": sentence, "goal": goal, "lines": [
         (number(one["effect"]), f"{one['pictures']:,}" if is_number(one["pictures"]) else "-") for one in power["needed"]]}
 
 
-def calibration_part(study, metric):
-    """{"sentences", "charts", "lines": (share answered, threshold, wrong, score)}; None where no probability is known."""
+def calibration_part(study: dict, metric: str) -> dict | None:
+    """{"sentences", "charts", "lines": (share answered, threshold, wrong, score)}; None without probabilities."""
     found = study.get("calibration")
     if not found:
         return None
     ends = interval(found.get("ece_low"), found.get("ece_high"))
-    sentences = [f"The encoder's predicted class is right in {number(found.get('accuracy'))} of the trials, its mean "
-                 f"probability is {number(found.get('confidence'))}; the expected calibration error is "
-                 f"{number(found.get('ece'))}{f' [{ends}]' if ends else ''}"
-                 + (f", where {number(found['ece_if_calibrated'])} is to be expected of perfect probabilities"
+    sentences = [f"The encoder's predicted class is right in {number(found.get('accuracy'))} of the trials, and its "
+                 f"mean probability is {number(found.get('confidence'))}. The expected calibration error is "
+                 f"{number(found.get('ece'))}{f' {ends}' if ends else ''}"
+                 + (f"; perfect probabilities would have {number(found['ece_if_calibrated'])} in so few trials"
                     if is_number(found.get("ece_if_calibrated")) else "") + "."]
     if is_number(found.get("aurc")):
         sentences.append(f"The area under the risk-coverage curve is {number(found['aurc'])} (lower is better).")
     if found.get("abstained"):
-        sentences.append(f"Below --abstain_below the model gave no reading for {counted(found['abstained'], 'trial')} and "
-                         f"answered {found.get('answered')}.")
+        sentences.append(f"With --abstain_below the model wrote no caption for {counted(found['abstained'], 'trial')} and "
+                         f"one for {found.get('answered')}.")
     curve = [one for one in found.get("risk_coverage") or [] if is_number(one.get("coverage"))]
-    chosen = [min(curve, key=lambda one, wanted=wanted: abs(one["coverage"] - wanted)) for wanted in COVERAGES if curve]
+    chosen = [min(curve, key=lambda one, wanted=wanted: abs(one["coverage"] - wanted))
+              for wanted in TABLE_COVERAGES if curve]
     lines = [(number(one["coverage"]), number(one.get("threshold")), number(one.get("risk")), number(one.get("score")))
              for i, one in enumerate(chosen) if one not in chosen[:i]]
     charts = [reliability_chart(found.get("bins") or []), risk_chart(curve, metric)]
     return {"sentences": sentences, "charts": [chart for chart in charts if chart], "lines": lines}
 
 
-def judge_sentence(study):
-    """Who judged, and how often it gave no rating."""
+def judge_sentence(study: dict) -> str:
+    """Which model judged, and how many ratings are missing; "" without a judge."""
     judge = study.get("judge")
     if not judge:
         return ""
     refused = sum((judge.get("refused") or {}).values())
     cost = f", cost {judge['cost']:.4g}" if is_number(judge.get("cost")) else ""
-    missing = (f" {counted(refused, 'rating')} are missing, as the answer held none; the means are of the rest."
+    missing = (f" {counted(refused, 'rating')} are missing because the answer held none. The means are of the others."
                if refused else "")
     return (f"Judge: {judge['model']}; {counted(judge['rows'], 'row')}, {judge['asked']:,} questions asked, "
             f"{judge['cached']:,} answered from the cache{cost}.{missing}")
 
 
-def comparison_lines(rows, *names):
-    """(names, difference, interval, p, Holm p, n) texts of tests between captions."""
+def comparison_lines(rows: list[dict] | None, *names: str) -> list[tuple]:
+    """(names, difference, interval, p, Holm p, trials, pictures) of tests between captions. names: keys of the rows."""
     return [([one[name] for name in names], number(one["difference"], sign=True), interval(one["low"], one["high"]),
-             p_text(one["p"]), p_text(one["p_holm"]), one["n"], one.get("pictures")) for one in rows or []]
+             p_number(one["p"], 4, zero=True), p_number(one["p_holm"], 4, zero=True), one["n"], one.get("pictures"))
+            for one in rows or []]
 
 
-def encoder_lines(scores):
-    """(what, value, 95% interval, chance) texts of test_eeg_classifier.py's scores."""
+def encoder_lines(scores: dict) -> list[tuple[str, str, str, str]]:
+    """(measure, value, 95% interval, chance) texts of test_eeg_classifier.py's scores."""
     def row(what, value, ends=None, chance=None):
         if is_number(value):
             rows.append((what, number(value), interval(*ends) if isinstance(ends, list) and len(ends) == 2 else "",
@@ -185,13 +187,14 @@ def encoder_lines(scores):
     return rows
 
 
-def encoder_sentence(scores):
+def encoder_sentence(scores: dict) -> str:
+    """The encoder's balanced accuracy against chance; "" where one of the numbers is unknown."""
     value, ends, chance = scores.get("balanced_accuracy"), scores.get("balanced_accuracy_95"), scores.get("chance")
     known = isinstance(ends, list) and len(ends) == 2 and all(map(is_number, [value, chance, *ends]))
     if not known:
         return ""
     name = (scores.get("classical_baseline") or {}).get("name")
     baseline = f" The classical baseline on the same split is {name}." if name else ""
-    place = "above" if ends[0] > chance else "below" if ends[1] < chance else "not told apart from"
+    place = "above" if ends[0] > chance else "below" if ends[1] < chance else "not distinguishable from"
     return (f"On {scores.get('n')} test trials of {scores.get('n_classes')} classes the class is decoded from EEG with a "
             f"balanced accuracy of {number(value)}, {place} chance ({number(chance)}).{baseline}")

@@ -1,41 +1,45 @@
 """Tables and bar charts of a study's scores, as texts for the template."""
 
 import re
+from collections.abc import Iterable
 
-from evaluation.tables import without_twin
+from runtime.wording import interval, is_number, number
+
+from markupsafe import Markup
+
+from evaluation.tables import without_bleu_twin
 from metrics.conditions import KINDS
 
 from .charts import bar_chart
-from .texts import interval, is_number, number
 
-MAIN = ("ROUGE-1", "BLEU-1", "BLEU-4", "BLEU", "ROUGE-L", "METEOR", "CIDEr", "BERTScore", "Object accuracy")
-MOST_MAIN = 6
-IN_CHARTS = ("ROUGE-1", "METEOR", "BLEU-4", "BLEU", "ROUGE-L")
-MOST_CHARTS = 4
-JUDGED = ("Fluency", "Adequacy")
-WAYS = re.compile(r"(\d+)-way")
+MAIN_METRICS = ("ROUGE-1", "BLEU-1", "BLEU-4", "BLEU", "ROUGE-L", "METEOR", "CIDEr", "BERTScore", "Object accuracy")
+MAX_MAIN_METRICS = 6
+CHART_METRICS = ("ROUGE-1", "METEOR", "BLEU-4", "BLEU", "ROUGE-L")
+MAX_CHARTS = 4
+JUDGE_METRICS = ("Fluency", "Adequacy")
+N_WAY = re.compile(r"(\d+)-way")
 
 
-def metrics_of(study, wanted=None):
-    """Metrics that the study's conditions hold, of `wanted` (None: all) and in its order."""
-    found = without_twin(dict.fromkeys(name for one in study["conditions"] for name, score in one["scores"].items()
+def metrics_of(study: dict, wanted: Iterable[str] | None = None) -> list[str]:
+    """Metrics that the study's conditions have, of `wanted` and in its order; None: all of them."""
+    found = without_bleu_twin(dict.fromkeys(name for one in study["conditions"] for name, score in one["scores"].items()
                                        if is_number((score or {}).get("mean"))))
     return found if wanted is None else [name for name in wanted if name in found]
 
 
-def main_metrics(study, metric):
-    """The few metrics of the short tables, the headline metric first."""
-    return metrics_of(study, dict.fromkeys((metric, *MAIN)))[:MOST_MAIN]
+def main_metrics(study: dict, metric: str) -> list[str]:
+    """The metrics of the short tables, the headline metric first."""
+    return metrics_of(study, dict.fromkeys((metric, *MAIN_METRICS)))[:MAX_MAIN_METRICS]
 
 
-def ways(metric):
+def ways(metric: str) -> int | None:
     """n of a retrieval metric such as "2-way (text)", None of any other."""
-    found = WAYS.match(metric)
+    found = N_WAY.match(metric)
     return int(found[1]) if found else None
 
 
-def triple(condition, metric):
-    """(mean, low, high) of a condition's metric, ends None where they are unknown; None where the mean is."""
+def triple(condition: dict | None, metric: str) -> tuple[float, float | None, float | None] | None:
+    """(mean, low, high) of a condition's metric; low and high are None where unknown. None where the mean is unknown."""
     score = (condition or {}).get("scores", {}).get(metric) or {}
     if not is_number(score.get("mean")):
         return None
@@ -44,32 +48,32 @@ def triple(condition, metric):
     return score["mean"], low if known else None, high if known else None
 
 
-def cell(condition, metric):
+def cell(condition: dict | None, metric: str) -> tuple[str, str]:
     """(value, interval) texts."""
     value = triple(condition, metric)
     return (number(value[0]), interval(*value[1:])) if value else ("-", "")
 
 
-def beats_floor(study):
-    """Whether the model is better than every control and baseline: only then is its headline score set in bold."""
+def beats_floor(study: dict) -> bool:
+    """Whether the model is better than every control and baseline. Only then is its headline score bold."""
     return study["verdicts"].get("better_than_nothing", {}).get("holds") is True and not is_doubted(study)
 
 
-def is_doubted(study):
-    """Whether the captions cannot be taken at their word, as the claim then begins by saying."""
+def is_doubted(study: dict) -> bool:
+    """Whether there is a severe caveat, with which the claim then begins."""
     return any(one["severity"] == "severe" for one in study.get("doubts", []))
 
 
-def groups_of(study):
-    """[(name of the kind, its conditions)], in the order of KINDS."""
+def groups_of(study: dict) -> list[tuple[str, list[dict]]]:
+    """[(heading of a kind, its conditions)], in the order of KINDS."""
     groups = [(name, [one for one in study["conditions"] if one["kind"] == kind]) for kind, name in KINDS.items()]
     return [(name, conditions) for name, conditions in groups if conditions]
 
 
-def score_table(study, metrics, metric):
+def score_table(study: dict, metrics: list[str], metric: str | None) -> dict:
     """{"metrics", "groups": [(name, lines)]}; a line: {"label", "source", "n", "css", "cells": [(value, interval, bold)]}.
 
-    Bold is the model's `metric` alone, and only where it beats the floor.
+    Only the model's `metric` can be bold, and only where it beats every control and baseline.
     """
     bold = beats_floor(study)
 
@@ -80,28 +84,28 @@ def score_table(study, metrics, metric):
     return {"metrics": metrics, "groups": [(name, list(map(row, conditions))) for name, conditions in groups_of(study)]}
 
 
-def retrieval_table(study):
-    """score_table of the n-way columns, with their chance levels; None without any."""
+def retrieval_table(study: dict) -> dict | list:
+    """score_table of the n-way metrics with their chance levels; empty without any."""
     metrics = [name for name in metrics_of(study) if ways(name)]
     return metrics and {**score_table(study, metrics, None), "chance": [number(1 / ways(name)) for name in metrics]}
 
 
-def judge_table(study):
-    """score_table of the judge's answers (1..5), None where no judge was asked."""
-    metrics = metrics_of(study, JUDGED)
+def judge_table(study: dict) -> dict | list:
+    """score_table of the judge's ratings (1 to 5); empty where no judge was asked."""
+    metrics = metrics_of(study, JUDGE_METRICS)
     return metrics and score_table(study, metrics, None)
 
 
-def corpus_table(study):
-    """{"metrics", "lines": [(label, css, values)]} of the measures that a whole file has; None where there are none."""
+def corpus_table(study: dict) -> dict | list:
+    """{"metrics", "lines": [(label, css, values)]} of the measures of all captions together; empty without any."""
     metrics = list(dict.fromkeys(name for one in study["conditions"] for name in one.get("corpus") or {}))
     conditions = [one for _, members in groups_of(study) for one in members if one.get("corpus")]
     return metrics and {"metrics": metrics, "lines": [
         (one["condition"], one["kind"], [number(one["corpus"].get(name)) for name in metrics]) for one in conditions]}
 
 
-def beside_table(study, other, metrics):
-    """Lines of both by condition: {"metrics", "lines": [(label, css, [(our cell, their cell)])]}."""
+def beside_table(study: dict, other: dict, metrics: list[str]) -> dict:
+    """Scores of both studies by condition: {"metrics", "lines": [(label, css, [(our cell, their cell)])]}."""
     metrics = [name for name in metrics if name in metrics_of(other)]
     theirs = {one["condition"]: one for one in other["conditions"]}
     return {"metrics": metrics, "lines": [
@@ -109,11 +113,11 @@ def beside_table(study, other, metrics):
         for _, members in groups_of(study) for one in members]}
 
 
-def score_charts(study, other, metric):
-    """One bar chart a metric; the other study's bars, if there is one, under this one's."""
+def score_charts(study: dict, other: dict | None, metric: str) -> list[Markup]:
+    """A bar chart for each metric. The bars of the other study, if there is one, are under this one's."""
     theirs = {one["condition"]: one for one in other["conditions"]} if other else {}
     charts = []
-    for name in metrics_of(study, dict.fromkeys((metric, *IN_CHARTS)))[:MOST_CHARTS]:
+    for name in metrics_of(study, dict.fromkeys((metric, *CHART_METRICS)))[:MAX_CHARTS]:
         rows = [(short(one["condition"]), one["kind"],
                  [triple(one, name)] + ([triple(theirs.get(one["condition"]), name)] if other else []))
                 for _, members in groups_of(study) for one in members]
@@ -121,5 +125,6 @@ def score_charts(study, other, metric):
     return charts
 
 
-def short(label, most=22):
+def short(label: str, most: int = 22) -> str:
+    """The end of a long label."""
     return label if len(label) <= most else f"…{label[1 - most:]}"

@@ -1,19 +1,26 @@
-"""The EEG of single trials as small inline SVGs: global field power and a few channels, in ms from the picture's onset."""
+"""The EEG of single trials as small figures: global field power and a few channels, in ms from the picture's onset."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.figures import PAGE_COLOURS, SOFT, panel, style, svg
 
 import numpy as np
+from markupsafe import Markup
 
-from .charts import WIDTH, Scale, line, polyline, svg, text, tick_text, ticks
-from .run import not_as_it_was
+from .run import why_not_readable
 
-CHANNELS = 8
-SHOWN = ("Fz", "Cz", "T7", "T8", "P7", "P8", "Pz", "PO7", "PO8", "POz", "O1", "Oz", "O2")  # from front to back
-CHOICE = ("Oz", "Pz", "Cz", "Fz", "O1", "O2", "PO7", "PO8", "P7", "P8", "T7", "T8", "POz")  # most wanted first
-MOST_SAMPLES = 130
-POWER = "GFP"
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MAX_CHANNELS = 8
+CHANNELS_FRONT_TO_BACK = ("Fz", "Cz", "T7", "T8", "P7", "P8", "Pz", "PO7", "PO8", "POz", "O1", "Oz", "O2")
+CHANNELS_BY_PREFERENCE = ("Oz", "Pz", "Cz", "Fz", "O1", "O2", "PO7", "PO8", "P7", "P8", "T7", "T8", "POz")
+MAX_SAMPLES = 130  # of a curve; neighbouring samples are averaged
+GFP = "GFP"
 UNITS = {"uV": "µV"}
+GAIN = .6  # rows that the amplitude bar is high
 
 
 @dataclass
@@ -31,32 +38,38 @@ class Eeg:
     unit: str
 
     @property
-    def step(self):
-        """A round amplitude that most samples of the channels stay below; one for all trials, so that they compare."""
-        most = np.percentile(np.abs(np.concatenate([curves[1:].ravel() for curves in self.curves.values()])), 98)
-        return max(ticks(0, 1.05 * most)) if most > 0 else 1.0
+    def amplitude(self) -> float:
+        """A round amplitude, near the largest of the channels. It is one for all trials, so that they can be compared."""
+        from matplotlib.ticker import MaxNLocator
+
+        samples = np.abs(np.concatenate([curves[1:].ravel() for curves in self.curves.values()]))
+        largest = 1.05 * np.percentile(samples, 98)
+        if not largest > 0:
+            return 1.0
+        return max(tick for tick in MaxNLocator(2, steps=[1, 2, 5, 10]).tick_values(0, largest) if tick <= largest)
 
 
-def read_eeg(path, fingerprint, pictures):
+def read_eeg(path: str | Path, fingerprint: str | None, pictures: dict[int, str]) -> tuple[Eeg | None, str]:
     """(Eeg, "") of trials of a data set folder or .pth file, or (None, why there is none). pictures: {record number: name}.
 
-    Each channel's mean over the trial is taken off. The global field power is the standard deviation over channels at each
+    Each channel's mean over the trial is subtracted. The global field power is the standard deviation over channels at each
     moment (Lehmann and Skrandies 1980). Of a folder only the trials asked for are read.
     """
     from eegdata.dataset_folder import read_record
     from eegdata.trials import load_trials
 
-    refusal = not_as_it_was(Path(path), fingerprint)
+    refusal = why_not_readable(Path(path), fingerprint)
     if refusal:
         return None, refusal
     window = (0, read_record(path)["n_times"]) if Path(path).is_dir() else ()
     trials = load_trials(path, *window)
     position = {number: place for place, number in enumerate(trials.trial.tolist()) if number in pictures}
-    strangers = [number for number, name in pictures.items()
-                 if number not in position or (name and trials.has_pictures and trials.names([position[number]]) != [name])]
-    if strangers:
-        return None, (f"trial {strangers[0]} of {path} is not the one that the captions are of; expected picture "
-                      f"{pictures[strangers[0]] or '?'}")
+    mismatched = [
+        number for number, name in pictures.items()
+        if number not in position or (name and trials.has_pictures and trials.names([position[number]]) != [name])]
+    if mismatched:
+        return None, (f"trial {mismatched[0]} of {path} is not the one that the captions are of; expected picture "
+                      f"{pictures[mismatched[0]] or '?'}")
     chosen, names = choose_channels(trials.ch_names, trials.eeg.shape[1])
     curves = {}
     for number, place in position.items():
@@ -67,43 +80,56 @@ def read_eeg(path, fingerprint, pictures):
     unit = UNITS.get(trials.record.get("units"), "units of its own")
     if trials.record.get("scale") == "recording":
         unit = "standard deviations of the channel"
-    return Eeg(curves, [POWER, *names], ms, trials.tmin is not None, unit), ""
+    return Eeg(curves, [GFP, *names], ms, trials.tmin is not None, unit), ""
 
 
-def choose_channels(names, count):
-    """(numbers, names) of about CHANNELS channels from front to back: known ones over the visual path, else every n-th."""
+def choose_channels(names: list[str] | None, count: int) -> tuple[list[int], list[str]]:
+    """(numbers, names) of up to MAX_CHANNELS channels from front to back: of the 10-20 system, else evenly spread.
+
+    Visual channels come first. names: of all channels, None: they have none; count: of all channels.
+    """
     names = list(names or map(str, range(1, count + 1)))
     place = {name.casefold(): number for number, name in enumerate(names)}
-    known = [name for name in CHOICE if name.casefold() in place][:CHANNELS]
-    if len(known) >= min(count, CHANNELS // 2):
-        numbers = [place[name.casefold()] for name in SHOWN if name in known]
+    known = [name for name in CHANNELS_BY_PREFERENCE if name.casefold() in place][:MAX_CHANNELS]
+    if len(known) >= min(count, MAX_CHANNELS // 2):
+        numbers = [place[name.casefold()] for name in CHANNELS_FRONT_TO_BACK if name in known]
     else:
-        numbers = sorted(set(np.linspace(0, count - 1, min(count, CHANNELS)).round().astype(int).tolist()))
+        numbers = sorted(set(np.linspace(0, count - 1, min(count, MAX_CHANNELS)).round().astype(int).tolist()))
     return numbers, [names[number] for number in numbers]
 
 
-def trace_chart(eeg, trial, title):
-    """One trial's curves, one below the other; a bar shows the amplitude."""
-    left, top, pitch = 40, 10, 20
-    curves, bottom = eeg.curves[trial], top + pitch * (len(eeg.names) + 0.5)
-    groups = np.array_split(np.arange(len(eeg.ms)), min(MOST_SAMPLES, len(eeg.ms)))
-    ms = np.array([eeg.ms[group].mean() for group in groups])
-    x = Scale(eeg.ms[0], eeg.ms[-1], left, WIDTH - 44)
-    parts, gain = [], 0.6 * pitch / eeg.step
-    for mark in x.ticks:
-        parts += [line(x(mark), top, x(mark), bottom, "onset" if eeg.onset and mark == 0 else "grid"),
-                  text(x(mark), bottom + 14, tick_text(mark), "tick", "middle")]
+def draw_trace(axes: "Axes", eeg: Eeg, trial: int) -> str:
+    """Draw a trial's curves into Matplotlib axes, one below the other, with a bar for the amplitude.
+
+    Returns the description for screen readers.
+    """
+    curves = eeg.curves[trial]
+    groups = np.array_split(np.arange(len(eeg.ms)), min(MAX_SAMPLES, len(eeg.ms)))
+    ms = [eeg.ms[group].mean() for group in groups]
+    gain = GAIN / eeg.amplitude
     for row, (name, curve) in enumerate(zip(eeg.names, curves, strict=True)):
-        y = top + pitch * (row + 0.75)
-        means = [curve[group].mean() for group in groups]
-        parts += [text(left - 6, y + 3, name, "tick", "end"),
-                  polyline([(x(t), y - gain * value) for t, value in zip(ms, means, strict=True)],
-                           "trace power" if name == POWER else "trace")]
-    edge, unit = WIDTH - 36, f" {eeg.unit}" if eeg.unit in UNITS.values() else ""
-    parts += [line(edge, bottom - gain * eeg.step, edge, bottom, "whisker"),
-              text(edge + 4, bottom - 2, tick_text(eeg.step) + unit, "tick"),
-              text(left, bottom + 27, "ms from the picture's onset" if eeg.onset else "ms from the trial's start", "tick")]
+        line = {"color": PAGE_COLOURS["accent"], "lw": 1.2} if name == GFP else {"color": PAGE_COLOURS["ink"], "lw": .7}
+        axes.plot(ms, [row - gain * curve[group].mean() for group in groups], **line)
+    if eeg.onset and eeg.ms[0] <= 0 <= eeg.ms[-1]:
+        axes.axvline(0, color=SOFT, lw=.8)
+    bottom = len(eeg.names) - .5
+    bar = axes.get_yaxis_transform()
+    axes.plot([1.02, 1.02], [bottom - GAIN, bottom], color=PAGE_COLOURS["ink"], lw=1, transform=bar, clip_on=False)
+    unit = f" {eeg.unit}" if eeg.unit in UNITS.values() else ""
+    axes.text(1.035, bottom - GAIN / 2, f"{eeg.amplitude:.3g}{unit}", va="center", transform=bar)
+    axes.set_yticks(range(len(eeg.names)), eeg.names)
+    axes.set(xlim=(eeg.ms[0], eeg.ms[-1]), ylim=(bottom, -1),
+             xlabel="ms from the picture's onset" if eeg.onset else "ms from the trial's start")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
     peak = eeg.ms[int(curves[0].argmax())]
-    described = (f"{len(eeg.names) - 1} channels ({', '.join(eeg.names[1:])}) and the global field power, highest at "
-                 f"{peak:.0f} ms")
-    return svg(bottom + 32, title, described, parts)
+    return (f"{len(eeg.names) - 1} channels ({', '.join(eeg.names[1:])}) and the global field power, highest at "
+            f"{peak:.0f} ms")
+
+
+@style(text__parse_math=False)
+def trace_chart(eeg: Eeg, trial: int, title: str) -> Markup:
+    """The EEG of a trial, as `draw_trace` draws it; the title is for screen readers."""
+    figure, axes = panel(.5 + .17 * len(eeg.names), "")
+    return svg(figure, title, draw_trace(axes, eeg, trial))

@@ -74,7 +74,11 @@ def make_parser(description: str) -> argparse.ArgumentParser:
 
     class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
         def _get_help_string(self, action):  # for None and for a flag that is not given, the text says what they mean
-            return action.help if action.default is None or action.default is False else super()._get_help_string(action)
+            if action.default is None or action.default is False:
+                return action.help
+            if isinstance(action.default, list | tuple):
+                return f"{action.help} (default: {' '.join(map(str, action.default))})"
+            return super()._get_help_string(action)
 
     return argparse.ArgumentParser(description=description, formatter_class=Formatter, allow_abbrev=False)
 

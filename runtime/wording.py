@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-LONGEST_TEXT = 500
+MAX_TEXT_LENGTH = 500
 
 
 def is_number(value: object) -> bool:
@@ -28,11 +28,19 @@ def interval(low: object, high: object, digits: int = 3, *, zero: bool = True) -
     return f"[{number(low, digits, zero=zero)}, {number(high, digits, zero=zero)}]"
 
 
-def p_value(p: float, digits: int = 3, *, zero: bool = False) -> str:
-    """p = .041, p < .001, p = 1; with zero=True p = 0.041."""
+def p_number(p: object, digits: int = 3, *, zero: bool = False) -> str:
+    """.041, < .001, 1, for tables; with zero=True 0.041; "-" where it is unknown."""
+    if not is_number(p):
+        return "-"
     if p < 0.5 * 10 ** -digits:
-        return f"p < {number(10 ** -digits, digits, zero=zero)}"
-    return f"p = {number(p, digits, zero=zero)}" if p < 1 - 0.5 * 10 ** -digits else "p = 1"
+        return f"< {number(10 ** -digits, digits, zero=zero)}"
+    return number(p, digits, zero=zero) if p < 1 - 0.5 * 10 ** -digits else "1"
+
+
+def p_value(p: object, digits: int = 3, *, zero: bool = False) -> str:
+    """p = .041, p < .001, p = 1; with zero=True p = 0.041."""
+    text = p_number(p, digits, zero=zero)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def percent(share: float) -> str:
@@ -58,6 +66,6 @@ def joined(names: Iterable) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def shortened(text: str, most: int = LONGEST_TEXT) -> str:
+def shortened(text: str, most: int = MAX_TEXT_LENGTH) -> str:
     """The text, cut after `most` characters with a word on its length."""
     return text if len(text) <= most else f"{text[:most]} … ({len(text):,} characters)"

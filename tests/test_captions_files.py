@@ -229,7 +229,7 @@ def test_a_split_by_subject_repeats_its_pictures(captioner, data, tmp_path, caps
         write(captioner, data, tmp_path / "d.csv", *more)
     said = capsys.readouterr().err
     assert stop.value.code == 2 and "trained on 2 of the 3 pictures" in said
-    assert "the split shows 2 of them in its training part, too" in said and "--unseen_pictures" in said
+    assert "the training part of the split also shows 2 of them" in said and "--unseen_pictures" in said
     assert "--allow_overlap to go on and claim new people or days, not new pictures" in said
     write(captioner, data, tmp_path / "d.csv", *more, "--allow_overlap", "--condition", "constant")
     assert "not trained with this split" not in capsys.readouterr().out

@@ -317,6 +317,8 @@ def test_class_scores_agree_with_sklearn(decoded):
         assert np.isclose(top_k_hits(labels, logits, k).mean(), top_k_accuracy_score(labels, logits, k=k, labels=range(8)))
     scores = classification_scores(labels, logits, clusters=np.arange(200) // 4)
     assert np.isclose(scores["balanced_accuracy"], balanced_accuracy_score(labels, logits.argmax(1)))
+    several = np.stack([logits.argmax(1), np.roll(labels, 1), labels], axis=1)
+    assert balanced_accuracy(labels, several) == pytest.approx([balanced_accuracy_score(labels, one) for one in several.T])
     assert (scores["n"], scores["n_classes"], scores["chance"]) == (200, 8, 1 / 8)
     for key in ("top1", "top5", "balanced_accuracy"):
         low, high = scores[f"{key}_95"]

@@ -14,7 +14,7 @@ import pytest
 from evaluation import ledger
 from evaluation.ledger import count_scorings, family, note_scoring, run_folder
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).parents[1]
 
 
 def note(folder, key="f", script="evaluate.py", model="m1", scored="s1"):
@@ -47,7 +47,7 @@ def test_each_look_counts_once(tmp_path):
     assert note(first) and note(first)
     assert len(lines(first)) == 1 and {"date", "script", "family", "model", "scored"} == set(json.loads(lines(first)[0]))
     assert count_scorings(first, "f") == {
-        "scored": 1, "models": 1, "text": "By the ledgers that are there, this test split was scored once by evaluate.py "
+        "scored": 1, "models": 1, "text": "According to the ledgers found, this test split was scored once by evaluate.py "
                                           "(1 model), in 1 run folder."}
     note(first, scored="s2")
     note(first, script="test_eeg_classifier.py")
@@ -56,10 +56,10 @@ def test_each_look_counts_once(tmp_path):
     note(second, model="m3")
     counted = count_scorings(first, "f")
     assert (counted["scored"], counted["models"]) == (5, 3)
-    assert counted["text"] == ("By the ledgers that are there, this test split was scored 4 times by evaluate.py (3 "
+    assert counted["text"] == ("According to the ledgers found, this test split was scored 4 times by evaluate.py (3 "
                                "models) and once by "
-                               "test_eeg_classifier.py (1 model), in 2 run folders; each further look makes a lucky result "
-                               "likelier.")
+                               "test_eeg_classifier.py (1 model), in 2 run folders. Each further scoring makes a lucky "
+                               "result more likely.")
     assert count_scorings(second, "f") == counted
     assert count_scorings(first, "another split")["scored"] == 1
     (second / "test_ledger.jsonl").write_text((second / "test_ledger.jsonl").read_text() + lines(first)[0] + "\n")
@@ -103,7 +103,7 @@ def test_a_line_that_was_cut_short_swallows_no_other(tmp_path):
     assert len(lines(tmp_path / "a")) == 3
     counted = count_scorings(tmp_path / "a", "f")
     assert (counted["scored"], counted["models"]) == (2, 2)
-    assert counted["text"].endswith(" 1 line of the ledgers cannot be read and may stand for more.")
+    assert counted["text"].endswith(" 1 line of the ledgers cannot be read and may hold further scorings.")
     file.write_bytes(b'\xff\xfe\n[1]\n{"family": "f"}\n' + file.read_bytes())
     assert count_scorings(tmp_path / "a", "f")["scored"] == 2
 

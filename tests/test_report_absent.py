@@ -24,15 +24,15 @@ def own_run(tmp_path):
 
 
 @pytest.mark.parametrize(("absent", "said"), [
-    ("captioner", "captioner is not there any more"),
-    ("eeg_encoder", "s EEG encoder, is not there any more"),
-    ("eeg_encoder/test/scores.json", "eeg_encoder/test/scores.json is not there"),
-    ("eeg_encoder/test/confusion_matrix.png", "confusion_matrix.png is not there or no picture"),
-    ("eeg_encoder/test/when_where.png", "when_where.png is not there or no picture"),
-    ("captioner/train_log.json", "captioner/train_log.json is not there"),
-    ("captioner/args.json", "captioner/args.json is not there"),
+    ("captioner", "captioner was not found"),
+    ("eeg_encoder", "the folder of the EEG encoder, was not found"),
+    ("eeg_encoder/test/scores.json", "eeg_encoder/test/scores.json is missing"),
+    ("eeg_encoder/test/confusion_matrix.png", "confusion_matrix.png is missing or not a picture"),
+    ("eeg_encoder/test/when_where.png", "when_where.png is missing or not a picture"),
+    ("captioner/train_log.json", "captioner/train_log.json is missing"),
+    ("captioner/args.json", "captioner/args.json is missing"),
     ("data", "No EEG traces: "),
-    ("data/images", "The pictures are not where the captions name them ("),
+    ("data/images", "The pictures are not shown: they are not at the paths in the captions"),
     ("data/images/ball/ball_4.JPEG", "picture not found: ball_4"),
     ("data/splits.pth", "Each class was shown in one block."),  # its hash stands in args.json
 ])
@@ -58,12 +58,12 @@ def test_findings_stay_with_the_report_and_hold_for_their_data_and_split_only(ow
     for file in ("eeg_encoder/args.json", "captioner/args.json"):
         edit(own_run / file, lambda content: content.update(splits="0" * 64))
     page = page_of(own_run, examples=0)
-    assert "one block" not in page and f"No audit of the data: {own_run / 'data'} is not there any more" in page
+    assert "one block" not in page and f"No audit of the data: {own_run / 'data'} was not found" in page
     (own_run.parent / "away").rename(own_run / "data")
-    assert "splits.pth is not the file that the model was made with" in page_of(own_run, examples=0)
+    assert "splits.pth has changed since the model was trained" in page_of(own_run, examples=0)
     for file in ("eeg_encoder/args.json", "captioner/args.json"):
         edit(own_run / file, lambda content: content.update(data="0" * 16))
-    assert f"{own_run / 'data'} is not the data that it was" in page_of(own_run, examples=0)
+    assert f"{own_run / 'data'} has changed since it was used" in page_of(own_run, examples=0)
 
 
 def test_a_damaged_data_set_is_refused_for_examples_and_a_note_for_the_audit(own_run):

@@ -18,8 +18,7 @@ from encoders import batches
 from encoders.transformer import EEGTransformer
 from interpretability import occlusion, tables, when_where, write
 from interpretability.attribution import gradient_x_input, sanity_check, shuffled_weights
-from interpretability.words import number, p_value
-from metrics.classification import classification_scores
+from metrics.classification import balanced_accuracy, classification_scores
 from tiny import data_arguments
 
 NAMES = ["Fz", "Cz", "T7", "T8", "Pz", "O1", "Oz", "O2"]
@@ -101,7 +100,7 @@ def test_attribution_points_where_the_signal_is(truth):
     assert sum(map(sum, found["map"].values())) == pytest.approx(1, abs=1e-4)
     assert "Hiding 150-200 ms costs" in truth["sentence"] and "the occipital channels costs" in truth["sentence"]
     assert "100% of the attribution lies in 100-400 ms over occipital, parietal and temporal" in truth["sentence"]
-    assert "0% lies before 50 ms" in truth["sentence"] and "Beware" not in truth["sentence"]
+    assert "0% lies before 50 ms" in truth["sentence"] and "Warning" not in truth["sentence"]
 
 
 def test_a_trained_encoder_is_found_out():
@@ -157,13 +156,14 @@ def test_a_response_that_all_pictures_share_is_no_evidence():
 def test_evidence_from_before_the_picture_is_called_out():
     early = slice(2, 7)  # -80 to -30 ms
     sentence = look(Reader(when=early), trials(when=early))["sentence"]
-    assert "Beware: -100 to -50 ms counts" in sentence or "Beware: -50 to 0 ms counts" in sentence, sentence
-    assert "Beware" not in look(Reader(when=early), trials(when=early, tmin=None))["sentence"]
+    assert "Warning: -100 to -50 ms gives the class away" in sentence or "Warning: -50 to 0 ms gives" in sentence, sentence
+    assert "Warning" not in look(Reader(when=early), trials(when=early, tmin=None))["sentence"]
 
 
 def test_no_signal_means_nothing():
     result = look(Reader(), trials(strength=0.))
-    assert result["sentence"].startswith("The encoder is not above chance") and "means nothing" in result["sentence"]
+    assert result["sentence"].startswith("The encoder is not shown to be above chance")
+    assert "cannot be interpreted" in result["sentence"]
     assert all(row["p_holm"] > .05 and row["kept_p_holm"] > .05 for row in result["windows"] + result["regions"])
 
 
@@ -171,13 +171,13 @@ def test_spread_evidence_is_said_to_be_spread():
     whole = slice(0, LENGTH)
     sentence = look(Reader(when=whole), trials(when=whole, strength=.8))["sentence"]
     assert "No single window of 50 ms is shown to be needed" in sentence
-    assert "is spread, is there more than once, or is too little to be seen in" in sentence  # a test cannot tell which
+    assert "spread out or redundant, or too weak to be seen in 60 trials" in sentence  # a test cannot tell which
 
 
 def test_unknown_times_and_places_are_said(tmp_path, capsys):
     result = look(Reader(), trials(tmin=None))
     assert result["windows"][0]["from_ms"] == 0 and result["attribution"]["evoked"] is None
-    assert result["attribution"]["early"] is None and any("does not tell when" in note for note in result["notes"])
+    assert result["attribution"]["early"] is None and any("does not say when" in note for note in result["notes"])
     result = look(Reader(), trials(ch_names=["X1", "X2", "T7", "T8", "Pz", "O1", "Oz", "O2"]))
     assert result["regions"][-1]["region"] == "unknown" and result["regions"][-1]["channels"] == 2
     result = look(Reader(), trials(ch_names=[f"X{i}" for i in range(8)]))
@@ -202,7 +202,7 @@ def test_accuracies_are_those_of_scikit_learn_and_of_the_scores():
     rng = np.random.default_rng(0)
     labels, predicted, clusters = rng.integers(0, 4, 90), rng.integers(0, 4, (5, 90)), rng.integers(0, 20, 90)
     predicted[0] = np.where(rng.random(90) < .6, labels, predicted[0])
-    found = tables.balanced_accuracies(labels, (predicted == labels).T)
+    found = balanced_accuracy(labels, predicted.T)
     np.testing.assert_allclose(found, [balanced_accuracy_score(labels, row) for row in predicted])
     result = tables.occlusion_tables(labels, predicted, clusters, [(0, 50)], {"frontal": 3})
     scores = classification_scores(labels, np.eye(4)[predicted[0]], clusters)
@@ -278,7 +278,7 @@ def test_a_map_that_shows_only_the_input_is_found_out():
     assert sanity_check(gradient_x_input(Summing(), eeg, eeg.mean(0)), Summing(), eeg, eeg.mean(0)) > .99
     found, picture = trials()
     notes = when_where(Summing(), found, torch.arange(60, 120), torch.arange(60), picture[60:])["notes"]
-    assert any("go by the occlusion" in note for note in notes)
+    assert any("rely on the occlusion" in note for note in notes)
 
 
 def test_regions_by_place():
@@ -308,11 +308,6 @@ def test_scalp_maps_need_places_in_a_plane():
     assert "known of 1 of 2 channels" in montage.scalp_info(["Fz", "X"], 256.)[1]
 
 
-def test_numbers_in_words():
-    assert [number(x) for x in (.214, -.05, 1., .999, 0)] == [".21", "-.05", "1.00", "1.00", ".00"]
-    assert number(.125, 3) == ".125" and [p_value(p) for p in (.0001, .0123, 1.)] == ["p < .001", "p = .012", "p = 1"]
-
-
 def test_from_the_command_line(data, clip, tmp_path, capsys):
     import train_eeg_classifier as training
 
@@ -326,7 +321,7 @@ def test_from_the_command_line(data, clip, tmp_path, capsys):
     assert len(result["windows"]) == 5 and result["window_ms"] == 100 and result["n"] == 24
     assert {row["region"] for row in result["regions"]} == {"frontal", "central", "parietal", "occipital"}
     said = capsys.readouterr().out
-    assert result["sentence"] in said and "does not tell when the picture came" in said
+    assert result["sentence"] in said and "does not say when the picture appeared" in said
     assert Image.open(tmp_path / "scores" / "when_where.png").size[0] > 1000
     scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
     assert result["balanced_accuracy"] == pytest.approx(scores["balanced_accuracy"])
