@@ -22,7 +22,6 @@ from bench.limits import counted, decoding_bytes
 from bench.measuring import OwnMemory, now, peak_memory
 from config import INSTRUCTIONS
 from eegdata.pictures import picture_path, read_caption
-from encoders.fast_convolution import plain_convolutions
 from language_model.prompts import IMAGE, render
 
 LONGEST = 512  # tokens that they pad prompt and caption to
@@ -86,7 +85,7 @@ def load_llm(name, device):
 
 
 def plain_encoder(data):
-    """ChannelNet as published; with `plain_convolutions` about its steps it is torch's own in every layer."""
+    """ChannelNet as published."""
     from config import ChannelNetConfig
     from encoders import build_encoder
 
@@ -150,8 +149,7 @@ def time_stage1(data, steps, device):
         target = clip(pixel_values=pixels).image_embeds
         middle = now()
         step = partial(_backward, encoder_loss, 1, encoder, target, eeg, labels)
-        with plain_convolutions():
-            flops = counted(step)[1] if number == 0 else step() or flops
+        flops = counted(step)[1] if number == 0 else step() or flops
         _update(optimizer, encoder)
         whole.append(now() - start)
         alone.append(now() - middle)

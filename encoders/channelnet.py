@@ -11,18 +11,22 @@ from transformers import PreTrainedModel
 from config import ChannelNetConfig
 from runtime.errors import InputError
 
-from .batch_norm import BatchNorm2d
-from .fast_convolution import Conv2d
-
 
 class ConvLayer(nn.Sequential):
-    """Batch norm, ReLU, convolution, dropout, in this order."""
+    """Batch norm, ReLU, zero padding, convolution, dropout, in this order.
 
-    def __init__(self, in_channels, out_channels, kernel, stride, padding=0, dilation=1):
+    The padding is a layer of its own: where a kernel with padding is as high as the map, as in the first spatial layer,
+    nn.Conv2d gives a wrong gradient of the weight on a CPU with AVX-512 (torch 2.13, float32; tests/test_channelnet.py).
+    """
+
+    def __init__(self, in_channels, out_channels, kernel, stride, padding=(0, 0), dilation=1):
         super().__init__()
-        self.norm = BatchNorm2d(in_channels)
+        rows, columns = padding
+        self.norm = nn.BatchNorm2d(in_channels)
         self.relu = nn.ReLU(inplace=True)
-        self.conv = Conv2d(in_channels, out_channels, kernel, stride, padding, dilation)
+        if rows or columns:
+            self.pad = nn.ZeroPad2d((columns, columns, rows, rows))
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, dilation=dilation)
         self.drop = nn.Dropout2d(0.2, inplace=True)
 
 
@@ -45,14 +49,12 @@ class ParallelConvs(nn.Module):
 class ResidualBlock(nn.Module):
     def __init__(self, channels):
         super().__init__()
-        self.conv1 = Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn1 = BatchNorm2d(channels)
-        self.conv2 = Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn2 = BatchNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
 
     def forward(self, x):
-        if self.conv1.method(x) == "winograd":
-            x = x.contiguous(memory_format=torch.channels_last)  # as its result is: for it and for the sum below
         inner = self.bn1(self.conv1(x)).relu_()
         return self.bn2(self.conv2(inner)).add_(x).relu_()
 
