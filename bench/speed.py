@@ -149,7 +149,8 @@ def stage1(bench):
             key: run[key] * BATCH / batch[kind] for key in ("step", "flops")} for run in found[kind]]
     return [bench.row("1", "default transformer against ChannelNet with CLIP in each step", "trials/s",
                       found["transformer"], found["plain"], BATCH, 10),
-            bench.row("1", "ChannelNet against ChannelNet, both without CLIP", "trials/s", found["ChannelNet"], alone, BATCH),
+            bench.row("1", "ChannelNet against ChannelNet, both without CLIP", "trials/s", found["ChannelNet"], alone,
+                      BATCH),
             bench.row("1", "ChannelNet against ChannelNet with CLIP in each step", "trials/s", found["ChannelNet"],
                       found["plain"], BATCH)]
 
