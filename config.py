@@ -1,8 +1,8 @@
 """Model configurations, class names and prompts."""
 
-from transformers import AutoConfig, PretrainedConfig
-
 from runtime.options import ENCODER
+
+from transformers import AutoConfig, PretrainedConfig
 
 # Class names by synset and by label, as in the id2label.json that Thought2Text published.
 CLASS_NAMES = {

@@ -83,8 +83,9 @@ def _picture_gallery(paths, settings, names, embedding_size, device):
 
 def _count_scoring(args, splits_path, folder, trials, rows):
     """Note in the ledger that this encoder was scored on these trials; returns a sentence on how often it was."""
-    from evaluation import ledger
     from runtime.runs import content_key, file_hash
+
+    from evaluation import ledger
 
     home = ledger.run_folder(args.output)
     family = ledger.family(trials.fingerprint, file_hash(splits_path), args.split_num, args.split, args.subject)
@@ -117,6 +118,9 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _run(args):
+    from runtime.checkpoints import resolve_checkpoint
+    from runtime.runs import read_run, write_json
+
     from eegdata.data_paths import find_data
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
@@ -129,8 +133,6 @@ def _run(args):
     from metrics.calibration import calibration
     from metrics.classification import classification_scores
     from metrics.retrieval import retrieval_scores
-    from runtime.checkpoints import resolve_checkpoint
-    from runtime.runs import read_run, write_json
 
     folder = resolve_checkpoint(args.output, "--output")
     settings = picture_settings(args, read_run(folder)[1])

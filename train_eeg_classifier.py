@@ -123,8 +123,9 @@ def _arguments_for(args, device, output, epochs, **more):
 
 def _pretrain(args, device, output):
     """Pretrain on train.pt and val.pt in --pretrained; writes an encoder folder and returns the encoder."""
-    from encoders import build_encoder, pretraining, save_encoder
     from runtime.runs import save_run, write_json
+
+    from encoders import build_encoder, pretraining, save_encoder
     from sources.emotiv_insight import CHANNELS
 
     data = pretraining.read_pretraining_data(args.pretrained)
@@ -157,9 +158,10 @@ def _start_from_pretrained(args, device, encoder):
 
 def _pictures_of_pretrained(args):
     """The records of the pictures that the encoder in --pretrained was trained on; {} where there are none."""
+    from runtime.checkpoints import resolve_checkpoint
+
     from encoders.pretraining import has_pretraining_data
     from evaluation.provenance import read_records
-    from runtime.checkpoints import resolve_checkpoint
 
     if not args.pretrained or has_pretraining_data(args.pretrained):
         return {}
@@ -197,6 +199,9 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _run(args):
+    from runtime.checkpoints import check_output
+    from runtime.runs import file_hash, save_run, write_json
+
     import torch
     from transformers import set_seed
 
@@ -208,8 +213,6 @@ def _run(args):
     from encoders.temperature import fit_temperature
     from encoders.training import Augmentation, EncoderObjective, fit, gather, mean_variance, place, validation_scores
     from evaluation.provenance import new_records, write_records
-    from runtime.checkpoints import check_output
-    from runtime.runs import file_hash, save_run, write_json
 
     device, output = options.resolve_device(args.device), Path(args.output)
     check_output(output, "eeg_channelnet" if args.encoder == "channelnet" else "eegencoder")

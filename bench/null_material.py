@@ -7,12 +7,13 @@ place of the head model of `prepare_data.py simulated`: that takes seconds a per
 from dataclasses import replace
 from pathlib import Path
 
+from runtime.runs import write_json
+
 import numpy as np
 
 from bench.material import make_tokenizer, write_pth
 from eegdata.pictures import write_captions
 from eegdata.splits import write_splits
-from runtime.runs import write_json
 from sources import drawings
 from sources.simulated import COMPONENTS, scene_code
 

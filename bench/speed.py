@@ -19,9 +19,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from bench.measuring import Processes, device_name, packages, table, write_section
 from runtime import options
 from runtime.errors import exits_cleanly
+
+from bench.measuring import Processes, device_name, packages, table, write_section
 
 STAGES = ("stage1", "stage2", "stage3", "inference", "start")
 GOALS = {"cpu": {"stage2": 4, "stage3": 2.5, "inference": 4}, "cuda": {"stage2": 10, "stage3": 10, "inference": 20}}

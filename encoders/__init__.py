@@ -3,6 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from runtime import profiler
+from runtime.checkpoints import load_strictly, read_tensors, resolve_checkpoint
+from runtime.errors import InputError
+from runtime.runs import atomic_path, read_json
+
 import numpy as np
 import torch
 from safetensors.torch import save
@@ -13,10 +18,6 @@ from transformers import PretrainedConfig, PreTrainedModel
 from config import ChannelNetConfig, EEGEncoderConfig
 from eegdata.montage import match_channels
 from eegdata.trials import Trials
-from runtime import profiler
-from runtime.checkpoints import load_strictly, read_tensors, resolve_checkpoint
-from runtime.errors import InputError
-from runtime.runs import atomic_path, read_json
 
 from .batches import VALUES_PER_BATCH, row_batches
 from .channelnet import ChannelNetModel

@@ -6,12 +6,13 @@ linear classifier on the embedding. Names and shapes of the weights are those of
 
 from collections.abc import Iterable
 
+from runtime.errors import InputError
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from config import ChannelNetConfig
-from runtime.errors import InputError
 
 
 class ConvLayer(nn.Sequential):

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from runtime.errors import InputError
+from runtime.runs import file_hash, read_run
+
 import torch
 from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError
 from tqdm import tqdm
-
-from runtime.errors import InputError
-from runtime.runs import file_hash, read_run
 
 
 def clip_identity(name: str) -> str:

@@ -6,13 +6,14 @@ The method is that of masked autoencoders (He et al. 2022, arXiv 2111.06377).
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.errors import InputError
+from runtime.pickles import load_hashed
+
 import torch
 from torch import nn
 from transformers import TrainingArguments
 
 from eegdata.dataset_folder import MappedEEG
-from runtime.errors import InputError
-from runtime.pickles import load_hashed
 
 from .batches import row_batches
 from .training import fit, gather, place

@@ -5,7 +5,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
+from runtime import processes, profiler
+from runtime.errors import InputError
+from runtime.runs import content_key, read_json, write_json
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -22,9 +25,7 @@ from transformers import (
 
 from eegdata.dataset_folder import MappedEEG
 from loss import classification_loss, embedding_loss
-from runtime import processes, profiler
-from runtime.errors import InputError
-from runtime.runs import content_key, read_json, write_json
+from metrics.classification import balanced_accuracy
 
 from .batches import row_batches
 
@@ -159,9 +160,9 @@ def validation_scores(prediction: EvalPrediction) -> dict[str, float]:
     (embedding, logits), (labels, target) = prediction.predictions, prediction.label_ids
     embedding, target = (torch.as_tensor(x).float() for x in (embedding, target))
     embedding_r = F.cosine_similarity(embedding - embedding.mean(0), target - target.mean(0)).mean().item()
-    hits = logits.argmax(1) == labels
-    balanced = float(np.mean([hits[labels == label].mean() for label in np.unique(labels)]))
-    return {"accuracy": float(hits.mean()), "balanced_accuracy": balanced,
+    predicted = logits.argmax(1)
+    balanced = balanced_accuracy(labels, predicted)
+    return {"accuracy": float((predicted == labels).mean()), "balanced_accuracy": balanced,
             "embedding_r": embedding_r, "score": balanced + embedding_r}
 
 

@@ -9,12 +9,13 @@ the three raised the accuracy on unseen pictures after the same number of steps 
 
 from collections.abc import Sequence
 
+from runtime.errors import InputError
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from config import EEGEncoderConfig
-from runtime.errors import InputError
 
 from .batches import row_batches
 

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from runtime.runs import atomic_path
+
 import numpy as np
 import pandas
 
 from evaluation import provenance
 from metrics.classification import confusion_table, draw_confusion, per_class_table, per_group_table
-from runtime.runs import atomic_path
 
 
 def check_overlap(folder: Path, name: str, image_dir: str, pictures: list[str], *, part: str, in_training: list[str],

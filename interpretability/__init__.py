@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from runtime.runs import atomic_path, write_json
+
 import numpy as np
 import torch
 from torch import nn
@@ -10,7 +12,6 @@ from eegdata.montage import REGIONS, scalp_regions
 from eegdata.trials import Trials
 from interpretability.attribution import gradient_x_input, sanity_check, shares
 from interpretability.occlusion import channel_masks, occluded_classes, time_windows, training_mean, window_masks
-from runtime.runs import atomic_path, write_json
 
 from .figure import draw
 from .tables import attribution_table, occlusion_tables

@@ -3,6 +3,10 @@
 import json
 import shutil
 
+from runtime.errors import InputError
+from runtime.pickles import save_torch
+from runtime.runs import file_hash
+
 import numpy as np
 import pandas
 import pytest
@@ -14,9 +18,6 @@ import inference
 import train_eeg_classifier
 from eegdata.pth_file import read_pth
 from eegdata.splits import read_splits
-from runtime.errors import InputError
-from runtime.pickles import save_torch
-from runtime.runs import file_hash
 from tiny import data_arguments
 
 

@@ -2,6 +2,9 @@
 
 from types import SimpleNamespace
 
+from runtime.checkpoints import resolve_checkpoint
+from runtime.errors import InputError
+
 import numpy as np
 import pytest
 import torch
@@ -15,8 +18,6 @@ from encoders.pretraining import MaskedReconstruction, transfer_weights
 from encoders.training import Augmentation
 from metrics.classification import balanced_accuracy, classification_scores, per_class_table, per_group_table, top_k_hits
 from metrics.retrieval import retrieval_ranks, retrieval_scores
-from runtime.checkpoints import resolve_checkpoint
-from runtime.errors import InputError
 
 NAMES = ["Fz", "Cz", "Pz", "Oz", "PO7", "PO8", "P3", "P4"]
 

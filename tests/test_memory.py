@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+from runtime.pickles import load_hashed
+from runtime.runs import file_hash
+
 import numpy as np
 import pytest
 import torch
@@ -18,8 +21,6 @@ from encoders import batches, build_encoder, encode
 from encoders.classical import _shorten
 from encoders.training import fit, gather, place, validation_scores
 from encoders.transformer import mean_and_covariance
-from runtime.pickles import load_hashed
-from runtime.runs import file_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 

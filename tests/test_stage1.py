@@ -4,6 +4,8 @@ import json
 import shutil
 from itertools import pairwise
 
+from runtime import options
+
 import numpy as np
 import pandas
 import pytest
@@ -17,7 +19,6 @@ from config import ChannelNetConfig, EEGEncoderConfig
 from eegdata.pth_file import read_pth
 from eegdata.splits import write_splits
 from encoders import load_encoder
-from runtime import options
 from tiny import CHANNELS, CLASSES, data_arguments
 
 SMALL = ["--d_model", "32", "--attn_heads", "4", "--layers", "1", "--spatial_filters", "8", "--device", "cpu",
