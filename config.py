@@ -4,7 +4,7 @@ from runtime.options import ENCODER
 
 from transformers import AutoConfig, PretrainedConfig
 
-# Class names by synset and by label id, as in Thought2Text (its published id2label.json).
+# Class names by synset and by label, as in the id2label.json that Thought2Text published.
 CLASS_NAMES = {
     "n02106662": "dog", "n02124075": "cat", "n02281787": "butterfly", "n02389026": "horse", "n02492035": "monkey",
     "n02504458": "elephant", "n02510455": "panda or pandas", "n02607072": "clownfish or fish", "n02690373": "airplane",
@@ -36,17 +36,18 @@ INSTRUCTIONS = {
 class EEGEncoderConfig(PretrainedConfig):
     """The default EEG encoder, a transformer over spatio-temporal patches (encoders/transformer.py).
 
-    n_chans, n_times, sfreq (Hz) and ch_names describe the EEG it takes; embedding_size is the CLIP embedding's;
-    patch_size is in samples; spatial_filters counts the learned channel mixtures; class_temperature divides the logits
-    where class probabilities are made of them (encoders/temperature.py).
+    n_chans, n_times, sfreq (Hz) and ch_names describe the EEG that it takes. embedding_size is that of the CLIP model.
+    patch_size is in samples (None: 50 ms). spatial_filters is the number of learned spatial filters. class_temperature
+    divides the logits before class probabilities are computed (encoders/temperature.py).
     """
 
     model_type = "eegencoder"
 
-    def __init__(self, n_chans=128, n_times=440, sfreq=1000.0, ch_names=None, num_classes=40, embedding_size=512,
-                 d_model=ENCODER["d_model"], attn_heads=ENCODER["attn_heads"], layers=ENCODER["layers"],
-                 dropout=ENCODER["dropout"], spatial_filters=ENCODER["spatial_filters"], patch_size=None,
-                 class_temperature=1.0, **kwargs):
+    def __init__(self, n_chans: int = 128, n_times: int = 440, sfreq: float = 1000.0, ch_names: list[str] | None = None,
+                 num_classes: int = 40, embedding_size: int = 512, d_model: int = ENCODER["d_model"],
+                 attn_heads: int = ENCODER["attn_heads"], layers: int = ENCODER["layers"],
+                 dropout: float = ENCODER["dropout"], spatial_filters: int = ENCODER["spatial_filters"],
+                 patch_size: int | None = None, class_temperature: float = 1.0, **kwargs: object) -> None:
         self.n_chans = n_chans
         self.n_times = n_times
         self.sfreq = sfreq
@@ -69,11 +70,13 @@ class ChannelNetConfig(PretrainedConfig):
 
     model_type = "eeg_channelnet"
 
-    def __init__(self, in_channels=1, temp_channels=10, out_channels=50, num_classes=40, embedding_size=512,
-                 input_width=440, input_height=128, temporal_dilation_list=None, temporal_kernel=(1, 33),
-                 temporal_stride=(1, 2), num_temp_layers=4, num_spatial_layers=4, spatial_stride=(2, 1),
-                 num_residual_blocks=4, down_kernel=3, down_stride=2, sfreq=1000.0, ch_names=None,
-                 class_temperature=1.0, **kwargs):
+    def __init__(self, in_channels: int = 1, temp_channels: int = 10, out_channels: int = 50, num_classes: int = 40,
+                 embedding_size: int = 512, input_width: int = 440, input_height: int = 128,
+                 temporal_dilation_list: list[list[int]] | None = None, temporal_kernel: tuple[int, int] = (1, 33),
+                 temporal_stride: tuple[int, int] = (1, 2), num_temp_layers: int = 4, num_spatial_layers: int = 4,
+                 spatial_stride: tuple[int, int] = (2, 1), num_residual_blocks: int = 4, down_kernel: int = 3,
+                 down_stride: int = 2, sfreq: float = 1000.0, ch_names: list[str] | None = None,
+                 class_temperature: float = 1.0, **kwargs: object) -> None:
         self.in_channels = in_channels
         self.temp_channels = temp_channels
         self.out_channels = out_channels
@@ -97,26 +100,28 @@ class ChannelNetConfig(PretrainedConfig):
         super().__init__(**kwargs)
 
     @property
-    def n_chans(self):
+    def n_chans(self) -> int:
         return self.input_height
 
     @property
-    def n_times(self):
+    def n_times(self) -> int:
         return self.input_width
 
 
 class EEGModelForCausalLMConfig(PretrainedConfig):
-    """EEG encoder -> projector -> LLM (model.py). It names the LLM (`llm`) and never holds its weights.
+    """EEG encoder -> projector -> LLM (model.py). `llm` names the LLM; its weights are not part of the model.
 
-    projector is `mlp` or `linear`; soft_tokens is how many token embeddings an EEG embedding becomes; prompt_template
-    is auto, chat, plain or thought2text (prompts.py); lora tells whether an adapter lies beside this file; llm_loading is
-    None, "8bit" or "4bit" as trained.
+    projector is `mlp` or `linear`. soft_tokens is the number of token embeddings that replace an EEG embedding.
+    prompt_template is auto, chat, plain or thought2text (language_model/prompts.py). lora says whether the folder holds an
+    adapter. llm_loading is how the LLM was loaded in training: None, "8bit" or "4bit".
     """
 
     model_type = "eeg-encoder-decoder"
 
-    def __init__(self, llm=None, llm_hidden_size=None, embedding_size=512, projector="mlp", soft_tokens=4,
-                 prompt_template="auto", lora=False, llm_loading=None, clip_model=None, picture=None, **kwargs):
+    def __init__(self, llm: str | None = None, llm_hidden_size: int | None = None, embedding_size: int = 512,
+                 projector: str = "mlp", soft_tokens: int = 4, prompt_template: str = "auto", lora: bool = False,
+                 llm_loading: str | None = None, clip_model: str | None = None, picture: str | None = None,
+                 **kwargs: object) -> None:
         self.llm = llm
         self.llm_hidden_size = llm_hidden_size
         self.embedding_size = embedding_size
@@ -130,5 +135,6 @@ class EEGModelForCausalLMConfig(PretrainedConfig):
         super().__init__(**kwargs)
 
 
-for _config in (EEGEncoderConfig, ChannelNetConfig, EEGModelForCausalLMConfig):  # so that AutoConfig and AutoTokenizer
-    AutoConfig.register(_config.model_type, _config, exist_ok=True)  # read such folders without a warning
+# AutoConfig and AutoTokenizer warn of model types that are not registered.
+for _config in (EEGEncoderConfig, ChannelNetConfig, EEGModelForCausalLMConfig):
+    AutoConfig.register(_config.model_type, _config, exist_ok=True)

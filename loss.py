@@ -1,19 +1,21 @@
 """Loss functions of the EEG encoder: pure functions of tensors.
 
-In a batch, `embedding` [B, E] comes from EEG, `target` [B, E] is the embedding of the picture seen, and `image` [B]
-says which picture that was. Trials of one picture are never each other's negatives.
+In a batch, `embedding` [B, E] is predicted from EEG, `target` [B, E] is the embedding of the picture that was seen, and
+`image` [B] is the number of that picture. Two trials of the same picture are never each other's negatives. Each loss is a
+scalar.
 """
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 
-def mse(embedding, target, image=None):
-    """Mean squared error over trials and dimensions; the picture ids play no part."""
+def mse(embedding: Tensor, target: Tensor, image: Tensor | None = None) -> Tensor:
+    """Mean squared error over trials and dimensions; `image` is not used."""
     return F.mse_loss(embedding, target)
 
 
-def infonce(embedding, target, image, temperature=0.07):
+def infonce(embedding: Tensor, target: Tensor, image: Tensor, temperature: float = 0.07) -> Tensor:
     """Symmetric InfoNCE on cosines, as in CLIP (Radford et al. 2021, arXiv 2103.00020).
 
     Another trial of the same picture is left out of the softmax: it is neither the match nor a negative.
@@ -25,21 +27,21 @@ def infonce(embedding, target, image, temperature=0.07):
     return (F.cross_entropy(cosines, match) + F.cross_entropy(cosines.T, match)) / 2
 
 
-def siglip(embedding, target, image, scale=10.0, bias=-10.0):
-    """Pairwise sigmoid loss (Zhai et al. 2023, arXiv 2303.15343), at the paper's initial scale and bias.
+def siglip(embedding: Tensor, target: Tensor, image: Tensor, scale: float = 10.0, bias: float = -10.0) -> Tensor:
+    """Pairwise sigmoid loss (Zhai et al. 2023, arXiv 2303.15343), with the paper's initial scale and bias.
 
-    Each pair is its own yes/no question, so every trial of the same picture is a match.
+    Each pair is classified on its own, so all trials of the same picture are matches.
     """
     logits = F.normalize(embedding, dim=1) @ F.normalize(target, dim=1).T * scale + bias
     sign = _same_picture(image).to(logits.dtype) * 2 - 1
     return -F.logsigmoid(sign * logits).sum() / len(image)
 
 
-def margin(embedding, target, image, distance=1.0):
-    """Margin contrastive loss (Hadsell, Chopra & LeCun 2006) on unit-length embeddings.
+def margin(embedding: Tensor, target: Tensor, image: Tensor, distance: float = 1.0) -> Tensor:
+    """Margin contrastive loss (Hadsell, Chopra & LeCun 2006) on embeddings of unit length.
 
-    Pairs of the same picture are pulled together, others pushed to at least `distance` (0..2); the two kinds of pairs
-    weigh the same, however few matches a batch has.
+    Pairs of the same picture are pulled together; other pairs are pushed apart to at least `distance` (0..2). Both kinds of
+    pairs have the same weight, however few matches a batch has.
     """
     gap = torch.cdist(F.normalize(embedding, dim=1), F.normalize(target, dim=1))
     same = _same_picture(image)
@@ -52,13 +54,13 @@ def margin(embedding, target, image, distance=1.0):
 EMBEDDING_LOSSES = {"mse": mse, "infonce": infonce, "siglip": siglip, "margin": margin}
 
 
-def embedding_loss(name, embedding, target, image):
-    """The embedding loss called `name` in EMBEDDING_LOSSES; embedding, target [B, E], image [B] -> scalar."""
+def embedding_loss(name: str, embedding: Tensor, target: Tensor, image: Tensor) -> Tensor:
+    """The loss called `name` in EMBEDDING_LOSSES."""
     return EMBEDDING_LOSSES[name](embedding, target, image)
 
 
-def classification_loss(logits, labels, smoothing=0.0):
-    """Cross-entropy of logits [B, K] and labels [B]; `smoothing` (0..1) spreads that share over all classes."""
+def classification_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of logits [B, K] and labels [B]; `smoothing` (0..1) is the share that is spread over all classes."""
     return F.cross_entropy(logits, labels, label_smoothing=smoothing)
 
 

@@ -76,7 +76,7 @@ def make_once(folder, args, scenes):
     missing("clip_images", lambda path: write_pictures(path, {f"{s.kind}_{i}": s for i, s in enumerate(others)}, 64))
     missing("clip", lambda path: make_small_clip.main(
         ["--image_dir", str(folder / "clip_images"), "--output", str(path), "--image_size", "32", "--width", "8",
-         "--embed_dim", "64", "--epochs", str(args.clip_epochs)]))
+         "--embed_dim", "64", "--epochs", str(args.clip_epochs), "--seed", "0"]))
     missing("llm", lambda path: make_llm(path, others, args.llm_steps))
 
 

@@ -1,14 +1,15 @@
-"""The predecessors' way of working, as the other side of bench.speed; small, and right, but not fast.
+"""The predecessors' way of working, which bench.speed compares with: correct and simple, but not fast.
 
-What Thought2Text and DL_Proj_EEG-to-Text do in each step, in words of our own: the whole .pth in memory; each picture
-opened and put through CLIP each time one of its trials is seen; captions tokenised anew, padded to 512 tokens; the LLM one
-trial at a time, its activations computed again in the backward pass, its loss over prompt and caption and its logits over
-the whole vocabulary at every position; captions written one by one. Two things are quicker here than there: the loops are
-plain Python without a Trainer, and no optimiser state is paged.
+It does in each step what Thought2Text and DL_Proj_EEG-to-Text do. The whole .pth file is in memory. A picture is opened and
+embedded by CLIP each time one of its trials is used. Captions are tokenised each time and padded to 512 tokens. The LLM
+processes one trial at a time, with gradient checkpointing, a loss over prompt and caption, and logits over the whole
+vocabulary at every position. Captions are generated one by one. Two things are faster than in the predecessors' code: the
+loops are plain Python without a Trainer, and no optimizer state is paged.
 """
 
 import json
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -16,35 +17,42 @@ from statistics import median
 import torch
 from PIL import Image
 from torch.nn import functional as F
-from transformers import AutoModelForCausalLM, CLIPImageProcessorPil, CLIPVisionModelWithProjection
+from transformers import (
+    AutoModelForCausalLM,
+    CLIPImageProcessorPil,
+    CLIPVisionModelWithProjection,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from bench.limits import counted, decoding_bytes
 from bench.measuring import OwnMemory, now, peak_memory
 from config import INSTRUCTIONS
 from eegdata.pictures import picture_path, read_caption
-from encoders.fast_convolution import plain_convolutions
 from language_model.prompts import IMAGE, render
 
-LONGEST = 512  # tokens that they pad prompt and caption to
+PADDED_LENGTH = 512  # tokens to which the predecessors pad prompt and caption
 WINDOW = slice(20, 460)  # samples of a record
-EMBEDDING = 512  # of CLIP ViT-B/32
-BATCH = 16  # trials of a step of stage 1
-ACCUMULATED = 16  # trials whose gradients make one step
+EMBEDDING_SIZE = 512  # of CLIP ViT-B/32
+BATCH_SIZE = 16  # trials per step of stage 1
+ACCUMULATION_STEPS = 16  # trials whose gradients are summed before a step of stages 2 and 3
 TEMPLATE, INSTRUCTION = "thought2text", INSTRUCTIONS["basic"]
 
 
-def load_content(path):
-    """The .pth whole. The bench wrote the file itself, so it may be unpickled as they did."""
+def load_content(path: str) -> dict:
+    """The whole .pth file. The bench wrote it, so unpickling it as the predecessors do is safe."""
     return torch.load(path, weights_only=False)
 
 
 class Examples(torch.utils.data.Dataset):
-    """Trials with picture and, with a tokenizer, prompt and caption, all made anew each time one is asked for.
+    """Trials with their pictures and, with a tokenizer, prompts and captions; nothing is cached.
 
-    (pixels [3, H, W], eeg [1, C, 440], label) and with a tokenizer the ids before and after the embedding, [512] each.
+    An example is (pixels [3, H, W], eeg [1, C, 440], label); with a tokenizer the token ids before and after the embedding,
+    [512] each, follow.
     """
 
-    def __init__(self, content, rows, names, image_dir, clip_model, tokenizer=None):
+    def __init__(self, content: dict, rows: Sequence[int], names: Sequence[str] | None, image_dir: str, clip_model: str,
+                 tokenizer: PreTrainedTokenizerBase | None = None) -> None:
         self.content, self.rows, self.names, self.image_dir, self.tokenizer = content, rows, names, image_dir, tokenizer
         self.processor = CLIPImageProcessorPil.from_pretrained(clip_model)
 
@@ -63,20 +71,20 @@ class Examples(torch.utils.data.Dataset):
                                                          read_caption(self.image_dir, name))
 
 
-def padded_ids(tokenizer, label, caption):
+def padded_ids(tokenizer: PreTrainedTokenizerBase, label: str, caption: str) -> list[torch.Tensor]:
     """Token ids of prompt and caption before and after the embedding, left-padded with the end token to [512] each."""
     text = f"{render(tokenizer, TEMPLATE, INSTRUCTION, label)}<s>Assistant: {caption}</s>\n"
     tokenizer.pad_token_id, tokenizer.padding_side = tokenizer.eos_token_id, "left"
-    return [tokenizer(part, padding="max_length", max_length=LONGEST, truncation=True, add_special_tokens=False,
+    return [tokenizer(part, padding="max_length", max_length=PADDED_LENGTH, truncation=True, add_special_tokens=False,
                       return_tensors="pt").input_ids[0] for part in text.split(IMAGE)]
 
 
-def load_clip(clip_model, device):
+def load_clip(clip_model: str, device: str) -> CLIPVisionModelWithProjection:
     return CLIPVisionModelWithProjection.from_pretrained(clip_model).requires_grad_(False).eval().to(device)
 
 
-def load_llm(name, device):
-    """The frozen LLM in float32 on a CPU, in 8 bit on a GPU, as they ran it."""
+def load_llm(name: str, device: str) -> PreTrainedModel:
+    """The frozen LLM, in float32 on a CPU and in 8 bit on a GPU, as the predecessors load it."""
     if device == "cpu":
         return AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32).requires_grad_(False)
     from transformers import BitsAndBytesConfig
@@ -85,44 +93,48 @@ def load_llm(name, device):
         load_in_8bit=True)).requires_grad_(False)
 
 
-def plain_encoder(data):
-    """ChannelNet as published; with `plain_convolutions` about its steps it is torch's own in every layer."""
+def plain_encoder(data: dict) -> PreTrainedModel:
+    """ChannelNet as published."""
     from config import ChannelNetConfig
     from encoders import build_encoder
 
     return build_encoder(ChannelNetConfig(input_height=data["channels"], num_residual_blocks=data["blocks"]))
 
 
-def encoder_loss(encoder, target, eeg, labels):
-    """Cross-entropy and the squared error to the pictures' embeddings, [B, E]."""
+def encoder_loss(encoder: torch.nn.Module, target: torch.Tensor, eeg: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy plus the squared error to the pictures' embeddings, target [B, E]."""
     embedding, logits = encoder(eeg)
     return F.cross_entropy(logits, labels) + F.mse_loss(embedding, target)
 
 
-def caption_loss(llm, projected, before, after):
-    """The LLM's own loss of one example over prompt and caption, all but the embedding's place.
+def caption_loss(llm: PreTrainedModel, projected: torch.Tensor, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """The LLM's own loss of one example over prompt and caption, except at the position of the embedding.
 
-    projected: the embedding among the LLM's, [1, H]; before, after: [512] ids, left-padded with the end token.
+    projected: the embedding as a token embedding of the LLM, [1, H]; before, after: [512] ids, left-padded with the end
+    token.
     """
     parts, labels = [], []
     for ids in (before, after):
         keep = ids != llm.config.eos_token_id
-        parts.append(llm.get_input_embeddings()(ids)[keep])  # the padding is looked up, too
+        parts.append(llm.get_input_embeddings()(ids)[keep])  # the padding is embedded as well
         labels.append(ids[keep])
     inputs = torch.cat([parts[0], projected.to(parts[0].dtype), parts[1]]).unsqueeze(0)
     labels = torch.cat([labels[0], labels[0].new_tensor([-100]), labels[1]]).unsqueeze(0)
     return llm(inputs_embeds=inputs, attention_mask=torch.ones_like(labels), labels=labels, use_cache=False).loss
 
 
-def captioner_loss(llm, projector, embedding, before, after):
-    """caption_loss of one example, in bfloat16 where the LLM is in 8 bit on a GPU."""
+def captioner_loss(llm: PreTrainedModel, projector: torch.nn.Module, embedding: torch.Tensor, before: torch.Tensor,
+                   after: torch.Tensor) -> torch.Tensor:
+    """caption_loss of one example; in bfloat16 on a GPU, where the LLM is in 8 bit."""
     with torch.autocast("cuda", torch.bfloat16, enabled=llm.device.type == "cuda"):
         return caption_loss(llm, projector(embedding), before, after)
 
 
 @torch.no_grad()
-def write_caption(encoder, projector, llm, tokenizer, eeg, class_names, max_new_tokens):
-    """Token ids of the caption of one trial, eeg [C, T]: greedy, no mask, to the end token or the longest length."""
+def write_caption(encoder: torch.nn.Module, projector: torch.nn.Module, llm: PreTrainedModel,
+                  tokenizer: PreTrainedTokenizerBase, eeg: torch.Tensor, class_names: Sequence[str],
+                  max_new_tokens: int) -> torch.Tensor:
+    """Token ids of the caption of one trial, eeg [C, T]: greedy, without a mask, until the end token or the limit."""
     embedding, logits = encoder(eeg.unsqueeze(0))
     text = render(tokenizer, TEMPLATE, INSTRUCTION, class_names[int(logits.argmax())])
     before, after = (tokenizer(part, add_special_tokens=False, return_tensors="pt").input_ids.to(eeg.device)
@@ -134,15 +146,15 @@ def write_caption(encoder, projector, llm, tokenizer, eeg, class_names, max_new_
                         eos_token_id=tokenizer.eos_token_id)[0]
 
 
-# --- what bench.speed times; "step" is the median of seconds, "flops" those of one step ---
+# --- what bench.speed times; "step" is the median in seconds, "flops" are those of one step ---
 
-def time_stage1(data, steps, device):
-    """ChannelNet with CLIP in each step ("step"), and its part without picture and CLIP ("encoder")."""
+def time_stage1(data: dict, steps: int, device: str) -> dict:
+    """ChannelNet with CLIP in each step ("step"), and the part of a step without pictures and CLIP ("encoder")."""
     encoder = plain_encoder(data).to(device).train()
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-3)
     clip = load_clip(data["clip"], device)
     examples = Examples(load_content(data["eeg"]), data["train"], data["names"], data["images"], data["clip"])
-    batches = iter(torch.utils.data.DataLoader(examples, BATCH, shuffle=True, drop_last=True))
+    batches = iter(torch.utils.data.DataLoader(examples, BATCH_SIZE, shuffle=True, drop_last=True))
     whole, alone, flops = [], [], 0
     for number in range(steps + 1):  # the first one warms up
         start = now()
@@ -150,16 +162,15 @@ def time_stage1(data, steps, device):
         target = clip(pixel_values=pixels).image_embeds
         middle = now()
         step = partial(_backward, encoder_loss, 1, encoder, target, eeg, labels)
-        with plain_convolutions():
-            flops = counted(step)[1] if number == 0 else step() or flops
+        flops = counted(step)[1] if number == 0 else step() or flops
         _update(optimizer, encoder)
         whole.append(now() - start)
         alone.append(now() - middle)
     return {"step": median(whole[1:]), "encoder": median(alone[1:]), "flops": flops}
 
 
-def time_captioner(data, steps, device, stage):
-    """Stage 2 (pictures through CLIP) or 3 (EEG embeddings and token ids that were kept), 16 trials one by one a step."""
+def time_captioner(data: dict, steps: int, device: str, stage: int) -> dict:
+    """Stage 2 (pictures through CLIP) or 3 (EEG embeddings and token ids from a cache); 16 trials, one by one, per step."""
     from captioning.captioner import load_tokenizer
 
     llm, tokenizer = load_llm(data["llm"], device), load_tokenizer(data["llm"])
@@ -167,19 +178,19 @@ def time_captioner(data, steps, device, stage):
     llm.train()
     examples = Examples(load_content(data["eeg"]), data["train"], data["names"], data["images"], data["clip"], tokenizer)
     clip = load_clip(data["clip"], device)
-    if stage == 3:  # that the embeddings are random numbers makes no difference to the speed
-        kept = [examples[i] for i in range(ACCUMULATED * (steps + 1))]
-        examples = [(torch.randn(EMBEDDING), *example[1:]) for example in kept]
-    projector = torch.nn.Linear(EMBEDDING, llm.config.hidden_size).to(device)
+    if stage == 3:  # random embeddings take the same time
+        cached = [examples[i] for i in range(ACCUMULATION_STEPS * (steps + 1))]
+        examples = [(torch.randn(EMBEDDING_SIZE), *example[1:]) for example in cached]
+    projector = torch.nn.Linear(EMBEDDING_SIZE, llm.config.hidden_size).to(device)
     optimizer = torch.optim.AdamW(projector.parameters(), lr=1e-5)
     batches = iter(torch.utils.data.DataLoader(examples, 1, shuffle=True))
     tokens, flops, seconds = 0, 0, []
     for number in range(steps + 1):  # the first one warms up
         start = now()
-        for _ in range(ACCUMULATED):
-            seen, _, _, before, after = (part.to(device) for part in next(batches))
-            embedding = clip(pixel_values=seen).image_embeds if stage == 2 else seen
-            step = partial(_backward, captioner_loss, ACCUMULATED, llm, projector, embedding, before[0], after[0])
+        for _ in range(ACCUMULATION_STEPS):
+            inputs, _, _, before, after = (part.to(device) for part in next(batches))
+            embedding = clip(pixel_values=inputs).image_embeds if stage == 2 else inputs
+            step = partial(_backward, captioner_loss, ACCUMULATION_STEPS, llm, projector, embedding, before[0], after[0])
             if number:
                 step()
             else:
@@ -200,8 +211,8 @@ def _update(optimizer, module):
     optimizer.zero_grad()
 
 
-def time_captions(data, llm, max_new_tokens, count, device):
-    """The first captions of the test part, `count`, one by one: "step" is the time of all, "ids" the captions."""
+def time_captions(data: dict, llm: str, max_new_tokens: int, count: int, device: str) -> dict:
+    """The first `count` captions of the test part, one by one: "step" is the time of all, "ids" are the captions."""
     from captioning.captioner import load_tokenizer
     from model import EEGModelForCausalLM
 
@@ -210,7 +221,7 @@ def time_captions(data, llm, max_new_tokens, count, device):
     tokenizer, content = load_tokenizer(data["captioner"]), load_content(data["eeg"])
     prompt = len(tokenizer(render(tokenizer, TEMPLATE, INSTRUCTION, data["names"][0])).input_ids)
     ids = []
-    for number in range(-1, count):  # one more, which warms up
+    for number in range(-1, count):  # the first one warms up
         if number == 0:
             start = now()
         eeg = content["dataset"][data["test"][max(0, number)]]["eeg"].float()[:, WINDOW].to(device)
@@ -221,13 +232,13 @@ def time_captions(data, llm, max_new_tokens, count, device):
             "bytes": decoding_bytes(model.llm, [(1, prompt, len(row)) for row in ids])}
 
 
-def main():
-    """python -m bench.plain RESULT.json EEG IMAGES CLIP CHANNELS BLOCKS: all that goes before the first step of stage 1."""
+def main() -> None:
+    """python -m bench.plain RESULT.json EEG IMAGES CLIP CHANNELS BLOCKS: everything before the first step of stage 1."""
     file, eeg, images, clip_model, *shape = sys.argv[1:]
     memory, (channels, blocks) = OwnMemory(), map(int, shape)
-    examples = Examples(load_content(eeg), range(BATCH), None, images, clip_model)
+    examples = Examples(load_content(eeg), range(BATCH_SIZE), None, images, clip_model)
     ready = [plain_encoder({"channels": channels, "blocks": blocks}), load_clip(clip_model, "cpu"),
-             next(iter(torch.utils.data.DataLoader(examples, BATCH, shuffle=True)))]
+             next(iter(torch.utils.data.DataLoader(examples, BATCH_SIZE, shuffle=True)))]
     Path(file).write_text(json.dumps({"end": now(), "own GiB": memory.peak, "peak GiB": peak_memory(),
                                       "ready": len(ready)}))
 

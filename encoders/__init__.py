@@ -1,5 +1,6 @@
-"""EEG encoders: one file each, one signature: eeg [B, C, T] -> (embedding [B, E], logits [B, K])."""
+"""EEG encoders, one file each, with one signature: eeg [B, C, T] -> (embedding [B, E], logits [B, K])."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from runtime import profiler
@@ -10,40 +11,48 @@ from runtime.runs import atomic_path, read_json
 import numpy as np
 import torch
 from safetensors.torch import save
+from torch import nn
 from tqdm import tqdm
+from transformers import PretrainedConfig, PreTrainedModel
 
 from config import ChannelNetConfig, EEGEncoderConfig
 from eegdata.montage import match_channels
+from eegdata.trials import Trials
 
-from .batches import VALUES, row_batches
+from .batches import VALUES_PER_BATCH, row_batches
 from .channelnet import ChannelNetModel
 from .transformer import EEGTransformer
 
 ENCODERS = {"transformer": EEGTransformer, "channelnet": ChannelNetModel}
-CONFIGS = {config.model_type: (config, encoder) for config, encoder in
-           ((EEGEncoderConfig, EEGTransformer), (ChannelNetConfig, ChannelNetModel))}
+BY_MODEL_TYPE = {config.model_type: (config, encoder) for config, encoder in
+                 ((EEGEncoderConfig, EEGTransformer), (ChannelNetConfig, ChannelNetModel))}
 
 
-def build_encoder(config):
+def build_encoder(config: PretrainedConfig) -> PreTrainedModel:
     """A new encoder for a config of config.py."""
-    return CONFIGS[config.model_type][1](config)
+    return BY_MODEL_TYPE[config.model_type][1](config)
 
 
-def load_encoder(name, flag="--eeg_encoder_path"):
-    """Load an encoder folder of ours or of the predecessors, local or from the Hub, strictly."""
+def load_encoder(name: str | Path, flag: str = "--eeg_encoder_path") -> PreTrainedModel:
+    """Load an encoder of this project or of its predecessors from a folder or the Hub, in evaluation mode.
+
+    flag: the option that named it, for messages. Weights that are missing, unexpected or of another shape are an
+    InputError.
+    """
     folder = resolve_checkpoint(name, flag)
     content = read_json(folder / "config.json")
-    if content.get("model_type") not in CONFIGS:
-        raise InputError(f"{folder}/config.json: model_type {content.get('model_type')!r}, expected one of {list(CONFIGS)}")
-    config, encoder = CONFIGS[content["model_type"]]
+    if content.get("model_type") not in BY_MODEL_TYPE:
+        raise InputError(f"{folder}/config.json: model_type {content.get('model_type')!r}, expected one of "
+                         f"{list(BY_MODEL_TYPE)}; give the folder of an encoder")
+    config, encoder = BY_MODEL_TYPE[content["model_type"]]
     model = encoder(config.from_dict(content))
     file = folder / "model.safetensors"
     load_strictly(model, read_tensors(file), file)
     return model.eval()
 
 
-def save_encoder(model, folder):
-    """Write config.json, with every field, and model.safetensors; an encoder there already stays whole until replaced."""
+def save_encoder(model: PreTrainedModel, folder: str | Path) -> None:
+    """Write config.json, with every field, and model.safetensors. A file replaces an older one only when it is complete."""
     model.config.architectures = [type(model).__name__]
     state = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
     for name, content in (("model.safetensors", save(state, metadata={"format": "pt"})),
@@ -52,42 +61,43 @@ def save_encoder(model, folder):
             temporary.write_bytes(content)
 
 
-def fit_to_encoder(config, trials, flag):
-    """Bring trials to the channels that an encoder was built for, by name, and check the rest of what it expects.
+def fit_to_encoder(config: PretrainedConfig, trials: Trials, flag: str) -> None:
+    """Match the channels of trials to those that an encoder was trained with, and check all else that the encoder expects.
 
-    Where both name their channels and the names differ, `trials.eeg` and `trials.ch_names` are replaced (montage.py) and a
-    line is printed on what was done. Raises InputError where channels cannot be matched, and on another length, sampling
-    rate or other class names.
+    If both name their channels and the names differ, `trials.eeg` and `trials.ch_names` are replaced (eegdata/montage.py),
+    and a line that says how is printed. InputError if channels cannot be matched, or if the length, the sampling rate or
+    the class names differ. flag: the option that named the encoder, for messages.
     """
     _check_time(config, trials, flag)
     if config.ch_names and trials.ch_names:
         _match_channels(config, trials, flag)
     elif config.ch_names or trials.ch_names:
         which = "the encoder" if config.ch_names else "the data set"
-        print(f"{trials.path}: only {which} names its channels, so they are taken by position; see that the order is the "
-              "same")
+        print(f"{trials.path}: only {which} names its channels, so they are taken by position; check that both have "
+              "them in the same order")
     if trials.eeg.shape[1] != config.n_chans:
         raise InputError(f"{flag}: the encoder was built for {config.n_chans} channels, {trials.path} has "
-                         f"{trials.eeg.shape[1]} and names are missing to match them by; use the data set that it was "
-                         "trained on, prepare one that names its channels, or train another encoder")
+                         f"{trials.eeg.shape[1]}, and without channel names they cannot be matched; use the data set that "
+                         "the encoder was trained on, prepare one that names its channels, or train another encoder")
     names = {int(label): name for label, name in (config.id2label or {}).items()}
-    own = {label: name for label, name in names.items() if name not in (f"class {label}", f"LABEL_{label}")}
-    differ = [f"{label}: {own[label]} / {name}" for label, name in trials.class_names.items()
-              if label in own and own[label] != name]
+    trained = {label: name for label, name in names.items() if name not in (f"class {label}", f"LABEL_{label}")}
+    differ = [f"{label}: {trained[label]} / {name}" for label, name in trials.class_names.items()
+              if label in trained and trained[label] != name]
     if differ:
         raise InputError(f"{flag}: class names differ from {trials.path} (trained / found) {differ[:5]}; the labels of the "
-                         "two data sets mean different classes")
+                         "two data sets mean different classes, so use the data set that the encoder was trained on")
 
 
 def _check_time(config, trials, flag):
     if trials.sfreq != config.sfreq:
         raise InputError(f"{flag}: the encoder was built for {config.sfreq:g} Hz, {trials.path} has {trials.sfreq:g}; "
                          f"prepare the recordings again with prepare_data.py ... --resample {config.sfreq:g} (or "
-                         "--match_encoder, which takes rate and channels from an encoder), or train another")
+                         "--match_encoder, which takes rate and channels from an encoder), or train another encoder")
     if trials.eeg.shape[2] != config.n_times:
         raise InputError(f"{flag}: the encoder was built for {config.n_times} samples, {trials.path} has "
                          f"{trials.eeg.shape[2]}; use the window (-tl, -th) that it was trained with, prepare the "
-                         "recordings again with trials of that length (prepare_data.py ... --tmax), or train another")
+                         "recordings again with trials of that length (prepare_data.py ... --tmax), or train another "
+                         "encoder")
 
 
 def _match_channels(config, trials, flag):
@@ -100,22 +110,23 @@ def _match_channels(config, trials, flag):
     for note in notes:
         print(f"{trials.path}: {note}")
     if trials.record.get("scale") == "recording" and (np.count_nonzero(matrix, 1) > 1).any():
-        print(f"{trials.path}: its channels were scaled one by one before this interpolation; prepare_data.py ... "
-              "--match_encoder interpolates first")
+        print(f"{trials.path}: each channel was scaled before this interpolation; prepare_data.py ... --match_encoder "
+              "interpolates first")
     matrix = torch.from_numpy(matrix)
     trials.eeg = matrix @ trials.eeg if isinstance(trials.eeg, torch.Tensor) else trials.eeg.with_channels(matrix)
     trials.ch_names = list(config.ch_names)
 
 
 @torch.no_grad()
-def encode(model, eeg, rows=None, batch_size=256, device="cpu"):
+def encode(model: nn.Module, eeg: torch.Tensor, rows: Sequence[int] | None = None, batch_size: int = 256,
+           device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
     """The trials `rows` (positions [n], None: all) of eeg [N, C, T] -> embeddings [n, E], logits [n, K] float32 on the CPU.
 
-    eeg: anything that rows index; a batch is read at a time. Evaluation mode, nothing in the model changes.
+    eeg may also be a MappedEEG; a batch is read at a time. The model is put in evaluation mode and does not change.
     """
     model = model.eval().to(device)
     if str(device) == "cpu":  # large batches leave its cache: 256 trials of 128 x 500 took twice the time of 4 x 64
-        batch_size = min(batch_size, max(1, VALUES // (eeg.shape[1] * eeg.shape[2])))
+        batch_size = min(batch_size, max(1, VALUES_PER_BATCH // (eeg.shape[1] * eeg.shape[2])))
     parts, outputs = row_batches(eeg, rows, batch_size), []
     with profiler.part("encoding EEG"):
         for part in tqdm(parts, desc="EEG", unit="batch", disable=sum(map(len, parts)) <= 1000):

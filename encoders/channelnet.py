@@ -1,8 +1,10 @@
 """ChannelNet (Palazzo et al., TPAMI 2020, doi 10.1109/TPAMI.2020.2995909), the encoder of the published checkpoints.
 
-Parallel dilated convolutions over time, parallel convolutions over channels, residual blocks, and a linear embedding
-that the classifier reads. Names and shapes of the weights are those of Thought2Text's checkpoints.
+Parallel dilated convolutions over time, parallel convolutions over channels, residual blocks, a linear embedding, and a
+linear classifier on the embedding. Names and shapes of the weights are those of Thought2Text's checkpoints.
 """
+
+from collections.abc import Iterable
 
 from runtime.errors import InputError
 
@@ -12,54 +14,59 @@ from transformers import PreTrainedModel
 
 from config import ChannelNetConfig
 
-from .batch_norm import BatchNorm2d
-from .fast_convolution import Conv2d
-
 
 class ConvLayer(nn.Sequential):
-    """Batch norm, ReLU, convolution, dropout, in this order."""
+    """Batch norm, ReLU, zero padding, convolution, dropout, in this order.
 
-    def __init__(self, in_channels, out_channels, kernel, stride, padding=0, dilation=1):
+    The padding is a layer of its own: where a kernel with padding is as high as the map, as in the first spatial layer,
+    nn.Conv2d gives a wrong gradient of the weight on a CPU with AVX-512 (torch 2.13, float32; tests/test_channelnet.py).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int | tuple[int, int], stride: int | tuple[int, int],
+                 padding: tuple[int, int] = (0, 0), dilation: int | tuple[int, int] = 1) -> None:
         super().__init__()
-        self.norm = BatchNorm2d(in_channels)
+        rows, columns = padding
+        self.norm = nn.BatchNorm2d(in_channels)
         self.relu = nn.ReLU(inplace=True)
-        self.conv = Conv2d(in_channels, out_channels, kernel, stride, padding, dilation)
+        if rows or columns:
+            self.pad = nn.ZeroPad2d((columns, columns, rows, rows))
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, dilation=dilation)
         self.drop = nn.Dropout2d(0.2, inplace=True)
 
 
 class ParallelConvs(nn.Module):
-    """Layers that see the same input; their feature maps are stacked.
+    """Layers that see the same input; their feature maps are concatenated.
 
-    With an odd number of EEG channels those of an even kernel are one row lower; the others lose their last row.
+    With an odd number of EEG channels, the maps of even kernels have one row less, so the others lose their last row.
     """
 
-    def __init__(self, layers):
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         maps = [layer(x) for layer in self.layers]
-        height = min(one.shape[2] for one in maps)
-        return torch.cat([one[:, :, :height] for one in maps], dim=1)
+        height = min(feature_map.shape[2] for feature_map in maps)
+        return torch.cat([feature_map[:, :, :height] for feature_map in maps], dim=1)
 
 
 class ResidualBlock(nn.Module):
-    def __init__(self, channels):
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1 = Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn1 = BatchNorm2d(channels)
-        self.conv2 = Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn2 = BatchNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
 
-    def forward(self, x):
-        if self.conv1.method(x) == "winograd":
-            x = x.contiguous(memory_format=torch.channels_last)  # as its result is: for it and for the sum below
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         inner = self.bn1(self.conv1(x)).relu_()
         return self.bn2(self.conv2(inner)).add_(x).relu_()
 
 
 class FeatureExtractor(nn.Module):
-    def __init__(self, config):
+    """eeg [B, 1, C, T] -> feature maps [B, out_channels, H, W]."""
+
+    def __init__(self, config: ChannelNetConfig) -> None:
         super().__init__()
         width = config.out_channels * config.num_spatial_layers
         self.temporal_block = ParallelConvs(_temporal_layers(config))
@@ -69,7 +76,7 @@ class FeatureExtractor(nn.Module):
             for _ in range(config.num_residual_blocks))
         self.final_conv = ConvLayer(width, config.out_channels, config.down_kernel, 1)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.spatial_block(self.temporal_block(x))
         for block in self.res_blocks:
             x = block(x)
@@ -77,7 +84,7 @@ class FeatureExtractor(nn.Module):
 
 
 def _temporal_layers(config):
-    """One layer a dilation; the padding keeps all their outputs at input_width / temporal_stride."""
+    """One layer for each dilation; with their padding all outputs have input_width / temporal_stride samples."""
     dilations = [tuple(dilation) for dilation in config.temporal_dilation_list]
     dilations += dilations[-1:] * (config.num_temp_layers - len(dilations))
     for _, dilation in dilations[:config.num_temp_layers]:
@@ -87,7 +94,7 @@ def _temporal_layers(config):
 
 
 def _spatial_layers(config):
-    """Layer i spans 1/(i+1) of the channels."""
+    """The kernel of layer i covers 1/(i+1) of the channels."""
     for i in range(config.num_spatial_layers):
         height = config.input_height // (i + 1)
         yield ConvLayer(config.temp_channels * config.num_temp_layers, config.out_channels, (height, 1),
@@ -95,15 +102,15 @@ def _spatial_layers(config):
 
 
 def _feature_count(config):
-    """How many numbers the extractor gives for one trial; no weight or statistic is touched."""
-    with torch.device("meta"):
+    """Number of features of one trial."""
+    with torch.device("meta"):  # computes shapes only
         try:
             return FeatureExtractor(config)(torch.empty(1, config.in_channels, config.n_chans, config.n_times)).numel()
         except RuntimeError:
             blocks = config.num_residual_blocks
             raise InputError(f"--encoder channelnet: {config.n_chans} channels x {config.n_times} samples are too few for "
-                             f"{blocks} residual blocks; take --encoder transformer"
-                             f"{', or set fewer with --residual_blocks' if blocks else ''}") from None
+                             f"{blocks} residual blocks; use --encoder transformer"
+                             f"{', or fewer --residual_blocks' if blocks else ''}") from None
 
 
 class ChannelNetModel(PreTrainedModel):
@@ -112,7 +119,7 @@ class ChannelNetModel(PreTrainedModel):
     config_class = ChannelNetConfig
     main_input_name = "eeg"
 
-    def __init__(self, config):
+    def __init__(self, config: ChannelNetConfig) -> None:
         super().__init__(config)
         self.encoder = FeatureExtractor(config)
         self.projector = nn.Linear(_feature_count(config), config.embedding_size)
@@ -122,7 +129,7 @@ class ChannelNetModel(PreTrainedModel):
     def _init_weights(self, module):
         """PyTorch's own initialisation stands, as in the published training."""
 
-    def forward(self, eeg):
+    def forward(self, eeg: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if eeg.ndim == 3:
             eeg = eeg.unsqueeze(1)
         embedding = self.projector(self.encoder(eeg).flatten(1))

@@ -1,9 +1,10 @@
 """Picture embeddings by a CLIP model: open_clip models and transformers' CLIP, from the Hub or a local folder."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtime.errors import InputError
-from runtime.runs import file_hash
+from runtime.runs import file_hash, read_run
 
 import torch
 from PIL import Image, UnidentifiedImageError
@@ -11,8 +12,8 @@ from safetensors import SafetensorError
 from tqdm import tqdm
 
 
-def clip_identity(name):
-    """What stands for the model's weights in a cache key: a local folder's hash, else the Hub name and commit."""
+def clip_identity(name: str) -> str:
+    """What identifies the model's weights in a cache key: the hash of a local folder, or the Hub name and commit."""
     folder = _local(name)
     if folder.is_dir():
         return file_hash(folder)
@@ -26,6 +27,20 @@ def clip_identity(name):
         raise _not_loadable(name, error) from None
 
 
+def check_clip(folder: str | Path, clip_model: str, picture: str) -> None:
+    """Raise InputError unless the encoder in `folder` was trained to predict this model's embeddings of these pictures.
+
+    picture: "sketch" or "photo". A predecessor's encoder does not tell, so it passes.
+    """
+    content, trained_with = read_run(folder)
+    for flag, given, found, expected in (
+            ("clip_model", clip_model, clip_identity(clip_model), content.get("clip")),
+            ("picture", picture, picture, trained_with.get("picture"))):
+        if expected not in (None, found):
+            raise InputError(f"--{flag} {given}: the encoder in {folder} was trained with --{flag} "
+                             f"{trained_with.get(flag)}; give the same")
+
+
 def _local(name):
     return Path(name.removeprefix("local-dir:"))  # open_clip's own way of naming a folder
 
@@ -37,12 +52,12 @@ def _is_open_clip(name):
 def _not_loadable(name, error):
     reason = str(error).strip().split("\n")[0][:300]
     return InputError(f"--clip_model {name}: cannot be loaded ({reason}); expected a Hub name, open_clip:NAME/PRETRAINED, "
-                      "or a local folder with open_clip_config.json or a transformers CLIP config.json; where it was moved "
-                      "since training, name its new place")
+                      "or a local folder with open_clip_config.json or a transformers CLIP config.json; if the folder "
+                      "was moved after training, give its new path")
 
 
-def load_clip(name, device):
-    """Return a function from a list of PIL pictures to embeddings [n, E] float32, before normalisation."""
+def load_clip(name: str, device: str) -> Callable[[list[Image.Image]], torch.Tensor]:
+    """Return a function from a list of PIL pictures to embeddings [n, E] float32, which are not normalised."""
     try:
         if _is_open_clip(name):
             import open_clip
@@ -66,8 +81,8 @@ def load_clip(name, device):
 
 
 @torch.no_grad()
-def embed_pictures(paths, clip_model, device, batch_size=32):
-    """Embed picture files; returns [n, E] float32 on the CPU, not normalised (as CLIPVisionModelWithProjection)."""
+def embed_pictures(paths: Sequence[Path], clip_model: str, device: str, batch_size: int = 32) -> torch.Tensor:
+    """Embed picture files: [n, E] float32 on the CPU, not normalised (as CLIPVisionModelWithProjection gives them)."""
     embed = load_clip(clip_model, device)
     rows = []
     for start in tqdm(range(0, len(paths), batch_size), desc="picture embeddings", unit="batch"):

@@ -1,16 +1,18 @@
-"""Temperature scaling: class probabilities that are right as often as they say (Guo et al., ICML 2017)."""
+"""Temperature scaling, which calibrates class probabilities (Guo et al., ICML 2017)."""
 
 import torch
 from torch.nn.functional import cross_entropy
+from transformers import PretrainedConfig
 
-BOUNDS = (0.05, 20.0)  # from all but certain to all but equal probabilities
+TEMPERATURE_BOUNDS = (0.05, 20.0)  # from almost certain to almost equal probabilities
 
 
-def fit_temperature(logits, labels):
-    """The temperature under which the classes of trials that no weight was fitted to are likeliest, a number in BOUNDS.
+def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """The temperature, within TEMPERATURE_BOUNDS, that makes the true classes of the validation part most likely.
 
-    logits [N, K] and labels [N] of the validation part. Its logarithm has a standard normal prior, which a hundred trials
-    overrule: a few that are all right prove no certainty, and none of them speaks for a temperature of 0.
+    logits [N, K], labels [N]; no weight was fitted to these trials. The logarithm of the temperature has a standard normal
+    prior, so that a few trials that happen to be all correct do not lead to a temperature near 0. About a hundred trials
+    outweigh the prior.
     """
     from scipy.optimize import minimize_scalar
 
@@ -20,14 +22,14 @@ def fit_temperature(logits, labels):
         scaled = logits / torch.tensor(log_temperature).exp()
         return cross_entropy(scaled, labels, reduction="sum").item() + log_temperature**2 / 2
 
-    bounds = torch.tensor(BOUNDS, dtype=torch.float64).log().tolist()
+    bounds = torch.tensor(TEMPERATURE_BOUNDS, dtype=torch.float64).log().tolist()
     return float(torch.tensor(minimize_scalar(loss, bounds=bounds, method="bounded").x).exp())
 
 
-def class_probabilities(logits, config):
-    """Probabilities [N, K] of the classes from an encoder's logits [N, K] and its config, whose `class_temperature` divides
-    them.
+def class_probabilities(logits: torch.Tensor, config: PretrainedConfig) -> torch.Tensor:
+    """Probabilities [N, K] of the classes from an encoder's logits [N, K], which are divided by `class_temperature` of its
+    config.
 
-    The order of the classes stays as it is. Encoders saved without the field, the predecessors' among them, have 1.
+    The order of the classes does not change. Encoders saved without this field, such as the predecessors', have 1.
     """
     return (logits / config.class_temperature).softmax(1)

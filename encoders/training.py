@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from runtime import processes, profiler
@@ -11,8 +12,18 @@ from runtime.runs import content_key, read_json, write_json
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, set_seed
+from transformers import (
+    EarlyStoppingCallback,
+    EvalPrediction,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
 
+from eegdata.dataset_folder import MappedEEG
 from loss import classification_loss, embedding_loss
 from metrics.classification import balanced_accuracy
 
@@ -20,17 +31,17 @@ from .batches import row_batches
 
 
 class Augmentation(nn.Module):
-    """Random changes of training trials [B, C, T] that leave their meaning.
+    """Random changes of training trials [B, C, T] that keep their meaning.
 
-    shift: up to so many samples to and fro in time (what leaves at one end is zero at the other); noise: standard
-    deviation of Gaussian noise as a share of each channel's; channel_dropout: share of channels set to zero.
+    shift: largest shift in time in samples, in either direction; samples that enter are zero. noise: standard deviation of
+    Gaussian noise, relative to that of each channel. channel_dropout: probability that a channel is set to zero.
     """
 
-    def __init__(self, shift=0, noise=0.0, channel_dropout=0.0):
+    def __init__(self, shift: int = 0, noise: float = 0.0, channel_dropout: float = 0.0) -> None:
         super().__init__()
         self.shift, self.noise, self.channel_dropout = shift, noise, channel_dropout
 
-    def forward(self, eeg):
+    def forward(self, eeg: torch.Tensor) -> torch.Tensor:
         if self.shift:
             samples = eeg.shape[-1]
             start = torch.randint(2 * self.shift + 1, (len(eeg), 1, 1), device=eeg.device)
@@ -44,54 +55,66 @@ class Augmentation(nn.Module):
 
 
 class EncoderObjective(nn.Module):
-    """An encoder with its loss: weights["embedding"] x embedding losses + weights["class"] x cross-entropy.
+    """An encoder with its loss: cross-entropy + loss_weight x the sum of the embedding losses, named in `losses`.
 
-    target_variance: mean variance of the training pictures' embeddings over their dimensions; MSE is divided by it, so
-    that 1 is the error of always answering the mean, whatever the CLIP model's scale.
-    On several processes the embedding losses see the trials of all, so that each has the others' as negatives; the
-    cross-entropy, a mean, is averaged with the gradients.
+    target_variance: mean_variance of the training pictures' embeddings. The MSE is divided by it, so that predicting the
+    mean picture costs 1, whatever the scale of the CLIP model.
+    On several processes the embedding losses see the trials of all processes, so that each trial has the others as
+    negatives. The cross-entropy is a mean, so averaging its gradients is enough.
     """
 
-    def __init__(self, encoder, losses, loss_weight, label_smoothing, target_variance, augmentation):
+    def __init__(self, encoder: nn.Module, losses: list[str], loss_weight: float, label_smoothing: float,
+                 target_variance: float, augmentation: Augmentation) -> None:
         super().__init__()
         self.encoder, self.augmentation = encoder, augmentation
         self.losses, self.loss_weight, self.label_smoothing = losses, loss_weight, label_smoothing
         self.target_variance = target_variance
 
-    def forward(self, eeg, labels, target, image):
+    def forward(self, eeg: torch.Tensor, labels: torch.Tensor, target: torch.Tensor,
+                image: torch.Tensor) -> dict[str, torch.Tensor]:
+        """eeg [B, C, T], labels [B], target [B, E], image [B] (loss.py) -> loss, embedding [B, E], logits [B, K]."""
         embedding, logits = self.encoder(self.augmentation(eeg) if self.training else eeg)
         loss = classification_loss(logits, labels, self.label_smoothing if self.training else 0.0)
-        everyones = [processes.join(part) for part in (embedding, target, image)]
+        of_all_processes = [processes.join(tensor) for tensor in (embedding, target, image)]
         for name in self.losses:
-            value = embedding_loss(name, *everyones)
+            value = embedding_loss(name, *of_all_processes)
             loss = loss + self.loss_weight * (value / self.target_variance if name == "mse" else value)
         return {"loss": loss, "embedding": embedding, "logits": logits}
 
 
-WHOLE = "whole"  # a file in each checkpoint that was written to its end
+def mean_variance(pictures: torch.Tensor) -> float:
+    """The variance of pictures' embeddings [n, E], averaged over the dimensions; 1 if the embeddings do not vary."""
+    variance = pictures.var(0, correction=0).mean().item()
+    return variance if variance > 1e-12 else 1.0
+
+
+COMPLETE_MARK = "whole"  # an empty file, written into a checkpoint when all else in it is written
 
 
 class SaveEvery(TrainerCallback):
-    """Checkpoints every so many steps besides those after each epoch, to resume from; marks those that are whole, which
-    all processes have written to."""
+    """Writes a checkpoint to resume from every `steps` steps, in addition to those after each epoch.
 
-    def __init__(self, steps):
+    Each checkpoint is marked as complete once all processes have written their part.
+    """
+
+    def __init__(self, steps: int) -> None:
         self.steps = steps
 
-    def on_step_end(self, args, state, control, **kwargs):
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         if state.global_step % self.steps == 0:
             control.should_save = True
 
-    def on_save(self, args, state, control, **kwargs):
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         processes.wait()
         if processes.is_main():
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE_MARK).touch()
 
 
-class OwnChance(TrainerCallback):
-    """On several processes each draws its own augmentation, dropout and masks, where one seed would give all the same."""
+class SeedByProcess(TrainerCallback):
+    """Seeds each process differently. With one seed all would draw the same augmentation, dropout and masks."""
 
-    def on_train_begin(self, args, state, control, **kwargs):
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
+                       **kwargs: object) -> None:
         if not processes.is_main():
             set_seed((args.seed + processes.index()) % 2**32)
 
@@ -99,39 +122,40 @@ class OwnChance(TrainerCallback):
 class ProfileSteps(TrainerCallback):
     """Tells the profiler where training steps end."""
 
-    def on_step_end(self, args, state, control, **kwargs):
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         profiler.step("training step")
 
 
-def place(eeg, rows, arguments):
-    """The trials `rows` (positions [n]) of a MappedEEG, from 0 to n, from where training picks its batches; says where.
+def place(eeg: MappedEEG, rows: torch.Tensor, arguments: TrainingArguments) -> torch.Tensor | MappedEEG:
+    """The trials `rows` (positions [n]), numbered from 0, in the place that training reads batches from; prints which.
 
-    They lie in the memory of the CUDA device of `arguments` (TrainingArguments) if half of what is free takes them. Else
-    they stay on disk, of which the system keeps in memory what it can, and are read a batch at a time.
+    That is the memory of a CUDA device if they fill at most half of what is free there. Otherwise they stay on disk and are
+    read a batch at a time; the operating system caches what it can.
     """
     shape = (len(rows), *eeg.shape[1:])
-    told, size = f"{shape[0]} trials of {shape[1]} channels x {shape[2]} samples", 4 * math.prod(shape)
+    size = 4 * math.prod(shape)  # bytes
+    described = f"{shape[0]} trials of {shape[1]} channels x {shape[2]} samples"
     if arguments.device.type == "cuda" and size <= torch.cuda.mem_get_info(arguments.device)[0] / 2:
         placed = torch.empty(shape, device=arguments.device)
         for part in row_batches(placed):
             placed[part] = eeg[rows[part]].to(arguments.device)
         arguments.dataloader_pin_memory = False  # batches are on the device already
-        print(f"{told} lie in the memory of {arguments.device} ({size / 1e9:.1f} GB)")
+        print(f"{described} are kept in the memory of {arguments.device} ({size / 1e9:.1f} GB)")
         return placed
-    print(f"{told} are read from disk a batch at a time ({size / 1e9:.1f} GB)")
+    print(f"{described} are read from disk a batch at a time ({size / 1e9:.1f} GB)")
     return eeg.take(rows)
 
 
-def gather(tensors):
-    """A collate function that picks rows of what rows index: [row, ...] -> {"name": tensor[rows]}."""
+def gather(tensors: dict[str, torch.Tensor | MappedEEG]) -> Callable[[list[int]], dict[str, torch.Tensor]]:
+    """A collate function that takes a batch's rows of each tensor: [row, ...] -> {"name": tensor[rows]}."""
     return lambda rows: {name: tensor[torch.as_tensor(rows)] for name, tensor in tensors.items()}
 
 
-def validation_scores(prediction):
+def validation_scores(prediction: EvalPrediction) -> dict[str, float]:
     """Scores of a validation pass.
 
-    accuracy, balanced_accuracy; embedding_r: mean over trials of the correlation between true and decoded embedding,
-    each centred over the trials (0 by chance, 1 at best, blind to scale); score: balanced_accuracy + embedding_r.
+    accuracy, balanced_accuracy; embedding_r: mean over trials of the correlation between true and predicted embedding,
+    each centred over the trials (0 by chance, 1 at best, independent of scale); score: balanced_accuracy + embedding_r.
     """
     (embedding, logits), (labels, target) = prediction.predictions, prediction.label_ids
     embedding, target = (torch.as_tensor(x).float() for x in (embedding, target))
@@ -142,39 +166,41 @@ def validation_scores(prediction):
             "embedding_r": embedding_r, "score": balanced + embedding_r}
 
 
-def fit(module, collate, rows, arguments, *, options_key, save_every, resume=False, patience=0, compute_metrics=None):
-    """Train `module` (its forward returns {"loss": ...}) on rows["train"]; leave in it the best epoch by rows["val"].
+def fit(module: nn.Module, collate: Callable, rows: dict[str, torch.Tensor], arguments: TrainingArguments, *,
+        options_key: object, save_every: int, resume: bool = False, patience: int = 0,
+        compute_metrics: Callable | None = None) -> list[dict]:
+    """Train `module` (its forward returns {"loss": ...}) on rows["train"]; it keeps the best epoch by rows["val"].
 
-    collate: rows -> keyword arguments of forward. arguments: TrainingArguments whose output_dir takes checkpoints while
-    training lasts, one every epoch and every `save_every` steps; `resume` goes on from the newest, which must have been
-    made with the same `options_key`. patience: epochs without a better validation that end training (0: none do).
-    Returns the Trainer's log.
+    collate: rows -> keyword arguments of forward. arguments: their output_dir holds checkpoints during training, one after
+    each epoch and after every `save_every` steps. resume: continue from the newest checkpoint, which must have been made
+    with the same `options_key`. patience: stop after this many epochs without improvement (0: never). Returns the log of
+    the Trainer.
     """
     folder = Path(arguments.output_dir)
     checkpoint = checkpoint_of(folder, options_key, resume)
     if resume and checkpoint is None:
         raise InputError(f"--resume: no checkpoint under {folder}; run without --resume (a finished run keeps none)")
     trainer = Trainer(
-        model=with_common_statistics(module, arguments.device), args=arguments, data_collator=collate,
+        model=with_synchronized_batch_norm(module, arguments.device), args=arguments, data_collator=collate,
         train_dataset=rows["train"].tolist(), eval_dataset=rows["val"].tolist(), compute_metrics=compute_metrics,
         callbacks=[SaveEvery(save_every)] + ([EarlyStoppingCallback(patience)] if patience else []))
     return train(trainer, checkpoint)
 
 
-def with_common_statistics(module, device):
-    """The module with batch norms that see the trials of all processes, where there are several."""
+def with_synchronized_batch_norm(module: nn.Module, device: torch.device) -> nn.Module:
+    """The module; with several processes its batch norms use the trials of all processes."""
     if processes.count() == 1 or not any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules()):
         return module
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)
-    print("note: on a CPU the batch norm sees each process's own trials of a batch, as PyTorch joins them on CUDA only; "
-          f"the encoder is another than that of one process with {processes.count()} times the --batch_size")
+    print("note: PyTorch synchronises batch norm on CUDA only, so on a CPU each process normalises by its own trials; the "
+          f"result differs from that of one process with {processes.count()} times the --batch_size")
     return module
 
 
-def train(trainer, checkpoint=None):
-    """Run a Trainer to its end, drop its checkpoints and return its log; diverged training is an InputError."""
-    trainer.add_callback(OwnChance)
+def train(trainer: Trainer, checkpoint: str | None = None) -> list[dict]:
+    """Run a Trainer, delete its checkpoints and return its log; training that diverges is an InputError."""
+    trainer.add_callback(SeedByProcess)
     trainer.add_callback(ProfileSteps)
     try:
         trainer.create_optimizer_and_scheduler(2)
@@ -185,7 +211,7 @@ def train(trainer, checkpoint=None):
     trainer.optimizer = trainer.lr_scheduler = None  # made again with the real number of steps
     trainer.train(resume_from_checkpoint=checkpoint)
     if not all(math.isfinite(entry.get("eval_loss", 0)) for entry in trainer.state.log_history):
-        raise InputError(f"training diverged: the validation loss is not finite at --learning_rate "
+        raise InputError(f"training diverged: the validation loss is not finite with --learning_rate "
                          f"{trainer.args.learning_rate:g}; lower it")
     processes.wait()  # the others may still read the best weights
     if processes.is_main():
@@ -193,25 +219,25 @@ def train(trainer, checkpoint=None):
     return trainer.state.log_history
 
 
-def checkpoint_of(folder, options_key, resume):
+def checkpoint_of(folder: str | Path, options_key: object, resume: bool) -> str | None:
     """The newest checkpoint to resume from, or None; without `resume` the folder is emptied for a new run.
 
-    A checkpoint that was made with another `options_key`, or on another number of processes, is an InputError.
+    A checkpoint that was made with another `options_key`, or with another number of processes, is an InputError.
     """
-    if processes.count() > 1:  # steps and each process's random state are those of this number
+    if processes.count() > 1:  # steps and random states depend on this number
         options_key = [options_key, processes.count()]
     return processes.from_main(_checkpoint_of, Path(folder), content_key(options_key), resume)
 
 
 def _checkpoint_of(folder, key, resume):
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "key.json").is_file():
-        raise InputError(f"{folder}: holds files that no training here wrote; move them or choose another --output")
+        raise InputError(f"{folder}: holds files that this program did not write; move them or choose another --output")
     if not resume and folder.is_dir():
         shutil.rmtree(folder)
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")]  # one cut short by a kill has no mark
-    checkpoint = str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
+    complete = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE_MARK}")]
+    checkpoint = str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
     if checkpoint is not None and read_json(folder / "key.json", str) != key:
-        raise InputError(f"--resume: the checkpoints under {folder} were made with other options or data, or on another "
+        raise InputError(f"--resume: the checkpoints under {folder} were made with other options or data, or with another "
                          "number of processes; give the same or run without --resume")
     write_json(folder / "key.json", key)
     return checkpoint

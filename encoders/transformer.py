@@ -1,11 +1,13 @@
 """The default EEG encoder: spatio-temporal patches, then a transformer over time.
 
-As in EEG-Conformer (Song et al. 2023), learned mixtures of the channels are filtered in time and cut into patches, one
-token each. Evoked responses are weak beside the background EEG, so three things differ: the channels are whitened first
-(the background is strongly correlated across the scalp), nothing before the transformer is nonlinear, and the
-transformer's branches start at zero, so that training starts from a linear decoder. On simulated EEG each of the three
-raised the accuracy on unseen pictures after the same number of steps (one seed each).
+As in EEG-Conformer (Song et al. 2023), learned spatial filters are followed by filters in time, and each patch of time
+becomes a token. Evoked responses are weak compared with the background EEG, so three things differ. The channels are
+whitened first, as the background is strongly correlated across the scalp. Nothing before the transformer is nonlinear. The
+residual branches of the transformer start at zero, so that training starts from a linear decoder. On simulated EEG each of
+the three raised the accuracy on unseen pictures after the same number of steps (one seed each).
 """
+
+from collections.abc import Sequence
 
 from runtime.errors import InputError
 
@@ -19,13 +21,14 @@ from .batches import row_batches
 
 
 class PatchEmbedding(nn.Module):
-    """eeg [B, C, T] -> tokens [B, P, d_model], P = T // patch_size; samples after the last whole patch are not read.
+    """eeg [B, C, T] -> tokens [B, P, d_model], P = T // patch_size; samples after the last full patch are not used.
 
-    Whitening and channel mixtures, both linear, are multiplied first and applied as one. They stay in float32 under
-    autocast: whitening enlarges small differences of correlated channels, and with them bfloat16's rounding.
+    Whitening and spatial filters are both linear, so they are multiplied first and applied as one matrix. They stay in
+    float32 under autocast: whitening amplifies small differences between correlated channels, and would amplify the
+    rounding errors of bfloat16.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: EEGEncoderConfig) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(config.n_chans, 1))
         self.register_buffer("whitening", torch.eye(config.n_chans))
@@ -34,16 +37,17 @@ class PatchEmbedding(nn.Module):
         nn.init.orthogonal_(self.spatial.weight)
         nn.init.orthogonal_(self.temporal.weight)
 
-    def forward(self, eeg):
+    def forward(self, eeg: torch.Tensor) -> torch.Tensor:
         with torch.autocast(eeg.device.type, enabled=False):
-            mixed = nn.functional.conv1d(eeg - self.mean, (self.spatial.weight[:, :, 0] @ self.whitening)[:, :, None])
-        return self.temporal(mixed).transpose(1, 2)
+            filtered = nn.functional.conv1d(eeg - self.mean, (self.spatial.weight[:, :, 0] @ self.whitening)[:, :, None])
+        return self.temporal(filtered).transpose(1, 2)
 
 
-def mean_and_covariance(eeg, rows=None):
-    """Mean [C] and covariance [C, C] of the channels over trials and time, float64, read a part at a time.
+def mean_and_covariance(eeg: torch.Tensor, rows: Sequence[int] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean [C] and covariance [C, C] float64 of the channels over time and the trials `rows` (None: all) of eeg [N, C, T].
 
-    Each part is centred by its own mean and merged (Chan, Golub and LeVeque 1983), so that a large mean costs no digits.
+    A batch is read at a time. Each is centred by its own mean before they are merged (Chan, Golub and LeVeque 1983), so
+    that a large mean does not cost precision.
     """
     count, mean, scatter = 0, torch.zeros(eeg.shape[1], dtype=torch.float64), 0.
     for part in row_batches(eeg, rows):
@@ -64,13 +68,15 @@ class EEGTransformer(PreTrainedModel):
     config_class = EEGEncoderConfig
     main_input_name = "eeg"
 
-    def __init__(self, config):
+    def __init__(self, config: EEGEncoderConfig) -> None:
         super().__init__(config)
         if config.d_model % config.attn_heads:
-            raise InputError(f"--d_model {config.d_model} is not a multiple of --attn_heads {config.attn_heads}")
+            raise InputError(f"--d_model {config.d_model} is not a multiple of --attn_heads {config.attn_heads}; change "
+                             "one of them")
         patches = config.n_times // config.patch_size
         if not patches:
-            raise InputError(f"--patch_size {config.patch_size} is longer than the trials of {config.n_times} samples")
+            raise InputError(f"--patch_size {config.patch_size} is longer than the trials of {config.n_times} samples; "
+                             "give a smaller one")
         self.patches = PatchEmbedding(config)
         self.position = nn.Parameter(torch.randn(1, patches, config.d_model) * 0.02)
         layer = nn.TransformerEncoderLayer(config.d_model, config.attn_heads, 4 * config.d_model, config.dropout,
@@ -91,27 +97,27 @@ class EEGTransformer(PreTrainedModel):
         """The initialisation above stands."""
 
     @torch.no_grad()
-    def fit_whitening(self, eeg, rows=None, shrinkage=0.01):
+    def fit_whitening(self, eeg: torch.Tensor, rows: Sequence[int] | None = None, shrinkage: float = 0.01) -> None:
         """Set channel means and ZCA whitening from the training trials `rows` (positions, None: all) of eeg [N, C, T].
 
-        eeg: anything that rows index; a part is read at a time. `shrinkage` (0..1) draws the covariance towards equal,
-        uncorrelated channels: interpolated or average-referenced channels leave it singular.
+        eeg may also be a MappedEEG; a batch is read at a time. shrinkage (0..1): weight of a multiple of the identity in
+        the covariance, which is singular where channels were interpolated or have an average reference.
         """
         mean, covariance = mean_and_covariance(eeg, rows)
         power = covariance.diagonal().mean()
         covariance = (1 - shrinkage) * covariance + shrinkage * power * torch.eye(len(covariance))
         if not torch.isfinite(covariance).all() or covariance.trace() <= 0:
-            raise InputError("the training trials' covariance is not usable (all zero, or too large for float32); scale "
-                             "the EEG to about unit variance")
+            raise InputError("the covariance of the training trials is not usable: they are all zero, or too large for "
+                             "float32; scale the EEG to about unit variance")
         values, vectors = torch.linalg.eigh(covariance)
         self.patches.mean.copy_(mean[:, None])
         self.patches.whitening.copy_(vectors * values.rsqrt() @ vectors.T)
 
-    def tokens(self, eeg):
+    def tokens(self, eeg: torch.Tensor) -> torch.Tensor:
         """eeg [B, C, T] -> tokens [B, P, d_model] before the transformer."""
         return self.patches(eeg) + self.position
 
-    def forward(self, eeg):
+    def forward(self, eeg: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if eeg.ndim == 4:
             eeg = eeg.squeeze(1)
         pooled = self.pool(self.dropout(self.transformer(self.tokens(eeg)).flatten(1)))

@@ -1,48 +1,51 @@
-"""Attribution: which input values move an encoder's decision, by gradient x input.
+"""Attribution: which input values influence an encoder's decision, by gradient x input.
 
-The gradient of the predicted class's logit (Simonyan, Vedaldi and Zisserman 2014) times the input (Shrikumar, Greenside,
-Shcherbina and Kundaje 2016), here the input's distance from the training mean, so that what all trials share counts for
-nothing. For a linear encoder it is each value's exact part in the logit.
+The gradient of the logit of the predicted class (Simonyan, Vedaldi and Zisserman 2014) is multiplied by the input
+(Shrikumar, Greenside, Shcherbina and Kundaje 2016). Here the input is the difference from the training mean, so that what
+all trials share contributes nothing. For a linear encoder the product is the exact contribution of each value to the logit.
 """
 
 import copy
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from encoders.batches import row_batches
 
-BATCH = 32  # trials at most, as gradients take several times the memory of a forward pass
-RANDOMISED = 3  # encoders with shuffled weights, whose correlations are averaged
+MAX_BATCH_SIZE = 32  # as gradients take several times the memory of a forward pass
+N_RANDOMISATIONS = 3  # encoders with shuffled weights, whose correlations are averaged
 
 
-def gradient_x_input(model, eeg, fill, rows=None, batch_size=256, device="cpu", description="attribution"):
-    """Mean over trials of |gradient x (eeg - fill)| of the logit of the class predicted: [C, T] float64.
+def gradient_x_input(model: nn.Module, eeg: torch.Tensor, fill: torch.Tensor, rows: Sequence[int] | None = None,
+                     batch_size: int = 256, device: str = "cpu", description: str = "attribution") -> np.ndarray:
+    """Mean over trials of |gradient x (eeg - fill)|, where the gradient is that of the predicted class's logit.
 
-    eeg [N, C, T], fill [C, T]; rows: positions [n] of the trials, None: all; evaluation mode, nothing in the model changes.
-    Shows a progress bar.
+    eeg [N, C, T], fill [C, T]; rows: positions [n] of the trials (None: all). Returns [C, T] float64. Shows a progress bar
+    called `description`. The model is put in evaluation mode and does not change.
     """
     model, fill = model.eval().to(device), fill.to(device)
-    total, parts = torch.zeros(fill.shape, dtype=torch.float64), row_batches(eeg, rows, min(batch_size, BATCH))
+    total, parts = torch.zeros(fill.shape, dtype=torch.float64), row_batches(eeg, rows, min(batch_size, MAX_BATCH_SIZE))
     for part in tqdm(parts, desc=description, unit="batch"):
         batch = eeg[part].to(device).requires_grad_()
-        logits = model(batch)[1].max(1).values.sum()  # trials do not meet in evaluation mode: one sum for all gradients
+        logits = model(batch)[1].max(1).values.sum()  # in evaluation mode trials are independent
         (gradient,) = torch.autograd.grad(logits, batch)
         total += (gradient * (batch.detach() - fill)).abs().sum(0).double().cpu()
     return (total / sum(map(len, parts))).numpy()
 
 
-def shares(values):
-    """A map as shares of its sum; None where it is zero everywhere or not finite, as of a model that ignores its input."""
+def shares(values: np.ndarray) -> np.ndarray | None:
+    """A map divided by its sum; None if it is zero everywhere, as for a model that ignores its input, or not finite."""
     total = values.sum()
     return values / total if np.isfinite(total) and total > 0 else None
 
 
-def shuffled_weights(model, seed):
-    """A copy of the model with the entries of each weight shuffled: as large as before, nothing learnt left in them.
+def shuffled_weights(model: nn.Module, seed: int) -> nn.Module:
+    """A copy of the model with the values of each weight tensor shuffled, so that nothing learned is left in them.
 
-    Statistics of the data that a model keeps in buffers (whitening, batch norm) stay.
+    Statistics of the data in buffers (whitening, batch norm) stay.
     """
     generator, copied = torch.Generator().manual_seed(seed), copy.deepcopy(model).cpu()
     with torch.no_grad():
@@ -52,18 +55,20 @@ def shuffled_weights(model, seed):
     return copied
 
 
-def sanity_check(found, model, eeg, fill, rows=None, batch_size=256, device="cpu", seed=0):
-    """Rank correlation of a map [C, T] with that of the same encoder with shuffled weights, mean of RANDOMISED shuffles.
+def sanity_check(attribution: np.ndarray, model: nn.Module, eeg: torch.Tensor, fill: torch.Tensor,
+                 rows: Sequence[int] | None = None, batch_size: int = 256, device: str = "cpu",
+                 seed: int = 0) -> float | None:
+    """Rank correlation of an attribution [C, T] with that of the encoder with shuffled weights, mean of N_RANDOMISATIONS.
 
-    Near 1 the map shows the input and the architecture rather than what was learnt (Adebayo et al., Sanity Checks for
-    Saliency Maps, NeurIPS 2018: the model parameter randomisation test). None where it is not defined.
+    This is the model parameter randomisation test (Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018). Near 1
+    the map shows the input and the architecture rather than what was learned. None if the correlation is not defined.
     """
     from scipy.stats import spearmanr
 
-    r = []
-    for number in range(RANDOMISED):
-        other = gradient_x_input(shuffled_weights(model, seed + number), eeg, fill, rows, batch_size, device,
-                                 f"attribution, shuffled weights {number + 1}/{RANDOMISED}")
-        if np.ptp(other) > 0 and np.ptp(found) > 0:
-            r.append(spearmanr(found.ravel(), other.ravel()).statistic)
-    return float(np.mean(r)) if r else None
+    correlations = []
+    for number in range(N_RANDOMISATIONS):
+        randomised = gradient_x_input(shuffled_weights(model, seed + number), eeg, fill, rows, batch_size, device,
+                                      f"attribution, shuffled weights {number + 1}/{N_RANDOMISATIONS}")
+        if np.ptp(randomised) > 0 and np.ptp(attribution) > 0:
+            correlations.append(spearmanr(attribution.ravel(), randomised.ravel()).statistic)
+    return float(np.mean(correlations)) if correlations else None

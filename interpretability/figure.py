@@ -1,5 +1,7 @@
 """The figure of when and where: accuracy over time, by region, and the attribution on the scalp."""
 
+from pathlib import Path
+
 from runtime.figures import INK, PALETTE, SOFT, style
 
 import numpy as np
@@ -8,13 +10,13 @@ from eegdata.montage import scalp_info
 
 from .tables import EVOKED
 
-MAPS = 6  # scalp maps, of about equal stretches of time
-FEW = 8  # with fewer electrodes a smooth map would be invention: each point of the scalp takes the nearest one's value
+MAX_MAPS = 6  # scalp maps, each of about the same length of time
+MIN_ELECTRODES = 8  # of a smooth map; with fewer, each point of the scalp takes the value of the nearest electrode
 HIDDEN, KEPT = PALETTE[4], PALETTE[0]  # told apart without colour vision, too
 
 
-def draw(result, path, positions=None):
-    """Draw a when_where() result to a PNG file; positions: name -> [x, y, z] in m of the recording's channels, or None."""
+def draw(result: dict, path: Path, positions: dict[str, list[float]] | None = None) -> None:
+    """Draw a when_where() result to a PNG file; positions: electrode positions by channel name, [x, y, z] in m."""
     from matplotlib.figure import Figure
 
     maps = _maps(result, positions)
@@ -33,7 +35,7 @@ def draw(result, path, positions=None):
 
 
 def _maps(result, positions):
-    """(info, rows) for scalp maps, or why there are none."""
+    """(info, rows) for scalp maps, or a text on why there are none."""
     info, rows = scalp_info(result["channels"], result["sfreq"], positions)
     return rows if info is None else (info, rows)
 
@@ -41,7 +43,7 @@ def _maps(result, positions):
 def _onset_axis(axes, result):
     rows = result["windows"]
     axes.set_xlim(rows[0]["from_ms"], rows[-1]["to_ms"])
-    axes.set_xlabel("ms from the picture" if result["tmin"] is not None else "ms from the trial's start")
+    axes.set_xlabel("ms after picture onset" if result["tmin"] is not None else "ms from the start of the trial")
 
 
 def _draw_time(axes, result):
@@ -66,7 +68,7 @@ def _draw_regions(axes, result):
     axes.set_title("Where")
     if not rows:
         axes.set_axis_off()
-        axes.text(.5, .5, "no channel has a known place", ha="center", transform=axes.transAxes, color=SOFT)
+        axes.text(.5, .5, "no channel has a known position", ha="center", transform=axes.transAxes, color=SOFT)
         return
     for offset, key, colour in ((-.2, "hidden", HIDDEN), (.2, "kept", KEPT)):
         values = np.array([row[key] for row in rows])
@@ -84,27 +86,29 @@ def _levels(axes, result):
     axes.axhline(result["chance"], color=SOFT, lw=1, ls="--", label="chance")
 
 
-def _stretches(windows):
-    """Window numbers in up to MAPS stretches of about equal length."""
-    return np.array_split(np.arange(len(windows)), min(MAPS, len(windows)))
+def _intervals(windows):
+    """Window numbers in up to MAX_MAPS intervals of about equal length."""
+    return np.array_split(np.arange(len(windows)), min(MAX_MAPS, len(windows)))
 
 
 def _draw_maps(figure, result, info, rows):
-    """Scalp maps of the attribution in each stretch of time, on one colour scale, as shares of the whole."""
+    """Scalp maps of the attribution in each interval of time, on one colour scale, in percent of the whole."""
     from mne.viz import plot_topomap
 
     binned = np.array([*result["attribution"]["map"].values()])
-    stretches = _stretches(result["windows"])
-    values = np.stack([100 * binned[:, own].sum(1) for own in stretches])
-    options = {"image_interp": "nearest", "extrapolate": "local", "contours": 0} if len(rows) < FEW else {"contours": 4}
+    intervals = _intervals(result["windows"])
+    values = np.stack([100 * binned[:, own].sum(1) for own in intervals])
+    options = {"contours": 4}
+    if len(rows) < MIN_ELECTRODES:
+        options = {"image_interp": "nearest", "extrapolate": "local", "contours": 0}
     figure.suptitle("When and where: attribution (gradient x input), % of the whole at each channel", x=.01, ha="left",
                     fontsize=10, fontweight="bold")
-    axes = figure.subplots(1, len(stretches) + 1, width_ratios=[*[1] * len(stretches), .07])
-    for place, own, shown in zip(axes, stretches, values, strict=False):
-        image, _ = plot_topomap(shown[rows], info, axes=place, show=False, vlim=(0, values[:, rows].max() or 1), res=96,
+    axes = figure.subplots(1, len(intervals) + 1, width_ratios=[*[1] * len(intervals), .07])
+    for place, own, percent in zip(axes, intervals, values, strict=False):
+        image, _ = plot_topomap(percent[rows], info, axes=place, show=False, vlim=(0, values[:, rows].max() or 1), res=96,
                                 cmap="viridis", sensors=True, **options)
         first, last = result["windows"][own[0]], result["windows"][own[-1]]
-        place.set_title(f"{first['from_ms']:.0f} to {last['to_ms']:.0f} ms\n{shown.sum():.0f}% of all", loc="center",
+        place.set_title(f"{first['from_ms']:.0f} to {last['to_ms']:.0f} ms\n{percent.sum():.0f}% of all", loc="center",
                         fontweight="normal", fontsize=9)
     figure.colorbar(image, cax=axes[-1])
 

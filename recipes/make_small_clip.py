@@ -1,62 +1,70 @@
 """Train a small CLIP on a folder of pictures with captions and save it for open_clip.
 
-    python -m recipes.make_small_clip --eeg_dataset runs/demo/data --output runs/demo/clip --extra_drawings 2000
-    python -m recipes.make_small_clip --image_dir runs/demo/data/images --output runs/demo/clip
+    python -m recipes.make_small_clip --eeg_dataset demo/simulated/data --output demo/simulated/clip --extra_drawings 2000
+    python -m recipes.make_small_clip --image_dir demo/simulated/data/images --output demo/simulated/clip
 
-The folder then takes the place of a downloaded CLIP: `--clip_model local-dir:runs/demo/clip`, the name that
-`open_clip.create_model_and_transforms` takes. Model, tokenizer and loss are open_clip's own (CLIP with a modified ResNet
-and a text transformer; Radford et al. 2021). With `--eeg_dataset` only the split's training pictures
-are used, and the validation pictures are scored at the end. Run it from the project's root.
+The folder replaces a downloaded CLIP: `--clip_model local-dir:demo/simulated/clip`. Model, tokenizer and loss are those of
+open_clip (CLIP with a modified ResNet and a text transformer; Radford et al. 2021). With `--eeg_dataset`, only the training
+pictures of the split are used for training, and the validation pictures are scored at the end. Run it from the root of the
+project.
 """
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime import options
 from runtime.errors import InputError, exits_cleanly
 from runtime.runs import atomic_path, save_run, write_json
 
-STEPS = 288  # enough for 2,000 drawings; measured
-WORD_WEIGHT = 20.  # of the word loss beside the contrastive loss
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # those of OpenAI's CLIP
+if TYPE_CHECKING:
+    from open_clip.model import CLIP
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from eegdata.data_paths import DataPaths
+
+TRAINING_STEPS = 288  # enough for 2,000 drawings; measured
+WORD_LOSS_WEIGHT = 20.  # relative to the contrastive loss
+PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of OpenAI's CLIP, like the next line
+PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def parse(argv):
+def parse(argv: list[str] | None) -> options.Options:
     parser = options.make_parser(__doc__)
     parser.prog = "python -m recipes.make_small_clip"
-    parser.add_argument("--image_dir", help="folder with <class id>/<name>.JPEG and <name>_caption.txt (unset: that of "
+    parser.add_argument("--image_dir", help="folder of <class id>/<name>.JPEG and <name>_caption.txt (unset: that of "
                                             "--eeg_dataset)")
     parser.add_argument("--output", required=True, help="folder for open_clip_config.json and open_clip_model.safetensors")
-    parser.add_argument("--eeg_dataset", help="data set whose split's training pictures alone are used")
-    parser.add_argument("--splits_path", help="splits file of --eeg_dataset (unset: its own)")
-    parser.add_argument("-sn", "--split_num", type=int, default=0, help="number of the split in --splits_path")
-    parser.add_argument("--extra_drawings", type=int, default=0, help="pictures to draw in addition, as the simulated data "
-                        "set's are drawn, of other scenes than any picture in --image_dir")
-    parser.add_argument("--image_size", type=int, default=64, help="width and height that the model sees, pixels, a "
-                        "multiple of 32")
-    parser.add_argument("--width", type=int, default=16, help="channels of the first stage of the ResNet, a multiple of 2")
-    parser.add_argument("--embed_dim", type=int, default=128, help="size of an embedding")
-    parser.add_argument("--epochs", type=int, help="passes over the pictures; None means as many as make "
-                        f"about {STEPS} steps")
-    parser.add_argument("--batch_size", type=int, default=64, help="pictures a step, each other's counterexamples")
-    parser.add_argument("--learning_rate", type=float, default=2e-3, help="largest learning rate of AdamW")
+    parser.add_argument("--eeg_dataset", help="data set; only the training pictures of its split are used for training")
+    parser.add_argument("--splits_path", help="splits file (unset: the one in --eeg_dataset)")
+    parser.add_argument("-sn", "--split_num", type=options.bounded(int, 0), default=0,
+                        help="number of the split in the splits file")
+    parser.add_argument("--extra_drawings", type=options.bounded(int, 0), default=0,
+                        help="number of additional pictures, drawn like those of the simulated data set; their scenes "
+                             "differ from all pictures in --image_dir")
+    parser.add_argument("--image_size", type=options.bounded(int, 32), default=64,
+                        help="width and height of the input of the model in pixels, a multiple of 32")
+    parser.add_argument("--width", type=options.positive, default=16,
+                        help="channels of the first stage of the ResNet, a multiple of 2")
+    parser.add_argument("--embed_dim", type=options.positive, default=128, help="size of an embedding")
+    parser.add_argument("--epochs", type=options.positive, help=f"number of epochs (unset: about {TRAINING_STEPS} steps)")
+    parser.add_argument("--batch_size", type=options.bounded(int, 2), default=64,
+                        help="pictures per step; the pictures of a batch are each other's negatives")
+    parser.add_argument("--learning_rate", type=options.bounded(float, 1e-9), default=2e-3,
+                        help="peak learning rate of AdamW")
     options.seed_option(parser, "weights, order and extra drawings")
     args = options.parse(parser, argv)
-    for flag, least in (("width", 1), ("embed_dim", 1), ("epochs", 1), ("batch_size", 2), ("image_size", 32),
-                        ("extra_drawings", 0), ("split_num", 0)):
-        if getattr(args, flag) is not None and getattr(args, flag) < least:
-            raise InputError(f"--{flag} {getattr(args, flag)}: expected {least} or more")
-    if args.learning_rate <= 0:
-        raise InputError(f"--learning_rate {args.learning_rate}: expected more than 0")
     if args.image_size % 32 or args.width % 2:
         raise InputError(f"--image_size {args.image_size} --width {args.width}: expected multiples of 32 and of 2")
     if not args.eeg_dataset and (args.splits_path or not args.image_dir):
-        raise InputError("--eeg_dataset is missing: expected it, or --image_dir without --splits_path")
+        raise InputError("--eeg_dataset is missing; give it, or give --image_dir without --splits_path")
     return args
 
 
 @exits_cleanly
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     paths = None
     if args.eeg_dataset:
@@ -77,7 +85,7 @@ def main(argv=None):
     torch.manual_seed(args.seed)
     config = model_config(args)
     model = CLIP(**config)
-    preprocess = image_transform(args.image_size, is_train=False, mean=MEAN, std=STD)
+    preprocess = image_transform(args.image_size, is_train=False, mean=PIXEL_MEAN, std=PIXEL_STD)
     tokenize = SimpleTokenizer(context_length=config["text_cfg"]["context_length"])
     captions = {name: read_caption(image_dir, name) for name in names}
     pictures = [preprocess(open_picture(image_dir, n)) for n in tqdm(train, desc="pictures", unit="picture")]
@@ -87,7 +95,7 @@ def main(argv=None):
         texts.append(text)
     if len(set(texts)) < 2:
         raise InputError(f"--image_dir {image_dir}: {len(texts)} training pictures with {len(set(texts))} different "
-                         "captions; a contrast needs two different captions or more")
+                         "captions; contrastive training needs at least two different captions")
     train_clip(model, torch.stack(pictures), tokenize(texts), args)
     scores = {"train": retrieval(model, torch.stack(pictures[:500]), tokenize(texts[:500]))}
     if val:
@@ -98,34 +106,36 @@ def main(argv=None):
     print(f"--clip_model local-dir:{args.output}")
 
 
-def find_pictures(image_dir):
-    """Names of all photographs `<class id>/<name>.JPEG` in a folder, sorted; sketches are left out."""
+def find_pictures(image_dir: str) -> list[str]:
+    """Names of all photographs `<class id>/<name>.JPEG` in a folder, sorted, without sketches."""
     names = sorted(path.stem for path in Path(image_dir).glob("*/*.JPEG")
                    if not path.name.startswith(".") and not path.stem.endswith("_sketch"))
     if not names:
-        raise InputError(f"--image_dir {image_dir}: no picture found; expected <class id>/<name>.JPEG in it")
+        raise InputError(f"--image_dir {image_dir}: no picture found; expected <class id>/<name>.JPEG")
     return names
 
 
-def split_names(args, paths, names):
-    """Names of the training and the validation pictures of the split; a picture of two parts trains nothing."""
+def split_names(args: options.Options, paths: "DataPaths", names: list[str]) -> tuple[list[str], list[str]]:
+    """Names of the training and the validation pictures of the split; those in the test part as well are left out."""
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
 
     trials = load_trials(paths.eeg_dataset)
     parts = load_split(paths.splits_path, trials, args.split_num, needed=("train",))
-    shown = {part: {trials.images[i] for i in trials.image[rows].tolist()} for part, rows in parts.items()}
-    missing = sorted((shown["train"] | shown["val"]) - set(names))
+    pictures = {part: set(trials.names(rows)) for part, rows in parts.items()}
+    missing = sorted((pictures["train"] | pictures["val"]) - set(names))
     if missing:
         raise InputError(f"--image_dir {paths.image_dir}: {len(missing)} pictures of the split are missing, {missing[0]} "
                          "among them; give the folder that belongs to --eeg_dataset")
-    train = shown["train"] - shown["val"] - shown["test"]
+    train = pictures["train"] - pictures["val"] - pictures["test"]
     if not train:
-        raise InputError(f"--splits_path {paths.splits_path}: no picture is in the training part alone")
-    return sorted(train), sorted(shown["val"] - shown["test"])
+        raise InputError(f"--splits_path {paths.splits_path}: each picture of the training part is in another part, "
+                         "too; split by picture")
+    return sorted(train), sorted(pictures["val"] - pictures["test"])
 
 
-def open_picture(image_dir, name):
+def open_picture(image_dir: str, name: str) -> "Image":
+    """A picture by name, as a PIL image in RGB."""
     from PIL import Image, UnidentifiedImageError
 
     from eegdata.pictures import picture_path
@@ -134,11 +144,11 @@ def open_picture(image_dir, name):
     try:
         return Image.open(path).convert("RGB")
     except (UnidentifiedImageError, OSError) as error:
-        raise InputError(f"{path}: not readable as a picture ({error}); copy it again") from None
+        raise InputError(f"{path}: not a readable picture ({error}); copy it again from its source") from None
 
 
-def extra_drawings(args, captions):
-    """Yield `--extra_drawings` pictures with captions that are none of `captions`."""
+def extra_drawings(args: options.Options, captions: set[str]) -> "Iterator[tuple[Image, str]]":
+    """Yield --extra_drawings pictures with captions that are not among `captions`."""
     if args.extra_drawings < 1:
         return
     from tqdm import tqdm
@@ -153,19 +163,20 @@ def extra_drawings(args, captions):
         yield drawings.draw(scene, args.image_size * 2), drawings.caption(scene)
 
 
-def model_config(args):
-    """open_clip's model configuration: a modified ResNet of four blocks and a text transformer of one layer."""
+def model_config(args: options.Options) -> dict:
+    """open_clip's configuration of a modified ResNet with four blocks and a text transformer with one layer."""
     return {"embed_dim": args.embed_dim,
             "vision_cfg": {"image_size": args.image_size, "layers": [1, 1, 1, 1], "width": args.width, "patch_size": None,
                            "head_width": args.width * 4},
             "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1}}
 
 
-def train_clip(model, pixels, tokens, args):
+def train_clip(model: "CLIP", pixels: "Tensor", tokens: "Tensor", args: options.Options) -> None:
     """Train with open_clip's contrastive loss; pixels [n, 3, size, size], tokens [n, context].
 
-    So few pictures teach the contrast colour and place long before the class, so each embedding must also tell, through
-    one linear layer that is thrown away, which words its caption holds (Joulin et al. 2016, arXiv 1511.02251).
+    With so few pictures the contrastive loss alone learns colours and places long before classes. A second loss therefore
+    predicts the words of the caption from each embedding, by a linear layer that is discarded after training (Joulin et al.
+    2016, arXiv 1511.02251).
     """
     import torch
     from open_clip import ClipLoss
@@ -174,39 +185,39 @@ def train_clip(model, pixels, tokens, args):
     words = word_presence(tokens)
     head = torch.nn.Linear(args.embed_dim, words.shape[1])
     parameters = [*model.parameters(), *head.parameters()]
-    steps_an_epoch = max(1, len(pixels) // args.batch_size)
-    epochs = args.epochs or max(1, round(STEPS / steps_an_epoch))
-    n_steps = epochs * steps_an_epoch
+    steps_per_epoch = max(1, len(pixels) // args.batch_size)
+    epochs = args.epochs or max(1, round(TRAINING_STEPS / steps_per_epoch))
+    n_steps = epochs * steps_per_epoch
     optimizer = torch.optim.AdamW(parameters, args.learning_rate, weight_decay=.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.learning_rate, n_steps, pct_start=.15)
-    contrast, told = ClipLoss(), torch.nn.BCEWithLogitsLoss(pos_weight=1 / words.mean(0) - 1)
+    contrastive_loss, word_loss = ClipLoss(), torch.nn.BCEWithLogitsLoss(pos_weight=1 / words.mean(0) - 1)
     model.visual.to(memory_format=torch.channels_last)  # a third faster on a CPU
     model.train()
     with tqdm(total=n_steps, desc="CLIP", unit="step") as bar:
         for _ in range(epochs):
             for batch in full_batches(torch.randperm(len(pixels)), args.batch_size):
                 image, text, scale = model(pixels[batch], tokens[batch])
-                loss = contrast(image, text, scale)
-                both = head(torch.cat([image, text]) * args.embed_dim ** .5)
-                aux = told(both, words[batch].repeat(2, 1))
+                contrastive = contrastive_loss(image, text, scale)
+                logits = head(torch.cat([image, text]) * args.embed_dim ** .5)
+                word = word_loss(logits, words[batch].repeat(2, 1))
                 optimizer.zero_grad()
-                (loss + WORD_WEIGHT * aux).backward()
+                (contrastive + WORD_LOSS_WEIGHT * word).backward()
                 optimizer.step()
                 schedule.step()
                 with torch.no_grad():
                     model.logit_scale.clamp_(0, 4.6052)  # at most 100, as in the CLIP paper
                 bar.update()
-                bar.set_postfix(loss=f"{loss.item():.3f}", words=f"{aux.item():.3f}")
+                bar.set_postfix(loss=f"{contrastive.item():.3f}", words=f"{word.item():.3f}")
     model.visual.to(memory_format=torch.contiguous_format)
 
 
-def full_batches(order, size):
-    """Batches of one size; what is left over at the end of an epoch comes again in another order."""
+def full_batches(order: "Tensor", size: int) -> "list[Tensor]":
+    """Batches of equal size; an incomplete last one is dropped, as the next epoch has another order."""
     return [order] if len(order) <= size else [batch for batch in order.split(size) if len(batch) == size]
 
 
-def word_presence(tokens):
-    """[n, words] 0/1: which of all tokens that occur, other than start, end and padding, each caption holds."""
+def word_presence(tokens: "Tensor") -> "Tensor":
+    """[n, words] 0 or 1: which tokens each caption has, of those that some captions have and others do not."""
     import torch
 
     presence = torch.zeros(len(tokens), int(tokens.max()) + 1).scatter_(1, tokens, 1.)
@@ -215,8 +226,8 @@ def word_presence(tokens):
     return presence[:, used]
 
 
-def retrieval(model, pixels, tokens):
-    """Part of the pictures whose nearest caption is their own (or has the same words), and their number."""
+def retrieval(model: "CLIP", pixels: "Tensor", tokens: "Tensor") -> tuple[float, int]:
+    """Share of the pictures whose nearest caption is their own or equal to it, and the number of pictures."""
     import torch
 
     model.eval()
@@ -227,8 +238,8 @@ def retrieval(model, pixels, tokens):
     return (tokens[nearest] == tokens).all(1).float().mean().item(), len(pixels)
 
 
-def save(model, config, args, scores, train):
-    """Write the folder that open_clip's `local-dir:` reads; the configuration last."""
+def save(model: "CLIP", config: dict, args: options.Options, scores: dict, train: list[str]) -> None:
+    """Write the folder that open_clip reads as `local-dir:`; the configuration is written last."""
     from safetensors.torch import save as serialise
 
     output = Path(args.output)
@@ -236,7 +247,7 @@ def save(model, config, args, scores, train):
         temporary.write_bytes(serialise({key: value.contiguous() for key, value in model.state_dict().items()}))
     save_run(output, args, retrieval=scores, training_pictures=train)
     write_json(output / "open_clip_config.json", {"model_cfg": config, "preprocess_cfg": {
-        "mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}})
+        "mean": PIXEL_MEAN, "std": PIXEL_STD, "interpolation": "bicubic", "resize_mode": "shortest"}})
 
 
 if __name__ == "__main__":

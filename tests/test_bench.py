@@ -72,7 +72,7 @@ def test_the_plain_loss_is_the_llms_own(data):
     parts = [tokenizer(part, add_special_tokens=False).input_ids for part in text.split(IMAGE)]
     ids = torch.tensor([[*parts[0], stand_in, *parts[1]]])
     labels = torch.tensor([[*parts[0], -100, *parts[1]]])
-    assert len(before) == len(after) == plain.LONGEST and ids.shape[1] > 40
+    assert len(before) == len(after) == plain.PADDED_LENGTH and ids.shape[1] > 40
     assert loss.item() == pytest.approx(llm(input_ids=ids, labels=labels).loss.item(), rel=1e-6)
 
 

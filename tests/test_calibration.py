@@ -10,7 +10,7 @@ from scipy.stats import bootstrap
 from sklearn.calibration import calibration_curve
 
 from config import ChannelNetConfig, EEGEncoderConfig
-from encoders.temperature import BOUNDS, class_probabilities, fit_temperature
+from encoders.temperature import TEMPERATURE_BOUNDS, class_probabilities, fit_temperature
 from metrics.calibration import calibration, ece_if_calibrated, expected_calibration_error, reliability, risk_coverage
 
 
@@ -143,7 +143,7 @@ def test_few_trials_prove_no_certainty_and_noise_none():
     assert fit_temperature(8 * torch.eye(3)[labels], labels) == pytest.approx(1, abs=0.1)
     assert fit_temperature(torch.eye(3)[labels], labels) > 0.2  # all right: likelihood alone would end at the bound
     noise = 5 * torch.randn(600, 3, generator=torch.Generator().manual_seed(0))
-    assert 8 < fit_temperature(noise, torch.arange(600) % 3) < BOUNDS[1]
+    assert 8 < fit_temperature(noise, torch.arange(600) % 3) < TEMPERATURE_BOUNDS[1]
 
 
 @pytest.mark.parametrize("config", [EEGEncoderConfig, ChannelNetConfig])

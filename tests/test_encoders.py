@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from config import ChannelNetConfig, EEGEncoderConfig
 from encoders import ENCODERS, build_encoder, encode, fit_to_encoder, load_encoder, save_encoder
 from encoders.classical import classical_baseline
-from encoders.masked import MaskedReconstruction, transfer_weights
+from encoders.pretraining import MaskedReconstruction, transfer_weights
 from encoders.training import Augmentation
 from metrics.classification import balanced_accuracy, classification_scores, per_class_table, per_group_table, top_k_hits
 from metrics.retrieval import retrieval_ranks, retrieval_scores
@@ -100,7 +100,7 @@ def test_loading_is_strict(encoder, tmp_path, change):
 
 
 @pytest.mark.parametrize("found, message", [
-    ({"n_chans": 7}, "8 channels.*names are missing"), ({"n_times": 61}, "60 samples.*-tl"),
+    ({"n_chans": 7}, "8 channels.*without channel names"), ({"n_times": 61}, "60 samples.*-tl"),
     ({"sfreq": 250.0}, "--resample 100"), ({"ch_names": ["Fz", "Cz", *"uvwxyz"]}, "Pz, Oz, .*only 2 of the 8")])
 def test_other_eeg_is_refused(encoder, found, message):
     fit_to_encoder(encoder.config, trials(), "--x")
@@ -123,7 +123,7 @@ def test_transformer_says_what_cannot_be_built():
         build_encoder(EEGEncoderConfig(n_times=40, patch_size=50))
     with pytest.raises(InputError, match="--residual_blocks"):
         build_encoder(ChannelNetConfig(input_height=8, input_width=60))
-    with pytest.raises(InputError, match=r"too few for 0 residual blocks; take --encoder transformer$"):
+    with pytest.raises(InputError, match=r"too few for 0 residual blocks; use --encoder transformer$"):
         build_encoder(ChannelNetConfig(input_height=4, input_width=256, num_residual_blocks=0))
 
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(batches, "VALUES", 7 * 6 * 40)
+    monkeypatch.setattr(batches, "VALUES_PER_BATCH", 7 * 6 * 40)
 
 
 def mapped(count=50, n_chans=6, samples=50):
@@ -64,7 +64,7 @@ def test_encoding_rows_is_encoding_their_tensor():
 
 
 def test_the_baselines_features_in_parts(small_parts, monkeypatch):
-    monkeypatch.setattr("encoders.classical.MOST_SAMPLES", 13)
+    monkeypatch.setattr("encoders.classical.MAX_SAMPLES", 13)
     eeg, whole = mapped()
     rows = np.random.default_rng(2).permutation(50)[:31]
     expected = whole[rows][:, :, :40].astype(float).reshape(31, 6, 10, 4).mean(3)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import test_eeg_classifier as scoring
 import train_eeg_classifier as training
+from config import ChannelNetConfig, EEGEncoderConfig
 from eegdata.pth_file import read_pth
 from eegdata.splits import write_splits
 from encoders import load_encoder
@@ -158,6 +159,17 @@ def test_bfloat16_learns_as_float32_and_saves_float32(data, clip, encoder, tmp_p
     assert found[0]["eval_loss"] == pytest.approx(plain[0]["eval_loss"], rel=0.01)  # not equal: it was in bfloat16
     assert found[0]["eval_loss"] != plain[0]["eval_loss"]
     assert max(entry["eval_score"] for entry in found) > 0.9 * max(entry["eval_score"] for entry in plain)
+
+
+def test_the_defaults_are_those_of_the_configurations():
+    """Field by field: a script's user and EEGEncoderConfig()'s get the same encoder."""
+    eeg = {"n_chans": 128, "n_times": 440, "sfreq": 1000.0, "ch_names": None, "num_classes": 40, "embedding_size": 512}
+    required = ["--eeg_dataset", "x", "--output", "y"]
+    args = training.parse(required)
+    assert {name: getattr(args, name) for name in options.ENCODER} == options.ENCODER
+    for more, default in (([], EEGEncoderConfig()), (["--encoder", "channelnet"], ChannelNetConfig())):
+        found = training.encoder_config(training.parse([*required, *more]), **eeg)
+        assert type(found) is type(default) and found.to_dict() == default.to_dict()
 
 
 def test_predecessors_options_run_with_channelnet(data, clip, tmp_path):

@@ -188,8 +188,8 @@ def test_unknown_times_and_places_are_said(tmp_path, capsys):
 
 
 def test_fewer_trials():
-    result = look(Reader(), trials(n=240), most=90)
-    assert result["n"] == 90 and "90 of the 180 trials were looked at, drawn at random" in result["notes"]
+    result = look(Reader(), trials(n=240), max_trials=90)
+    assert result["n"] == 90 and "90 of the 180 trials were used, drawn at random" in result["notes"]
     assert max(result["windows"], key=lambda row: row["drop"])["from_ms"] == 150
 
 
@@ -235,7 +235,7 @@ def test_the_chance_p_is_uniform_without_signal(monkeypatch):
 
 
 def test_the_training_mean_is_numpys(monkeypatch):
-    monkeypatch.setattr(batches, "VALUES", 300)
+    monkeypatch.setattr(batches, "VALUES_PER_BATCH", 300)
     values = np.random.default_rng(0).normal(5, size=(40, 3, 20)).astype(np.float32)
     rows = torch.tensor([3, 4, 30, 39, 7])
     for eeg in (torch.from_numpy(values), MappedEEG([values[:10], values[10:]], 0, 20)):

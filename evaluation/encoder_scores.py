@@ -1,0 +1,70 @@
+"""The scores of an EEG encoder as tables and text, and whether it already knows the pictures that are scored."""
+
+from pathlib import Path
+
+from runtime.runs import atomic_path
+
+import numpy as np
+import pandas
+
+from evaluation import provenance
+from metrics.classification import confusion_table, draw_confusion, per_class_table, per_group_table
+
+
+def check_overlap(folder: Path, name: str, image_dir: str, pictures: list[str], *, part: str, in_training: list[str],
+                  allowed: bool) -> int | None:
+    """How many of the `pictures` to be scored the encoder in `folder` was trained on; None if it has no record of them.
+
+    In the test part such pictures are an InputError unless `allowed`. Notes on what makes a score too good are printed.
+    name: what --output gives, for messages; part: the part of the split; in_training: pictures of its training part, []
+    where the encoder was trained with another split.
+    """
+    trained = provenance.trained_on(folder, image_dir, pictures)
+    if part == "test" and trained and not allowed:
+        raise provenance.overlap_error("--output", folder, trained, pictures, len(set(in_training) & set(trained)))
+    selected = provenance.selected_on(folder, image_dir, pictures) if part == "test" else None
+    if trained is None:
+        print(f"note: {name} does not tell which pictures it was trained on, so these may be among them")
+    elif trained:
+        print(f"note: {name} was trained on {len(trained)} of the {len(pictures)} pictures that are scored")
+    if selected:
+        print(f"note: {len(selected)} of the {len(pictures)} pictures were used to select the best epoch, so scores on "
+              "them are too high")
+    return None if trained is None else len(trained)
+
+
+def write_tables(folder: Path, labels: np.ndarray, logits: np.ndarray, subjects: np.ndarray,
+                 class_names: dict[int, str]) -> dict[str, pandas.DataFrame]:
+    """Write confusion_matrix.csv and .png, per_class.csv and per_subject.csv; returns the tables by name.
+
+    labels, subjects [N]; logits [N, K].
+    """
+    confusion = confusion_table(labels, logits.argmax(1), class_names)
+    tables = {"confusion_matrix": confusion,
+              "per_class": pandas.DataFrame(per_class_table(labels, logits, class_names)).set_index("class"),
+              "per_subject": pandas.DataFrame(per_group_table("subject", subjects, labels, logits)).set_index("subject")}
+    for name, table in tables.items():
+        with atomic_path(folder / f"{name}.csv") as temporary:
+            table.to_csv(temporary)
+    with atomic_path(folder / "confusion_matrix.png") as temporary:
+        draw_confusion(confusion, temporary)
+    return tables
+
+
+def print_scores(scores: dict, per_subject: pandas.DataFrame) -> None:
+    """Print scores.json's content and the table per_subject.csv."""
+    def line(name, entry, key):
+        low, high = entry[f"{key}_95"]
+        print(f"{name:<48} {entry[key]:.3f}  [{low:.3f}, {high:.3f}]")
+
+    print(f"{scores['n']} trials, {scores['n_classes']} classes, chance {scores['chance']:.3f}; 95% intervals")
+    for key in ("top1", "top5", "balanced_accuracy"):
+        line(key, scores, key)
+    if "classical_baseline" in scores:
+        line("balanced_accuracy, classical baseline", scores["classical_baseline"], "balanced_accuracy")
+    expected = f"expected calibration error (if calibrated {scores['calibration']['ece_if_calibrated']:.3f})"
+    print(f"{expected:<48} {scores['calibration']['ece']:.3f}")
+    for k in (1, 5) if "retrieval" in scores else ():
+        line(f"picture among {scores['retrieval']['n']}, top {k} (chance {scores['retrieval'][f'top{k}_chance']:.3f})",
+             scores["retrieval"], f"top{k}")
+    print(per_subject.to_string(float_format="{:.3f}".format))
