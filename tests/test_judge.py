@@ -1,6 +1,5 @@
 """The LLM judge with a local server that speaks OpenAI's protocol, and with a tiny local model."""
 
-import _thread
 import argparse
 import itertools
 import json
@@ -62,7 +61,10 @@ def server(monkeypatch):
         def log_message(self, *_):
             pass
 
-    endpoint = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 64  # connections that come at a time; beyond it the kernel lets them wait a second
+
+    endpoint = Server(("127.0.0.1", 0), Handler)
     endpoint.lock, endpoint.asked, endpoint.keys, endpoint.answer = threading.Lock(), [], [], lambda _: ok("4")
     endpoint.url = f"http://127.0.0.1:{endpoint.server_port}/v1"
     threading.Thread(target=lambda: endpoint.serve_forever(0.01), daemon=True).start()
@@ -158,7 +160,7 @@ def test_ctrl_c_keeps_every_answer_that_was_asked_for(server, judge):
 
     def interrupts(request):
         if next(requests) == 3:  # once, whichever thread comes third
-            _thread.interrupt_main()
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # wakes it, as Ctrl-C does
         return by_text(request)
 
     server.answer = interrupts

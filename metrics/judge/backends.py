@@ -100,22 +100,22 @@ class Endpoint:
 
     def ask(self, questions: list[str], keep: Callable) -> None:
         """Ask all questions, several at a time. `keep(question, answer, retries)` is never called twice at a time."""
-        stopped = threading.Event()
+        remaining, stopped = iter(questions), threading.Event()
 
-        def ask_one(question):
-            if stopped.is_set():
-                return
+        def work(_):
             try:
-                answer, retries = self._request(question)
-                with self.lock:  # kept in this thread, so that a paid answer survives the failure of another request
-                    keep(question, answer, retries)
+                while not stopped.is_set() and (question := next(remaining, None)) is not None:
+                    answer, retries = self._request(question)
+                    with self.lock:  # kept in this thread, so that a paid answer survives the failure of another request
+                        keep(question, answer, retries)
             except BaseException:
                 stopped.set()
                 raise
 
         with ThreadPoolExecutor(self.threads) as pool:
             try:
-                list(pool.map(ask_one, questions))
+                # One task per thread, not per question: Ctrl-C while tasks are submitted can leave the pool locked.
+                list(pool.map(work, range(self.threads)))
             finally:
                 stopped.set()  # also on Ctrl-C: requests under way are finished and kept, no new one is sent
 
