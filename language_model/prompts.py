@@ -1,4 +1,4 @@
-"""The text around the embedding: from class name and instruction to token ids, and back to a caption."""
+"""Prompts: class name and instruction as text and as token ids, with a mark where the embedding's soft tokens go."""
 
 from runtime.errors import InputError
 
@@ -11,7 +11,7 @@ IMAGE = "<image>"  # where the soft tokens go
 
 
 def choose_template(tokenizer: PreTrainedTokenizerBase, template: str) -> str:
-    """`auto` is the tokenizer's chat template where it has one, else plain text."""
+    """Resolve `auto`: `chat` if the tokenizer has a chat template, else `plain`. InputError: `chat` without a template."""
     if template == "chat" and not tokenizer.chat_template:
         raise InputError("--prompt_template chat: this LLM's tokenizer has no chat template; use plain")
     if template != "auto":
@@ -23,8 +23,8 @@ def render(tokenizer: PreTrainedTokenizerBase, template: str, instruction: str, 
            with_image: bool = True) -> str:
     """The prompt as text, with IMAGE where the soft tokens go.
 
-    label None leaves the class name out; with_image False leaves the embedding out. `thought2text` gives the published
-    checkpoints' prompts to the letter.
+    label: the class name; None leaves it out. with_image: False leaves the embedding out. The template `thought2text`
+    reproduces the prompts of the published checkpoints exactly.
     """
     content = " ".join(part for part in (IMAGE if with_image else "", label or "", instruction) if part)
     if template == "plain":
@@ -40,21 +40,21 @@ def render(tokenizer: PreTrainedTokenizerBase, template: str, instruction: str, 
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id that fills a batch; any will do, as masks come from lengths."""
+    """The token id that pads a batch. Any id will do, because attention masks are made from lengths."""
     return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, template: str, instruction: str, label: str | None = None,
                with_image: bool = True) -> tuple[list[int], list[int]]:
-    """Token ids before and after the soft tokens; without an image all of them come before."""
+    """Token ids before and after the soft tokens. With with_image False all of them come before."""
     before, _, after = render(tokenizer, template, instruction, label, with_image).partition(IMAGE)
     if template == "thought2text":
-        after = after.strip()  # as the predecessors' inference did
+        after = after.strip()  # as in the predecessors' inference code
     return tuple(tokenizer(part, add_special_tokens=False).input_ids if part else [] for part in (before, after))
 
 
 def caption_ids(tokenizer: PreTrainedTokenizerBase, template: str, caption: str, max_tokens: int) -> list[int]:
-    """Token ids of a caption and the end token that the model learns to stop with."""
+    """Token ids of a caption, at most `max_tokens`, and the end token, with which the model learns to stop."""
     space = "" if template == "chat" else " "
     return tokenizer(space + caption, add_special_tokens=False).input_ids[:max_tokens] + [tokenizer.eos_token_id]
 

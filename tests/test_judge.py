@@ -1,14 +1,16 @@
-"""The LLM judge against a local server that speaks OpenAI's protocol, and against a tiny local model."""
+"""The LLM judge with a local server that speaks OpenAI's protocol, and with a tiny local model."""
 
-import _thread
 import argparse
 import itertools
 import json
+import os
 import signal
+import subprocess
 import sys
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 from runtime.errors import InputError
 from runtime.options import run_options
@@ -17,7 +19,7 @@ import numpy as np
 import pytest
 
 from metrics.judge import QUESTIONS, Judge, add_arguments, drawn_rows
-from metrics.judge.backends import RETRIES
+from metrics.judge.backends import MAX_RETRIES
 from tiny import make_llm
 
 TRUE = ["A red cat in the snow.", "A blue dog in the grass.", "A car."]
@@ -60,7 +62,10 @@ def server(monkeypatch):
         def log_message(self, *_):
             pass
 
-    endpoint = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 64  # connections that come at a time; beyond it the kernel lets them wait a second
+
+    endpoint = Server(("127.0.0.1", 0), Handler)
     endpoint.lock, endpoint.asked, endpoint.keys, endpoint.answer = threading.Lock(), [], [], lambda _: ok("4")
     endpoint.url = f"http://127.0.0.1:{endpoint.server_port}/v1"
     threading.Thread(target=lambda: endpoint.serve_forever(0.01), daemon=True).start()
@@ -156,7 +161,7 @@ def test_ctrl_c_keeps_every_answer_that_was_asked_for(server, judge):
 
     def interrupts(request):
         if next(requests) == 3:  # once, whichever thread comes third
-            _thread.interrupt_main()
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # wakes it, as Ctrl-C does
         return by_text(request)
 
     server.answer = interrupts
@@ -180,6 +185,74 @@ def test_a_damaged_last_line_is_skipped(server, judge, damage):
     assert judge().rate(SAID, TRUE).asked == 0  # what was appended after the damage is read
 
 
+def answer_by_schema(request):
+    """Rate 4 as a server with constrained decoding does: nothing but what the request's schema allows."""
+    response_format = request["response_format"]
+    assert response_format["type"] == "json_schema" and response_format["json_schema"]["strict"] is True
+    schema = response_format["json_schema"]["schema"]
+    assert schema["type"] == "object" and schema["additionalProperties"] is False
+    assert schema["required"] == list(schema["properties"])  # OpenAI's strict mode insists on it
+    (name, rating), = schema["properties"].items()
+    assert (rating["type"], rating["enum"]) == ("integer", [1, 2, 3, 4, 5])
+    return ok(json.dumps({name: rating["enum"][3]}))
+
+
+def test_an_answer_by_the_schema(server, judge):
+    server.answer = answer_by_schema
+    one = judge()
+    result = one.rate(SAID, TRUE)
+    assert [scores.tolist() for scores in result.scores.values()] == [[4, 4, 4]] * 2 and len(server.asked) == 5
+    assert len(one.lines()) == 1  # nothing to remark on
+
+
+@pytest.mark.parametrize(("status", "error"), [
+    (400, {"message": "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.",
+           "param": "response_format", "code": None}),  # OpenAI's older models
+    (400, {"message": "This response_format type is unavailable now", "code": "invalid_request_error"}),  # DeepSeek
+    (400, {"message": "This model does not support response format `json_schema`."}),  # Groq
+    (400, "structured output is not available"),  # an error that is a mere text
+    (422, [{"type": "extra_forbidden", "loc": ["body", "response_format"], "msg": "Extra inputs are not permitted"}]),
+    (500, {"code": 500, "message": 'response_format type must be one of "text" or "json_object", but got: json_schema'}),
+])
+def test_a_server_without_schemas_is_asked_for_free_text(server, judge, status, error):
+    def no_schema(request):
+        return (status, SOON, {"error": error}) if "response_format" in request else by_text(request)
+
+    server.answer = no_schema
+    one = judge(threads=1)
+    result = one.rate(SAID, TRUE)
+    one.rate(["A new caption."], TRUE[:1])
+    rejected = 1 if status < 500 else MAX_RETRIES + 1
+    assert ["response_format" in request for request in server.asked] == [True] * rejected + [False] * 7  # decided once
+    assert question(server.asked[0]) == question(server.asked[rejected])
+    assert {(r["model"], r["temperature"], r["max_tokens"]) for r in server.asked} == {("m", 0, 64)}
+    np.testing.assert_array_equal(result.scores["Adequacy"], [3, 1, 1])
+    assert sum("free text" in line for line in one.lines()) == 1
+
+
+def test_threads_settle_on_the_same_parameters(server, judge):
+    """Each thread meets a rejection of its own; later questions are sent once."""
+    def picky(request):
+        for name in ("response_format", "temperature"):
+            if name in request:
+                return problem(400, f"{name} is not supported", param=name)
+        return ok("5")
+
+    server.answer = picky
+    n = 60
+    result = judge(threads=8).rate([f"A cat of {i} years." for i in range(n)], ["A cat."] * n)
+    assert (result.scores["Fluency"] == 5).all() and result.own_temperature == 2 * n
+    assert 2 * n + 2 <= len(server.asked) <= 2 * n + 2 * 8
+
+
+@pytest.mark.parametrize("text", ['{"score": 7}', '{"score": 4.5}', '{"score": null}', '{"sco', "{}", "", "3 or 4"])
+def test_malformed_answers_are_missing_ratings(server, judge, text):
+    server.answer = lambda _: ok(text)
+    result = judge().rate(SAID, TRUE)
+    assert np.isnan(result.scores["Fluency"]).all() and result.refused == {"Fluency": 3, "Adequacy": 3}
+    assert {r["answer"] for r in result.refusals} == {text}
+
+
 def test_refusals_are_counted_and_shown(server, judge):
     server.answer = lambda r: ok("I cannot rate this.") if "Sentence 1:" in question(r) else ok("It is", finish="length")
     one = judge()
@@ -193,12 +266,35 @@ def test_refusals_are_counted_and_shown(server, judge):
     assert len(many.refusals) == 5
 
 
-def test_refusals_of_the_endpoint(server, judge):
+def test_a_number_in_a_refusal_is_no_rating(server, judge):
     refusal = ok(None)
-    refusal[2]["choices"][0]["message"]["refusal"] = "I will not."
-    server.answer = lambda r: refusal if "Sentence 1:" in question(r) else problem(400, "filtered", code="content_filter")
-    result = judge().rate(SAID[:1], TRUE[:1])
-    assert {r["answer"] for r in result.refusals} == {"I will not.", "[content_filter] filtered"}
+    refusal[2]["choices"][0]["message"]["refusal"] = "I will not rate it: 1."
+    server.answer = lambda r: refusal if "Sentence 1:" in question(r) else problem(400, "level 4", code="content_filter")
+    for asked in (2, 0):  # the second time from the cache
+        result = judge().rate(SAID[:1], TRUE[:1])
+        assert result.asked == asked and result.refused == {"Fluency": 1, "Adequacy": 1}
+        assert {r["answer"] for r in result.refusals} == {"I will not rate it: 1.", "[content_filter] level 4"}
+
+
+def test_a_cache_of_an_older_version_is_read(server, judge):
+    """Before the schema: the same file, the same keys and no "refused"."""
+    texts = [text.format(generated="A cat.", true="A red cat.") for text in QUESTIONS.values()]
+    keys = ["c0831fe6f7a4468d", "52bc7599088714fb"]  # as that version wrote them
+    one = judge(url="http://127.0.0.1:8000/v1")
+    assert one.cache.path.name == "2471d7c6181af96a.jsonl"
+    one.cache.path.parent.mkdir()
+    one.cache.path.write_text("".join(json.dumps({
+        "key": key, "model": "m", "question": text, "answer": {
+            "text": "Score: 4", "cut": False, "prompt_tokens": 90, "completion_tokens": 3, "temperature": 0}}) + "\n"
+        for key, text in zip(keys, texts, strict=True)))
+    again = judge(url="http://127.0.0.1:8000/v1")
+    assert again.rate(["A cat."], ["A red cat."]).cached == 2
+
+
+def test_an_answer_with_the_least_that_can_be_read(server, judge):
+    server.answer = lambda _: (200, {"Content-Type": "text/plain"}, {"choices": [{"message": {"content": "3"}}]})
+    result = judge().rate(SAID, TRUE)
+    assert result.scores["Fluency"].tolist() == [3, 3, 3] and result.uncounted == 5
 
 
 def test_rate_limit_then_answer(server, judge):
@@ -211,16 +307,16 @@ def test_rate_limit_then_answer(server, judge):
 
 
 @pytest.mark.parametrize(("answer", "requests", "words"), [
-    (problem(500, "broken"), RETRIES + 1, ["--judge_url", "HTTP 500", "broken", "go"]),
-    (problem(429, "no quota"), RETRIES + 1, ["HTTP 429", "no quota", "account"]),
+    (problem(500, "broken"), MAX_RETRIES + 1, ["--judge_url", "HTTP 500", "broken", "goes on"]),
+    (problem(429, "no quota"), MAX_RETRIES + 1, ["HTTP 429", "no quota", "account"]),
     (problem(401), 1, ["--judge_url", "OPENAI_API_KEY is not set", "--judge_key_env"]),
     (problem(404, "no model m"), 1, ["--judge_model m", "no model m", "/v1"]),
     (problem(400, "too long"), 1, ["HTTP 400", "too long"]),
-    ((200, {}, {"hello": "world"}), 1, ["no chat completion", "hello"]),
-    ((200, {}, {"choices": []}), 1, ["no chat completion"]),
-    ((200, {}, ["list"]), 1, ["no chat completion"]),
-    ((200, {}, b"{broken"), 1, ["no chat completion", "{broken"]),
-    ((200, {"Content-Type": "text/html"}, b"<html>Login</html>"), 1, ["no chat completion", "Login"]),
+    ((200, {}, {"hello": "world"}), 1, ["not a chat completion", "hello"]),
+    ((200, {}, {"choices": []}), 1, ["not a chat completion"]),
+    ((200, {}, ["list"]), 1, ["not a chat completion"]),
+    ((200, {}, b"{broken"), 1, ["not a chat completion", "{broken"]),
+    ((200, {"Content-Type": "text/html"}, b"<html>Login</html>"), 1, ["not a chat completion", "Login"]),
 ])
 def test_what_stops_a_run_is_said_in_one_line(server, judge, answer, requests, words):
     server.answer = lambda _: answer
@@ -253,6 +349,40 @@ def test_keys(server, judge, monkeypatch):
         judge(key_env="NO_KEY")
 
 
+@pytest.mark.parametrize("key", ["sk-a\nsk-b", "sk a", "sk-\u201ca\u201d"])
+def test_a_key_that_no_header_can_carry(judge, monkeypatch, key):
+    monkeypatch.setenv("MY_KEY", key)
+    with pytest.raises(InputError, match="--judge_key_env MY_KEY: holds a space") as error:
+        judge(key_env="MY_KEY")
+    assert "sk" not in str(error.value)
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 404, 429, 500])
+def test_a_key_that_the_server_repeats_is_not_shown(server, judge, monkeypatch, status):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    server.answer = lambda _: problem(status, f"bad request with {server.keys[-1]}")
+    with pytest.raises(InputError) as error:
+        judge(threads=1).rate(SAID[:1], TRUE[:1])
+    assert server.keys[0] == "Bearer sk-secret" and "secret" not in str(error.value)
+
+
+def test_no_file_holds_the_key(server, judge, monkeypatch, tmp_path):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    server.answer = lambda r: (ok("4") if "Sentence 1:" in question(r) else
+                               problem(400, f"filtered {server.keys[-1]}", code="content_filter"))
+    one = judge()
+    one.rate(SAID, TRUE)
+    written = "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+    assert "filtered Bearer [API key]" in written and "secret" not in written + json.dumps(one.summary())
+
+
+def test_openai_is_imported_only_for_a_url(tmp_path):
+    code = ("import sys; from metrics.judge import Judge; Judge('some/model'); assert 'openai' not in sys.modules; "
+            "Judge('m', url='http://127.0.0.1:9/v1'); assert 'openai' in sys.modules")
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"EEG_TO_TEXT_CACHE": str(tmp_path)},
+                   cwd=Path(__file__).resolve().parents[1])
+
+
 def test_models_that_take_other_parameters(server, judge):
     """OpenAI's thinking models refuse max_tokens and any temperature but their own."""
     def picky(request):
@@ -271,14 +401,14 @@ def test_models_that_take_other_parameters(server, judge):
     again.rate(SAID, TRUE)
     assert again.summary()["asked"] == 0
     for told in (one, again):  # also where the answers come from the cache
-        assert told.summary()["own_temperature"] == 6 and "6 ratings are at the endpoint's own" in "\n".join(told.lines())
+        assert told.summary()["own_temperature"] == 6 and "6 ratings are at the server's default" in "\n".join(told.lines())
 
 
-def test_an_endpoint_that_tells_no_tokens(server, judge):
+def test_a_server_that_counts_no_tokens(server, judge):
     server.answer = lambda _: ok("3", tokens=None)
     one = judge(price=(1, 1))
     assert one.rate(SAID, TRUE).uncounted == 5
-    assert "5 answers the endpoint told no tokens" in "\n".join(one.lines())
+    assert "5 answers came without a token count" in "\n".join(one.lines())
 
 
 def test_limit_draws_whole_pictures_and_the_same_in_every_file():
@@ -385,8 +515,8 @@ def test_a_folder_without_model(tmp_path, clip):
 
 def test_without_the_package(judge, monkeypatch):
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(InputError, match="pip install openai"):
-        judge().rate(SAID, TRUE)
+    with pytest.raises(InputError, match=r"--judge_url .* openai.* requirements-metrics\.txt"):
+        judge()
 
 
 def test_a_cache_that_cannot_be_written(server, judge, tmp_path):

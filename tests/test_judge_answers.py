@@ -18,7 +18,8 @@ def test_answers_that_state_4(text):
 
 
 @pytest.mark.parametrize("text", [
-    "", "I cannot rate this.", "10", "0", "6", "-4", "14", "4.5", "4.55", "4%", "4th", "4/10", "Score: 4/10", "4 out of 10",
+    "", "I cannot rate this.", "3 or 4 out of 5", "between 3 and 4/5",
+    "10", "0", "6", "-4", "14", "4.5", "4.55", "4%", "4th", "4/10", "Score: 4/10", "4 out of 10",
     "Score: 10", "between 3 and 4", "3-4", "3\u20134", "Score: 3-4", "3 or 4", "3 to 4", "3, 4", "1-5", "1.5/5",
     "2024-05-04", "Fluency: 4, adequacy: 2", "Score: 4, or rather a score of 3", '{"score": null}',
     "<think>The score is 4"])
@@ -27,7 +28,9 @@ def test_answers_that_state_nothing(text):
 
 
 @pytest.mark.parametrize(("text", "score"), [
-    ("4. The sentence", 4), ("Score: 4. The", 4), ("4/5, as", 4), ("4", None), ("1", None), ("Score: 1", None),
+    ("4. The sentence", 4), ("Score: 4. The", 4), ("4/5, as", 4), ("Score: 4/5 because", 4),
+    ('{"score": 4}\n\n', 4), ('{"score": 4\n\n\n', 4), ("4", None),
+    ('{"score": 1', None), ("1", None), ("Score: 1", None),
     ("The user wants a rating; it could be a 4, but", None), ("I would rate it 4 out of 5, or", None)])
 def test_cut_answers(text, score):
     assert score_of(text, cut=True) == score

@@ -1,40 +1,43 @@
-"""The rating that a judge's answer states: "4", "Score: 4", "4/5", "4.0", "I would rate this 4 out of 5", {"score": 4}."""
+"""What a judge answers: the schema that a server is asked to keep to, and a parser for servers and models without it."""
 
 import re
 
+RESPONSE_FORMAT = {"type": "json_schema", "json_schema": {"name": "rating", "strict": True, "schema": {
+    "type": "object", "properties": {"score": {"type": "integer", "enum": [1, 2, 3, 4, 5]}},
+    "required": ["score"], "additionalProperties": False}}}
+
 _NUMBER = r"(?<![\w.,/-])(\d+(?:\.\d+)?)(?![\w%]|[.,]\d)"
-_RANGE = r"\s*(?:-|to|or|and|\.\.+)\s*\d"  # what follows the 3 in "3 or 4"
-_OF = r"\s*(?:/|out of)\s*"
-_ALONE = rf"{_NUMBER}(?!{_RANGE}|{_OF}\d)"
-_LABEL = r"(?:score|rating|grade|fluency|adequacy|answer|rate (?:it|this|that|the [a-z ]{1,60}?)(?: as)?)"
-_OUT_OF_5 = re.compile(rf"{_NUMBER}{_OF}5(?:\.0+)?(?![\w/]|\.\d)")
-_LABELLED = re.compile(rf"\b{_LABEL}\s*(?:(?:is|of|an?|as|be)\s+|[:=]\s*)*{_ALONE}")
-_LEADING = re.compile(rf"^\W*?(?:(?:score|rating|fluency|adequacy|answer)\s*[:=]\s*)?{_ALONE}"
-                      r"\s*(?:$|\n|\(|[.:;)](?:\s|$)|[,-]\s(?!\d))")
-_NO_STATEMENT = re.compile(r"\b1(?:\.0)?\s*(?:-|to|through|and|\.\.+)\s*5\b(?!\.\d)|"  # "on a scale of 1 to 5"
-                           r"\bsentences? [12]\b(?: and [12]\b)?")
+_SINGLE = rf"{_NUMBER}(?!\s*(?:-|/|out of)\s*\d)"  # neither the 3 of "3-4" nor that of "3/10"
+_SCALE_OR_SENTENCE = re.compile(r"\b1(?:\.0)?\s*(?:-|to|through|and|\.\.+)\s*5\b(?!\.\d)|"  # "on a scale of 1 to 5"
+                                r"\bsentences? [12]\b(?: and [12]\b)?")
+_RANGE = re.compile(r"(\d)\s*(?:-|to|or|and|\.\.+)\s*(?=\d)")
+_OUT_OF_5 = re.compile(rf"{_NUMBER}\s*(?:/|out of)\s*5(?:\.0+)?(?![\w/]|\.\d)")
+_LABELLED = re.compile(r"\b(?:score|rating|grade|fluency|adequacy|answer|rate (?:it|this|that|the [a-z ]{1,60}?)(?: as)?)"
+                       rf"\s*(?:(?:is|of|an?|as|be)\s+|[:=]\s*)*{_SINGLE}")
+_OPENING = re.compile(rf"\W*?(?:(?:score|rating|fluency|adequacy|answer)\s*[:=]?\s*)*{_SINGLE}"
+                      r"\s*(?:$|\n|\(|[.:;)}](?:\s|$)|[,-]\s(?!\d))")
 
 
-def score_of(answer, cut=False):
-    """The whole number 1 to 5 that an answer states; None where it states none, several, a range or another number.
+def score_of(answer: str, cut: bool = False) -> int | None:
+    """The rating from 1 to 5 in `{"score": 4}`, "4", "Score: 4", "4/5" or "I would rate this 4 out of 5".
 
-    Thoughts up to `</think>` are dropped. cut: the answer was cut short; then only a number at its beginning counts, as
-    what follows may be a thought without a mark.
+    None where the answer gives no rating, several, a range or a number off the scale. Text up to `</think>` is ignored.
+    cut: the answer reached the length limit. Then only a rating at its beginning counts, because the rest may be a line
+    of thought that was never finished.
     """
     text = answer.rpartition("</think>")[2]
-    if "<think>" in text:  # never closed: all of it is thought
+    if "<think>" in text:  # the thought was never closed
         return None
-    text = text.translate({0x2013: "-", 0x2014: "-"})  # the longer dashes
-    text = re.sub(r"[*_`#\"']", "", text).strip().lower()
-    text = _NO_STATEMENT.sub(" ", text)
-    leading = _LEADING.match(text)
-    if cut:
-        leading = leading or _OUT_OF_5.match(text)
-        # A number at the very end may have lost its last digits.
-        stated = {leading.group(1)} if leading and leading.end(1) < len(text) else set()
-    else:
-        stated = {*_OUT_OF_5.findall(text), *_LABELLED.findall(text), *([leading.group(1)] if leading else [])}
-        if not stated and not re.search(rf"\d(?:{_RANGE}|{_OF}\d)", text):
-            stated = set(re.findall(_NUMBER, text))
-    stated = {float(number) for number in stated}
-    return int(*stated) if len(stated) == 1 and stated < {1.0, 2.0, 3.0, 4.0, 5.0} else None
+    text = re.sub(r"[*_`#\"']", "", text.translate({0x2013: "-", 0x2014: "-"})).lower()  # en and em dash
+    text = _RANGE.sub(r"\1-", _SCALE_OR_SENTENCE.sub(" ", text))
+    text = _OUT_OF_5.sub(r"score \1\n", text)
+    opening = _OPENING.match(text)
+    if cut and opening and opening.end(1) == len(text):  # the number itself may have lost digits
+        return None
+    stated = {opening.group(1)} if opening else set()
+    if not cut:
+        stated.update(_LABELLED.findall(text))
+        if not stated and not re.search(r"\d\s*(?:-|/|out of)\s*\d", text):
+            stated.update(re.findall(_NUMBER, text))
+    scores = {float(number) for number in stated}
+    return int(*scores) if len(scores) == 1 and scores < {1.0, 2.0, 3.0, 4.0, 5.0} else None

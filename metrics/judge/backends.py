@@ -1,47 +1,53 @@
-"""Where a judge's answers come from: the cache on disk, an OpenAI-compatible endpoint, a local causal LM."""
+"""Where a judge's answers come from: the cache on disk, an OpenAI-compatible server, or a causal LM on this machine."""
 
 import json
 import os
+import re
 import threading
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from runtime.errors import InputError
 from runtime.runs import content_key
 
+from .answers import RESPONSE_FORMAT
+
 TIMEOUT = 180.0  # seconds for one answer
-RETRIES = 6  # after 0.5, 1, 2, 4, 8 and 8 s, or what the endpoint asks for
+MAX_RETRIES = 6  # the client waits 0.5, 1, 2, 4, 8 and 8 s, or as long as the server asks for
 BATCH_SIZE = 16  # questions that a local model answers at a time
+DECLINED = ("content_filter", "content_policy_violation")  # error codes for a question that the server will not pass on
 
 
 @dataclass
 class Answer:
     text: str
-    cut: bool = False  # it was longer than what was allowed
+    cut: bool = False  # it reached the length limit
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    temperature: float | None = 0  # None: the endpoint's own for the model
+    temperature: float | None = 0  # None: the server's default for the model
+    refused: bool = False  # the text is a refusal, so a number in it is no rating
 
 
 class AnswerCache:
-    """Answers as lines of JSON in one file a judge, appended at once. A damaged line, left by an interruption, is skipped.
+    """Answers as lines of JSON, one file per judge. Each is appended at once; a line damaged by an interruption is skipped.
 
-    about: what besides the question makes an answer; with it and the question as key, nothing stale is ever read.
+    identity: everything besides the question that an answer depends on. It is part of every key, so an answer is never
+    read for another judge.
     """
 
-    def __init__(self, folder, name, about):
-        self.about = about
-        self.path = Path(folder) / f"{content_key(about)}.jsonl"
-        self.name = name
-        self.answers, self.lock, self.mend = {}, threading.Lock(), b""
+    def __init__(self, folder: str | Path, name: str, identity: dict):
+        self.name, self.identity = name, identity
+        self.path = Path(folder) / f"{content_key(identity)}.jsonl"
+        self.answers, self.lock, self.separator = {}, threading.Lock(), b""
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
             return
         except OSError as error:
             raise InputError(f"{self.path}: cannot be read ({error.strerror}); choose another --judge_cache") from None
-        self.mend = b"" if content.endswith(b"\n") else b"\n"  # half a line stays a line of its own
+        self.separator = b"" if content.endswith(b"\n") else b"\n"  # closes a line that was interrupted
         for line in content.splitlines():
             try:
                 entry = json.loads(line)
@@ -49,168 +55,158 @@ class AnswerCache:
             except (ValueError, TypeError, KeyError):
                 continue
 
-    def key(self, question):
-        return content_key({**self.about, "question": question})
+    def key(self, question: str) -> str:
+        return content_key({**self.identity, "question": question})
 
-    def get(self, question):
+    def get(self, question: str) -> Answer | None:
         return self.answers.get(self.key(question))
 
-    def add(self, question, answer):
+    def add(self, question: str, answer: Answer) -> None:
         key = self.key(question)
         line = json.dumps({"key": key, "model": self.name, "question": question, "answer": asdict(answer)}) + "\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.lock, open(self.path, "ab") as file:
-                file.write(self.mend + line.encode())
-                self.answers[key], self.mend = answer, b""
+                file.write(self.separator + line.encode())
+                self.answers[key], self.separator = answer, b""
         except OSError as error:
             raise InputError(f"{self.path}: cannot be written ({error.strerror}); free space or choose another "
                              "--judge_cache") from None
 
 
 class Endpoint:
-    """A server that speaks OpenAI's chat completions: OpenAI's own, vLLM, llama.cpp, Ollama, LiteLLM, ..."""
+    """A server with OpenAI's chat completions: OpenAI, vLLM, llama.cpp, Ollama, LiteLLM and others."""
 
-    def __init__(self, model, url, key_env, tokens, threads, need_key):
-        self.model, self.url, self.key_env, self.threads = model, url, key_env, threads
+    def __init__(self, model: str, url: str, key_env: str, tokens: int, threads: int, need_key: bool):
+        try:
+            from openai import OpenAI
+        except ImportError:
+            raise InputError("--judge_url needs the package openai, which is not installed; run "
+                             "`pip install -r requirements-metrics.txt`") from None
+        self.model = self.identity = model
+        self.url, self.key_env, self.threads = url, key_env, threads
         self.key = os.environ.get(key_env, "").strip()
         if need_key and not self.key:
-            raise InputError(f"--judge_key_env {key_env}: no such environment variable is set; export it with the API key "
-                             "of --judge_url")
-        self.parameters = {"temperature": 0, "max_tokens": tokens}
-        self.client = None
+            raise InputError(f"--judge_key_env {key_env}: this environment variable is not set; export it with the API "
+                             "key of --judge_url")
+        if not re.fullmatch("[!-~]*", self.key):  # the client's own error would print the key
+            raise InputError(f"--judge_key_env {key_env}: holds a space, a line break or a character outside ASCII, which "
+                             "no API key has; export the key again")
+        # Where the server rejects a parameter, a copy without it replaces this dict for all questions that follow.
+        self.parameters = {"temperature": 0, "max_tokens": tokens, "response_format": RESPONSE_FORMAT}
+        self.lock = threading.Lock()
+        # The client insists on a key. A server that needs none gets a placeholder.
+        self.client = OpenAI(base_url=url, api_key=self.key or "none", timeout=TIMEOUT, max_retries=MAX_RETRIES)
 
-    def identity(self):
-        return self.model
+    def ask(self, questions: list[str], keep: Callable) -> None:
+        """Ask all questions, several at a time. `keep(question, answer, retries)` is never called twice at a time."""
+        remaining, stopped = iter(questions), threading.Event()
 
-    def ask(self, questions, keep):
-        """Ask all, several at a time; `keep(question, answer, retries)` is called, one call at a time, as they come."""
-        if self.client is None:
+        def work(_):
             try:
-                from openai import OpenAI
-            except ImportError:
-                raise InputError("--judge_url needs the package openai; `pip install openai`") from None
-            # A server that asks for no key gets a word instead: the package insists on one.
-            self.client = OpenAI(base_url=self.url, api_key=self.key or "none", timeout=TIMEOUT, max_retries=RETRIES)
-        lock, stopped = threading.Lock(), threading.Event()
-
-        def one(question):
-            if stopped.is_set():
-                return
-            try:
-                answer, retries = self._request(question)
-                with lock:  # in the thread, so that an answer which is paid for is kept even if another request fails
-                    keep(question, answer, retries)
+                while not stopped.is_set() and (question := next(remaining, None)) is not None:
+                    answer, retries = self._request(question)
+                    with self.lock:  # kept in this thread, so that a paid answer survives the failure of another request
+                        keep(question, answer, retries)
             except BaseException:
                 stopped.set()
                 raise
 
         with ThreadPoolExecutor(self.threads) as pool:
             try:
-                for done in as_completed([pool.submit(one, question) for question in questions]):
-                    done.result()
+                # One task per thread, not per question: Ctrl-C while tasks are submitted can leave the pool locked.
+                list(pool.map(work, range(self.threads)))
             finally:
-                stopped.set()  # Ctrl-C, too: what is under way is awaited and kept, nothing new is asked
+                stopped.set()  # also on Ctrl-C: requests under way are finished and kept, no new one is sent
 
     def _request(self, question):
-        """(Answer, number of retries). InputError where the endpoint cannot be used."""
+        """(Answer, number of retries)."""
         import openai
 
-        chats, messages = self.client.chat.completions, [{"role": "user", "content": question}]
         while True:
             parameters = self.parameters
             try:
-                raw = chats.with_raw_response.create(model=self.model, messages=messages, **parameters)
-            except openai.BadRequestError as error:
-                if error.code in ("content_filter", "content_policy_violation"):
-                    return Answer(f"[{error.code}] {_said(error)}"), 0
-                fitting = _without(parameters, error)
-                if fitting == parameters:
-                    raise self._failure(error) from None
-                self.parameters = fitting
+                raw = self.client.chat.completions.with_raw_response.create(
+                    model=self.model, messages=[{"role": "user", "content": question}], **parameters)
+                return self._read(raw, parameters), raw.retries_taken
+            except openai.APIStatusError as error:
+                if error.code in DECLINED:
+                    return Answer(f"[{error.code}] {self._reason(error)}", refused=True), 0
+                with self.lock:
+                    if self.parameters is parameters:  # no other thread has changed them in the meantime
+                        self.parameters = _supported(parameters, error)
+                    if self.parameters == parameters:
+                        raise self._failure(error) from None
             except openai.OpenAIError as error:
                 raise self._failure(error) from None
-            else:
-                return self._read(raw, parameters), raw.retries_taken
 
     def _read(self, raw, parameters):
         try:
-            content = json.loads(raw.content)
-            choice = content["choices"][0]
-            message, usage = choice["message"], content.get("usage") or {}
-            text = message.get("content") or message.get("refusal") or ""
+            completion = raw.parse()
+            choice = completion.choices[0]
+            text = choice.message.content or choice.message.refusal or ""
             if not isinstance(text, str):
-                raise TypeError("content is no text")
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            said = raw.content[:80].decode("utf-8", "replace")
-            raise InputError(f"--judge_url {self.url}: answered with something that is no chat completion ({said!r}); "
-                             "expected the base URL of an OpenAI-compatible endpoint, which mostly ends in /v1") from None
-        return Answer(text, choice.get("finish_reason") == "length", usage.get("prompt_tokens"),
-                      usage.get("completion_tokens"), parameters.get("temperature"))
+                raise TypeError
+        except (ValueError, AttributeError, IndexError, TypeError):
+            raise InputError(f"--judge_url {self.url}: the response is not a chat completion ({self._reason(raw.text)!r}); "
+                             "expected the base URL of an OpenAI-compatible endpoint, which usually ends in /v1") from None
+        usage = getattr(completion, "usage", None)  # some servers leave it out
+        return Answer(text, getattr(choice, "finish_reason", None) == "length", getattr(usage, "prompt_tokens", None),
+                      getattr(usage, "completion_tokens", None), parameters.get("temperature"),
+                      refused=bool(text) and not choice.message.content)
+
+    def _reason(self, said):
+        """A server's error or text on one line, without the API key in case the server repeats it."""
+        body = getattr(said, "body", None) or said
+        text = str(body.get("message") or body if isinstance(body, dict) else body)
+        return " ".join((text.replace(self.key, "[API key]") if self.key else text).split())[:200]
 
     def _failure(self, error):
-        import openai
-
-        where = f"--judge_url {self.url}"
-        kept = "the answers so far are kept, so the same command goes on from there"
-        status = getattr(error, "status_code", None)
-        if status in (401, 403):
+        status, reason = getattr(error, "status_code", None), self._reason(error.__cause__ or error)
+        if status is None:
+            problem = (f"cannot be reached ({reason}; {MAX_RETRIES} retries); start the server, correct the URL or "
+                       "lower --judge_threads")
+        elif status in (401, 403):
             key = f"the API key in {self.key_env}" if self.key else f"a request without API key ({self.key_env} is not set)"
-            return InputError(f"{where}: refused {key} (HTTP {status}); export a key of this endpoint, or name the "
-                              "variable that holds it with --judge_key_env")
-        if status == 404:
-            return InputError(f"{where} or --judge_model {self.model}: not found (HTTP 404, {_said(error)}); expected a "
-                              "base URL, which mostly ends in /v1, and a model that it serves")
-        if isinstance(error, openai.APITimeoutError):
-            return InputError(f"{where}: no answer within {TIMEOUT:.0f} s, {RETRIES + 1} times; look at the server, or "
-                              f"lower --judge_threads; {kept}")
-        if isinstance(error, openai.APIConnectionError):
-            return InputError(f"{where}: cannot be reached ({error.__cause__ or error}); start the server, or correct the "
-                              f"URL; {kept}")
-        if status == 429 or (status or 0) >= 500:
-            return InputError(f"{where}: HTTP {status} still after {RETRIES} retries ({_said(error)}); wait, check the "
-                              f"account or lower --judge_threads; {kept}")
-        return InputError(f"{where}: refused the request for --judge_model {self.model} (HTTP {status}, {_said(error)}); "
-                          "expected an endpoint with chat completions and a model that chats")
+            problem = (f"refused {key} (HTTP {status}); export a key of this endpoint, or name the variable that holds it "
+                       "with --judge_key_env")
+        elif status == 429 or status >= 500:
+            problem = (f"HTTP {status} in spite of up to {MAX_RETRIES} retries ({reason}); wait, check the account or "
+                       "lower --judge_threads")
+        else:
+            problem = (f"refused the request for --judge_model {self.model} (HTTP {status}, {reason}); expected a base "
+                       "URL, which usually ends in /v1, and a chat model that it serves")
+        return InputError(f"--judge_url {self.url}: {problem}. Answers so far are kept, so the same command goes on there")
 
 
-def _said(error):
-    body = getattr(error, "body", None)
-    message = body.get("message") if isinstance(body, dict) else None
-    return " ".join(str(message or error).split())[:200]
-
-
-def _without(parameters, error):
-    """The parameters, changed where the endpoint says that its model takes no such one, as OpenAI's thinking models do."""
-    message = _said(error)
-    if "max_completion_tokens" in message and "max_tokens" in parameters:
-        rest = {key: value for key, value in parameters.items() if key != "max_tokens"}
-        return rest | {"max_completion_tokens": parameters["max_tokens"]}
-    if error.param == "temperature" or ("temperature" in message and "support" in message):
-        return {key: value for key, value in parameters.items() if key != "temperature"}
-    return parameters
+def _supported(parameters, error):
+    """The parameters without the one that the server rejects; equal to those given where it rejects something else."""
+    message, rest = str(error.body), dict(parameters)
+    if ("response_format" in rest and error.status_code in (400, 422, 500, 501)  # 500: some builds of llama.cpp
+            and re.search("response.?format|schema|structured|grammar", message, re.IGNORECASE)):
+        del rest["response_format"]
+    elif "max_tokens" in rest and "max_completion_tokens" in message:  # OpenAI's reasoning models
+        rest["max_completion_tokens"] = rest.pop("max_tokens")
+    elif error.param == "temperature" or ("temperature" in message and "support" in message):
+        rest.pop("temperature", None)
+    return rest
 
 
 class LocalModel:
-    """A Hugging Face causal LM on this machine, asked by its chat template where it has one; nothing is drawn at random."""
+    """A Hugging Face causal LM on this machine, asked through its chat template if it has one. It decodes greedily."""
 
-    def __init__(self, name, device, tokens):
+    def __init__(self, name: str, device: str, tokens: int):
         self.name, self.device, self.tokens = str(name), device, tokens
-        self.model = None
+        self.model, folder = None, Path(name)
+        # What answers depend on: path, size and time of each file of a folder, else the Hub id.
+        self.identity = [(str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns)
+                         for path in sorted(folder.rglob("*")) if path.is_file()] if folder.is_dir() else self.name
 
-    def identity(self):
-        """What answers depend on: a folder's files as far as a look at them tells, else the Hub id."""
-        folder = Path(self.name)
-        if not folder.is_dir():
-            return self.name
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        return [(str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-
-    def ask(self, questions, keep):
-        """Answer all in batches; `keep(question, answer)` is called after each."""
+    def ask(self, questions: list[str], keep: Callable) -> None:
+        """Ask all questions, in batches. `keep(question, answer)` is called for each. InputError: the model is unusable."""
         if self.model is None:
             self._load()
-        questions = sorted(questions, key=len)  # batches of like length
+        questions = sorted(questions, key=len)  # little padding within a batch
         for start in range(0, len(questions), BATCH_SIZE):
             batch = questions[start:start + BATCH_SIZE]
             for question, answer in zip(batch, self._generate(batch), strict=True):
@@ -225,7 +221,7 @@ class LocalModel:
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
 
-        logging.set_verbosity_error()  # its advice is for programmers
+        logging.set_verbosity_error()  # its warnings are meant for developers
         device = resolve_device(self.device)
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(self.name)
@@ -247,22 +243,22 @@ class LocalModel:
         chat = self.tokenizer.chat_template is not None
         prompts = [self.tokenizer.apply_chat_template(
             [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True,
-            enable_thinking=False,  # read by the templates of models that can think or not
+            enable_thinking=False,  # read by the templates of models in which thinking is optional
         ) if chat else f"{question}\n\nNumber:" for question in questions]
         inputs = self.tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=not chat,
                                 return_token_type_ids=False).to(self.model.device)
-        config, longest = self.model.config, inputs["input_ids"].shape[1] + self.tokens
+        config, width = self.model.config, inputs["input_ids"].shape[1]
         limit = getattr(config, "max_position_embeddings", None)
-        if limit and longest > limit and getattr(config, "rope_parameters", None) is None:  # learned positions end there
+        # Learned position embeddings end at the limit; rotary ones do not.
+        if limit and width + self.tokens > limit and getattr(config, "rope_parameters", None) is None:
             raise InputError(f"--judge_model {self.name}: reads {limit} tokens, but a question and {self.tokens} tokens of "
-                             f"answer are {longest}; choose another model or a smaller --judge_tokens")
+                             f"answer are {width + self.tokens}; choose another model or a smaller --judge_tokens")
         ends = self.model.generation_config.eos_token_id
         ends = {*(ends if isinstance(ends, list) else [ends]), self.tokenizer.eos_token_id} - {None}
         ids = self.model.generate(**inputs, max_new_tokens=self.tokens, do_sample=False, temperature=None, top_p=None,
                                   top_k=None, repetition_penalty=1.0, eos_token_id=sorted(ends),
                                   pad_token_id=self.tokenizer.pad_token_id)
-        asked = inputs["attention_mask"].sum(1).tolist()
-        for row, prompt_tokens in zip(ids[:, inputs["input_ids"].shape[1]:].tolist(), asked, strict=True):
+        for row, prompt_tokens in zip(ids[:, width:].tolist(), inputs["attention_mask"].sum(1).tolist(), strict=True):
             length = next((i for i, token in enumerate(row) if token in ends), len(row))
             text = self.tokenizer.decode(row[:length], skip_special_tokens=True)
             yield Answer(text, length == len(row), prompt_tokens, min(length + 1, len(row)))
