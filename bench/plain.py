@@ -1,50 +1,69 @@
-"""The predecessors' way of working, as the other side of bench.speed; small, and right, but not fast.
+"""The predecessors' way of working, which bench.speed compares with: simple and correct, but slow.
 
-What Thought2Text and DL_Proj_EEG-to-Text do in each step, in words of our own: the whole .pth in memory; each picture
-opened and put through CLIP each time one of its trials is seen; captions tokenised anew, padded to 512 tokens; the LLM one
-trial at a time, its activations computed again in the backward pass, its loss over prompt and caption and its logits over
-the whole vocabulary at every position; captions written one by one. Two things are quicker here than there: the loops are
-plain Python without a Trainer, and no optimiser state is paged.
+It does what Thought2Text and DL_Proj_EEG-to-Text do in each step, but shares no code with them:
+
+- The whole .pth is in memory.
+- Each picture is opened and goes through CLIP every time one of its trials is used.
+- Captions are tokenised every time, and padded to 512 tokens.
+- The LLM is trained on one trial at a time, with gradient checkpointing. The loss covers prompt and caption, and logits are
+  computed over the whole vocabulary at every position.
+- Captions are written one by one.
+
+Two things are faster here than there: the loops are plain Python without a Trainer, and no optimiser state is paged.
+
+    python -m bench.plain RESULT.json EEG IMAGES CLIP CHANNELS BLOCKS
+
+This measures the startup: everything before the first step of stage 1. The result is JSON. Modules that the startup does
+not need are imported in functions, so that they do not count.
 """
 
+from __future__ import annotations
+
 import json
-import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
 from torch.nn import functional as F
-from transformers import AutoModelForCausalLM, CLIPImageProcessorPil, CLIPVisionModelWithProjection
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
-from bench.limits import counted, decoding_bytes
-from bench.measuring import OwnMemory, now, peak_memory
+from bench.measurement import MemoryWithoutFiles, now, peak_memory
+from bench.roofline import count_flops, decoding_bytes
 from config import INSTRUCTIONS
 from eegdata.pictures import picture_path, read_caption
-from encoders.fast_convolution import plain_convolutions
 from language_model.prompts import IMAGE, render
+from runtime import options
+from runtime.options import Options
 
-LONGEST = 512  # tokens that they pad prompt and caption to
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+PADDED_TOKENS = 512  # length that prompt and caption are padded to
 WINDOW = slice(20, 460)  # samples of a record
-EMBEDDING = 512  # of CLIP ViT-B/32
-BATCH = 16  # trials of a step of stage 1
-ACCUMULATED = 16  # trials whose gradients make one step
+EMBEDDING_SIZE = 512  # of CLIP ViT-B/32
+BATCH_SIZE = 16  # trials of a step in stage 1
+ACCUMULATION_STEPS = 16  # trials whose gradients are summed before a step
 TEMPLATE, INSTRUCTION = "thought2text", INSTRUCTIONS["basic"]
 
 
-def load_content(path):
-    """The .pth whole. The bench wrote the file itself, so it may be unpickled as they did."""
+def load_content(path: str | Path) -> dict:
+    """The whole content of a .pth. Unpickling is safe here, because the bench wrote the file itself."""
     return torch.load(path, weights_only=False)
 
 
 class Examples(torch.utils.data.Dataset):
-    """Trials with picture and, with a tokenizer, prompt and caption, all made anew each time one is asked for.
+    """Trials with pictures and, if there is a tokenizer, prompts and captions. Each is made again at every access.
 
-    (pixels [3, H, W], eeg [1, C, 440], label) and with a tokenizer the ids before and after the embedding, [512] each.
+    An item is (pixels [3, H, W], eeg [1, C, 440], label), followed by the token ids before and after the embedding, [512]
+    each, if there is a tokenizer. rows: positions of the trials; names: class names by label.
     """
 
-    def __init__(self, content, rows, names, image_dir, clip_model, tokenizer=None):
+    def __init__(self, content: dict, rows: Sequence[int], names: Sequence[str] | None, image_dir: str, clip_model: str,
+                 tokenizer: PreTrainedTokenizerBase | None = None):
         self.content, self.rows, self.names, self.image_dir, self.tokenizer = content, rows, names, image_dir, tokenizer
         self.processor = CLIPImageProcessorPil.from_pretrained(clip_model)
 
@@ -63,66 +82,67 @@ class Examples(torch.utils.data.Dataset):
                                                          read_caption(self.image_dir, name))
 
 
-def padded_ids(tokenizer, label, caption):
-    """Token ids of prompt and caption before and after the embedding, left-padded with the end token to [512] each."""
+def padded_ids(tokenizer: PreTrainedTokenizerBase, label: str, caption: str) -> list[torch.Tensor]:
+    """Token ids of prompt and caption before and after the embedding, [512] each, left-padded with the end token."""
     text = f"{render(tokenizer, TEMPLATE, INSTRUCTION, label)}<s>Assistant: {caption}</s>\n"
     tokenizer.pad_token_id, tokenizer.padding_side = tokenizer.eos_token_id, "left"
-    return [tokenizer(part, padding="max_length", max_length=LONGEST, truncation=True, add_special_tokens=False,
+    return [tokenizer(part, padding="max_length", max_length=PADDED_TOKENS, truncation=True, add_special_tokens=False,
                       return_tensors="pt").input_ids[0] for part in text.split(IMAGE)]
 
 
-def load_clip(clip_model, device):
+def load_clip(clip_model: str, device: str) -> CLIPVisionModelWithProjection:
     return CLIPVisionModelWithProjection.from_pretrained(clip_model).requires_grad_(False).eval().to(device)
 
 
-def load_llm(name, device):
-    """The frozen LLM in float32 on a CPU, in 8 bit on a GPU, as they ran it."""
+def load_llm(name: str, device: str) -> PreTrainedModel:
+    """The frozen LLM: in float32 on a CPU, and in 8 bit on a GPU, as the predecessors load it."""
     if device == "cpu":
         return AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32).requires_grad_(False)
-    from transformers import BitsAndBytesConfig
-
     return AutoModelForCausalLM.from_pretrained(name, device_map={"": device}, quantization_config=BitsAndBytesConfig(
         load_in_8bit=True)).requires_grad_(False)
 
 
-def plain_encoder(data):
-    """ChannelNet as published; with `plain_convolutions` about its steps it is torch's own in every layer."""
+def plain_encoder(data: dict) -> torch.nn.Module:
+    """ChannelNet as published."""
     from config import ChannelNetConfig
     from encoders import build_encoder
 
     return build_encoder(ChannelNetConfig(input_height=data["channels"], num_residual_blocks=data["blocks"]))
 
 
-def encoder_loss(encoder, target, eeg, labels):
-    """Cross-entropy and the squared error to the pictures' embeddings, [B, E]."""
+def encoder_loss(encoder: torch.nn.Module, target: torch.Tensor, eeg: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy plus the mean squared error to the embeddings of the pictures, target [B, E]."""
     embedding, logits = encoder(eeg)
     return F.cross_entropy(logits, labels) + F.mse_loss(embedding, target)
 
 
-def caption_loss(llm, projected, before, after):
-    """The LLM's own loss of one example over prompt and caption, all but the embedding's place.
+def caption_loss(llm: PreTrainedModel, projected: torch.Tensor, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """The LLM's own loss of one example over prompt and caption. The place of the embedding is not predicted.
 
-    projected: the embedding among the LLM's, [1, H]; before, after: [512] ids, left-padded with the end token.
+    projected [1, H]: the embedding in the space of the LLM; before, after [512]: ids, left-padded with the end token.
     """
     parts, labels = [], []
     for ids in (before, after):
         keep = ids != llm.config.eos_token_id
-        parts.append(llm.get_input_embeddings()(ids)[keep])  # the padding is looked up, too
+        parts.append(llm.get_input_embeddings()(ids)[keep])  # they look up the padding as well
         labels.append(ids[keep])
     inputs = torch.cat([parts[0], projected.to(parts[0].dtype), parts[1]]).unsqueeze(0)
     labels = torch.cat([labels[0], labels[0].new_tensor([-100]), labels[1]]).unsqueeze(0)
     return llm(inputs_embeds=inputs, attention_mask=torch.ones_like(labels), labels=labels, use_cache=False).loss
 
 
-def captioner_loss(llm, projector, embedding, before, after):
-    """caption_loss of one example, in bfloat16 where the LLM is in 8 bit on a GPU."""
+def captioner_loss(llm: PreTrainedModel, projector: torch.nn.Module, embedding: torch.Tensor, before: torch.Tensor,
+                   after: torch.Tensor) -> torch.Tensor:
+    """caption_loss of one example; on a GPU, where the LLM is in 8 bit, it is computed in bfloat16."""
     with torch.autocast("cuda", torch.bfloat16, enabled=llm.device.type == "cuda"):
         return caption_loss(llm, projector(embedding), before, after)
 
 
 @torch.no_grad()
-def write_caption(encoder, projector, llm, tokenizer, eeg, class_names, max_new_tokens):
-    """Token ids of the caption of one trial, eeg [C, T]: greedy, no mask, to the end token or the longest length."""
+def write_caption(encoder: torch.nn.Module, projector: torch.nn.Module, llm: PreTrainedModel,
+                  tokenizer: PreTrainedTokenizerBase, eeg: torch.Tensor, class_names: Sequence[str],
+                  max_new_tokens: int) -> torch.Tensor:
+    """Token ids of the caption of one trial, eeg [C, T]. Decoding is greedy and ends at the end token or the limit."""
     embedding, logits = encoder(eeg.unsqueeze(0))
     text = render(tokenizer, TEMPLATE, INSTRUCTION, class_names[int(logits.argmax())])
     before, after = (tokenizer(part, add_special_tokens=False, return_tensors="pt").input_ids.to(eeg.device)
@@ -134,15 +154,15 @@ def write_caption(encoder, projector, llm, tokenizer, eeg, class_names, max_new_
                         eos_token_id=tokenizer.eos_token_id)[0]
 
 
-# --- what bench.speed times; "step" is the median of seconds, "flops" those of one step ---
+# --- what bench.speed times: "step" is a median in seconds, "flops" are those of one step ---
 
-def time_stage1(data, steps, device):
-    """ChannelNet with CLIP in each step ("step"), and its part without picture and CLIP ("encoder")."""
+def time_stage1(data: dict, steps: int, device: str) -> dict:
+    """ChannelNet with CLIP in each step ("step"), and its part without pictures and CLIP ("encoder")."""
     encoder = plain_encoder(data).to(device).train()
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-3)
     clip = load_clip(data["clip"], device)
     examples = Examples(load_content(data["eeg"]), data["train"], data["names"], data["images"], data["clip"])
-    batches = iter(torch.utils.data.DataLoader(examples, BATCH, shuffle=True, drop_last=True))
+    batches = iter(torch.utils.data.DataLoader(examples, BATCH_SIZE, shuffle=True, drop_last=True))
     whole, alone, flops = [], [], 0
     for number in range(steps + 1):  # the first one warms up
         start = now()
@@ -150,16 +170,15 @@ def time_stage1(data, steps, device):
         target = clip(pixel_values=pixels).image_embeds
         middle = now()
         step = partial(_backward, encoder_loss, 1, encoder, target, eeg, labels)
-        with plain_convolutions():
-            flops = counted(step)[1] if number == 0 else step() or flops
+        flops = count_flops(step)[1] if number == 0 else step() or flops
         _update(optimizer, encoder)
         whole.append(now() - start)
         alone.append(now() - middle)
     return {"step": median(whole[1:]), "encoder": median(alone[1:]), "flops": flops}
 
 
-def time_captioner(data, steps, device, stage):
-    """Stage 2 (pictures through CLIP) or 3 (EEG embeddings and token ids that were kept), 16 trials one by one a step."""
+def time_captioner(data: dict, steps: int, device: str, stage: int) -> dict:
+    """Stage 2, with CLIP in each step, or stage 3, with stored EEG embeddings and token ids. A step is 16 single trials."""
     from captioning.captioner import load_tokenizer
 
     llm, tokenizer = load_llm(data["llm"], device), load_tokenizer(data["llm"])
@@ -167,23 +186,23 @@ def time_captioner(data, steps, device, stage):
     llm.train()
     examples = Examples(load_content(data["eeg"]), data["train"], data["names"], data["images"], data["clip"], tokenizer)
     clip = load_clip(data["clip"], device)
-    if stage == 3:  # that the embeddings are random numbers makes no difference to the speed
-        kept = [examples[i] for i in range(ACCUMULATED * (steps + 1))]
-        examples = [(torch.randn(EMBEDDING), *example[1:]) for example in kept]
-    projector = torch.nn.Linear(EMBEDDING, llm.config.hidden_size).to(device)
+    if stage == 3:  # random numbers, because the values of the embeddings do not change the speed
+        stored = [examples[i] for i in range(ACCUMULATION_STEPS * (steps + 1))]
+        examples = [(torch.randn(EMBEDDING_SIZE), *example[1:]) for example in stored]
+    projector = torch.nn.Linear(EMBEDDING_SIZE, llm.config.hidden_size).to(device)
     optimizer = torch.optim.AdamW(projector.parameters(), lr=1e-5)
     batches = iter(torch.utils.data.DataLoader(examples, 1, shuffle=True))
     tokens, flops, seconds = 0, 0, []
     for number in range(steps + 1):  # the first one warms up
         start = now()
-        for _ in range(ACCUMULATED):
-            seen, _, _, before, after = (part.to(device) for part in next(batches))
-            embedding = clip(pixel_values=seen).image_embeds if stage == 2 else seen
-            step = partial(_backward, captioner_loss, ACCUMULATED, llm, projector, embedding, before[0], after[0])
+        for _ in range(ACCUMULATION_STEPS):
+            inputs, _, _, before, after = (part.to(device) for part in next(batches))
+            embedding = clip(pixel_values=inputs).image_embeds if stage == 2 else inputs
+            step = partial(_backward, captioner_loss, ACCUMULATION_STEPS, llm, projector, embedding, before[0], after[0])
             if number:
                 step()
             else:
-                flops += counted(step)[1]
+                flops += count_flops(step)[1]
             tokens += int((torch.cat([before, after]) != tokenizer.eos_token_id).sum()) + 1
         _update(optimizer, projector)
         seconds.append(now() - start)
@@ -200,8 +219,8 @@ def _update(optimizer, module):
     optimizer.zero_grad()
 
 
-def time_captions(data, llm, max_new_tokens, count, device):
-    """The first captions of the test part, `count`, one by one: "step" is the time of all, "ids" the captions."""
+def time_captions(data: dict, llm: str, max_new_tokens: int, count: int, device: str) -> dict:
+    """The first `count` captions of the test part, one by one. "step" is the time of all, "ids" are the captions."""
     from captioning.captioner import load_tokenizer
     from model import EEGModelForCausalLM
 
@@ -210,7 +229,7 @@ def time_captions(data, llm, max_new_tokens, count, device):
     tokenizer, content = load_tokenizer(data["captioner"]), load_content(data["eeg"])
     prompt = len(tokenizer(render(tokenizer, TEMPLATE, INSTRUCTION, data["names"][0])).input_ids)
     ids = []
-    for number in range(-1, count):  # one more, which warms up
+    for number in range(-1, count):  # the first one warms up and is not counted
         if number == 0:
             start = now()
         eeg = content["dataset"][data["test"][max(0, number)]]["eeg"].float()[:, WINDOW].to(device)
@@ -221,15 +240,26 @@ def time_captions(data, llm, max_new_tokens, count, device):
             "bytes": decoding_bytes(model.llm, [(1, prompt, len(row)) for row in ids])}
 
 
-def main():
-    """python -m bench.plain RESULT.json EEG IMAGES CLIP CHANNELS BLOCKS: all that goes before the first step of stage 1."""
-    file, eeg, images, clip_model, *shape = sys.argv[1:]
-    memory, (channels, blocks) = OwnMemory(), map(int, shape)
-    examples = Examples(load_content(eeg), range(BATCH), None, images, clip_model)
-    ready = [plain_encoder({"channels": channels, "blocks": blocks}), load_clip(clip_model, "cpu"),
-             next(iter(torch.utils.data.DataLoader(examples, BATCH, shuffle=True)))]
-    Path(file).write_text(json.dumps({"end": now(), "own GiB": memory.peak, "peak GiB": peak_memory(),
-                                      "ready": len(ready)}))
+def parse(argv: list[str] | None) -> Options:
+    parser = options.make_parser(__doc__)
+    parser.prog = "python -m bench.plain"
+    parser.add_argument("result", type=Path, help="JSON file to write")
+    parser.add_argument("eeg", help=".pth file of the trials")
+    parser.add_argument("image_dir", help="folder of pictures")
+    parser.add_argument("clip_model", help="folder of the CLIP model")
+    parser.add_argument("channels", type=options.positive, help="channels of a trial")
+    parser.add_argument("blocks", type=options.bounded(int, 0), help="residual blocks of ChannelNet")
+    return options.parse(parser, argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    memory = MemoryWithoutFiles()
+    examples = Examples(load_content(args.eeg), range(BATCH_SIZE), None, args.image_dir, args.clip_model)
+    ready = [plain_encoder({"channels": args.channels, "blocks": args.blocks}), load_clip(args.clip_model, "cpu"),
+             next(iter(torch.utils.data.DataLoader(examples, BATCH_SIZE, shuffle=True)))]
+    args.result.write_text(json.dumps({"end": now(), "own GiB": memory.peak, "peak GiB": peak_memory(),
+                                       "ready": len(ready)}))
 
 
 if __name__ == "__main__":
