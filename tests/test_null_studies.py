@@ -1,6 +1,7 @@
 """bench/null_studies.py: what it simulates, whole tiny studies, continuing after a stop, and the numbers of the table."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -116,6 +117,15 @@ def test_bad_flags(tmp_path, capsys, before, more, message):
     with pytest.raises(SystemExit) as stop:
         null_studies.main([*TINY, "--output", str(tmp_path), *more])
     assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_options_reach_a_worker_as_they_were_given():
+    args = null_studies.parse([*TINY, "--studies", "3", "--workers", "2"])
+    sent = pickle.loads(pickle.dumps(args))
+    assert vars(sent) == vars(args) and sent.asked() == args.asked()
+    assert set(vars(args)) - set(args.asked()) == {"studies", "workers", "output", "table"}
+    with pytest.raises(AttributeError, match="options stay as they were given"):
+        sent.studies = 4
 
 
 def test_a_script_that_fails_is_named(tmp_path):
