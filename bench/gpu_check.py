@@ -1,15 +1,19 @@
-"""Finetuning and inference on one device in bf16, in 8 bit and in 4 bit, with LoRA; what was measured goes to a table.
+"""Measure finetuning with LoRA and inference on one device, with the LLM in bf16, in 8 bit and in 4 bit.
 
     bench/gpu_check.sh
     bench/gpu_check.sh --synthetic --results /tmp/RESULTS.md
     bench/gpu_check.sh --device cpu --tiny
 
-Every number comes from finetune_llm.py and inference.py as a user runs them, each in a process of its own: on a data set
-with a small LLM, and with an LLM of DeepSeek-7B's exact shape and random weights (no download). Weights do not change
-the speed, except that untrained captions seldom end before --max_new_tokens. Steps/s is one over the median time
-between the starts of two steps, so loading, warming up, evaluation and checkpoints are left out; captions/s is over all
-of the generation; seconds are of the whole command. The exit code is 1 if any of the commands failed.
+Every number comes from finetune_llm.py and inference.py as a user runs them, each in a new process. They run with a small
+LLM, and with an LLM that has the exact shape of DeepSeek-7B and random weights, so that nothing is downloaded. Weights do
+not change the speed, but captions of an untrained LLM seldom end before --max_new_tokens.
+
+Steps/s is one over the median time between the starts of two steps. It leaves out loading, warm-up, evaluation and
+checkpoints. Captions/s covers the whole generation. Seconds are those of the whole command. The numbers go to
+bench/RESULTS.md. The exit code is 1 if any command failed.
 """
+
+from __future__ import annotations
 
 import contextlib
 import datetime
@@ -19,15 +23,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtime import options
 from runtime.errors import InputError, exits_cleanly
+from runtime.options import Options
 from runtime.runs import read_json
 
-from bench import measuring
-from bench.measuring import Processes, between, device_name, watch, write_section
+import finetune_llm
+import inference
+import train_eeg_classifier
+from bench import measurement
+from bench.measurement import ProcessRunner, device_name, median_interval, time_calls, write_section
 
 DEMO = Path("demo/simulated")
 SMALL_LLM = Path("demo/smollm2")
@@ -36,78 +45,77 @@ COLUMNS = ("LLM", "precision", "finetuning: steps/s", "trials/s", "loss", "peak 
            "peak GiB", "seconds")
 
 
-def parse(argv):
+def parse(argv: list[str] | None) -> Options:
     parser = options.make_parser(__doc__)
     parser.prog = "bench/gpu_check.sh"
     parser.add_argument("--device", default="cuda", help="cuda, cuda:0 or cpu")
     parser.add_argument("--data", type=Path, help="data set folder of prepare_data.py "
-                                                  f"(unset: {DEMO}/data, made by recipes/demo.sh where absent)")
-    parser.add_argument("--synthetic", action="store_true", help="measure on drawn pictures and EEG of noise")
-    parser.add_argument("--tiny", action="store_true", help="synthetic data and one tiny LLM only, for a test on a CPU")
-    parser.add_argument("--clip_model", help="CLIP model of the data's pictures (unset: clip/ beside the data set folder)")
-    parser.add_argument("--picture", choices=("sketch", "photo"), default="photo", help="which pictures are embedded")
-    parser.add_argument("--eeg_encoder_path", help="encoder of stage 1 (unset: eeg_encoder/ beside the data set folder, "
-                                                   "else one is trained for an epoch)")
+                                                  f"(unset: {DEMO}/data; if it is absent, recipes/demo.sh makes it)")
+    parser.add_argument("--synthetic", action="store_true", help="use drawn pictures, and noise as EEG")
+    parser.add_argument("--tiny", action="store_true", help="use synthetic data and one tiny LLM only, to test the bench "
+                                                                "on a CPU")
+    parser.add_argument("--clip_model", help="CLIP model for the pictures (unset: clip/ beside the data set folder)")
+    parser.add_argument("--picture", choices=("sketch", "photo"), default="photo", help="kind of pictures to embed")
+    parser.add_argument("--eeg_encoder_path", help="encoder of stage 1 (unset: eeg_encoder/ beside the data set folder; if "
+                                                   "it is absent, one is trained for an epoch)")
     parser.add_argument("--small_llm", type=Path, help="LLM for the data set (unset: "
-                        f"{SMALL_LLM} where it is there, else random weights in SmolLM2-135M's shape)")
-    parser.add_argument("--steps", type=options.positive, help="training steps a stage (unset: 20, with --tiny 4)")
+                        f"{SMALL_LLM}; if it is absent, random weights in the shape of SmolLM2-135M)")
+    parser.add_argument("--steps", type=options.positive, help="training steps per stage (unset: 20, with --tiny 4)")
     parser.add_argument("--captions", type=options.positive, help="captions to write (unset: 64, with --tiny 8)")
-    parser.add_argument("--batch_size", type=options.positive, help="trials a step (unset: 16, with --tiny 4); captions "
-                                                                    "are written twice as many at a time")
+    parser.add_argument("--batch_size", type=options.positive, help="trials per step (unset: 16, with --tiny 4); inference "
+                                                                    "uses batches twice as large")
     parser.add_argument("--max_new_tokens", type=options.positive, default=24, help="longest caption in tokens")
-    parser.add_argument("--scratch", type=Path, help="folder for some 15 GB of models and checkpoints; a model made there "
-                                                     "before is used again (unset: a temporary folder, deleted at the end)")
+    parser.add_argument("--scratch", type=Path, help="folder for about 15 GB of models and checkpoints; models are kept "
+                                                     "and used again (unset: a temporary folder, deleted at the end)")
     parser.add_argument("--results", type=Path, default=Path("bench/RESULTS.md"), help="Markdown file to write to")
     args = options.parse(parser, argv)
     if args.data and (args.synthetic or args.tiny):
-        raise InputError("--data excludes --synthetic and --tiny, which make their own; give one of them")
+        raise InputError("--data excludes --synthetic and --tiny, which make their own data; give one of them")
     return args
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is measured: training steps a stage, trials a step, captions."""
+    """Training steps per stage, trials per step, and captions."""
 
     steps: int
     batch_size: int
     captions: int
 
 
-def sizes_of(args):
-    """The Sizes that the options ask for."""
-    usual = Sizes(4, 4, 8) if args.tiny else Sizes(20, 16, 64)
-    return Sizes(args.steps or usual.steps, args.batch_size or usual.batch_size, args.captions or usual.captions)
+def sizes_of(args: Options) -> Sizes:
+    """The sizes as given, or their defaults."""
+    default = Sizes(4, 4, 8) if args.tiny else Sizes(20, 16, 64)
+    return Sizes(args.steps or default.steps, args.batch_size or default.batch_size, args.captions or default.captions)
 
 
 # --- what runs in a process of its own ---
 
-def finetune(arguments, batch_size):
-    """finetune_llm.py; {"steps/s", "trials/s", "loss"}."""
+def finetune(arguments: Sequence[str], batch_size: int) -> dict:
+    """Run finetune_llm.py; returns {"steps/s", "trials/s", "loss"}. RuntimeError if the adapter did not learn."""
     from safetensors.torch import load_file
 
-    import finetune_llm
     from captioning import training
 
-    steps = watch(training.CaptionTrainer, "training_step")
+    steps = time_calls(training.CaptionTrainer, "training_step")
     finetune_llm.main(arguments)
-    rate = 1 / between([start for start, _, _ in steps])
+    rate = 1 / median_interval([start for start, _, _ in steps])
     output = Path(arguments[arguments.index("--output") + 1])
     losses = [entry["loss"] for entry in read_json(output / "train_log.json")["stage3"] if "loss" in entry]
     adapter = load_file(output / "adapter" / "adapter_model.safetensors")
-    idle = [name for name, weight in adapter.items() if "lora_B" in name and not weight.any()]  # they start at zero
-    if not all(map(math.isfinite, losses)) or idle:
-        raise RuntimeError(f"finetuning did not learn: losses {losses}, adapter weights that never moved {idle[:3]}")
+    zero = [name for name, weight in adapter.items() if "lora_B" in name and not weight.any()]  # as initialised
+    if not all(map(math.isfinite, losses)) or zero:
+        raise RuntimeError(f"finetuning did not learn: losses {losses}, adapter weights that are still zero {zero[:3]}")
     return {"steps/s": rate, "trials/s": rate * batch_size, "loss": (losses[0], losses[-1])}
 
 
-def caption(arguments, expected):
-    """inference.py; {"captions/s"}."""
+def caption(arguments: Sequence[str], expected: int) -> dict:
+    """Run inference.py; returns {"captions/s"}. RuntimeError if it wrote fewer or more captions than expected."""
     import pandas
 
-    import inference
     from captioning import captioner
 
-    calls = watch(captioner.Captioner, "generate")
+    calls = time_calls(captioner.Captioner, "generate")
     inference.main(arguments)
     rows = len(pandas.read_csv(arguments[arguments.index("--dest") + 1]))
     if rows != expected:
@@ -115,47 +123,48 @@ def caption(arguments, expected):
     return {"captions/s": rows / sum(end - start for start, end, _ in calls)}
 
 
-def train_encoder(arguments):
-    import train_eeg_classifier
-
+def train_encoder(arguments: Sequence[str]) -> None:
     train_eeg_classifier.main(arguments)
 
 
-def make_random_llm(shape, folder, device, image_dir):
-    from bench.material import make_llm, read_captions
+def make_random_llm(shape: str, folder: Path, device: str, image_dir: Path) -> None:
+    from bench.synthetic import make_llm, read_captions
 
     make_llm(shape, folder, device, read_captions(image_dir))
 
 
-def make_synthetic_data(folder, pictures):
-    from bench.material import make_data
+def make_synthetic_data(folder: Path, pictures: int) -> None:
+    from bench.synthetic import make_dataset
 
-    make_data(folder, pictures)
+    make_dataset(folder, pictures)
 
 
-# --- what is measured on ---
+# --- data and models ---
 
-def prepare_data(args, scratch, processes):
-    """The data set folder to measure on, made where it is absent."""
+def prepare_data(args: Options, scratch: Path, processes: ProcessRunner) -> Path:
+    """The data set folder, which is made if it is absent."""
     if args.synthetic or args.tiny:
         folder = scratch / ("tiny_data" if args.tiny else "synthetic_data")
-        processes.must("synthetic data", make_synthetic_data, folder, 40 if args.tiny else 480)
+        processes.run_required("synthetic data", make_synthetic_data, folder, 40 if args.tiny else 480)
         return folder
     folder = args.data or DEMO / "data"
     if not args.data and not (folder / "splits.pth").is_file():
-        print(f"== {DEMO} is not there: recipes/demo.sh makes it (not counted in what follows)", flush=True)
+        print(f"== {DEMO} is absent: recipes/demo.sh makes it (this is not measured)", flush=True)
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        code = subprocess.run(["bash", "recipes/demo.sh", str(DEMO)], env=os.environ | {"PATH": path}).returncode
+        code = subprocess.run(["bash", "recipes/demo.sh"], env=os.environ | {"PATH": path}).returncode
         if code:
-            raise InputError(f"recipes/demo.sh {DEMO}: exit code {code}, see its message above; make it elsewhere and name "
-                             "its data folder with --data, or give --synthetic")
+            raise InputError(f"recipes/demo.sh: exit code {code}, see its message above; give --synthetic, or name "
+                             "another data set folder with --data")
     return folder
 
 
-def prepare_options(args, sizes, data, scratch, processes, device):
-    """Options of the scripts: (data's, pictures', encoder folder), and the Sizes that the data allow. The splits are cut to
-    what is measured."""
-    from bench.material import write_subset
+def prepare_options(args: Options, sizes: Sizes, data: Path, scratch: Path, processes: ProcessRunner,
+                    device: str) -> tuple[list[str], list[str], str, Sizes]:
+    """(options of the data, options of the pictures, folder of the encoder, sizes that the data allow).
+
+    The splits are reduced to the trials that are measured.
+    """
+    from bench.synthetic import write_subset
 
     splits, trials = scratch / "splits.pth", sizes.steps * sizes.batch_size
     kept = write_subset(data / "splits.pth", splits, train=trials, val=2 * sizes.batch_size, test=sizes.captions)
@@ -166,29 +175,30 @@ def prepare_options(args, sizes, data, scratch, processes, device):
     encoder = args.eeg_encoder_path or data.parent / "eeg_encoder"
     if not args.eeg_encoder_path and not (Path(encoder) / "config.json").is_file():
         encoder = scratch / "eeg_encoder"
-        processes.must("stage 1: an encoder", train_encoder, [
+        processes.run_required("stage 1: an encoder", train_encoder, [
             *where, *pictures, "--output", f"{encoder}", "--num_epochs", "1", "--batch_size", f"{sizes.batch_size}"])
     return where, pictures, str(encoder), replace(sizes, captions=kept["test"])  # a small data set has fewer
 
 
-def llms(args, data, scratch, processes, device):
-    """[(name in the table, folder, more options of finetune_llm.py)]; random ones are made once."""
+def llms(args: Options, data: Path, scratch: Path, processes: ProcessRunner,
+         device: str) -> list[tuple[str, Path, list[str]]]:
+    """(name in the table, folder, further options of finetune_llm.py) of each LLM. Random ones are made once."""
     def random_llm(shape):
         folder = scratch / shape.replace(" ", "-").lower()
-        if not (folder / "tokenizer.json").is_file():  # what is written last
-            processes.must(f"a model of {shape}'s shape", make_random_llm, shape, folder, device, data / "images")
+        if not (folder / "tokenizer.json").is_file():  # which is written last
+            processes.run_required(f"a model of {shape}'s shape", make_random_llm, shape, folder, device, data / "images")
         return f"{shape}'s shape, random weights", folder
 
     if args.tiny:
         return [(*random_llm("tiny Llama"), [])]
     small = args.small_llm or (SMALL_LLM if (SMALL_LLM / "config.json").is_file() else None)
-    # Stage 2 takes the same steps on other embeddings; here it would only hash the 14 GB of the LLM for its cache.
+    # Stage 2 has the same steps with other embeddings. It would also hash the 14 GB of the LLM for its key.
     return [(small.name, small, []) if small else (*random_llm("SmolLM2-135M"), []),
             (*random_llm("DeepSeek-7B"), ["--no_stage2"])]
 
 
-def measure(args, scratch, processes, device):
-    """One row an LLM and precision: {"LLM", "precision", "finetuning": {...}, "inference": {...}}; and the Sizes."""
+def measure(args: Options, scratch: Path, processes: ProcessRunner, device: str) -> tuple[list[dict], Sizes]:
+    """One row per LLM and precision, {"LLM", "precision", "finetuning": {...}, "inference": {...}}, and the sizes."""
     data = prepare_data(args, scratch, processes)
     where, pictures, encoder, sizes = prepare_options(args, sizes_of(args), data, scratch, processes, device)
     rows = []
@@ -212,7 +222,8 @@ def measure(args, scratch, processes, device):
 
 # --- what is written ---
 
-def table(rows):
+def table(rows: Sequence[dict]) -> str:
+    """The rows of `measure` as a Markdown table."""
     lines = []
     for row in rows:
         training, inference = row["finetuning"], row["inference"]
@@ -228,27 +239,27 @@ def table(rows):
         else:
             cells += [f"{inference['captions/s']:.1f}", f"{inference['peak GiB']:.2f}", f"{inference['seconds']:.0f}"]
         lines.append(cells)
-    return measuring.table(COLUMNS, lines)
+    return measurement.table(COLUMNS, lines)
 
 
-def section(args, sizes, rows, seconds):
-    """The section's text below its heading."""
+def section(args: Options, sizes: Sizes, rows: Sequence[dict], seconds: float) -> str:
+    """The text of the section below its heading."""
     data = "tiny synthetic data" if args.tiny else "synthetic data" if args.synthetic else args.data or DEMO / "data"
-    return (f"{datetime.date.today()}, on {data}: {sizes.steps} steps of {sizes.batch_size} trials a stage, "
+    return (f"{datetime.date.today()}, on {data}: {sizes.steps} steps of {sizes.batch_size} trials per stage, "
             f"{sizes.captions} captions of at most {args.max_new_tokens} tokens, {2 * sizes.batch_size} at a time; "
             f"{seconds:.0f} s in all.\n"
-            f"{measuring.packages()}.\n\n{table(rows)}\n")
+            f"{measurement.packages()}.\n\n{table(rows)}\n")
 
 
 @exits_cleanly
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     device = options.resolve_device(args.device)
     start = time.perf_counter()
     with contextlib.ExitStack() as stack:
         scratch = args.scratch or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gpu_check_")))
         scratch.mkdir(parents=True, exist_ok=True)
-        rows, sizes = measure(args, scratch, Processes(device), device)
+        rows, sizes = measure(args, scratch, ProcessRunner(device), device)
     body = section(args, sizes, rows, time.perf_counter() - start)
     heading = f"{device_name(device)}: {'tiny' if args.tiny else 'synthetic data' if args.synthetic else 'full'}"
     write_section(args.results, heading, body)

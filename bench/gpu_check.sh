@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Finetuning and inference on a GPU in bf16, in 8 bit + LoRA and in 4 bit + LoRA; numbers go to bench/RESULTS.md.
+# Measures finetuning with LoRA and inference on a GPU in bf16, 8 bit and 4 bit. The numbers go to bench/RESULTS.md.
 #
-#   bench/gpu_check.sh                              one CUDA GPU, on runs/demo (made by recipes/demo.sh where absent)
-#   bench/gpu_check.sh --data FOLDER                on a data set folder that prepare_data.py made elsewhere
-#   bench/gpu_check.sh --synthetic                  on drawn pictures and made-up EEG, where mne is not installed
-#   bench/gpu_check.sh --device cpu --tiny          a tiny model on a CPU, in seconds
-#   bench/gpu_check.sh --help                       everything else
+#   bench/gpu_check.sh                              one CUDA GPU, with demo/simulated (recipes/demo.sh makes it if absent)
+#   bench/gpu_check.sh --data FOLDER                with another data set folder of prepare_data.py
+#   bench/gpu_check.sh --synthetic                  with drawn pictures and noise as EEG; does not need mne
+#   bench/gpu_check.sh --device cpu --tiny          with a tiny LLM on a CPU, in seconds
+#   bench/gpu_check.sh --help                       all options
 #
-# Paths count from the project's root; $PYTHON names another Python than python3. On a machine without network that has
-# torch, transformers, accelerate and peft, bring the rest as wheels, made where there is a network, and name their
-# folder; they are unpacked into a temporary folder, so the machine's own packages stay as they are:
+# Paths are relative to the project's root. $PYTHON names the Python to use (default: python3).
+#
+# A machine without a network needs torch, transformers, accelerate and peft. Download the other packages as wheels on a
+# machine with a network, copy their folder, and name it with --wheels. They are unpacked into a temporary folder, so the
+# installed packages do not change:
 #
 #   pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux_2_24_x86_64 -d wheels \
 #       bitsandbytes open_clip_torch ftfy wcwidth

@@ -1,15 +1,18 @@
-"""How often the whole procedure claims something of EEG that holds nothing: simulated studies, from EEG to verdicts.
+"""How often the whole procedure makes a claim about EEG that holds no signal: simulated studies, from EEG to verdicts.
 
     python -m bench.null_studies --studies 200 --output runs/null
     python -m bench.null_studies --studies 10 --snr 1 --output runs/null_signal
 
-Each study simulates the EEG of several people who look at pictures of several classes, without any response to them (or
-with one, --snr), trains stage 1 and stage 3 on it, captions the test trials under all conditions and baselines, and has
-evaluate.py draw its claims: all by the project's own scripts. Pictures, CLIP, LLM and stage 2 are made once. Writes a JSON
-line a study to studies.jsonl under --output, and of all of them table.md, summary.json and p_values.png; a run that was
-stopped goes on. `--table` writes the table of the studies that are there, also while a run goes on. The captions stay in
-captions/: without studies.jsonl the verdicts are drawn anew from them.
+Each study simulates the EEG of several people who look at pictures of several classes. The EEG holds no response to the
+pictures, or one of strength --snr. The project's own scripts then train stage 1 and stage 3 on it, caption the test trials
+under all conditions and baselines, and draw the claims. Pictures, CLIP, LLM and stage 2 are made once.
+
+--output gets studies.jsonl with one line per study, and table.md, summary.json and p_values.png over all studies. A run
+that was stopped continues where it was. `--table` only writes the table of the finished studies, also during a run. The
+captions are kept in captions/: if studies.jsonl is deleted, the verdicts are computed again from them.
 """
+
+from __future__ import annotations
 
 import contextlib
 import importlib
@@ -19,51 +22,64 @@ import shutil
 import sys
 import time
 import traceback
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from runtime import options
 from runtime.errors import InputError, exits_cleanly
-from runtime.options import bounded, make_parser, positive
+from runtime.options import Options, bounded, neutral, positive
 from runtime.runs import atomic_path, read_json, versions, write_json
 
+from tqdm import tqdm
+
+from bench.null_table import write_table
+
+if TYPE_CHECKING:
+    from sources.drawings import Scene
+
 VARIANTS = ("plain", "style", "equal_captions", "unbalanced", "class_only", "own_response")
-FREE = ("studies", "workers", "output", "table")  # options that a run may go on with others of
 
 
-def parse(argv):
-    parser = make_parser(__doc__)
+def parse(argv: list[str] | None) -> Options:
+    parser = options.make_parser(__doc__)
     parser.prog = "python -m bench.null_studies"
-    parser.add_argument("--studies", type=positive, default=200, help="number of studies")
-    parser.add_argument("--output", default="runs/null", help="folder for the studies, their verdicts and the table")
-    parser.add_argument("--workers", type=positive, default=1, help="studies at a time, a process each")
-    parser.add_argument("--table", action="store_true", help="run no study, write the table of those that are there")
-    parser.add_argument("--seed", type=bounded(int, 0, 2**31), default=0, help="seed of everything random")
-    group = parser.add_argument_group("what is simulated")
+    neutral(parser.add_argument("--studies", type=positive, default=200, help="number of studies"))
+    neutral(parser.add_argument("--output", default="runs/null", help="folder for studies, verdicts and table"))
+    neutral(parser.add_argument("--workers", type=positive, default=1, help="number of studies that run at the same time, "
+                                                                            "each in its own process"))
+    neutral(parser.add_argument("--table", action="store_true", help="run no study; write the table of the finished ones"))
+    parser.add_argument("--seed", type=bounded(int, 0, 2**31), default=0, help="random seed")
+    group = parser.add_argument_group("simulation")
     group.add_argument("--snr", type=bounded(float, 0), default=0., help="RMS of the response to a picture over that of "
-                       "the background; 0 is no response")
-    group.add_argument("--variant", choices=VARIANTS, default="plain", help="style: each person trains on classes of "
-                       "their own and answers all pictures in an own way, so that captions are alike within a person; "
-                       "equal_captions: many pictures share a caption; unbalanced: half the pictures are of one class; "
-                       "class_only: the response tells the class and no more; own_response: each picture has an own "
-                       "response in all people, which tells nothing of what it shows (these two with --snr)")
+                       "the background; 0 means no response")
+    group.add_argument("--variant", choices=VARIANTS, default="plain", help="style: each person is trained mostly on a few "
+                       "classes and responds to all pictures in the same personal way, so captions are alike within a "
+                       "person; equal_captions: many pictures share a caption; unbalanced: half of the pictures show one "
+                       "class; class_only: the response depends on the class alone; own_response: each picture evokes a "
+                       "response of its own in all people, which says nothing about what it shows (the last two "
+                       "need --snr)")
     group.add_argument("--people", type=positive, default=4, help="people in a study")
     group.add_argument("--classes", type=bounded(int, 2, 8), default=8, help="classes of pictures")
-    group.add_argument("--train_pictures", type=positive, default=240, help="training pictures, seen once by each person")
-    group.add_argument("--test_pictures", type=positive, default=32, help="test pictures, seen once by each person")
-    group.add_argument("--picture_sets", type=positive, default=4, help="sets of pictures that the studies take in turn; "
-                       "stage 2 is trained once a set")
-    group.add_argument("--pretraining", type=positive, default=1200, help="further drawings that CLIP and LLM learn from")
-    group.add_argument("--clip_epochs", type=positive, default=12, help="epochs of the CLIP")
-    group.add_argument("--llm_steps", type=positive, default=1000, help="steps of the LLM's training")
+    group.add_argument("--train_pictures", type=positive, default=240, help="training pictures; each person sees each once")
+    group.add_argument("--test_pictures", type=positive, default=32, help="test pictures; each person sees each once")
+    group.add_argument("--picture_sets", type=positive, default=4, help="number of picture sets, which the studies use in "
+                       "turn; stage 2 is trained once per set")
+    group.add_argument("--pretraining", type=positive, default=1200, help="further drawings to train CLIP and LLM on")
+    group.add_argument("--clip_epochs", type=positive, default=12, help="training epochs of the CLIP")
+    group.add_argument("--llm_steps", type=positive, default=1000, help="training steps of the LLM")
     group.add_argument("--n_perm", type=positive, default=2000, help="permutations of evaluate.py")
     group.add_argument("--n_boot", type=positive, default=1000, help="bootstrap resamples of evaluate.py")
-    args = parser.parse_args(argv)
+    args = options.parse(parser, argv)
     if args.variant in ("class_only", "own_response") and not args.snr:
-        raise InputError(f"--variant {args.variant}: is about responses, found --snr 0; give --snr 0.3")
+        raise InputError(f"--variant {args.variant}: changes the response to the pictures, but --snr 0 simulates no "
+                         "response; add, for example, --snr 0.3")
     return args
 
 
-def commands(args, folder, shared, number):
-    """The scripts of one study and their arguments, in order."""
+def commands(args: Options, folder: Path, shared: Path, number: int) -> list[tuple[str, list[str]]]:
+    """The scripts of study `number` and their arguments, in order."""
     data = ["--eeg_dataset", f"{folder}/eeg.pth", "--splits_path", f"{folder}/splits.pth",
             "--image_dir", f"{shared}/images"]
     device = ["--cache_dir", f"{shared}/cache", "--device", "cpu"]
@@ -74,7 +90,7 @@ def commands(args, folder, shared, number):
     return [
         ("train_eeg_classifier", [*data, *pictures, *seed, "--output", f"{folder}/eeg_encoder", "--num_epochs", "6",
                                   "--d_model", "64", "--attn_heads", "4", "--layers", "1", "--spatial_filters", "16"]),
-        # stage 2 is kept by its options, so its seed is the same for all
+        # the seed is the same in all studies, because stage 2 is reused only for the same options
         ("finetune_llm", [*data, *pictures, "--eeg_encoder_path", f"{folder}/eeg_encoder", "--llm_backbone_name_or_path",
                           f"{shared}/llm", "--output", f"{folder}/captioner", "--saved_pretrained_model_path",
                           f"{shared}/stage2", "--prompt_template", "plain", "--num_epochs_image", "8",
@@ -83,9 +99,9 @@ def commands(args, folder, shared, number):
         ("inference", write), ("inference_chance", write)]
 
 
-def caption_study(args, folder, output, scenes, number):
-    """Simulate a study, train on it and caption it in `folder`; the captions then lie in captions/<number>/ of `output`."""
-    from bench.null_material import make_study
+def caption_study(args: Options, folder: Path, output: Path, scenes: dict[str, Scene], number: int) -> None:
+    """Simulate a study in `folder`, train on it and caption it; move the captions to captions/<number>/ of `output`."""
+    from bench.null_simulation import make_study
 
     start, seconds = time.perf_counter(), {}
     make_study(folder, args, scenes, number)
@@ -100,27 +116,27 @@ def caption_study(args, folder, output, scenes, number):
     (folder / "results").rename(kept)
 
 
-def captions_of(output, number):
+def captions_of(output: Path, number: int) -> Path:
     return output / "captions" / f"{number:04d}"
 
 
-def call(script, arguments, folder):
-    """A script's main(arguments); an InputError where it fails."""
+def call(script: str, arguments: list[str], folder: Path) -> None:
+    """Run a script's main(arguments); raise InputError if it fails."""
     try:
         importlib.import_module(script).main(arguments)
     except (SystemExit, Exception) as stop:
         if isinstance(stop, SystemExit) and not stop.code:
             return
         traceback.print_exc()
-        raise InputError(f"{folder}: {script}.py failed ({type(stop).__name__}: {stop}); its words are in "
+        raise InputError(f"{folder}: {script}.py failed ({type(stop).__name__}: {stop}); its output is in "
                          f"{folder}/log.txt") from stop
 
 
-def run_study(args, output, scenes, number):
-    """One study, in a folder of its own with what its scripts say in log.txt; returns its line of studies.jsonl."""
+def run_study(args: Options, output: Path, scenes: dict[str, Scene], number: int) -> dict:
+    """Run one study in its own folder, with the output of its scripts in log.txt; returns its line of studies.jsonl."""
     import torch
 
-    torch.set_num_threads(1)  # models this small are slower on several
+    torch.set_num_threads(1)  # such small models are slower on several threads
     folder, captions = output / f"study_{number:04d}", captions_of(output, number)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -129,7 +145,7 @@ def run_study(args, output, scenes, number):
         if not captions.is_dir():
             caption_study(args, folder, output, scenes, number)
         begin = time.perf_counter()
-        # claims rest on ROUGE-1 alone; the other scores and the examples are left out for speed
+        # the claims depend on ROUGE-1 alone; other scores and examples are left out for speed
         call("evaluate", [*map(str, sorted(captions.glob("*.csv"))), "--report", str(folder / "report"), "--metrics",
                           "ROUGE-1", "--examples", "0", "--n_perm", str(args.n_perm), "--n_boot", str(args.n_boot),
                           "--seed", str(args.seed + number)], folder)
@@ -139,8 +155,8 @@ def run_study(args, output, scenes, number):
     return line | {"seconds": {name: round(value, 2) for name, value in seconds.items()}}
 
 
-def study_line(results, csv, number):
-    """What studies.jsonl holds of a study: its verdicts, and what its captions look like."""
+def study_line(results: dict, csv: Path, number: int) -> dict:
+    """The line of a study in studies.jsonl: its verdicts, and statistics of its captions."""
     import pandas
 
     (study,) = results["studies"]
@@ -156,51 +172,47 @@ def study_line(results, csv, number):
             "class_accuracy": float((table["Expected object"] == predicted).mean())}
 
 
-def read_lines(path):
-    """Lines of studies.jsonl; a last one that a kill cut short, or that is being written, does not count."""
+def read_lines(path: Path) -> list[dict]:
+    """The lines of studies.jsonl, without a last line that is incomplete because a run was killed or is writing it."""
     if not path.is_file():
         return []
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}: damaged ({error}); expected a JSON object a line, remove the damaged line") from None
+        raise InputError(f"{path}: damaged ({error}); expected one JSON object per line; remove the damaged line") from None
 
 
-def check_options(output, args):
-    """Bind the folder to its options: a run goes on with the same ones only."""
-    own = {name: value for name, value in vars(args).items() if name not in FREE}
+def check_options(output: Path, args: Options) -> None:
+    """Store the options in the folder, or raise InputError if it holds studies with other options."""
+    own = args.asked()
     path = output / "options.json"
     if path.is_file():
         before = read_json(path)
         differ = [f"--{name} {before.get(name)} then, {value} now" for name, value in own.items()
                   if before.get(name) != value]
         if differ:
-            raise InputError(f"--output {output}: holds studies of other options ({'; '.join(differ)}); give the same, or "
-                             "another folder")
+            raise InputError(f"--output {output}: holds studies with other options ({'; '.join(differ)}); give the same "
+                             "options, or another folder")
     else:
         write_json(path, own)
 
 
-def in_words(line):
+def in_words(line: dict) -> str:
+    """One line for the terminal on a finished study."""
     claimed = [name for name, verdict in line["verdicts"].items() if verdict["holds"]]
     p = ", ".join(f"{name} {verdict['p']:.4f}" for name, verdict in line["verdicts"].items() if verdict["p"] is not None)
     return (f"study {line['study']}: p {p}; claims {', '.join(claimed) or 'nothing'}; {line['distinct_captions']} of "
             f"{line['n']} captions distinct, {sum(line['seconds'].values()):.0f} s")
 
 
-def run_all(args, output, done):
+def run_all(args: Options, output: Path, done: list[dict]) -> None:
     """Run the studies that are missing and append their lines."""
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from multiprocessing import get_context
-
-    from tqdm import tqdm
-
-    from bench.null_material import make_once, make_scenes
+    from bench.null_simulation import make_once, make_scenes
 
     scenes = make_scenes(args)
     make_once(output / "shared", args, scenes)
     numbers = [number for number in range(args.studies) if number not in {line["study"] for line in done}]
-    with atomic_path(output / "studies.jsonl") as temporary:  # without a line that was cut short
+    with atomic_path(output / "studies.jsonl") as temporary:  # without an incomplete line
         temporary.write_text("".join(json.dumps(line) + "\n" for line in done), encoding="utf-8")
     with open(output / "studies.jsonl", "a", encoding="utf-8") as file, \
             tqdm(total=args.studies, initial=args.studies - len(numbers), desc="studies", unit="study") as bar:
@@ -215,7 +227,7 @@ def run_all(args, output, done):
             for number in numbers:
                 keep(run_study(args, output, scenes, number))
             return
-        first = numbers[:args.picture_sets]  # they make stage 2 of each set, which the others take
+        first = numbers[:args.picture_sets]  # these train stage 2 of each set, and the others reuse it
         for number in first:
             keep(run_study(args, output, scenes, number))
         with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
@@ -225,12 +237,10 @@ def run_all(args, output, done):
 
 
 @exits_cleanly
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["HF_HUB_OFFLINE"] = "1"
-    from bench.null_table import write_table
-
     output = Path(args.output)
     if not args.table:
         output.mkdir(parents=True, exist_ok=True)

@@ -1,58 +1,70 @@
-"""The predecessors' way of working, which bench.speed compares with: correct and simple, but not fast.
+"""The predecessors' way of working, which bench.speed compares with: simple and correct, but slow.
 
-It does in each step what Thought2Text and DL_Proj_EEG-to-Text do. The whole .pth file is in memory. A picture is opened and
-embedded by CLIP each time one of its trials is used. Captions are tokenised each time and padded to 512 tokens. The LLM
-processes one trial at a time, with gradient checkpointing, a loss over prompt and caption, and logits over the whole
-vocabulary at every position. Captions are generated one by one. Two things are faster than in the predecessors' code: the
-loops are plain Python without a Trainer, and no optimizer state is paged.
+It does what Thought2Text and DL_Proj_EEG-to-Text do in each step, but shares no code with them:
+
+- The whole .pth is in memory.
+- Each picture is opened and goes through CLIP every time one of its trials is used.
+- Captions are tokenised every time, and padded to 512 tokens.
+- The LLM is trained on one trial at a time, with gradient checkpointing. The loss covers prompt and caption, and logits are
+  computed over the whole vocabulary at every position.
+- Captions are written one by one.
+
+Two things are faster here than there: the loops are plain Python without a Trainer, and no optimiser state is paged.
+
+    python -m bench.plain RESULT.json EEG IMAGES CLIP CHANNELS BLOCKS
+
+This measures the startup: everything before the first step of stage 1. The result is JSON. Modules that the startup does
+not need are imported in functions, so that they do not count.
 """
 
+from __future__ import annotations
+
 import json
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
+
+from runtime import options
+from runtime.options import Options
 
 import torch
 from PIL import Image
 from torch.nn import functional as F
-from transformers import (
-    AutoModelForCausalLM,
-    CLIPImageProcessorPil,
-    CLIPVisionModelWithProjection,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
-from bench.limits import counted, decoding_bytes
-from bench.measuring import OwnMemory, now, peak_memory
+from bench.measurement import MemoryWithoutFiles, now, peak_memory
+from bench.roofline import count_flops, decoding_bytes
 from config import INSTRUCTIONS
 from eegdata.pictures import picture_path, read_caption
 from language_model.prompts import IMAGE, render
 
-PADDED_LENGTH = 512  # tokens to which the predecessors pad prompt and caption
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+PADDED_TOKENS = 512  # length that prompt and caption are padded to
 WINDOW = slice(20, 460)  # samples of a record
 EMBEDDING_SIZE = 512  # of CLIP ViT-B/32
-BATCH_SIZE = 16  # trials per step of stage 1
-ACCUMULATION_STEPS = 16  # trials whose gradients are summed before a step of stages 2 and 3
+BATCH_SIZE = 16  # trials of a step in stage 1
+ACCUMULATION_STEPS = 16  # trials whose gradients are summed before a step
 TEMPLATE, INSTRUCTION = "thought2text", INSTRUCTIONS["basic"]
 
 
-def load_content(path: str) -> dict:
-    """The whole .pth file. The bench wrote it, so unpickling it as the predecessors do is safe."""
+def load_content(path: str | Path) -> dict:
+    """The whole content of a .pth. Unpickling is safe here, because the bench wrote the file itself."""
     return torch.load(path, weights_only=False)
 
 
 class Examples(torch.utils.data.Dataset):
-    """Trials with their pictures and, with a tokenizer, prompts and captions; nothing is cached.
+    """Trials with pictures and, if there is a tokenizer, prompts and captions. Each is made again at every access.
 
-    An example is (pixels [3, H, W], eeg [1, C, 440], label); with a tokenizer the token ids before and after the embedding,
-    [512] each, follow.
+    An item is (pixels [3, H, W], eeg [1, C, 440], label), followed by the token ids before and after the embedding, [512]
+    each, if there is a tokenizer. rows: positions of the trials; names: class names by label.
     """
 
     def __init__(self, content: dict, rows: Sequence[int], names: Sequence[str] | None, image_dir: str, clip_model: str,
-                 tokenizer: PreTrainedTokenizerBase | None = None) -> None:
+                 tokenizer: PreTrainedTokenizerBase | None = None):
         self.content, self.rows, self.names, self.image_dir, self.tokenizer = content, rows, names, image_dir, tokenizer
         self.processor = CLIPImageProcessorPil.from_pretrained(clip_model)
 
@@ -72,10 +84,10 @@ class Examples(torch.utils.data.Dataset):
 
 
 def padded_ids(tokenizer: PreTrainedTokenizerBase, label: str, caption: str) -> list[torch.Tensor]:
-    """Token ids of prompt and caption before and after the embedding, left-padded with the end token to [512] each."""
+    """Token ids of prompt and caption before and after the embedding, [512] each, left-padded with the end token."""
     text = f"{render(tokenizer, TEMPLATE, INSTRUCTION, label)}<s>Assistant: {caption}</s>\n"
     tokenizer.pad_token_id, tokenizer.padding_side = tokenizer.eos_token_id, "left"
-    return [tokenizer(part, padding="max_length", max_length=PADDED_LENGTH, truncation=True, add_special_tokens=False,
+    return [tokenizer(part, padding="max_length", max_length=PADDED_TOKENS, truncation=True, add_special_tokens=False,
                       return_tensors="pt").input_ids[0] for part in text.split(IMAGE)]
 
 
@@ -84,16 +96,14 @@ def load_clip(clip_model: str, device: str) -> CLIPVisionModelWithProjection:
 
 
 def load_llm(name: str, device: str) -> PreTrainedModel:
-    """The frozen LLM, in float32 on a CPU and in 8 bit on a GPU, as the predecessors load it."""
+    """The frozen LLM: in float32 on a CPU, and in 8 bit on a GPU, as the predecessors load it."""
     if device == "cpu":
         return AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32).requires_grad_(False)
-    from transformers import BitsAndBytesConfig
-
     return AutoModelForCausalLM.from_pretrained(name, device_map={"": device}, quantization_config=BitsAndBytesConfig(
         load_in_8bit=True)).requires_grad_(False)
 
 
-def plain_encoder(data: dict) -> PreTrainedModel:
+def plain_encoder(data: dict) -> torch.nn.Module:
     """ChannelNet as published."""
     from config import ChannelNetConfig
     from encoders import build_encoder
@@ -102,21 +112,20 @@ def plain_encoder(data: dict) -> PreTrainedModel:
 
 
 def encoder_loss(encoder: torch.nn.Module, target: torch.Tensor, eeg: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy plus the squared error to the pictures' embeddings, target [B, E]."""
+    """Cross-entropy plus the mean squared error to the embeddings of the pictures, target [B, E]."""
     embedding, logits = encoder(eeg)
     return F.cross_entropy(logits, labels) + F.mse_loss(embedding, target)
 
 
 def caption_loss(llm: PreTrainedModel, projected: torch.Tensor, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-    """The LLM's own loss of one example over prompt and caption, except at the position of the embedding.
+    """The LLM's own loss of one example over prompt and caption. The place of the embedding is not predicted.
 
-    projected: the embedding as a token embedding of the LLM, [1, H]; before, after: [512] ids, left-padded with the end
-    token.
+    projected [1, H]: the embedding in the space of the LLM; before, after [512]: ids, left-padded with the end token.
     """
     parts, labels = [], []
     for ids in (before, after):
         keep = ids != llm.config.eos_token_id
-        parts.append(llm.get_input_embeddings()(ids)[keep])  # the padding is embedded as well
+        parts.append(llm.get_input_embeddings()(ids)[keep])  # they look up the padding as well
         labels.append(ids[keep])
     inputs = torch.cat([parts[0], projected.to(parts[0].dtype), parts[1]]).unsqueeze(0)
     labels = torch.cat([labels[0], labels[0].new_tensor([-100]), labels[1]]).unsqueeze(0)
@@ -125,7 +134,7 @@ def caption_loss(llm: PreTrainedModel, projected: torch.Tensor, before: torch.Te
 
 def captioner_loss(llm: PreTrainedModel, projector: torch.nn.Module, embedding: torch.Tensor, before: torch.Tensor,
                    after: torch.Tensor) -> torch.Tensor:
-    """caption_loss of one example; in bfloat16 on a GPU, where the LLM is in 8 bit."""
+    """caption_loss of one example; on a GPU, where the LLM is in 8 bit, it is computed in bfloat16."""
     with torch.autocast("cuda", torch.bfloat16, enabled=llm.device.type == "cuda"):
         return caption_loss(llm, projector(embedding), before, after)
 
@@ -134,7 +143,7 @@ def captioner_loss(llm: PreTrainedModel, projector: torch.nn.Module, embedding: 
 def write_caption(encoder: torch.nn.Module, projector: torch.nn.Module, llm: PreTrainedModel,
                   tokenizer: PreTrainedTokenizerBase, eeg: torch.Tensor, class_names: Sequence[str],
                   max_new_tokens: int) -> torch.Tensor:
-    """Token ids of the caption of one trial, eeg [C, T]: greedy, without a mask, until the end token or the limit."""
+    """Token ids of the caption of one trial, eeg [C, T]. Decoding is greedy and ends at the end token or the limit."""
     embedding, logits = encoder(eeg.unsqueeze(0))
     text = render(tokenizer, TEMPLATE, INSTRUCTION, class_names[int(logits.argmax())])
     before, after = (tokenizer(part, add_special_tokens=False, return_tensors="pt").input_ids.to(eeg.device)
@@ -146,10 +155,10 @@ def write_caption(encoder: torch.nn.Module, projector: torch.nn.Module, llm: Pre
                         eos_token_id=tokenizer.eos_token_id)[0]
 
 
-# --- what bench.speed times; "step" is the median in seconds, "flops" are those of one step ---
+# --- what bench.speed times: "step" is a median in seconds, "flops" are those of one step ---
 
 def time_stage1(data: dict, steps: int, device: str) -> dict:
-    """ChannelNet with CLIP in each step ("step"), and the part of a step without pictures and CLIP ("encoder")."""
+    """ChannelNet with CLIP in each step ("step"), and its part without pictures and CLIP ("encoder")."""
     encoder = plain_encoder(data).to(device).train()
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-3)
     clip = load_clip(data["clip"], device)
@@ -162,7 +171,7 @@ def time_stage1(data: dict, steps: int, device: str) -> dict:
         target = clip(pixel_values=pixels).image_embeds
         middle = now()
         step = partial(_backward, encoder_loss, 1, encoder, target, eeg, labels)
-        flops = counted(step)[1] if number == 0 else step() or flops
+        flops = count_flops(step)[1] if number == 0 else step() or flops
         _update(optimizer, encoder)
         whole.append(now() - start)
         alone.append(now() - middle)
@@ -170,7 +179,7 @@ def time_stage1(data: dict, steps: int, device: str) -> dict:
 
 
 def time_captioner(data: dict, steps: int, device: str, stage: int) -> dict:
-    """Stage 2 (pictures through CLIP) or 3 (EEG embeddings and token ids from a cache); 16 trials, one by one, per step."""
+    """Stage 2, with CLIP in each step, or stage 3, with stored EEG embeddings and token ids. A step is 16 single trials."""
     from captioning.captioner import load_tokenizer
 
     llm, tokenizer = load_llm(data["llm"], device), load_tokenizer(data["llm"])
@@ -178,9 +187,9 @@ def time_captioner(data: dict, steps: int, device: str, stage: int) -> dict:
     llm.train()
     examples = Examples(load_content(data["eeg"]), data["train"], data["names"], data["images"], data["clip"], tokenizer)
     clip = load_clip(data["clip"], device)
-    if stage == 3:  # random embeddings take the same time
-        cached = [examples[i] for i in range(ACCUMULATION_STEPS * (steps + 1))]
-        examples = [(torch.randn(EMBEDDING_SIZE), *example[1:]) for example in cached]
+    if stage == 3:  # random numbers, because the values of the embeddings do not change the speed
+        stored = [examples[i] for i in range(ACCUMULATION_STEPS * (steps + 1))]
+        examples = [(torch.randn(EMBEDDING_SIZE), *example[1:]) for example in stored]
     projector = torch.nn.Linear(EMBEDDING_SIZE, llm.config.hidden_size).to(device)
     optimizer = torch.optim.AdamW(projector.parameters(), lr=1e-5)
     batches = iter(torch.utils.data.DataLoader(examples, 1, shuffle=True))
@@ -194,7 +203,7 @@ def time_captioner(data: dict, steps: int, device: str, stage: int) -> dict:
             if number:
                 step()
             else:
-                flops += counted(step)[1]
+                flops += count_flops(step)[1]
             tokens += int((torch.cat([before, after]) != tokenizer.eos_token_id).sum()) + 1
         _update(optimizer, projector)
         seconds.append(now() - start)
@@ -212,7 +221,7 @@ def _update(optimizer, module):
 
 
 def time_captions(data: dict, llm: str, max_new_tokens: int, count: int, device: str) -> dict:
-    """The first `count` captions of the test part, one by one: "step" is the time of all, "ids" are the captions."""
+    """The first `count` captions of the test part, one by one. "step" is the time of all, "ids" are the captions."""
     from captioning.captioner import load_tokenizer
     from model import EEGModelForCausalLM
 
@@ -221,7 +230,7 @@ def time_captions(data: dict, llm: str, max_new_tokens: int, count: int, device:
     tokenizer, content = load_tokenizer(data["captioner"]), load_content(data["eeg"])
     prompt = len(tokenizer(render(tokenizer, TEMPLATE, INSTRUCTION, data["names"][0])).input_ids)
     ids = []
-    for number in range(-1, count):  # the first one warms up
+    for number in range(-1, count):  # the first one warms up and is not counted
         if number == 0:
             start = now()
         eeg = content["dataset"][data["test"][max(0, number)]]["eeg"].float()[:, WINDOW].to(device)
@@ -232,15 +241,26 @@ def time_captions(data: dict, llm: str, max_new_tokens: int, count: int, device:
             "bytes": decoding_bytes(model.llm, [(1, prompt, len(row)) for row in ids])}
 
 
-def main() -> None:
-    """python -m bench.plain RESULT.json EEG IMAGES CLIP CHANNELS BLOCKS: everything before the first step of stage 1."""
-    file, eeg, images, clip_model, *shape = sys.argv[1:]
-    memory, (channels, blocks) = OwnMemory(), map(int, shape)
-    examples = Examples(load_content(eeg), range(BATCH_SIZE), None, images, clip_model)
-    ready = [plain_encoder({"channels": channels, "blocks": blocks}), load_clip(clip_model, "cpu"),
+def parse(argv: list[str] | None) -> Options:
+    parser = options.make_parser(__doc__)
+    parser.prog = "python -m bench.plain"
+    parser.add_argument("result", type=Path, help="JSON file to write")
+    parser.add_argument("eeg", help=".pth file of the trials")
+    parser.add_argument("image_dir", help="folder of pictures")
+    parser.add_argument("clip_model", help="folder of the CLIP model")
+    parser.add_argument("channels", type=options.positive, help="channels of a trial")
+    parser.add_argument("blocks", type=options.bounded(int, 0), help="residual blocks of ChannelNet")
+    return options.parse(parser, argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    memory = MemoryWithoutFiles()
+    examples = Examples(load_content(args.eeg), range(BATCH_SIZE), None, args.image_dir, args.clip_model)
+    ready = [plain_encoder({"channels": args.channels, "blocks": args.blocks}), load_clip(args.clip_model, "cpu"),
              next(iter(torch.utils.data.DataLoader(examples, BATCH_SIZE, shuffle=True)))]
-    Path(file).write_text(json.dumps({"end": now(), "own GiB": memory.peak, "peak GiB": peak_memory(),
-                                      "ready": len(ready)}))
+    args.result.write_text(json.dumps({"end": now(), "own GiB": memory.peak, "peak GiB": peak_memory(),
+                                       "ready": len(ready)}))
 
 
 if __name__ == "__main__":

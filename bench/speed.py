@@ -1,14 +1,16 @@
-"""Each stage on the same work, by our scripts and by the predecessors' way of working (bench/plain.py), side by side.
+"""Compare the speed of our scripts with the predecessors' way of working (bench/plain.py), stage by stage on the same work.
 
     python -m bench.speed
     python -m bench.speed --stages stage1 inference --repeats 5
     python -m bench.speed --device cuda --scratch /tmp/speed
 
-Paths take turns, each run in a process of its own; medians and the range over the repeats go to bench/RESULTS.md. Ours are
-the scripts as a user runs them, timed from step to step, so that loading is left out; the stage `start` measures loading.
-On a CPU the LLM is a small proxy, on a GPU one of DeepSeek-7B's exact shape with random weights (no download). The exit
-code is 1 if a path failed.
+The two sides run in turn, each run in a new process. Medians and ranges over the repeats go to bench/RESULTS.md. Our side
+is the scripts as a user runs them. They are timed from step to step, which leaves out loading; the stage `start` measures
+loading. On a CPU the LLM is a small proxy. On a GPU it has the exact shape of DeepSeek-7B and random weights, so that
+nothing is downloaded. The exit code is 1 if a run failed.
 """
+
+from __future__ import annotations
 
 import contextlib
 import datetime
@@ -17,255 +19,257 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtime import options
 from runtime.errors import exits_cleanly
+from runtime.options import Options
 
-from bench.measuring import Processes, device_name, packages, table, write_section
+from bench import ours, roofline
+from bench.measurement import ProcessRunner, device_name, packages, paired, side_cells, table, write_section
 
 STAGES = ("stage1", "stage2", "stage3", "inference", "start")
 GOALS = {"cpu": {"stage2": 4, "stage3": 2.5, "inference": 4}, "cuda": {"stage2": 10, "stage3": 10, "inference": 20}}
 COLUMNS = ("stage", "ours against plain", "unit", "ours", "range", "plain", "range", "ratio", "goal", "met",
            "peak GiB: ours", "plain", "tokens/s: ours", "plain", "share of the limit: ours", "plain")
-SAME = ["--no-use_lora", "--projector", "linear", "--soft_tokens", "1", "--prompt_template", "thought2text"]
-BATCH = 16
+PLAIN_CAPTIONER = ["--no-use_lora", "--projector", "linear", "--soft_tokens", "1", "--prompt_template", "thought2text"]
+BATCH_SIZE, DEFAULT_BATCH_SIZE = 16, 64  # the second is the default of train_eeg_classifier.py
 
 
-def parse(argv):
+def parse(argv: list[str] | None) -> Options:
     parser = options.make_parser(__doc__)
     parser.prog = "python -m bench.speed"
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:0")
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES), help="what to measure")
-    parser.add_argument("--repeats", type=options.positive, default=3, help="runs of each path, of which the median counts")
-    parser.add_argument("--tiny", action="store_true", help="tiny models, few steps: a test that it works")
-    parser.add_argument("--scratch", type=Path, help="empty folder for data and models: 7 GB, with --device cuda 15 more "
-                                                     "(unset: a temporary one)")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES), help="stages to measure")
+    parser.add_argument("--repeats", type=options.positive, default=3, help="runs of each side; the median is reported")
+    parser.add_argument("--tiny", action="store_true", help="tiny models and few steps, to test the bench itself")
+    parser.add_argument("--scratch", type=Path, help="empty folder for data and models; needs 7 GB, with --device cuda "
+                                                     "22 GB (unset: a temporary folder)")
     parser.add_argument("--results", type=Path, default=Path("bench/RESULTS.md"), help="Markdown file to write to")
-    return parser.parse_args(argv)
+    return options.parse(parser, argv)
 
 
 class Bench:
-    """What is measured on, and how paths take turns."""
+    """Data, device and its roofline, and the runs of both sides."""
 
-    def __init__(self, args, scratch):
-        from bench import limits, speed_material
+    def __init__(self, args: Options, scratch: Path):
+        from bench import speed_data
 
         self.args, self.scratch, self.device = args, scratch, options.resolve_device(args.device)
         self.kind = self.device.split(":")[0]
-        self.processes, self.runs = Processes(self.kind), 0
+        self.processes, self.runs = ProcessRunner(self.kind), 0
         dtype = "float32" if self.kind == "cpu" else "bfloat16"
-        self.processes.must("data and models", speed_material.make, scratch, args.tiny, self.device)
-        self.data = speed_material.load(scratch)
-        self.limit = self.processes.must("the device's limits", limits.measure_limits, self.device, dtype,
-                                         args.tiny)
+        self.processes.run_required("data and models", speed_data.make, scratch, args.tiny, self.device)
+        self.data = speed_data.load(scratch)
+        self.limit = self.processes.run_required("roofline", roofline.measure_roofline, self.device, dtype, args.tiny)
         self.dtype, self.failed = dtype, False
 
-    def options(self, *, new=()):
-        """Data options of our scripts, and an output folder of its own for each of the options `new`."""
+    def options(self, *, new: Sequence[str] = ()) -> list[str]:
+        """Data options of our scripts; each of the options `new` gets a new output folder."""
         self.runs += 1
         data = self.data
-        given = ["--eeg_dataset", data["eeg"], "--splits_path", data["splits"], "--image_dir", data["images"],
-                 "--cache_dir", f"{self.scratch}/cache", "--device", self.device]
+        arguments = ["--eeg_dataset", data["eeg"], "--splits_path", data["splits"], "--image_dir", data["images"],
+                     "--cache_dir", f"{self.scratch}/cache", "--device", self.device]
         for option in new:
-            given += [option, f"{self.scratch}/run{self.runs}{option.strip('-')}"]
-        return given
+            arguments += [option, f"{self.scratch}/run{self.runs}{option.strip('-')}"]
+        return arguments
 
-    def alternate(self, title, paths):
-        """{name: the results of its runs}, the paths in turn. paths: {name: function of the repeat's number, which gives
-        what Processes.run takes}."""
-        found = {name: [] for name in paths}
+    def alternate(self, title: str, sides: dict[str, Callable[[], tuple]]) -> dict[str, list[dict]]:
+        """Run all sides in turn, as often as --repeats says; returns the results of each.
+
+        A side is a function that returns what ProcessRunner.run takes after the title.
+        """
+        results = {name: [] for name in sides}
         for repeat in range(self.args.repeats):
-            for name, path in paths.items():
-                found[name].append(self.processes.run(f"{title}, {name}, run {repeat + 1}", *path(repeat)))
-        return found
+            for name, side in sides.items():
+                results[name].append(self.processes.run(f"{title}, {name}, run {repeat + 1}", *side()))
+        return results
 
-    def row(self, stage, work, unit, ours, plain, amount, goal=None):
-        """A row of the table: in a "step" of a run its "captions", else `amount` of the unit, are done."""
+    def row(self, stage: str, work: str, unit: str, ours: Sequence[dict], plain: Sequence[dict], amount: int,
+            goal: float | None = None) -> list[str]:
+        """A row of the table. ours, plain: results of the runs.
+
+        amount: how much of the unit a "step" does, unless the run says how many "captions" it wrote.
+        """
         sides = [summary(runs, amount, self.limit) for runs in (ours, plain)]
         self.failed |= any("error" in side for side in sides)
-        return cells(stage, work, unit, *sides, goal)
+        return row(stage, work, unit, *sides, goal)
 
 
-def summary(runs, amount, limit):
-    """Medians of runs: the rate, its range, peak memory, tokens/s and the share of the device's limit."""
+def summary(runs: Sequence[dict], amount: int, limit: dict[str, float]) -> dict:
+    """Rate of several runs as median and range, with peak memory, tokens/s and share of the roofline; or {"error": ...}."""
     errors = [run["error"] for run in runs if "error" in run]
     if errors:
         return {"error": errors[0]}
     amount = runs[0].get("captions", amount)
     rates = sorted(amount / run["step"] for run in runs)
     rate = statistics.median(rates)
-    asked = {kind: runs[0].get(key) for kind, key in (("FLOP/s", "flops"), ("bytes/s", "bytes"))}  # the same in all runs
-    shares = [asked[kind] * rate / amount / limit[kind] for kind in asked if asked[kind]]
-    return {"rate": rate, "low": rates[0], "high": rates[-1], "peak": max(run["peak GiB"] for run in runs),
-            "tokens": runs[0]["tokens"] * rate / amount if runs[0].get("tokens") else None,
-            "share": shares[0] if shares else None}
+    work = {kind: runs[0].get(key) for kind, key in (("FLOP/s", "flops"), ("bytes/s", "bytes"))}  # the same in all runs
+    shares = [work[kind] * rate / amount / limit[kind] for kind in work if work[kind]]
+    tokens = runs[0].get("tokens")
+    return {"median": rate, "low": rates[0], "high": rates[-1], "more": [
+        f"{max(run['peak GiB'] for run in runs):.2f}", f"{tokens * rate / amount:.0f}" if tokens else "",
+        f"{shares[0]:.1%}" if shares else ""]}
 
 
-def digits(number):
+def digits(number: float) -> str:
     """Four significant digits."""
     return f"{number:.4g}" if number < 1000 else f"{number:.0f}"
 
 
-def cells(stage, work, unit, ours, plain, goal):
-    """A row's texts; a side is a `summary`, or None where it was not run."""
-    shown = []
-    for side in (ours, plain):
-        if side is None or "error" in side:
-            shown.append(["not run" if side is None else f"failed: {side['error']}", "", "", "", ""])
-        else:
-            shown.append([digits(side["rate"]), f"{digits(side['low'])} to {digits(side['high'])}", f"{side['peak']:.2f}",
-                          f"{side['tokens']:.0f}" if side["tokens"] else "",
-                          f"{side['share']:.1%}" if side["share"] else ""])
-    ratio = None if "" in (shown[0][1], shown[1][1]) else float(shown[0][0]) / float(shown[1][0])
+def row(stage: str, work: str, unit: str, ours: dict | None, plain: dict | None, goal: float | None) -> list[str]:
+    """A row of the table. ours, plain: results of `summary`, or None if not run."""
+    sides = [side_cells(side, digits) for side in (ours, plain)]
+    ratio = None if "" in (sides[0][1], sides[1][1]) else float(sides[0][0]) / float(sides[1][0])
     met = "" if goal is None else "not run" if ratio is None else "yes" if ratio >= goal else "no"
-    pairs = [text for place in (2, 3, 4) for text in (shown[0][place], shown[1][place])]
-    return [stage, work, unit, *shown[0][:2], *shown[1][:2], "" if ratio is None else f"{ratio:.2f}",
-            "" if goal is None else f"{goal:g}x", met, *pairs]
+    return [stage, work, unit, *sides[0][:2], *sides[1][:2], "" if ratio is None else f"{ratio:.2f}",
+            "" if goal is None else f"{goal:g}x", met, *paired(*sides)]
 
 
-# --- the stages ---
+# --- the stages: each returns rows of the table ---
 
-def stage1(bench):
-    from bench import ours, plain
+def stage1(bench: Bench) -> list[list[str]]:
+    from bench import plain
 
-    tiny, data = bench.args.tiny, bench.data
-    clip, new = ["--clip_model", data["clip"]], ("--output",)
+    data = bench.data
+    clip = ["--clip_model", data["clip"]]
 
-    def transformer(repeat):
-        steps = 4 if tiny else 20
-        return ours.train, "train_eeg_classifier", [*bench.options(new=new), *clip, "--max_steps", f"{steps}"], 1
-
-    def channelnet(repeat):
+    def transformer():
         return ours.train, "train_eeg_classifier", [
-            *bench.options(new=new), *clip, "--encoder", "channelnet", "--residual_blocks", f"{data['blocks']}",
-            "--batch_size", f"{BATCH}", "--max_steps", "3"], 1
+            *bench.options(new=("--output",)), *clip, "--max_steps", "4" if bench.args.tiny else "20"], 1
 
-    found = bench.alternate("stage 1", {"transformer": transformer, "ChannelNet": channelnet,
-                                        "plain": lambda repeat: (plain.time_stage1, data, 1, bench.device)})
-    alone = [run if "error" in run else run | {"step": run["encoder"]} for run in found["plain"]]
-    batch = {"transformer": 64, "ChannelNet": BATCH}
-    for kind in batch:  # both as batches of 16, as the table counts trials
-        found[kind] = [run if "error" in run else run | {
-            key: run[key] * BATCH / batch[kind] for key in ("step", "flops")} for run in found[kind]]
+    def channelnet():
+        return ours.train, "train_eeg_classifier", [
+            *bench.options(new=("--output",)), *clip, "--encoder", "channelnet", "--residual_blocks", f"{data['blocks']}",
+            "--batch_size", f"{BATCH_SIZE}", "--max_steps", "3"], 1
+
+    results = bench.alternate("stage 1", {"transformer": transformer, "ChannelNet": channelnet,
+                                          "plain": lambda: (plain.time_stage1, data, 1, bench.device)})
+    without_clip = [run if "error" in run else run | {"step": run["encoder"]} for run in results["plain"]]
+    # to seconds and FLOPs of a batch of 16, which is the amount that the table counts
+    transformer_runs = [run if "error" in run else run | {
+        key: run[key] * BATCH_SIZE / DEFAULT_BATCH_SIZE for key in ("step", "flops")} for run in results["transformer"]]
     return [bench.row("1", "default transformer against ChannelNet with CLIP in each step", "trials/s",
-                      found["transformer"], found["plain"], BATCH, 10),
-            bench.row("1", "ChannelNet against ChannelNet, both without CLIP", "trials/s", found["ChannelNet"], alone,
-                      BATCH),
-            bench.row("1", "ChannelNet against ChannelNet with CLIP in each step", "trials/s", found["ChannelNet"],
-                      found["plain"], BATCH)]
+                      transformer_runs, results["plain"], BATCH_SIZE, 10),
+            bench.row("1", "ChannelNet against ChannelNet, both without CLIP", "trials/s", results["ChannelNet"],
+                      without_clip, BATCH_SIZE),
+            bench.row("1", "ChannelNet against ChannelNet with CLIP in each step", "trials/s", results["ChannelNet"],
+                      results["plain"], BATCH_SIZE)]
 
 
-def captioner_stage(bench, number):
-    from bench import ours, plain
+def captioner_stage(bench: Bench, number: int) -> list[list[str]]:
+    """Stage 2 or 3."""
+    from bench import plain
 
     steps = 4 if bench.args.tiny else 6
 
     def training(*more):
-        return lambda repeat: (ours.train, "finetune_llm", [
+        return lambda: (ours.train, "finetune_llm", [
             *bench.options(new=("--output", "--saved_pretrained_model_path")), *captioner_options(bench),
-            f"--no_stage{5 - number}", "--max_steps", f"{steps}", "--batch_size", f"{BATCH}", *more], 2)
+            f"--no_stage{5 - number}", "--max_steps", f"{steps}", "--batch_size", f"{BATCH_SIZE}", *more], 2)
 
-    paths = {"ours": training(*SAME), "our default": training()}
+    sides = {"ours": training(*PLAIN_CAPTIONER), "our default": training()}
     if bench.kind == "cuda":
-        paths["ours, 8 bit"] = training(*SAME, "--load_in_8bit")
-    found = bench.alternate(f"stage {number}", paths | {
-        "plain": lambda repeat: (plain.time_captioner, bench.data, 1 if bench.args.tiny else 2, bench.device, number)})
+        sides["ours, 8 bit"] = training(*PLAIN_CAPTIONER, "--load_in_8bit")
+    results = bench.alternate(f"stage {number}", sides | {
+        "plain": lambda: (plain.time_captioner, bench.data, 1 if bench.args.tiny else 2, bench.device, number)})
     work = {"ours": "linear projector, frozen LLM", "our default": "our default: LoRA, mlp projector, 4 soft tokens",
             "ours, 8 bit": "linear projector, frozen LLM in 8 bit"}
     goal = GOALS[bench.kind][f"stage{number}"]
-    rows = [bench.row(f"{number}", f"{bench.data['shape']}: {work[name]}", "trials/s", found[name], found["plain"], BATCH,
-                      goal if name == "ours" else None) for name in paths]
-    return rows + not_run(bench, f"stage{number}", "trials/s")
+    rows = [bench.row(f"{number}", f"{bench.data['shape']}: {work[name]}", "trials/s", results[name], results["plain"],
+                      BATCH_SIZE, goal if name == "ours" else None) for name in sides]
+    return rows + gpu_goal(bench, f"stage{number}", "trials/s")
 
 
-def captioner_options(bench):
-    """The options of finetune_llm.py beside the data's."""
+def captioner_options(bench: Bench) -> list[str]:
+    """The options of finetune_llm.py, without those of the data."""
     return ["--clip_model", bench.data["clip"], "--eeg_encoder_path", bench.data["encoder"],
             "--llm_backbone_name_or_path", bench.data["llm"], *([] if bench.kind == "cpu" else ["--bf16"])]
 
 
-def not_run(bench, stage, unit):
-    """The row of the goal for a GPU, where this is none."""
+def gpu_goal(bench: Bench, stage: str, unit: str) -> list[list[str]]:
+    """On a CPU, a row with the goal for a GPU that was not run."""
     if bench.kind != "cpu":
         return []
-    return [cells(stage.removeprefix("stage"), "DeepSeek-7B's shape, on a GPU", unit, None, None, GOALS["cuda"][stage])]
+    return [row(stage.removeprefix("stage"), "DeepSeek-7B's shape, on a GPU", unit, None, None, GOALS["cuda"][stage])]
 
 
-def stage2(bench):
+def stage2(bench: Bench) -> list[list[str]]:
     return captioner_stage(bench, 2)
 
 
-def stage3(bench):
+def stage3(bench: Bench) -> list[list[str]]:
     return captioner_stage(bench, 3)
 
 
-def inference(bench):
-    from bench import ours, plain
+def inference(bench: Bench) -> list[list[str]]:
+    from bench import plain
 
     data, rows = bench.data, []
-    # 100 is the own limit of inference.py; what the longest captions cost shows by two limits.
-    longest = (8, 4, 8, 4) if bench.args.tiny else (100, 25, 100, 32)
-    for name, tokens in zip(("llm", "llm", "ending", "ending"), longest, strict=True):
-        llm, plain_captions = data[name], len(data["test"]) // (1 if name == "ending" else 4)  # of one length, few will do
+    # 100 is the default of inference.py. Two limits for captions that end show what the longest captions cost.
+    limits = (8, 4, 8, 4) if bench.args.tiny else (100, 25, 100, 32)
+    for name, tokens in zip(("llm", "llm", "ending", "ending"), limits, strict=True):
+        llm = data[name]
+        count = len(data["test"]) // (1 if name == "ending" else 4)  # captions of equal length need fewer
 
-        def writing(repeat, llm=llm, tokens=tokens):
+        def our_captions(llm=llm, tokens=tokens):
             return ours.caption, [*bench.options(new=("--dest",)), "--model_path", data["captioner"],
                                   "--llm_backbone_name_or_path", llm, "--max_new_tokens", f"{tokens}",
                                   *([] if bench.kind == "cpu" else ["--bf16"])]
 
-        found = bench.alternate("captions", {"ours": writing, "plain": lambda repeat, llm=llm, tokens=tokens,
-                                          number=plain_captions: (plain.time_captions, data, llm, tokens, number,
-                                                                  bench.device)})
+        def plain_captions(llm=llm, tokens=tokens, count=count):
+            return plain.time_captions, data, llm, tokens, count, bench.device
+
+        results = bench.alternate("captions", {"ours": our_captions, "plain": plain_captions})
         work = f"{tokens} tokens each"
-        if not any("error" in run for runs in found.values() for run in runs):
-            one, other = (Counter(map(tuple, runs[0]["ids"])) for runs in found.values())
+        if not any("error" in run for runs in results.values() for run in runs):
+            one, other = (Counter(map(tuple, runs[0]["ids"])) for runs in results.values())
             if name == "ending":
-                lengths = sorted(map(len, found["plain"][0]["ids"]))
+                lengths = sorted(map(len, results["plain"][0]["ids"]))
                 work = (f"to the end token or {tokens} tokens, {lengths[0]} to {lengths[-1]}, median "
                         f"{statistics.median(lengths):g}")
             work += f"; {(one & other).total()} of {other.total()} the same token for token"
-        rows.append(bench.row("inference", f"{data['shape']}: {work}", "captions/s", found["ours"], found["plain"],
+        rows.append(bench.row("inference", f"{data['shape']}: {work}", "captions/s", results["ours"], results["plain"],
                               len(data["test"]), GOALS[bench.kind]["inference"]))
-    return rows + not_run(bench, "inference", "captions/s")
+    return rows + gpu_goal(bench, "inference", "captions/s")
 
 
-def prepare_captioner(bench):
-    """The encoder that stages 2 and 3 take, and the captioner of the inference; nothing of this is timed."""
-    from bench import ours
-
-    script, wanted = bench.processes.must, set(bench.args.stages)
-    if wanted & {"stage2", "stage3", "inference", "start"}:
-        script("an encoder", ours.train, "train_eeg_classifier", [
+def prepare_captioner(bench: Bench) -> None:
+    """Train the encoder for stages 2 and 3, and the captioner for inference. This is not timed."""
+    run, stages = bench.processes.run_required, set(bench.args.stages)
+    if stages & {"stage2", "stage3", "inference", "start"}:
+        run("an encoder", ours.train, "train_eeg_classifier", [
             *bench.options(), "--output", bench.data["encoder"], "--clip_model", bench.data["clip"], "--max_steps", "2"])
-    if "inference" in wanted:
-        script("a captioner", ours.train, "finetune_llm", [
-            *bench.options(), *captioner_options(bench), *SAME, "--output", bench.data["captioner"], "--no_stage2",
-            "--max_steps", "2"])
+    if "inference" in stages:
+        run("a captioner", ours.train, "finetune_llm", [
+            *bench.options(), *captioner_options(bench), *PLAIN_CAPTIONER, "--output", bench.data["captioner"],
+            "--no_stage2", "--max_steps", "2"])
 
 
-def section(bench, rows, start, seconds):
-    """The section's text below its heading."""
+def section(bench: Bench, rows: Sequence[Sequence[str]], startup: str, seconds: float) -> str:
+    """The text of the section below its heading."""
     limit, size = bench.limit, bench.data
     text = (f"{datetime.date.today()}, `python -m bench.speed{' --tiny' if bench.args.tiny else ''}`, {bench.args.repeats} "
-            f"runs of each path in turn (median, and the range), {seconds:.0f} s in all.\n{packages()}.\n\n"
-            f"Limits measured in this run: {limit['FLOP/s'] / 1e9:.0f} GFLOP/s in a large {bench.dtype} matrix product, "
-            f"{limit['bytes/s'] / 1e9:.1f} GB/s of memory bandwidth. The share of the limit is, in training, the FLOPs of "
-            "one step (forward and backward, torch.utils.flop_counter, work done twice counted twice) a second over the "
-            "first; in inference the bytes that decoding reads (weights and key-value cache at each step) a second over "
-            "the second. Tokens/s are those of prompts and captions, in inference the new ones, without padding. "
-            "Peak memory is of the whole process.\n\n"
-            f"EEG {size['channels']} x 440; the LLM has {size['shape']}'s shape and random weights; 16 trials a step, "
-            "of our default encoder 64; loss and prompt of our rows as README.md says, of the plain ones over the whole "
-            f"prompt; {len(size['test'])} captions, of the plain rows of one length a quarter, ours as many at a "
-            "time as inference.py takes by itself.\n\n")
+            f"runs of each side in turn (median and range), {seconds:.0f} s in all.\n{packages()}.\n\n"
+            f"The roofline measured in this run: {limit['FLOP/s'] / 1e9:.0f} GFLOP/s in a large {bench.dtype} matrix "
+            f"product, {limit['bytes/s'] / 1e9:.1f} GB/s of memory bandwidth. In training, the share of the limit is the "
+            "FLOPs per second over the first number. They are counted for one step, forward and backward "
+            "(torch.utils.flop_counter); work that is done twice counts twice. In inference, it is the bytes per second "
+            "that decoding reads (weights and key-value cache at each step) over the second number. Tokens/s count prompts "
+            "and captions in training and new tokens in inference, without padding. Peak memory is that of the whole "
+            f"process.\n\nThe EEG has {size['channels']} channels x 440 samples. The LLM has {size['shape']}'s shape and "
+            f"random weights. A step is {BATCH_SIZE} trials, with our default encoder {DEFAULT_BATCH_SIZE}. "
+            "docs/performance.md describes the loss of our rows; that of the plain rows covers the whole prompt. "
+            f"{len(size['test'])} captions are written. If all have the same length, the plain side writes a quarter of "
+            "them. Our side uses the batch size that inference.py chooses.\n\n")
     if rows:
         text += table(COLUMNS, rows) + "\n"
-    return text + (f"\n{start}" if start else "")
+    return text + (f"\n{startup}" if startup else "")
 
 
 @exits_cleanly
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     begin = time.perf_counter()
     with contextlib.ExitStack() as stack:
@@ -273,14 +277,14 @@ def main(argv=None):
         bench = Bench(args, scratch)
         prepare_captioner(bench)
         stages = {"stage1": stage1, "stage2": stage2, "stage3": stage3, "inference": inference}
-        rows = [row for name in stages if name in args.stages for row in stages[name](bench)]
-        start = ""
+        rows = [cells for name in stages if name in args.stages for cells in stages[name](bench)]
+        startup = ""
         if "start" in args.stages:
-            from bench.start import measure_start
+            from bench.startup import measure_startup
 
-            start = measure_start(bench)
+            startup = measure_startup(bench)
     heading = f"{device_name(bench.device)}: speed{', tiny' if args.tiny else ''}"
-    write_section(args.results, heading, section(bench, rows, start, time.perf_counter() - begin))
+    write_section(args.results, heading, section(bench, rows, startup, time.perf_counter() - begin))
     return int(bench.failed)
 
 

@@ -16,7 +16,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub reads it: no test w
 import torch
 from PIL import Image
 
-from bench.material import write_pth
+from bench.synthetic import write_pth
 from eegdata.pictures import write_captions
 from eegdata.splits import write_splits
 from tiny import CHANNELS, CLASSES, data_arguments, make_llm

@@ -1,4 +1,4 @@
-"""bench.speed: that both paths do the same work rightly and the table is true to its numbers; never how fast they were."""
+"""bench.speed: both sides do the same work correctly, and the table has the measured numbers; speed is not tested."""
 
 import json
 import os
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import measuring, plain, speed
-from bench.ours import _until
+from bench import measurement, plain, speed, startup
+from bench.ours import _until_end
 from language_model.prompts import IMAGE, render
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,9 +36,9 @@ def data(tiny):
     return json.loads((tiny[0] / "data.json").read_text())
 
 
-def test_both_paths_are_in_the_table_with_the_ratio_of_their_rates(tiny):
+def test_both_sides_are_in_the_table_with_the_ratio_of_their_rates(tiny):
     text = tiny[1]
-    assert text.startswith(f"# Title\n\n{OTHER}") and f"## {measuring.device_name('cpu')}: speed, tiny\n" in text
+    assert text.startswith(f"# Title\n\n{OTHER}") and f"## {measurement.device_name('cpu')}: speed, tiny\n" in text
     lines = [line for line in text.splitlines() if line.startswith("|") and "kept" not in line]
     columns, rows = lines[0].strip("| ").split(" | "), [line.strip("|").split("|") for line in lines[2:]]
     assert columns == list(speed.COLUMNS) and len(rows) == 3 + 3 + 5
@@ -72,7 +72,7 @@ def test_the_plain_loss_is_the_llms_own(data):
     parts = [tokenizer(part, add_special_tokens=False).input_ids for part in text.split(IMAGE)]
     ids = torch.tensor([[*parts[0], stand_in, *parts[1]]])
     labels = torch.tensor([[*parts[0], -100, *parts[1]]])
-    assert len(before) == len(after) == plain.PADDED_LENGTH and ids.shape[1] > 40
+    assert len(before) == len(after) == plain.PADDED_TOKENS and ids.shape[1] > 40
     assert loss.item() == pytest.approx(llm(input_ids=ids, labels=labels).loss.item(), rel=1e-6)
 
 
@@ -83,7 +83,7 @@ def test_the_plain_captions_are_ours_token_for_token(data):
     model = captioner.model
     eeg = torch.stack([content["dataset"][i]["eeg"][:, plain.WINDOW] for i in data["test"][:5]])
     embeddings, predicted, _ = captioner.read(eeg)
-    calls = measuring.watch(model, "generate", lambda ids, **_: ids[0].tolist())
+    calls = measurement.time_calls(model, "generate", lambda ids, **_: ids[0].tolist())
     captioner.generate(embeddings, [captioner.class_names[i] for i in predicted.tolist()], True, plain.INSTRUCTION,
                        batch_size=1, max_new_tokens=12, repetition_penalty=1.1, do_sample=False)
     theirs = [plain.write_caption(model.encoder, model.projector, model.llm, captioner.tokenizer, one, data["names"],
@@ -91,12 +91,12 @@ def test_the_plain_captions_are_ours_token_for_token(data):
     assert sorted(ids for _, _, ids in calls) == sorted(theirs) and len(set(map(tuple, theirs))) > 1
 
 
-def test_simulated_trials_of_bench_scale_are_a_data_set_folder(tmp_path):
-    from bench.speed_material import write_simulated
+def test_noise_of_bench_scale_is_a_data_set_folder(tmp_path):
+    from bench.speed_data import write_noise
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
 
-    write_simulated(tmp_path / "data", 2100, 3, 20)
+    write_noise(tmp_path / "data", 2100, 3, 20)
     trials = load_trials(tmp_path / "data")
     split = load_split(tmp_path / "data" / "splits.pth", trials, needed=("train", "val"))
     assert trials.eeg.shape == (2100, 3, 20) and not trials.has_pictures and len(trials.label.unique()) == 40
@@ -104,13 +104,42 @@ def test_simulated_trials_of_bench_scale_are_a_data_set_folder(tmp_path):
 
 
 def test_tokens_are_counted_to_the_first_end_token():
-    assert _until([5, 6, 1, 1, 1], 1) == [5, 6, 1] and _until([5, 6], 1) == [5, 6]
+    assert _until_end([5, 6, 1, 1, 1], 1) == [5, 6, 1] and _until_end([5, 6], 1) == [5, 6]
 
 
-def test_a_failed_path_is_a_failed_row():
+def test_a_failed_side_is_a_failed_row():
     fine = {"step": 2.0, "peak GiB": 1.0, "tokens": 100, "flops": 1e9}
     limit = {"FLOP/s": 5e9, "bytes/s": 1e9}
     good, bad = (speed.summary(runs, 16, limit) for runs in ([fine], [fine, {"error": "exit code 1"}]))
-    row = speed.cells("1", "some work", "trials/s", good, bad, 10)
+    row = speed.row("1", "some work", "trials/s", good, bad, 10)
     assert row[3] == "8" and row[5] == "failed: exit code 1" and row[7] == row[15] == "" and row[9] == "not run"
     assert (row[12], row[14]) == ("50", "10.0%") and len(row) == len(speed.COLUMNS)
+
+
+def test_rows_of_the_startup():
+    runs = [{"seconds": 2.0, "peak GiB": 1.5, "own GiB": 0.25}, {"seconds": 3.0, "peak GiB": 1.0, "own GiB": 0.5},
+            {"seconds": 2.5, "peak GiB": 1.0, "own GiB": 0.5}]
+    both = startup.row("stage 1", runs, runs[:1], 20, 0.5)
+    assert both == ["stage 1", "2.50", "2.00 to 3.00", "< 20 s", "yes", "2.00", "2.00 to 2.00", "1.50", "1.50", "3.00",
+                    "3.00", "1.00", "0.50"]
+    assert len(both) == len(startup.COLUMNS)
+    slow = startup.row("--help", [{"seconds": 4.0}], [], 3, 0.5)
+    assert slow == ["--help", "4.00", "4.00 to 4.00", "< 3 s", "no", *[""] * 8]
+    failed = startup.row("stage 1", [*runs, {"error": "exit code 1"}], runs, 20, 0.5)
+    assert failed[:7] == ["stage 1", "failed: exit code 1", "", "< 20 s", "", "2.50", "2.00 to 3.00"]
+    assert failed[7:] == ["", "1.50", "", "3.00", "", "1.00"]
+
+
+@pytest.mark.parametrize("module", ["ours", "plain"])
+def test_the_measured_commands_start_by_themselves(module):
+    """Without a file that imported runtime before, a torchvision built for CUDA must not stop them."""
+    done = subprocess.run([sys.executable, "-m", f"bench.{module}", "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and f"usage: python -m bench.{module}" in done.stdout, done.stderr
+
+
+def test_options_of_the_script_are_not_those_of_bench_ours():
+    from bench import ours
+
+    args = ours.parse(["--first_step", "r.json", "finetune_llm", "--output", "a", "--first_step"])
+    assert args.first_step and args.script == "finetune_llm" and args.arguments == ["--output", "a", "--first_step"]
+    assert not ours.parse(["r.json", "inference", "--first_step"]).first_step

@@ -18,7 +18,7 @@ import audit.evoked as evoked
 import prepare_data
 from audit.findings import Finding
 from audit.page import count_table, facts_of, finding_texts, headline, made_of, read_audit, write_page
-from bench.material import write_pth
+from bench.synthetic import write_pth
 from eegdata.splits import load_split
 from eegdata.trials import load_trials
 from tiny import CHANNELS, CLASSES

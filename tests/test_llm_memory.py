@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.integrations import replace_with_bnb_linear
 
 import finetune_llm
-from bench.material import llm_config
+from bench.synthetic import llm_config
 from config import EEGModelForCausalLMConfig
 from finetuning import finetune
 from language_model import memory

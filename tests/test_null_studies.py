@@ -1,6 +1,7 @@
-"""bench/null_studies.py: what it simulates, whole tiny studies, going on after a stop, and the table's arithmetic."""
+"""bench/null_studies.py: what it simulates, whole tiny studies, continuing after a stop, and the numbers of the table."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from scipy import stats
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from bench import null_material, null_studies, null_table
+from bench import null_simulation, null_studies, null_table
 from eegdata.splits import read_splits
 from eegdata.trials import load_trials
 from sources import drawings
@@ -19,7 +20,7 @@ TINY = ["--people", "2", "--classes", "2", "--train_pictures", "12", "--test_pic
 
 @pytest.fixture(autouse=True)
 def threads():
-    """The studies compute on one thread, the tests after them as before."""
+    """The studies set the number of threads to 1; reset it for later tests."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -27,8 +28,8 @@ def threads():
 
 def simulated(folder, *more):
     args = null_studies.parse([*TINY, *more])
-    scenes = null_material.make_scenes(args)
-    null_material.make_study(folder, args, scenes, 0)
+    scenes = null_simulation.make_scenes(args)
+    null_simulation.make_study(folder, args, scenes, 0)
     trials = load_trials(folder / "eeg.pth")
     return args, scenes, trials, read_splits(folder / "splits.pth")[0]
 
@@ -47,7 +48,7 @@ def test_each_person_sees_each_picture_once_and_parts_share_none(tmp_path):
 
 
 def accuracy(folder, *more):
-    """Of a linear discriminant on the test part, of all people together."""
+    """Accuracy of a linear discriminant analysis on the test part, over all people."""
     _, _, trials, split = simulated(folder, "--train_pictures", "80", "--test_pictures", "40", "--people", "4", *more)
     eeg = trials.eeg[:].unfold(2, 10, 10).mean(3).flatten(1).numpy()  # 0.1 s means
     model = LinearDiscriminantAnalysis("lsqr", shrinkage="auto").fit(eeg[split["train"]], trials.label[split["train"]])
@@ -64,10 +65,10 @@ def test_class_is_in_the_eeg_only_where_it_is_put(tmp_path):
 
 def test_what_the_variants_change(tmp_path):
     scenes = drawings.sample_scenes(16)
-    alike = null_material.evoking(scenes, "class_only", None)
+    alike = null_simulation.evoking_scenes(scenes, "class_only", None)
     assert {(s.colour, s.number, s.place, s.background) for s in alike} == {("red", 1, "centre", "grass")}
     assert [s.kind for s in alike] == [s.kind for s in scenes]
-    others = null_material.evoking(scenes, "own_response", np.random.default_rng(0))
+    others = null_simulation.evoking_scenes(scenes, "own_response", np.random.default_rng(0))
     assert others != scenes and sorted(map(str, others)) == sorted(map(str, scenes))
     _, scenes, _, _ = simulated(tmp_path, "--variant", "equal_captions")
     assert len({drawings.caption(scene) for scene in scenes.values()}) == 6 < len(scenes)
@@ -116,6 +117,15 @@ def test_bad_flags(tmp_path, capsys, before, more, message):
     with pytest.raises(SystemExit) as stop:
         null_studies.main([*TINY, "--output", str(tmp_path), *more])
     assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_options_reach_a_worker_as_they_were_given():
+    args = null_studies.parse([*TINY, "--studies", "3", "--workers", "2"])
+    sent = pickle.loads(pickle.dumps(args))
+    assert vars(sent) == vars(args) and sent.asked() == args.asked()
+    assert set(vars(args)) - set(args.asked()) == {"studies", "workers", "output", "table"}
+    with pytest.raises(AttributeError, match="options stay as they were given"):
+        sent.studies = 4
 
 
 def test_a_script_that_fails_is_named(tmp_path):

@@ -1,15 +1,28 @@
-"""What the benches measure on where nothing is to be downloaded: language models with random weights and small data."""
+"""Synthetic data, and language and CLIP models with random weights. Nothing is downloaded.
 
+transformers is imported where it is used: all tests import this file for `write_pth`, and few of them need it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.pickles import save_torch
 
 import numpy as np
+import torch
 
 from eegdata.pictures import write_captions
 from eegdata.splits import read_splits, write_splits
 from sources import drawings
 
-# Shapes from the config.json of the models named.
-SHAPES = {
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerFast
+
+# From the config.json of the models named.
+LLM_SHAPES = {
     "DeepSeek-7B": {  # deepseek-ai/deepseek-llm-7b-base
         "vocab_size": 102400, "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 30,
         "num_attention_heads": 32, "num_key_value_heads": 32, "max_position_embeddings": 4096, "rms_norm_eps": 1e-6,
@@ -28,22 +41,22 @@ SHAPES = {
         "rope_theta": 10000.0, "bos_token_id": 0, "eos_token_id": 1, "tie_word_embeddings": False},
 }
 SMALL_CLIP = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
-LARGEST_VOCABULARY = 2000  # of the tokenizer, which is made from the captions and fits every shape
+MAX_VOCABULARY = 2000  # of the tokenizer, which is trained on the captions and fits every shape
 SFREQ, SAMPLES, CHANNELS = 250.0, 150, ("O1", "Oz", "O2", "PO3", "POz", "PO4", "P7", "P8")
 
 
-def llm_config(shape, **more):
+def llm_config(shape: str, **more: object) -> PretrainedConfig:
+    """The config of a Llama of a shape in LLM_SHAPES; more: other fields."""
     from transformers import AutoConfig
 
-    return AutoConfig.for_model("llama", **SHAPES[shape], **more)
+    return AutoConfig.for_model("llama", **LLM_SHAPES[shape], **more)
 
 
-def make_llm(shape, folder, device, texts, **more):
-    """Save a Llama of a shape in SHAPES with random bfloat16 weights, made on `device`, and a tokenizer of `texts`.
+def make_llm(shape: str, folder: Path, device: str, texts: Iterable[str], **more: object) -> None:
+    """Save a Llama with random bfloat16 weights, and a tokenizer trained on `texts`.
 
-    more: other fields of its config.
+    shape: a key of LLM_SHAPES; device: where the weights are drawn; more: other fields of its config.
     """
-    import torch
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(0)
@@ -53,8 +66,8 @@ def make_llm(shape, folder, device, texts, **more):
     make_tokenizer(texts).save_pretrained(folder)
 
 
-def make_tokenizer(texts):
-    """A byte-level BPE tokenizer with a begin and an end token, trained on texts."""
+def make_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer with a begin and an end token, trained on `texts`."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -62,30 +75,25 @@ def make_tokenizer(texts):
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
-        vocab_size=LARGEST_VOCABULARY, special_tokens=["<bos>", "<eos>"], show_progress=False,
+        vocab_size=MAX_VOCABULARY, special_tokens=["<bos>", "<eos>"], show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>")
 
 
-def make_data(folder, pictures):
-    """Write eeg.pth, splits.pth, images/: drawn pictures of 4 classes with captions, a trial of made-up EEG for each.
+def make_dataset(folder: Path, pictures: int) -> None:
+    """Write eeg.pth, splits.pth and images/: drawn pictures of 4 classes with captions, and one trial for each.
 
-    The EEG is white noise with the class as a sine on one channel: for speed and memory its values do not matter. A
-    small CLIP with random weights lies beside the folder in clip/.
+    The EEG is white noise with a sine on one channel, which depends on the class: its values do not matter for speed and
+    memory. A small CLIP with random weights is written to clip/ beside the folder.
     """
     folder, rng = Path(folder), np.random.default_rng(0)
     kinds = list(drawings.CLASSES[:4])
-    scenes = drawings.sample_scenes(pictures, classes=kinds)
-    names = [f"{scene.kind}_{i:04d}" for i, scene in enumerate(scenes)]
-    for name, scene in zip(names, scenes, strict=True):
-        path = folder / "images" / scene.kind / f"{name}.JPEG"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        drawings.draw(scene, 64).save(path, quality=92)
-    write_captions(folder / "images", {n: drawings.caption(s) for n, s in zip(names, scenes, strict=True)})
-    label = [kinds.index(scene.kind) for scene in scenes]
+    scenes = {f"{scene.kind}_{i:04d}": scene for i, scene in enumerate(drawings.sample_scenes(pictures, classes=kinds))}
+    write_drawings(folder / "images", scenes, 64)
+    label = [kinds.index(scene.kind) for scene in scenes.values()]
     eeg = rng.standard_normal((pictures, len(CHANNELS), SAMPLES), dtype=np.float32)
     eeg[range(pictures), label] += 2 * np.sin(2 * np.pi * 10 * np.arange(SAMPLES, dtype=np.float32) / SFREQ)
-    write_pth(folder / "eeg.pth", eeg=eeg, label=label, image=range(pictures), subject=[1] * pictures, images=names,
+    write_pth(folder / "eeg.pth", eeg=eeg, label=label, image=range(pictures), subject=[1] * pictures, images=list(scenes),
               class_ids=kinds, class_names=kinds, sfreq=SFREQ, ch_names=CHANNELS)
     order = rng.permutation(pictures).tolist()
     fifth = pictures // 5
@@ -93,9 +101,17 @@ def make_data(folder, pictures):
     make_clip(folder.parent / "clip", 64, patch_size=16, projection_dim=64, **SMALL_CLIP)
 
 
-def make_clip(folder, image_size, **shape):
-    """Save a CLIP for pictures of image_size pixels with random weights; shape: what differs from ViT-B/32's."""
-    import torch
+def write_drawings(folder: Path, scenes: dict[str, drawings.Scene], size: int) -> None:
+    """Draw scenes, by name, as `<class>/<name>.JPEG` of size x size pixels, with their captions."""
+    for name, scene in scenes.items():
+        path = Path(folder) / scene.kind / f"{name}.JPEG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drawings.draw(scene, size).save(path, quality=92)
+    write_captions(folder, {name: drawings.caption(scene) for name, scene in scenes.items()})
+
+
+def make_clip(folder: Path, image_size: int, **shape: int) -> None:
+    """Save a CLIP with random weights for pictures of image_size pixels; shape: what differs from ViT-B/32."""
     from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
 
     torch.manual_seed(0)
@@ -104,33 +120,34 @@ def make_clip(folder, image_size, **shape):
                           crop_size={"height": image_size, "width": image_size}).save_pretrained(folder)
 
 
-def write_subset(splits_path, destination, **most):
-    """Write the first split with at most `most[part]` trials in each part, spread over the part; returns their numbers."""
+def write_subset(splits_path: Path, destination: Path, **max_trials: int) -> dict[str, int]:
+    """Write the first split of a file with at most `max_trials[part]` trials in each part, spread evenly over the part.
+
+    Returns the number of trials in each part.
+    """
     parts = read_splits(splits_path)[0]
     chosen = {}
-    for part, number in most.items():
+    for part, number in max_trials.items():
         rows = np.linspace(0, len(parts[part]) - 1, min(number, len(parts[part]))).round().astype(int)
         chosen[part] = [parts[part][i] for i in rows]
     write_splits(destination, chosen)
     return {part: len(indices) for part, indices in chosen.items()}
 
 
-def read_captions(image_dir):
+def read_captions(image_dir: Path) -> list[str]:
     """All captions under a folder of pictures."""
     return [path.read_text(encoding="utf-8").strip() for path in sorted(Path(image_dir).rglob("*_caption.txt"))]
 
 
-def write_pth(path, *, eeg, label, image, subject, images, class_ids, class_names, sfreq, ch_names, session=None,
-              units="standardised", about=None):
+def write_pth(path: Path, *, eeg: np.ndarray, label: Sequence[int], image: Sequence[int], subject: Sequence[int],
+              images: Sequence[str], class_ids: Sequence[str], class_names: Sequence[str], sfreq: float,
+              ch_names: Sequence[str], session: Sequence[int] | None = None, units: str = "standardised",
+              about: dict | None = None) -> None:
     """Write trials in the EEGCVPR40 layout with sampling rate, channel and class names.
 
-    eeg: [trials, channels, samples] float32; label, image, subject, session: [trials] ints; images: picture names
+    eeg: [trials, channels, samples]; label, image, subject, session: one number per trial; images: picture names
     `<class id>_<...>`; class_ids, class_names: by label; sfreq in Hz; about: how the file was made.
     """
-    from runtime.pickles import save_torch
-
-    import torch
-
     eeg = torch.as_tensor(np.asarray(eeg), dtype=torch.float32)
     records = [{"eeg": eeg[i].clone(), "image": int(image[i]), "label": int(label[i]), "subject": int(subject[i])}
                for i in range(len(eeg))]
