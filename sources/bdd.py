@@ -43,15 +43,18 @@ def add_arguments(parser):
     parser.add_argument("--folder", required=True, help="folder of the paradigms' folders, or one that holds it as BDD")
     parser.add_argument("--paradigm", choices=FOLDERS, default="Image-Blank",
                         help="experiment; each has classes of its own")
-    # Blinks of some 350 uV at AF3 and AF4 are in most trials, so that 100 uV would leave nothing.
-    epochs.add_arguments(parser, band=(1.0, 30.0), window=(-0.2, 1.0), reject=500.0)
-    parser.add_argument("--min_contact", type=float, default=100.0, help="leave out trials during which the headset's "
+    group = parser.add_argument_group("processing, in this order")
+    epochs.filter_options(group, 1., 30.)
+    epochs.window_options(group, -.2, 1., "none, as the time before a picture shows the one before")
+    epochs.rejection_options(group, 500., 0., "Most trials hold blinks of some 350 at AF3 and AF4, so 100 would leave "
+                                              "nothing")
+    group.add_argument("--min_contact", type=float, default=100.0, help="leave out trials during which the headset's "
                         "contact quality in percent is below this, as the publishers do; 0 keeps all")
 
 
 def find(args):
     """The DataSet of one paradigm: a recording a CSV."""
-    epochs.check_arguments(args, SFREQ)
+    settings = epochs.settle(args, SFREQ, unset=epochs.no_baseline)
     if not 0 <= args.min_contact <= 100:
         raise InputError(f"--min_contact {args.min_contact}: expected percent, 0 to 100")
     if args.paradigm == "Baseline":
@@ -71,16 +74,16 @@ def find(args):
     days = sorted({_time(path)[:6] for _, path in found} - {""})
     sessions = {path: days.index(_time(path)[:6]) + 1 if _time(path) else len(days) + number
                 for number, (_, path) in enumerate(found)}
-    first, last = epochs.window_samples(args, SFREQ)
-    options = {name: getattr(args, name) for name in ("band_low", "band_high", "tmin", "tmax", "reject", "min_contact")}
+    options = {name: getattr(args, name) for name in (*epochs.OPTIONS, "min_contact")}
     steps = [f"samples counted at {SFREQ:g} Hz, the headset's nominal rate (by the screen's clock it was about 127)",
-             "each channel's mean over the recording subtracted (the headset's zero is about 4200 uV)", *epochs.steps(args)]
+             "each channel's mean over the recording subtracted (the headset's zero is about 4200 uV)",
+             *epochs.steps(settings, [SFREQ])]
     if args.min_contact:
         steps.append(f"trials with a contact quality below {args.min_contact:g}% left out")
     return DataSet(
         [Recording(name.removeprefix("BDD/"), 1, sessions[path], [file_hash(path), options, classes],
-                   partial(_read, path, classes, args)) for name, path in found],
-        sfreq=SFREQ, ch_names=list(CHANNELS), n_times=last - first + 1, tmin=first / SFREQ, units="uV",
+                   partial(_read, path, classes, args, settings)) for name, path in found],
+        sfreq=settings.sfreq, ch_names=list(CHANNELS), n_times=settings.n_times, tmin=settings.tmin, units="uV",
         class_ids=[class_id(name) for name in classes],
         class_names=[READABLE.get(name.lower(), name.lower()) for name in classes], pictures={}, pictures_known="no",
         split_by="recording", about={"experiment": f"BDD (LKbrilliant, Brain-Download-Datasets): {args.paradigm}",
@@ -96,7 +99,7 @@ def class_id(name):
     return re.sub(r"[^a-z0-9]+", "-", name.lower())
 
 
-def _read(path, classes, args):
+def _read(path, classes, args, settings):
     """The trials of one CSV."""
     columns = read_columns(path)
     markers = marker_names(columns, path)
@@ -109,14 +112,14 @@ def _read(path, classes, args):
             raise InputError(f"{path}, line {wrong[0] + 2}: {name} is {columns[name][wrong[0]]:g}, expected a whole number "
                              f"from 0 to {highest}; the file is damaged")
     signal = stack_channels(columns, path)
-    epochs.check_length(signal.shape[1], SFREQ, args, path)
+    epochs.check_filters(settings, path, SFREQ, signal.shape[1] / SFREQ)
     jumps = find_jumps(columns, path)
     onsets = np.concatenate([[0], np.flatnonzero(np.diff(columns["TICK"])) + 1])
     middle = (onsets + np.append(onsets[1:], signal.shape[1])) // 2
     label = np.array([classes.index(markers[number]) for number in columns[column][middle].astype(int)])
     good = good_contact(columns, onsets, args, path)
-    eeg, kept, dropped = epochs.cut_trials(signal - signal.mean(1, keepdims=True), SFREQ, CHANNELS, onsets[good],
-                                           jumps - 1, args)
+    eeg, kept, dropped = epochs.cut_array(signal - signal.mean(1, keepdims=True), SFREQ, CHANNELS,
+                                          onsets[good] / SFREQ, settings, jumps - 1)
     if not good.all():
         dropped[f"contact quality below {args.min_contact:g}%"] = int((~good).sum())
     label, onsets = label[good][kept], onsets[good][kept]
@@ -133,8 +136,8 @@ def good_contact(columns, onsets, args, path):
     if "ContactQuality" not in columns:
         raise InputError(f"{path}: column ContactQuality is missing; --min_contact 0 does without it")
     bad = np.concatenate([[0], np.cumsum(~(columns["ContactQuality"] >= args.min_contact))])
-    first, last = (np.clip(onsets + edge, 0, len(bad) - 2) for edge in epochs.window_samples(args, SFREQ))
-    return bad[last + 1] == bad[first]
+    first, last = (np.clip(onsets + edge, 0, len(bad) - 1) for edge in epochs.window_samples(args, SFREQ))
+    return bad[last] == bad[first]
 
 
 def marker_names(names, path):

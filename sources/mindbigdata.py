@@ -29,6 +29,7 @@ from eegdata.records import Block, DataSet, Picture, Recording
 from runtime.errors import InputError
 from runtime.runs import file_hash
 
+from . import epochs
 from .emotiv_insight import CHANNELS, SFREQ, SKIPPED, WINDOW, Windows, join_channels, read_numbers
 
 MNIST_FILE = Path("MindBigData-IN-v1.06") / "IN.txt"
@@ -46,8 +47,7 @@ def add_arguments(parser):
     parser.add_argument("--pictures", help="with --set imagenet: folder of ImageNet's training pictures")
     parser.add_argument("--n_times", type=int, default=WINDOW, help="samples of a trial, at 128 Hz; shorter trials are "
                         "left out with a count")
-    parser.add_argument("--band", nargs=2, type=float, metavar=("LOW", "HIGH"), help="band-pass each trial, in Hz (unset: "
-                        "only each channel's mean over the trial is subtracted)")
+    epochs.filter_options(parser, 0., 0., "within each trial, whose channels' means are subtracted in any case")
     parser.add_argument("--min_trials", type=int, default=1, help="with --set imagenet: leave out classes of fewer trials")
     parser.add_argument("--skip_damaged", action="store_true", help="leave damaged trials out with a count, instead of "
                         "stopping at the first")
@@ -55,8 +55,7 @@ def add_arguments(parser):
 
 def find(args):
     """The DataSet: digits in recordings of `STRETCH` consecutive events, photographs in recordings by session."""
-    if args.band and not 0 < args.band[0] < args.band[1] < SFREQ / 2:
-        raise InputError(f"--band {args.band[0]:g} {args.band[1]:g}: expected 0 < LOW < HIGH < {SFREQ / 2:g} Hz")
+    epochs.check_band(args, SFREQ)
     if args.n_times < 1 or args.min_trials < 1:
         raise InputError(f"--n_times {args.n_times} --min_trials {args.min_trials}: expected 1 or more")
     if args.set == "mnist" and (args.pictures or args.min_trials > 1):
@@ -65,16 +64,21 @@ def find(args):
     data = find_digits(args) if args.set == "mnist" else find_photographs(args)
     steps = [f"samples counted at {SFREQ:g} Hz, the headset's nominal rate", f"the first {args.n_times} samples of a trial",
              "each channel's mean over the trial subtracted (the headset's zero is about 4200 uV)"]
-    if args.band:
-        steps.append(f"band-pass {args.band[0]:g} to {args.band[1]:g} Hz within each trial (MNE's IIR: Butterworth of "
-                     "order 4, forward and backward)")
+    if args.l_freq or args.h_freq:
+        steps.append(f"{epochs.band_text(args)} within each trial (MNE's IIR: Butterworth of order 4, forward and "
+                     "backward)")
     return DataSet(**data, sfreq=SFREQ, ch_names=list(CHANNELS), n_times=args.n_times, tmin=None, units="uV",
-                   about={"experiment": f"MindBigData, {args.set} (Vivancos)", "n_times": args.n_times, "band": args.band,
+                   about={"experiment": f"MindBigData, {args.set} (Vivancos)", "n_times": args.n_times, "band": _band(args),
                           "steps": steps})
 
 
+def _band(args):
+    """The edges of the band-pass in Hz, None where neither is given."""
+    return [args.l_freq, args.h_freq] if args.l_freq or args.h_freq else None
+
+
 def _options(args):
-    return {"n_times": args.n_times, "band": args.band, "skip_damaged": args.skip_damaged}
+    return {"n_times": args.n_times, "band": _band(args), "skip_damaged": args.skip_damaged}
 
 
 @dataclass
@@ -119,10 +123,11 @@ class Gathered:
     def block(self):
         """The trials as a Block; none of them stays here."""
         eeg = np.stack(self.eeg) if self.eeg else np.empty((0, len(CHANNELS), self.args.n_times))
-        if self.args.band and len(eeg):
+        if _band(self.args) and len(eeg):
             import mne
 
-            eeg = mne.filter.filter_data(eeg, SFREQ, *self.args.band, method="iir", verbose="error")
+            eeg = mne.filter.filter_data(eeg, SFREQ, self.args.l_freq or None, self.args.h_freq or None, method="iir",
+                                         verbose="error")
         block = Block(eeg, np.array(self.label, int), self.picture, np.full(len(eeg), np.nan), None, dict(self.dropped))
         self.clear()
         return block

@@ -63,27 +63,29 @@ class Cut:
 def add_arguments(parser):
     parser.add_argument("--recordings", required=True, help="folder of the Muse CSVs, for example n170/muse2016")
     parser.add_argument("--stimuli", required=True, help="folder with the photographs' folders `houses` and `faces`")
-    epochs.add_arguments(parser, band=(1.0, 30.0), window=(-0.1, 0.8), reject=100.0)
+    group = parser.add_argument_group("processing, in this order")
+    epochs.filter_options(group, 1., 30.)
+    epochs.window_options(group, -.1, .8, "none, as in EEG-ExPy's own analysis of this experiment")
+    epochs.rejection_options(group, 100., 0.)
 
 
 def find(args):
     """The DataSet: a recording a CSV. All are read now, as the parts and the pictures depend on every one's trials."""
     from tqdm import tqdm
 
-    epochs.check_arguments(args, SFREQ)
+    settings = epochs.settle(args, SFREQ, unset=epochs.no_baseline)
     check_fractions(args)
     found, pictures = find_recordings(args.recordings), find_pictures(args.stimuli)
-    cuts = [read_recording(*each, args) for each in tqdm(found, desc="read", unit="file")]
+    cuts = [read_recording(*each, settings) for each in tqdm(found, desc="read", unit="file")]
     split_recordings(cuts, args.val_fraction, args.test_fraction)
     if args.split_by in (None, "given"):
         check_parts(cuts)
     shown = rotate(cuts, share_out(pictures, args.val_fraction, args.test_fraction))
-    first, last = epochs.window_samples(args, SFREQ)
-    options = {name: getattr(args, name) for name in ("band_low", "band_high", "tmin", "tmax", "reject")}
+    options = {name: getattr(args, name) for name in epochs.OPTIONS}
     return DataSet(
         [Recording(cut.name, cut.subject, cut.session, [file_hash(cut.path), options, cut.part, names],
                    partial(_read, cut, names)) for cut, names in zip(cuts, shown, strict=True)],
-        sfreq=SFREQ, ch_names=list(CHANNELS), n_times=last - first + 1, tmin=first / SFREQ, units="uV",
+        sfreq=settings.sfreq, ch_names=list(CHANNELS), n_times=settings.n_times, tmin=settings.tmin, units="uV",
         class_ids=list(CLASSES), class_names=list(CLASSES),
         pictures={name: Picture(path, (caption(class_id, name),))
                   for class_id, by_name in pictures.items() for name, path in by_name.items()},
@@ -91,7 +93,7 @@ def find(args):
         about={"experiment": "N170 (NeuroTechX EEG-ExPy): photographs of faces and houses",
                "pictures": "the markers name the class only; the picture within class is NOT known: each trial has one of "
                            "its class in a fixed rotation, from photographs that belong to its part",
-               **options, "steps": epochs.steps(args)})
+               **options, "steps": epochs.steps(settings, [SFREQ])})
 
 
 def _read(cut, pictures):
@@ -187,14 +189,14 @@ def check_clock(times, path):
     return np.flatnonzero(steps > JITTER), int((steps < 0).sum())
 
 
-def read_recording(path, name, subject, session, args):
+def read_recording(path, name, subject, session, settings):
     import numpy as np
 
     times, signal, marker = read_csv(path)
-    epochs.check_length(len(times), SFREQ, args, path)
+    epochs.check_filters(settings, path, SFREQ, len(times) / SFREQ)
     gaps, backward = check_clock(times, path)
     onsets = np.flatnonzero(marker)
-    eeg, kept, dropped = epochs.cut_trials(signal, SFREQ, CHANNELS, onsets, gaps, args)
+    eeg, kept, dropped = epochs.cut_array(signal, SFREQ, CHANNELS, onsets / SFREQ, settings, gaps)
     notes = [f"{len(gaps)} gaps of lost samples"] * bool(len(gaps)) + [
         f"{backward} timestamps stand before an earlier one, by {JITTER:g} s at most"] * bool(backward)
     return Cut(path, name, subject, session, eeg, label=marker[onsets][kept] - 1, onset=(times[onsets] - times[0])[kept],

@@ -4,10 +4,11 @@ Bad channels, missing channels and the reference are weights on channels: one ma
 """
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from runtime.errors import InputError
 
+from . import epochs
 from .raw_files import mne_reads
 
 # Channels that are no scalp electrodes, where a file calls everything EEG.
@@ -17,31 +18,20 @@ NO_EEG = re.compile(r"(EEG[ _:-]*)?([A-Z]{0,2}EOG|E[CK]G|EMG|GSR|EDA|RESP|PLETH|
 PLAUSIBLE = (.05, 5000.)  # microvolts: standard deviation of the median channel
 FLAT = .05  # microvolts: standard deviation; an amplifier alone has more
 LOF_CHANNELS, LOF_SECONDS = 32, 30.  # with less, MNE's LOF takes good channels for outliers
-LOWEST_NOTCH = 10.  # Hz; railways have 16.7
-BLOCK_BYTES = 1 << 28  # of trials in memory at a time
 
 
 @dataclass
-class Settings:
-    """What is done to each recording; sfreq: of the trials, in Hz; first, last: samples from the onset, last exclusive;
-    baseline: (start, end) in s or None; reference: "keep", "average" or names; bads: "auto", "none" or names."""
+class Settings(epochs.Epoching):
+    """What is done to each recording, beyond its Epoching.
 
-    l_freq: float
-    h_freq: float
-    notch: float
-    bads: object
-    reference: object
-    sfreq: float
-    first: int
-    last: int
-    baseline: tuple | None
-    reject: float
-    flat: float
+    bads: "auto", "none" or names; reference: "keep", "average" or names; unit_scale: factor of all values; ch_names: of the
+    trials.
+    """
+
+    bads: str | list[str]
+    reference: str | list[str]
     unit_scale: float
-    ch_names: list
-
-    def key(self):
-        return asdict(self)
+    ch_names: list[str]
 
 
 def eeg_channels(raw, exclude=()):
@@ -68,97 +58,26 @@ def places_of(raw, names):
     return places, []
 
 
-def filter_seconds(settings):
-    """Length in s of the longest of MNE's FIR filters (its automatic transition bandwidths, Hamming window)."""
-    widths = [min(max(.25 * settings.l_freq, 2), settings.l_freq)] if settings.l_freq else []
-    widths += [max(.25 * settings.h_freq, 2)] if settings.h_freq else []
-    return max([3.3 / width for width in widths] + ([6.6] if settings.notch else []), default=0.)
-
-
-def notches(notch, sfreq):
-    """The mains frequency and its multiples in Hz, as far as MNE's filters reach: f / 200 wide, and edges of .5 Hz."""
-    return [each for k in range(1, int(sfreq / 2 / notch) + 1) if (each := k * notch) * (1 + 1 / 400) + .5 < sfreq / 2]
-
-
-def check_filters(settings, path, sfreq, seconds):
-    if settings.notch and (settings.notch < LOWEST_NOTCH or not notches(settings.notch, sfreq)):
-        raise InputError(f"--notch {settings.notch:g}: {path} has {sfreq:g} samples a second; expected a mains frequency "
-                         f"from {LOWEST_NOTCH:g} Hz on that with its filter lies below {sfreq / 2:g} Hz, or 0 for no notch "
-                         "filter")
-    highest = max(settings.l_freq, settings.h_freq)
-    if highest >= sfreq / 2:
-        flag = "h_freq" if highest == settings.h_freq else "l_freq"
-        raise InputError(f"--{flag} {highest:g}: {path} has {sfreq:g} samples a second, so that only frequencies below "
-                         f"{sfreq / 2:g} Hz are there; lower it, or give 0 to leave that filter out")
-    needed = filter_seconds(settings)
-    if seconds < needed:
-        raise InputError(f"{path}: lasts {seconds:.2f} s, but the filters of --l_freq {settings.l_freq:g} --h_freq "
-                         f"{settings.h_freq:g} --notch {settings.notch:g} are {needed:.2f} s long; give a higher --l_freq, "
-                         "or 0 to leave a filter out, or leave the recording out")
-
-
-def cut_trials(path, raw, names, places, file_bads, onset, settings):
+def process(path, raw, names, places, file_bads, onset, settings):
     """Process a recording (mne Raw, not loaded) and cut it at `onset` [events] in s.
 
     names: its EEG channels; places: name -> [x, y, z]; file_bads: channels that the file calls bad. Returns an iterator of
     (eeg [n, channels, samples] float32 in microvolts, numbers of their events), {reason: events that gave no trial}, which
     is complete when the iterator is done, and notes.
     """
-    import mne
-    import numpy as np
-
     with mne_reads(path) as notes:
         raw.pick(with_references(names, settings)).load_data(verbose="warning")
     check_finite(raw, path)
     if settings.unit_scale != 1:
         raw.apply_function(lambda data: data * settings.unit_scale, picks="all", verbose="error")
     with mne_reads(path) as warned:
-        _filter(raw, settings)
+        epochs.filter_recording(raw, settings)
     check_units(raw, names, path, settings)
     bads, doubts = find_bads(raw, names, file_bads, settings)
     matrix, more = channel_matrix(raw.ch_names, names, bads, places, settings)
     with mne_reads(path) as warned_too:
-        if raw.info["sfreq"] != settings.sfreq:
-            raw.resample(settings.sfreq, verbose="warning")
-    samples = np.round(np.asarray(onset) * settings.sfreq).astype(int) + raw.first_samp
-    events = np.stack([samples, np.zeros_like(samples), np.ones_like(samples)], axis=1)
-    with mne_reads(path) as warned_last:
-        epochs = mne.Epochs(raw, events, None, settings.first / settings.sfreq, (settings.last - 1) / settings.sfreq,
-                            baseline=settings.baseline, picks="all", proj=False, preload=False, verbose="error")
-        epochs.drop_bad(verbose="error")
-    dropped = {}
-    for reason in (reasons[0] for reasons in epochs.drop_log if reasons):
-        reason = "outside the recording" if reason in ("NO_DATA", "TOO_SHORT") else f"across '{reason}'"
-        dropped[reason] = dropped.get(reason, 0) + 1
-    return _trials(epochs, matrix, settings, dropped), dropped, [
-        *notes, *warned, *doubts, *more, *warned_too, *warned_last]
-
-
-def _filter(raw, settings):
-    skip = ("edge", "bad_acq_skip", "bad boundary")
-    if settings.notch:
-        raw.notch_filter(notches(settings.notch, raw.info["sfreq"]), picks="all", skip_by_annotation=skip,
-                         verbose="warning")
-    if settings.l_freq or settings.h_freq:
-        raw.filter(settings.l_freq or None, settings.h_freq or None, picks="all", skip_by_annotation=skip,
-                   verbose="warning")
-
-
-def _trials(epochs, matrix, settings, dropped):
-    import numpy as np
-
-    size = max(1, BLOCK_BYTES // (8 * len(epochs.ch_names) * len(epochs.times)))
-    for start in range(0, len(epochs.selection), size):
-        eeg = epochs.get_data(item=slice(start, start + size), verbose="error")
-        eeg = np.matmul(matrix * 1e6, eeg).astype(np.float32)
-        size_of = np.ptp(eeg, axis=2)
-        large = size_of.max(1) > settings.reject if settings.reject else np.zeros(len(eeg), bool)
-        small = (size_of.min(1) < settings.flat) & ~large
-        for reason, which in ((f"more than {settings.reject:g} uV peak to peak", large),
-                              (f"less than {settings.flat:g} uV peak to peak", small)):
-            if which.any():
-                dropped[reason] = dropped.get(reason, 0) + int(which.sum())
-        yield eeg[~(large | small)], epochs.selection[start:start + size][~(large | small)]
+        trials, dropped = epochs.cut_trials(raw, onset, settings, matrix * 1e6)
+    return trials, dropped, [*notes, *warned, *doubts, *more, *warned_too]
 
 
 def check_finite(raw, path):
@@ -270,25 +189,14 @@ def channel_matrix(recorded, names, bads, places, settings):
 
 
 def steps(settings, rates):
-    """Sentences on what `cut_trials` does; rates: the recordings' sampling rates."""
-    low, high = settings.l_freq, settings.h_freq
-    band = (f"band-pass {low:g} to {high:g} Hz" if low and high else f"high-pass {low:g} Hz" if low else
-            f"low-pass {high:g} Hz" if high else "no band-pass filter")
-    notch = f"notch filter at {settings.notch:g} Hz and its multiples" if settings.notch else "no notch filter"
+    """What is done to the recordings, as sentences for the record; rates: the recordings' sampling rates in Hz."""
     reference = {"keep": "reference kept as recorded", "average": f"average reference of {len(settings.ch_names)} channels"}
     bads = {"auto": "bad channels (marked in the file; flat; outliers by MNE's LOF from 32 channels and 30 s on) "
                     "interpolated by spherical splines where places are known", "none": "bad channels not looked for"}
-    window = (settings.first / settings.sfreq, settings.last / settings.sfreq)
-    changed = [rate for rate in rates if rate != settings.sfreq]
     return [
-        *([f"all values multiplied by {settings.unit_scale:g}"] if settings.unit_scale != 1 else []), notch,
-        f"{band} (MNE's zero-phase FIR filter) over the continuous recording" if low or high else band,
+        *([f"all values multiplied by {settings.unit_scale:g}"] if settings.unit_scale != 1 else []),
+        f"notch filter at {settings.notch:g} Hz and its multiples" if settings.notch else "no notch filter",
+        epochs.band_step(settings),
         bads.get(str(settings.bads), f"channels {settings.bads} interpolated by spherical splines"),
         reference.get(str(settings.reference), f"reference: mean of {settings.reference}"),
-        f"resampled from {', '.join(f'{rate:g}' for rate in changed)} to {settings.sfreq:g} Hz" if changed else
-        f"sampling rate kept at {settings.sfreq:g} Hz",
-        f"trials from {window[0]:g} to {window[1]:g} s around each onset",
-        f"mean from {settings.baseline[0]:g} to {settings.baseline[1]:g} s subtracted" if settings.baseline else
-        "no baseline subtracted",
-        f"trials with more than {settings.reject:g} uV peak to peak on any channel left out" if settings.reject else
-        "no trial left out for its amplitude"]
+        *epochs.trial_steps(settings, rates)]

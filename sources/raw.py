@@ -25,7 +25,7 @@ from runtime import options
 from runtime.errors import InputError
 from runtime.runs import content_key, read_json
 
-from . import bids, preprocessing, raw_files
+from . import bids, epochs, preprocessing, raw_files
 from .events import check_moments, choose_by_name, mark_boundaries, read_events, recorded_events, settle_times, share_table
 from .stimuli import assign_in_turn, find_stimuli, name_pictures, slug
 
@@ -36,7 +36,6 @@ PROCESSING = ("exclude", "l_freq", "h_freq", "notch", "unit_scale", "bads", "ref
 
 
 def add_arguments(parser):
-    number, frequency, rate = options.bounded(float), options.bounded(float, 0), options.bounded(float, 0, 20000)
     group = parser.add_argument_group("recordings")
     group.add_argument("--recordings", nargs="+", metavar="PATH", help="files, and folders to search for recordings "
                                                                        "(EDF, BDF, GDF, BrainVision, EEGLAB, FIF, ANT, "
@@ -65,28 +64,19 @@ def add_arguments(parser):
                                                              " name")
     group.add_argument("--unit_scale", type=options.bounded(float, 1e-12), default=1., help="factor for files whose header "
                        "names the wrong unit")
-    group.add_argument("--notch", type=frequency, default=0., help="mains frequency to take out with its multiples, in Hz; "
-                                                                   "0 is off")
-    group.add_argument("--l_freq", type=frequency, default=.5, help="lower edge of the band-pass in Hz; 0 is off")
-    group.add_argument("--h_freq", type=frequency, default=40., help="upper edge of the band-pass in Hz; 0 is off")
+    group.add_argument("--notch", type=options.bounded(float, 0), default=0., help="mains frequency to take out with its "
+                                                                                   "multiples, in Hz; 0 is off")
+    epochs.filter_options(group, .5, 40.)
     group.add_argument("--bads", default="auto", metavar="auto|none|NAME,...", help="channels to interpolate from the "
                        "others; auto: those that the file marks, flat ones and outliers")
     group.add_argument("--reference", default="auto", metavar="auto|keep|average|NAME,...", help="auto: average from "
                        f"{AVERAGE_FROM} channels on, else keep")
     group.add_argument("--match_encoder", metavar="FOLDER", help="bring channels and sampling rate to those of this "
                                                                  "encoder, by name; missing channels are interpolated")
-    group.add_argument("--resample", type=rate, help=f"sampling rate in Hz; 0 keeps it (unset: {RATE:g} for "
-                                                          f"recordings above {RATE_ABOVE:g} Hz)")
-    group.add_argument("--tmin", type=number, default=-.2, help="start of a trial in s from the picture's onset; the "
-                                                                "stages read from the onset on")
-    group.add_argument("--tmax", type=number, default=.8, help="end of a trial in s from the picture's onset")
-    group.add_argument("--baseline", nargs="+", metavar="S", help="start and end in s of what is subtracted as baseline, "
-                                                                  "or none (unset: from --tmin to 0 if --tmin is below 0)")
-    group.add_argument("--reject", type=frequency, default=500., help="leave out trials with more microvolts peak to peak "
-                       "on any channel; 0 keeps all. The default drops electrode pops and movement and keeps blinks; ERP "
-                       "studies use 100 to 150")
-    group.add_argument("--flat", type=frequency, default=.1, help="leave out trials with less microvolts peak to peak on "
-                                                                  "any channel; 0 keeps all")
+    epochs.window_options(group, -.2, .8, "from --tmin to 0 if --tmin is below 0",
+                          f"{RATE:g} for recordings above {RATE_ABOVE:g} Hz")
+    epochs.rejection_options(group, 500., .1, "The default drops electrode pops and movement and keeps blinks; ERP studies "
+                                              "use 100 to 150")
 
 
 @dataclass
@@ -147,11 +137,7 @@ def _check(args):
     for flag in ("bads", "reference"):
         if not _names(getattr(args, flag)):
             raise InputError(f"--{flag} '{getattr(args, flag)}': names nothing; expected auto or channels, see --help")
-    if not -60 <= args.tmin < args.tmax <= 60 or args.tmax <= 0:
-        raise InputError(f"--tmin {args.tmin:g} --tmax {args.tmax:g}: expected seconds from the onset, -60 <= tmin < tmax "
-                         "<= 60, and tmax above 0")
-    if args.l_freq and args.h_freq and args.l_freq >= args.h_freq:
-        raise InputError(f"--l_freq {args.l_freq:g} --h_freq {args.h_freq:g}: expected l_freq below h_freq, or 0 for none")
+    epochs.check_arguments(args)
 
 
 def _names(text):
@@ -249,22 +235,19 @@ def _settle(args, found):
         raise InputError(f"{odd.file.path}: {odd.sfreq:g} samples a second, {found[0].file.name} has {found[0].sfreq:g}; "
                          "give --resample")
     sfreq = float(rates[0])
-    first, last = round(args.tmin * sfreq), round(args.tmax * sfreq)
-    if last - first < 2:
-        raise InputError(f"--tmin {args.tmin:g} --tmax {args.tmax:g}: that is {last - first} samples at {sfreq:g} Hz, "
-                         "expected two or more; make trials longer, or the sampling rate higher")
+    first, last = epochs.window_samples(args, sfreq)
     reference = {"auto": "average" if len(wanted) >= AVERAGE_FROM else "keep"}.get(args.reference, args.reference)
     reference = reference if reference in ("keep", "average") else _names(reference)
     if isinstance(reference, list):
         wanted = preprocessing.without_reference(wanted, reference, args.match_encoder)
     bads = args.bads if args.bads in ("auto", "none") else _names(args.bads)
     settings = preprocessing.Settings(
-        args.l_freq, args.h_freq, args.notch, bads, reference, sfreq, first, last,
-        _baseline(args, first / sfreq, (last - 1) / sfreq), args.reject, args.flat, args.unit_scale, wanted)
+        args.l_freq, args.h_freq, args.notch, sfreq, first, last, epochs.settle_baseline(args, first, last, sfreq),
+        args.reject, args.flat, bads, reference, args.unit_scale, wanted)
     _check_names(bads if isinstance(bads, list) else [], found, "--bads")
     for each in found:
         _check_names(reference if isinstance(reference, list) else [], [each], "--reference")
-        preprocessing.check_filters(settings, each.file.path, each.sfreq, each.duration)
+        epochs.check_filters(settings, each.file.path, each.sfreq, each.duration)
         named = preprocessing.find_bads(None, each.names, [], settings)[0] if isinstance(bads, list) else {}
         recorded = preprocessing.with_references(each.names, settings)
         try:
@@ -304,22 +287,6 @@ def _encoder(folder, rate):
         raise InputError(f"--resample {rate:g}: --match_encoder {folder} takes {config['sfreq']:g} Hz; leave --resample "
                          "out")
     return list(config["ch_names"]), float(config["sfreq"])
-
-
-def _baseline(args, start, end):
-    given = args.baseline
-    if given is None:
-        return (start, 0.) if start < 0 else None
-    if given == ["none"]:
-        return None
-    try:
-        low, high = map(float, given)
-    except ValueError:
-        raise InputError(f"--baseline {' '.join(given)}: expected START END in seconds, or none") from None
-    if not args.tmin <= low < high <= args.tmax:
-        raise InputError(f"--baseline {low:g} {high:g}: expected a stretch of the trial, {args.tmin:g} <= START < END <= "
-                         f"{args.tmax:g}")
-    return (max(low, start), min(high, end))
 
 
 def _data_set(args, found, stimuli, ignored, settings, people):
@@ -364,9 +331,8 @@ def _data_set(args, found, stimuli, ignored, settings, people):
     if in_turn:
         about["pictures"] = (f"{in_turn} of {len(shown)} events name the class only: the picture within the class is NOT "
                              "known, each of them has one of its class in a fixed rotation")
-    return DataSet(recordings, settings.sfreq, settings.ch_names, settings.last - settings.first,
-                   settings.first / settings.sfreq, "uV", class_ids, kinds, pictures, known, positions,
-                   _split_by(shown, known, len(found)), about)
+    return DataSet(recordings, settings.sfreq, settings.ch_names, settings.n_times, settings.tmin, "uV", class_ids, kinds,
+                   pictures, known, positions, _split_by(shown, known, len(found)), about)
 
 
 def _split_by(shown, known, recordings):
@@ -392,9 +358,9 @@ def _read(found, settings, label, picture):
     if marks:
         notes.append(f"{marks} pauses in the recording: neither filters nor trials reach across them")
     onset, label = np.array([event.onset for event in found.events]), np.array(label)
-    trials, dropped, more = preprocessing.cut_trials(found.file.path, raw, found.names, found.places, found.bads, onset,
-                                                     settings)
+    trials, dropped, more = preprocessing.process(found.file.path, raw, found.names, found.places, found.bads, onset,
+                                                  settings)
     for eeg, rows in trials:
         yield Block(eeg, label[rows], [picture[row] for row in rows], onset[rows])
-    nothing = np.zeros((0, len(settings.ch_names), settings.last - settings.first), np.float32)
+    nothing = np.zeros((0, len(settings.ch_names), settings.n_times), np.float32)
     yield Block(nothing, label[:0], [], onset[:0], dropped=dropped, notes=[*notes, *more])

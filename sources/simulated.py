@@ -17,8 +17,9 @@ import numpy as np
 
 from eegdata.records import Block, DataSet, Picture, Recording
 from runtime.errors import InputError
+from runtime.options import seed_option
 
-from . import drawings
+from . import drawings, epochs
 
 MONTAGE = "biosemi64"
 HEAD_RADIUS, BRAIN_RADIUS = .095, .072  # m; dipoles lie within the brain's sphere
@@ -34,6 +35,7 @@ EYES = ((-.33, .93, -.15), (.33, .93, -.15))
 SOA = (.85, 1.05)  # s between picture onsets
 BACKGROUND_RMS, ALPHA_RMS, LINE_RMS, SENSOR_RMS, BLINK_PEAK = 10., 5., 4., 1., 90.  # microvolt on the scalp
 CONTENT = .65  # of the evoked RMS amplitude, what depends on the picture
+BASELINE = .1  # s before the onset
 
 
 def add_arguments(parser):
@@ -45,62 +47,74 @@ def add_arguments(parser):
     parser.add_argument("--classes", nargs="+", default=list(drawings.CLASSES), choices=drawings.CLASSES,
                         metavar="CLASS", help="classes to draw")
     parser.add_argument("--sfreq", type=float, default=250., help="sampling rate in Hz")
-    parser.add_argument("--tmin", type=float, default=-.2, help="start of an epoch in s from picture onset; "
-                        "the stages read from the onset on")
-    parser.add_argument("--tmax", type=float, default=.6, help="end of an epoch in s from picture onset")
-    parser.add_argument("--band", nargs=2, type=float, default=(.5, 40.), metavar=("LOW", "HIGH"),
-                        help="band-pass in Hz")
+    epochs.filter_options(parser, .5, 40.)
+    epochs.window_options(parser, -.2, .6, f"the {BASELINE:g} s before the onset, without the sample at the onset; none if "
+                                           "--tmin is not below 0", "that of the simulation, --sfreq")
     parser.add_argument("--order", choices=("random", "blocks"), default="random",
                         help="order of presentation: random, or one block a class (the design to avoid)")
     parser.add_argument("--drift", type=float, default=0., help="slow changes over the recording: RMS in microvolts of "
                         "each electrode's wandering potential, and in percent of each source's wandering amplitude")
     parser.add_argument("--image_size", type=int, default=224, help="width and height of the pictures in pixels")
-    parser.add_argument("--seed", type=int, default=0, help="seed of pictures, people, noise and order")
+    seed_option(parser, "pictures, people, noise and order")
 
 
 def find(args):
     """The simulated DataSet: a recording a subject."""
-    _check(args)
-    scenes = drawings.sample_scenes(args.n_pictures, args.seed, args.classes)
+    classes = list(dict.fromkeys(args.classes))
+    _check(args, classes)
+    settings = epochs.settle(args, args.sfreq, unset=before_onset)
+    epochs.check_filters(settings, "the simulation", args.sfreq, np.inf)
+    scenes = drawings.sample_scenes(args.n_pictures, args.seed, classes)
     names = [f"{scene.kind}_{i:04d}" for i, scene in enumerate(scenes)]
-    options = {key: value for key, value in vars(args).items() if key in (
-        "snr", "n_pictures", "trials_per_picture", "classes", "sfreq", "tmin", "tmax", "band", "image_size", "seed",
-        "order", "drift")}
-    recordings = [Recording(f"subject {n}", n, 1, [n, options], partial(_read, scenes, names, args, n))
+    asked = {name: getattr(args, name) for name in ("snr", "n_pictures", "trials_per_picture", "sfreq", "tmin", "tmax",
+                                                    "image_size", "seed", "order", "drift")}
+    asked |= {"classes": classes, "band": [settings.l_freq, settings.h_freq]}
+    asked |= {name: value for name in ("resample", "baseline") if (value := getattr(args, name)) is not None}
+    recordings = [Recording(f"subject {n}", n, 1, [n, asked], partial(_read, scenes, names, classes, args, settings, n))
                   for n in range(1, args.n_subjects + 1)]
     return DataSet(
-        recordings, sfreq=args.sfreq, ch_names=montage().ch_names, n_times=round(args.tmax * args.sfreq) -
-        round(args.tmin * args.sfreq), tmin=round(args.tmin * args.sfreq) / args.sfreq, units="standardised",
-        class_ids=list(args.classes), class_names=list(args.classes),
+        recordings, sfreq=settings.sfreq, ch_names=montage().ch_names, n_times=settings.n_times, tmin=settings.tmin,
+        units="standardised", class_ids=classes, class_names=classes,
         pictures={name: Picture(partial(drawings.draw, scene, args.image_size), (drawings.caption(scene),))
                   for name, scene in zip(names, scenes, strict=True)},
-        about={**options, "steps": [f"band-pass {args.band[0]:g} to {args.band[1]:g} Hz", "each channel standardised over "
-                                    "the recording", "mean of the 0.1 s before the picture subtracted"]})
+        about={**asked, "steps": _steps(args, settings)})
 
 
-def _read(scenes, names, args, subject):
+def _read(scenes, names, classes, args, settings, subject):
     """One subject's trials, in the order of presentation."""
     recording = simulate_recording(scenes, args.trials_per_picture, args.snr, args.sfreq, (args.seed, subject), args.order,
                                    args.drift)
-    label = [args.classes.index(scenes[i].kind) for i in recording["image"]]
-    yield Block(preprocess(recording, args.tmin, args.tmax, args.band), np.array(label),
-                [names[i] for i in recording["image"]], recording["onset"] / args.sfreq)
+    label = [classes.index(scenes[i].kind) for i in recording["image"]]
+    eeg, kept, dropped = preprocess(recording, settings)
+    yield Block(eeg, np.array(label)[kept], [names[recording["image"][i]] for i in kept],
+                recording["onset"][kept] / args.sfreq, dropped=dropped)
 
 
-def _check(args):
-    args.classes = list(dict.fromkeys(args.classes))
-    most = len(args.classes) * drawings.SCENES_PER_CLASS
+def _steps(args, settings):
+    """What was done to the EEG, as sentences for the record."""
+    resampled = [f"resampled to {settings.sfreq:g} Hz"] if settings.sfreq != args.sfreq else []
+    baseline = ("no baseline subtracted" if settings.baseline is None else
+                f"mean of the {BASELINE:g} s before the picture subtracted" if args.baseline is None else
+                f"mean from {settings.baseline[0]:g} to {settings.baseline[1]:g} s subtracted")
+    return [epochs.band_text(settings), "each channel standardised over the recording", *resampled, baseline]
+
+
+def before_onset(start, sfreq):
+    """The baseline without --baseline: up to BASELINE s before the onset, without the onset's own sample."""
+    return (max(start, -round(BASELINE * sfreq) / sfreq), -1 / sfreq) if start < 0 else None
+
+
+def _check(args, classes):
+    most = len(classes) * drawings.SCENES_PER_CLASS
     for flag, good, expected in (
             ("snr", np.isfinite(args.snr) and args.snr >= 0, "0 or more"),
-            ("seed", args.seed >= 0, "0 or more"),
-            ("classes", len(args.classes) >= 2, "two or more classes"),
+            ("classes", len(classes) >= 2, "two or more classes"),
             ("n_subjects", args.n_subjects >= 1, "1 or more"),
             ("trials_per_picture", args.trials_per_picture >= 1, "1 or more"),
-            ("n_pictures", 3 * len(args.classes) <= args.n_pictures <= most,
-             f"{3 * len(args.classes)} (3 a class, one for each part) to {most} (all different scenes)"),
+            ("n_pictures", 3 * len(classes) <= args.n_pictures <= most,
+             f"{3 * len(classes)} (3 a class, one for each part) to {most} (all different scenes)"),
             ("image_size", 16 <= args.image_size <= 1024, "16 to 1024"),
             ("drift", 0 <= args.drift <= 100, "0 to 100"),
-            ("band", 0 < args.band[0] < args.band[1] < args.sfreq / 2, "0 < LOW < HIGH < half the sampling rate"),
             ("sfreq", 110 <= args.sfreq <= 2000, "110 to 2000 (the mains hum at 50 Hz must be below half of it)"),
             ("tmin", -.2 <= args.tmin < args.tmax, "-0.2 or more and less than tmax"),
             ("tmax", args.tmax <= SOA[0] - .2, f"at most {SOA[0] - .2:g}, before the next picture")):
@@ -259,17 +273,19 @@ def _scaled(data, rms):
     return data * (rms / np.sqrt(np.mean(data ** 2)))
 
 
-def preprocess(recording, tmin, tmax, band):
-    """Band-pass, standardise each channel over the recording, cut epochs, subtract the 0.1 s before onset.
+def preprocess(recording, settings):
+    """Band-pass, standardise each channel over the recording, and cut it as `settings` (epochs.Epoching) say.
 
-    Returns [trials, channels, samples] float32, samples from `tmin` to `tmax` (exclusive) in s.
+    Returns eeg [trials, channels, samples] float32, the numbers of the events that gave them, and {reason: events that gave
+    no trial}.
     """
     import mne
 
-    sfreq = recording["sfreq"]
-    data = mne.filter.filter_data(recording["data"].astype(float), sfreq, *band, verbose="error")
+    info = mne.create_info(recording["ch_names"], recording["sfreq"], "eeg", verbose="error")
+    raw = mne.io.RawArray(recording["data"].astype(float), info, verbose="error")
+    epochs.filter_recording(raw, settings)
+    data = raw.get_data()
     data = (data - data.mean(1, keepdims=True)) / data.std(1, keepdims=True)
-    window = np.arange(round(tmin * sfreq), round(tmax * sfreq))
-    epochs = data[:, recording["onset"][:, None] + window]  # [channels, trials, samples]
-    baseline = data[:, recording["onset"][:, None] + np.arange(-round(.1 * sfreq), 0)].mean(2, keepdims=True)
-    return (epochs - baseline).transpose(1, 0, 2).astype(np.float32)
+    trials, dropped = epochs.cut_trials(mne.io.RawArray(data, info, verbose="error"),
+                                        recording["onset"] / recording["sfreq"], settings, np.eye(len(data)))
+    return *epochs.joined(trials, len(data), settings), dropped

@@ -9,7 +9,7 @@ import pytest
 import prepare_data
 from eegdata.dataset_folder import open_folder
 from raw_material import CHANNELS, ONSETS, SFREQ, make_pictures, make_raw, save, write_table, write_xdf
-from sources import preprocessing, raw_files
+from sources import epochs, preprocessing, raw_files
 
 mne = pytest.importorskip("mne")
 UNFILTERED = ("--l_freq", "0", "--h_freq", "0", "--resample", "0", "--baseline", "none")
@@ -282,7 +282,7 @@ def test_options_beyond_reason(tmp_path, capsys):
 
 @pytest.mark.parametrize(("sfreq", "notch"), [(100.4, 16.7), (101., 50.), (120.5, 60.), (200.5, 50.), (500.3, 50.)])
 def test_notches_end_where_mnes_filter_does(sfreq, notch):
-    raw, found = make_raw(n_seconds=30, sfreq=sfreq), preprocessing.notches(notch, sfreq)
+    raw, found = make_raw(n_seconds=30, sfreq=sfreq), epochs.notches(notch, sfreq)
     if found:
         raw.copy().notch_filter(found, verbose="error")
     assert found == [k * notch for k in range(1, len(found) + 1)]
@@ -436,8 +436,8 @@ def test_values_that_are_no_numbers(tmp_path, capsys):
 def test_the_filters_length_is_that_of_mne():
     for low, high, sfreq in ((.5, 40, 250), (.1, 0, 500), (0, 40, 128), (1, 30, 256), (4, 8, 100), (10, 0, 128)):
         taps = mne.filter.create_filter(None, sfreq, low or None, high or None, verbose="error")
-        settings = preprocessing.Settings(low, high, 0, "none", "keep", sfreq, 0, 1, None, 0, 0, 1., [])
-        assert preprocessing.filter_seconds(settings) == pytest.approx(len(taps) / sfreq, abs=2 / sfreq)
+        settings = epochs.Epoching(low, high, 0, sfreq, 0, 1, None, 0, 0)
+        assert epochs.filter_seconds(settings) == pytest.approx(len(taps) / sfreq, abs=2 / sfreq)
 
 
 def test_channels_that_are_no_eeg_by_name():
