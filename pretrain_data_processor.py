@@ -14,36 +14,35 @@ import random
 import sys
 from pathlib import Path
 
+from eegdata.make_splits import check_fractions, part_sizes
+from eegdata.splits_file import PARTS
+from runtime import options
 from runtime.errors import InputError, exits_cleanly
-from runtime.options import make_parser
-
-PARTS = ("train", "val", "test")
 
 
-def build_parser():
-    parser = make_parser(__doc__)
+def parse(argv: list[str] | None) -> options.Options:
+    """The options of a command line; None: the program's own."""
+    parser = options.make_parser(__doc__)
     parser.add_argument("--dir", required=True, help="folder of the downloaded sources, laid out as above")
     parser.add_argument("--output", help="folder to write the four .pt files to; the folder of --dir if not given")
     parser.add_argument("--val_fraction", type=float, default=0.1,
                         help="part of each source's recordings for validation, between 0 and 1")
     parser.add_argument("--test_fraction", type=float, default=0.1,
                         help="part of each source's recordings for testing, between 0 and 1")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the draw of recordings; the same seed, same parts")
+    options.seed_option(parser, "the draw of recordings into parts")
     parser.add_argument("--min_samples", type=int, default=256,
                         help="least samples (1 to 256, at 128 Hz) that a window must really have; shorter ones are "
                              "left out with a count")
     parser.add_argument("--skip_damaged", action="store_true",
                         help="leave damaged files and trials out with a count, instead of stopping at the first")
-    return parser
+    return options.parse(parser, argv)
 
 
 def check_options(args):
     if not Path(args.dir).is_dir():
         raise InputError(f"--dir {args.dir}: no such folder; expected one that holds BDD, MindBigData-IN-v1.06 or "
                          "MindBigData-Imagenet")
-    if not 0 < args.val_fraction < 1 or not 0 < args.test_fraction < 1 or args.val_fraction + args.test_fraction >= 1:
-        raise InputError(f"--val_fraction {args.val_fraction} --test_fraction {args.test_fraction}: both must be above "
-                         "0 and their sum below 1")
+    check_fractions(args.val_fraction, args.test_fraction)
     if not 1 <= args.min_samples <= 256:
         raise InputError(f"--min_samples {args.min_samples}: expected 1 to 256, the window's length")
 
@@ -84,14 +83,10 @@ def split_recordings(sources, val_fraction, test_fraction, seed):
     for name, recordings in sources.items():
         recordings = sorted(set(recordings))
         random.Random(f"{seed} {name}").shuffle(recordings)
-        count = len(recordings)
-        n_val, n_test = (max(1, round(fraction * count)) if count >= 3 else 0
-                         for fraction in (val_fraction, test_fraction))
-        if n_val + n_test >= count > 0:
-            raise InputError(f"--val_fraction {val_fraction} --test_fraction {test_fraction}: of {name}'s {count} "
-                             "recordings none is left for training; lower the fractions")
-        for position, recording in enumerate(recordings):
-            part_of[recording] = "val" if position < n_val else "test" if position < n_val + n_test else "train"
+        shares = (val_fraction, test_fraction) if len(recordings) >= len(PARTS) else (None, None)
+        n_train, n_val, n_test = part_sizes(len(recordings), *shares)
+        parts = ["val"] * n_val + ["test"] * n_test + ["train"] * n_train
+        part_of |= dict(zip(recordings, parts, strict=True))
     if set(part_of.values()) != set(PARTS):
         counts = ", ".join(f"{name} {len(set(recordings))}" for name, recordings in sources.items())
         raise InputError(f"too few recordings to split into training, validation and test (usable: {counts}); at least "
@@ -150,7 +145,7 @@ def write_parts(output, samples, recordings, part_of):
 
 @exits_cleanly
 def main(argv=None):
-    args = build_parser().parse_args(argv)
+    args = parse(argv)
     check_options(args)
     import numpy as np
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from eegdata.montage import plain_name, standard_places
+from eegdata.montage import scalp_info
+from runtime.wording import listed
 
 CHUNK = 2**22  # EEG values read at a time: 16 MB, and some times that in work
 SHOWN = 8  # classes with pictures of their own
@@ -112,27 +113,11 @@ def unit(trials):
 
 
 def scalp(trials):
-    """(mne.Info of the channels with a known place, their rows), or (None, why no map can be drawn)."""
-    import mne
-
+    """(mne.Info of the channels with a known place, their rows), or (None, a sentence on why no map can be drawn)."""
     if not trials.ch_names:
         return None, "The file names no channels, so no scalp maps can be drawn."
-    places = {plain_name(name): np.asarray(place, float) for name, place in
-              (trials.record.get("positions") or standard_places()).items()}
-    rows, used = [], set()
-    for row, name in enumerate(trials.ch_names):
-        place = places.get(plain_name(name))
-        if place is not None and np.isfinite(place).all() and place.any() and tuple(place) not in used:
-            used.add(tuple(place))
-            rows.append(row)
-    if len(rows) < 3:
-        names = ", ".join(trials.ch_names[:3])
-        return None, (f"The places on the scalp are known of {len(rows)} of {len(trials.ch_names)} channels ({names}, "
-                      "...), so no scalp maps can be drawn.")
-    names = [trials.ch_names[row] for row in rows]
-    info = mne.create_info(names, trials.sfreq, "eeg", verbose="error")
-    info.set_montage(mne.channels.make_dig_montage({name: places[plain_name(name)] for name in names}, coord_frame="head"))
-    return info, rows
+    info, rows = scalp_info(trials.ch_names, trials.sfreq, trials.record.get("positions"))
+    return (info, rows) if info is not None else (None, f"No scalp maps can be drawn: {rows}.")
 
 
 def latencies(found):
@@ -347,8 +332,7 @@ def pictures(trials):
     notes = {"maps": "" if info is not None else rows, "order": said}
     if info is not None and len(rows) < len(trials.ch_names):
         left = [name for row, name in enumerate(trials.ch_names) if row not in rows]
-        notes["maps"] = f"Not on the maps, as their places are not known: {', '.join(left[:12])}" + (
-            f" and {len(left) - 12} more." if len(left) > 12 else ".")
+        notes["maps"] = f"Not on the maps, as their places are not known: {listed(left, 12)}."
     legend = [(trials.class_names[label], int(count), colour) for label, count, colour in
               zip(found.shown, found.counts, COLOURS, strict=False)]
     return {"all": draw_all(trials, found, samples), "channels": draw_channels(trials, found, samples),

@@ -12,12 +12,13 @@ import numpy as np
 from eegdata.pictures import caption_path, machine_made, picture_path, read_captions
 from runtime.errors import InputError
 from runtime.runs import atomic_path, file_hash, read_json, write_json
-from runtime.wording import counted
+from runtime.wording import counted, listed
 
 FORMAT = "eeg-to-text audit 1"
 WIDEST = 12  # classes in the table of counts; more become shades
 CARDS, CARD_SIZE = 8, 150
 MOST_NUMBERS = 16
+MAX_LISTED = 140  # names in a line of the table of facts
 KNOWN = {"yes": "yes, each trial names its picture",
          "class": "no, only its class: each trial was given a picture of its class in rotation",
          "no": "no: the data set has no pictures"}
@@ -200,9 +201,6 @@ def caption_text(pictures, machine_made):
 
 def fact_rows(facts):
     """(name, text) lines of the table of facts."""
-    def listed(texts, most=140):
-        return ", ".join(map(str, texts[:most])) + (f" and {len(texts) - most} more" if len(texts) > most else "")
-
     channels, start, split = facts["channels"], facts["tmin"], facts["split"]
     length = 1000 * facts["n_times"] / facts["sfreq"]
     units = {"uV": "microvolts", None: "as in the file, which does not say"}.get(facts["units"], facts["units"])
@@ -214,17 +212,17 @@ def fact_rows(facts):
     return [
         ("Trials", f"{facts['trials']:,}"),
         ("Channels", counted(channels, "channel") + ", unnamed" if isinstance(channels, int) else
-         f"{len(channels)}: {listed(channels)}"),
+         f"{len(channels)}: {listed(channels, MAX_LISTED)}"),
         ("Sampling rate", f"{facts['sfreq']:g} Hz"),
         ("Unit", units + (", then divided by each channel's standard deviation over a recording's trials"
                           if facts["scale"] == "recording" else "")),
         ("Trial", f"{facts['n_times']} samples, " + (f"{length:.0f} ms; the picture's onset is not known" if start is None
                                                      else f"{1000 * start:.0f} to {1000 * start + length:.0f} ms from the "
                                                           "picture's onset")),
-        ("Subjects", f"{counted(len(subjects), 'subject')}, with trials: {listed(subjects)}"),
+        ("Subjects", f"{counted(len(subjects), 'subject')}, with trials: {listed(subjects, MAX_LISTED)}"),
         ("Sessions", f"{counted(facts['sessions'], 'session')}" if facts["sessions"] else "not known"),
         ("Recordings", "not known" if facts["recordings"] is None else counted(facts["recordings"], "recording")),
-        ("Classes", f"{counted(len(classes), 'class')}, with trials: {listed(classes)}"),
+        ("Classes", f"{counted(len(classes), 'class')}, with trials: {listed(classes, MAX_LISTED)}"),
         ("Is the picture known?", KNOWN[facts["pictures_known"]]),
         ("Pictures", f"{facts['pictures']:,}"),
         ("Captions", caption_text(**facts["captions"]) if facts["captions"] else "not at hand"),

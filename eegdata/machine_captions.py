@@ -16,7 +16,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from eegdata.pictures import has_caption, machine_made, picture_path, write_machine_captions
+from eegdata.pictures import find_pictures, has_caption, machine_made, picture_path, write_machine_captions
 from runtime.errors import InputError
 
 CAPTIONERS = ("blip", "git", "vision-encoder-decoder")  # kinds of models that are given a picture and nothing else
@@ -51,12 +51,6 @@ def caption_pictures(image_dir, names, model, device, overwrite=False, batch_siz
     print(f"{len(wanted) - len(silent)} captions written to {image_dir} and marked as machine-made")
     if silent:
         print(f"{len(silent)} pictures still have none, the model said nothing of them: {', '.join(silent[:5])}")
-
-
-def find_pictures(image_dir):
-    """Names of the photographs in a folder of `<class>/<name>.JPEG`."""
-    paths = sorted(Path(image_dir).glob("*/*.JPEG"))
-    return [path.stem for path in paths if not path.stem.endswith("_sketch") and path == picture_path(image_dir, path.stem)]
 
 
 def _open(path):

@@ -157,7 +157,7 @@ class _Maker:
         of_image = np.full(self.image.max() + 1, "", "<U5")
         for label in np.unique(kind):
             pictures = rng.permutation(images[kind == label])
-            of_image[pictures] = _in_order(len(pictures), val, test)
+            of_image[pictures] = parts_in_order(len(pictures), val, test)
         part[rows] = of_image[self.image[rows]]
         return part
 
@@ -192,7 +192,7 @@ class _Maker:
             own = rows[recording[rows] == number]
             timed = onset is not None and not np.isnan(onset[own]).any()
             own = own[np.argsort(onset[own], kind="stable")] if timed else own
-            dealt = _in_order(len(own), val, test)
+            dealt = parts_in_order(len(own), val, test)
             for border in np.flatnonzero(dealt[1:] != dealt[:-1]) if timed else ():
                 middle = (onset[own[border]] + onset[own[border + 1]]) / 2
                 dealt[np.abs(onset[own] - middle) < (self.gap + length) / 2] = ""
@@ -217,19 +217,31 @@ class _Maker:
 
 def _dealt(unit, order, part, val, test):
     """`part` where the trials of the units in `order` have the parts that are theirs by their place in it."""
-    for number, each in zip(order, _in_order(len(order), val, test), strict=True):
+    for number, each in zip(order, parts_in_order(len(order), val, test), strict=True):
         part = np.where(unit == number, each, part)
     return part
 
 
-def _in_order(count, val, test):
-    """Parts of `count` things in order: train first, then val and test, at least one each; of two, the last is the test.
+def check_fractions(val: float, test: float) -> None:
+    """Raise InputError unless both shares are above 0 and leave something for training."""
+    if not 0 < val < 1 or not 0 < test < 1 or val + test >= 1:
+        raise InputError(f"--val_fraction {val} --test_fraction {test}: both must be above 0 and their sum below 1")
 
-    val, test: shares, None for no such part.
+
+def part_sizes(count: int, val: float | None, test: float | None) -> tuple[int, int, int]:
+    """How many of `count` things are for training, validation and testing; val, test: shares, None for no such part.
+
+    Each part gets one at least. Where there are too few for that, one is the test (or the validation, where no test is
+    asked for) and the rest is for training. Raises InputError where the shares leave nothing for training.
     """
     n_val, n_test = (0 if share is None else max(1, round(count * share)) for share in (val, test))
     if count < 1 + (n_val > 0) + (n_test > 0):
         n_val, n_test = int(count > 1 and not n_test), int(count > 1 and n_test > 0)
     if n_val + n_test >= count > 0:
         raise InputError(f"--val_fraction {val} --test_fraction {test}: leave none of {count} for training; lower them")
-    return np.repeat(PARTS, [count - n_val - n_test, n_val, n_test])
+    return count - n_val - n_test, n_val, n_test
+
+
+def parts_in_order(count: int, val: float | None, test: float | None) -> np.ndarray:
+    """The parts of `count` things in order: training first, then validation, then test (see `part_sizes`)."""
+    return np.repeat(PARTS, part_sizes(count, val, test))

@@ -8,16 +8,18 @@ from importlib.util import find_spec
 import numpy as np
 
 from runtime.errors import InputError
+from runtime.wording import listed
 
 RENAMED = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}  # 10-20 names before and since the 10-10 system
-FEWEST = 4  # channels to interpolate from; a sphere has no centre with less
-FEWEST_MAPPED = 4  # places that a scalp map is drawn from
+MIN_SOURCES = 4  # channels to interpolate from; fewer places do not define a sphere
+MAX_LISTED = 12  # names in a sentence
+MIN_MAPPED = 4  # channels with a known place for a scalp map
 REGIONS = ("frontal", "central", "left temporal", "right temporal", "parietal", "occipital")
 ROWS = {row: region for region, rows in (  # of the 10-10 system
     ("frontal", "FP AF F"), ("central", "FC C"), ("temporal", "FT T TP"), ("parietal", "CP P"), ("occipital", "PO O I"))
         for row in rows.split()}
 HEAD_CENTRE = np.array([0, 0, .04])  # m, in head coordinates
-FEW = 20  # with fewer places the centre of the head comes from the standard ones (MNE wants more than 10 to fit it)
+MIN_FITTED = 20  # with fewer places the head is fitted to the standard ones too (MNE needs more than 10)
 
 
 def plain_name(name):
@@ -49,7 +51,7 @@ def match_channels(found, wanted, positions=None):
     notes = []
     other = [f"{found[j]} as {wanted[i]}" for i, j in matched.items() if found[j] != wanted[i]]
     if other:
-        notes.append(f"channels known by other names: {_list(other)}")
+        notes.append(f"channels known by other names: {listed(other, MAX_LISTED)}")
     if list(matched.values()) != sorted(matched.values()):
         notes.append(f"{len(matched)} channels put in the order asked for, by name")
     if missing:
@@ -58,12 +60,8 @@ def match_channels(found, wanted, positions=None):
         matrix[np.ix_(missing, sources)] = weights
     left = [name for j, name in enumerate(found) if j not in matched.values()]
     if left:
-        notes.append(f"{len(left)} channels not asked for left out: {_list(left)}")
+        notes.append(f"{len(left)} channels not asked for left out: {listed(left, MAX_LISTED)}")
     return matrix, notes
-
-
-def _list(names, most=12):
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _check_unique(what, names, plain, relevant):
@@ -103,19 +101,19 @@ def _places(needed, positions):
 def _interpolated(found, here, missing_names, missing, positions, notes):
     """Weights [missing, sources] of the missing channels, and the numbers of the found channels that they are made from."""
     places, standard = _places([*here, *missing], positions)
-    lost = [name for name, plain in zip(missing_names, missing, strict=True) if plain not in places]
-    if lost:
-        raise InputError(f"channels {_list(lost)}: not among the {len(found)} channels found ({_list(list(found))}) and "
-                         "without a known place on the scalp to interpolate them at; rename the channels that are meant, "
-                         "drop these, or use an encoder without them")
+    unplaced = [name for name, plain in zip(missing_names, missing, strict=True) if plain not in places]
+    if unplaced:
+        raise InputError(f"channels {listed(unplaced, MAX_LISTED)}: not among the {len(found)} channels found "
+                         f"({listed(found, MAX_LISTED)}), and their places on the scalp are not known, so they cannot be "
+                         "interpolated; rename the channels that are meant, drop these, or use an encoder without them")
     sources = [j for j, name in enumerate(here) if name in places]
-    if len(sources) < FEWEST:
-        raise InputError(f"channels {_list(missing_names)}: missing, and only {len(sources)} of the {len(found)} channels "
-                         f"found ({_list(list(found))}) have a known place on the scalp, expected {FEWEST} or more to "
-                         "interpolate from; rename the channels by the 10-20 system, or use another encoder")
+    if len(sources) < MIN_SOURCES:
+        raise InputError(f"channels {listed(missing_names, MAX_LISTED)}: missing, and only {len(sources)} of the "
+                         f"{len(found)} channels found ({listed(found, MAX_LISTED)}) have a known place on the scalp, "
+                         f"expected {MIN_SOURCES} or more to interpolate from; rename the channels by the 10-20 system, or use another encoder")
     weights, warned = _spline_weights([here[j] for j in sources], missing, places, standard)
     notes.append(f"{len(missing)} channels missing, interpolated on the scalp from {len(sources)} found: "
-                 f"{_list(missing_names)}")
+                 f"{listed(missing_names, MAX_LISTED)}")
     notes += warned
     return weights, sources
 
@@ -126,7 +124,7 @@ def _spline_weights(sources, missing, places, standard):
 
     names = [*sources, *missing]
     info = mne.create_info(names, 1.0, "eeg", verbose="error")
-    shape = np.array(list(standard.values())) if len(names) < FEW else None
+    shape = np.array(list(standard.values())) if len(names) < MIN_FITTED else None
     info.set_montage(mne.channels.make_dig_montage({name: places[name] for name in names}, coord_frame="head", hsp=shape))
     info["bads"] = list(missing)
     one_each = mne.EvokedArray(np.eye(len(names), len(sources)), info, verbose="error")
@@ -202,9 +200,9 @@ def scalp_info(ch_names, sfreq, positions=None):
         if place is not None and tuple(place) not in used:
             used.add(tuple(place))
             rows.append(row)
-    if len(rows) < FEWEST_MAPPED:
+    if len(rows) < MIN_MAPPED:
         return None, (f"the places on the scalp are known of {len(rows)} of {len(ch_names)} channels "
-                      f"({_list(list(ch_names), 3)}), a map needs {FEWEST_MAPPED}")
+                      f"({listed(ch_names, 3)}), a map needs {MIN_MAPPED}")
     flat = np.stack([places[row][:2] for row in rows])
     if np.linalg.svd(flat - flat.mean(0), compute_uv=False)[1] < .01:  # m; a map between channels in a line is invention
         return None, f"the {len(rows)} channels with a known place lie in a line"

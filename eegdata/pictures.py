@@ -19,6 +19,18 @@ def picture_path(image_dir, name, picture="photo"):
     return Path(image_dir) / name.split("_")[0] / f"{name}{'_sketch' if picture == 'sketch' else ''}.JPEG"
 
 
+def find_pictures(image_dir: Path | str) -> list[str]:
+    """Names of all photographs `<class id>/<name>.JPEG` of a folder, sorted; sketches are left out."""
+    paths = sorted(Path(image_dir).glob("*/*.JPEG"))
+    return [path.stem for path in paths if not path.stem.endswith("_sketch") and path == picture_path(image_dir, path.stem)]
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The JPEG and PNG files that lie directly in a folder, in order of name."""
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png")
+                  and not path.name.startswith("."))
+
+
 def picture_hashes(image_dir, names, picture):
     """SHA-256 of each training picture by name; None for one whose file is not there (stage 3 needs captions only)."""
     paths = {name: picture_path(image_dir, name, picture) for name in names}

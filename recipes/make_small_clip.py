@@ -12,6 +12,7 @@ are used, and the validation pictures are scored at the end. Run it from the pro
 import sys
 from pathlib import Path
 
+from eegdata.pictures import find_pictures
 from runtime import options
 from runtime.errors import InputError, exits_cleanly
 from runtime.runs import atomic_path, save_run, write_json
@@ -65,6 +66,8 @@ def main(argv=None):
         paths = find_data(args.eeg_dataset, args.splits_path, args.image_dir)
     image_dir = paths.image_dir if paths else args.image_dir
     names = find_pictures(image_dir)
+    if not names:
+        raise InputError(f"--image_dir {image_dir}: no picture found; expected <class id>/<name>.JPEG in it")
     train, val = (names, []) if paths is None else split_names(args, paths, names)
 
     import torch
@@ -96,15 +99,6 @@ def main(argv=None):
     save(model, config, args, scores, train)
     print("; ".join(f"{part}: right caption first for {top1:.0%} of {n} pictures" for part, (top1, n) in scores.items()))
     print(f"--clip_model local-dir:{args.output}")
-
-
-def find_pictures(image_dir):
-    """Names of all photographs `<class id>/<name>.JPEG` in a folder, sorted; sketches are left out."""
-    names = sorted(path.stem for path in Path(image_dir).glob("*/*.JPEG")
-                   if not path.name.startswith(".") and not path.stem.endswith("_sketch"))
-    if not names:
-        raise InputError(f"--image_dir {image_dir}: no picture found; expected <class id>/<name>.JPEG in it")
-    return names
 
 
 def split_names(args, paths, names):

@@ -212,7 +212,7 @@ def find_photographs(args):
     if len(kept) < len(photographs):
         print(f"--min_trials {args.min_trials}: {len(photographs) - len(kept)} trials of {len(counts) - len(synsets)} "
               "classes left out")
-    pictures = find_pictures(args.pictures, {each.picture for each in kept}) if args.pictures else {}
+    pictures = find_imagenet_pictures(args.pictures, {each.picture for each in kept}) if args.pictures else {}
     recordings = []
     for session, own in groupby(kept, lambda each: each.session):
         own = list(own)
@@ -243,7 +243,7 @@ def find_files(folder):
     return sorted(found.values(), key=lambda each: (each.session, each.digest))
 
 
-def find_pictures(folder, names):
+def find_imagenet_pictures(folder, names):
     """{name: Picture} from ImageNet's folder layout."""
     paths = {name: Path(folder) / name.split("_")[0] / f"{name}.JPEG" for name in sorted(names)}
     missing = [path for path in paths.values() if not path.is_file()]

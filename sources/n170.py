@@ -22,7 +22,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from eegdata.make_splits import check_fractions, parts_in_order
+from eegdata.pictures import picture_files
 from eegdata.records import Block, DataSet, Picture, Recording
+from eegdata.splits_file import PARTS
 from runtime.errors import InputError
 from runtime.runs import file_hash
 
@@ -32,7 +35,6 @@ CHANNELS = ("TP9", "AF7", "AF8", "TP10")
 SFREQ = 256.0
 CLASSES = ("house", "face")  # by label; the marker is label + 1
 FOLDERS = {"house": "houses", "face": "faces"}
-PARTS = ("train", "val", "test")
 LARGEST = 1e5  # microvolts; a Muse's converter ends at 1682
 JITTER = 0.1  # s; radio packets are stamped on arrival, up to 0.06 s off an even clock; more than this is lost data
 WORDINGS = {
@@ -74,8 +76,8 @@ def find(args):
     from tqdm import tqdm
 
     settings = epochs.settle(args, SFREQ, unset=epochs.no_baseline)
-    check_fractions(args)
-    found, pictures = find_recordings(args.recordings), find_pictures(args.stimuli)
+    check_fractions(args.val_fraction, args.test_fraction)
+    found, pictures = find_recordings(args.recordings), find_photographs(args.stimuli)
     cuts = [read_recording(*each, settings) for each in tqdm(found, desc="read", unit="file")]
     split_recordings(cuts, args.val_fraction, args.test_fraction)
     if args.split_by in (None, "given"):
@@ -98,12 +100,6 @@ def find(args):
 
 def _read(cut, pictures):
     yield Block(cut.eeg, cut.label, pictures, cut.onset, [cut.part] * len(pictures), cut.dropped, cut.notes)
-
-
-def check_fractions(args):
-    if not 0 < args.val_fraction < 1 or not 0 < args.test_fraction < 1 or args.val_fraction + args.test_fraction >= 1:
-        raise InputError(f"--val_fraction {args.val_fraction} --test_fraction {args.test_fraction}: both must be above "
-                         "0 and their sum below 1")
 
 
 def find_recordings(folder):
@@ -203,25 +199,12 @@ def read_recording(path, name, subject, session, settings):
                dropped=dropped, notes=notes)
 
 
-def part_sizes(count, val_fraction, test_fraction):
-    """How many of `count` things in order are for validation and testing: at least one each, if there are three."""
-    if count < 3:
-        return 0, int(count == 2)
-    n_val, n_test = max(1, round(count * val_fraction)), max(1, round(count * test_fraction))
-    if n_val + n_test >= count:
-        raise InputError(f"--val_fraction {val_fraction} --test_fraction {test_fraction} leave none of {count} for "
-                         "training; lower them")
-    return n_val, n_test
-
-
 def split_recordings(cuts, val_fraction, test_fraction):
     """Set each recording's `part` by the rule of the module's docstring; `cuts` are in order of time."""
     for subject in {cut.subject for cut in cuts}:
         whole = [cut for cut in cuts if cut.subject == subject and len(set(cut.label)) == len(CLASSES)]
-        n_val, n_test = part_sizes(len(whole), val_fraction, test_fraction)
-        n_train = len(whole) - n_val - n_test
-        for position, cut in enumerate(whole[n_train:]):
-            cut.part = "val" if position < n_val else "test"
+        for cut, part in zip(whole, parts_in_order(len(whole), val_fraction, test_fraction).tolist(), strict=True):
+            cut.part = part
 
 
 def check_parts(cuts):
@@ -234,12 +217,11 @@ def check_parts(cuts):
                              "another --split_by")
 
 
-def find_pictures(folder):
+def find_photographs(folder):
     """{class: {picture name: path}} of the photographs, sorted."""
     pictures = {}
     for class_id, subfolder in FOLDERS.items():
-        paths = sorted(path for path in (Path(folder) / subfolder).glob("*")
-                       if path.suffix.lower() in (".jpg", ".jpeg", ".png") and not path.name.startswith("."))
+        paths = picture_files(Path(folder) / subfolder)
         if len(paths) < len(PARTS):
             raise InputError(f"--stimuli {Path(folder) / subfolder}: {len(paths)} photographs (.jpg, .png), expected "
                              f"at least {len(PARTS)}")
@@ -251,10 +233,8 @@ def share_out(pictures, val_fraction, test_fraction):
     """{class: {part: picture names}} in sorted order, so that views of one face or house mostly stay together."""
     shares = {}
     for class_id, by_name in pictures.items():
-        names = list(by_name)
-        n_val, n_test = part_sizes(len(names), val_fraction, test_fraction)
-        n_train = len(names) - n_val - n_test
-        shares[class_id] = {"train": names[:n_train], "val": names[n_train:-n_test], "test": names[-n_test:]}
+        parts = parts_in_order(len(by_name), val_fraction, test_fraction)
+        shares[class_id] = {part: [name for name, its in zip(by_name, parts, strict=True) if its == part] for part in PARTS}
     return shares
 
 

@@ -158,11 +158,11 @@ def channel_matrix(recorded, names, bads, places, settings):
     """Weights [settings.ch_names, recorded] that mend bad channels, match channels by name and re-reference; and notes."""
     import numpy as np
 
-    from eegdata.montage import FEWEST, match_channels, plain_name, standard_places
+    from eegdata.montage import MIN_SOURCES, match_channels, plain_name, standard_places
 
     known = {plain_name(name) for name in places} | (set(standard_places()) if bads else set())
     good = [name for name in names if name not in bads]
-    enough = sum(plain_name(name) in known for name in good) >= FEWEST
+    enough = sum(plain_name(name) in known for name in good) >= MIN_SOURCES
     left = [name for name in bads if not enough or plain_name(name) not in known]
     if left and isinstance(settings.bads, list):
         raise InputError(f"--bads {','.join(left)}: cannot be interpolated, as the places of electrodes are not known; "

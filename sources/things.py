@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eegdata.pictures import picture_files
 from eegdata.records import Block, DataSet, Picture, Recording
 from runtime.errors import InputError
 from runtime.runs import content_key, file_hash
@@ -69,7 +70,7 @@ def find(args):
     from tqdm import tqdm
 
     images = Path(args.images or args.folder)
-    pictures = {part: find_pictures(images / f"{part}_images") for part in FILES}
+    pictures = {part: find_concept_pictures(images / f"{part}_images") for part in FILES}
     check_metadata(images / "image_metadata.npy", pictures)
     class_names = {picked.class_id: picked.class_name for part in FILES for picked in pictures[part]}
     classes = list(class_names)
@@ -114,7 +115,7 @@ def find_subjects(folder, wanted):
     return {subject: found[subject] for subject in sorted(set(wanted or found))}
 
 
-def find_pictures(folder):
+def find_concept_pictures(folder):
     """The pictures of the concept folders, in the order of the EEG's rows."""
     concepts = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -130,8 +131,7 @@ def find_pictures(folder):
             f"two concept folders of number {Counter(numbers).most_common(1)[0][0]}")
         raise InputError(f"{folder}: {what}, of {max(numbers)} that are numbered; the EEG's rows follow them, so unpack "
                          "the pictures again")
-    found = {path: sorted(file for file in path.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png")
-                          and not file.name.startswith(".")) for path in concepts}
+    found = {path: picture_files(path) for path in concepts}
     usual = Counter(map(len, found.values())).most_common(1)[0][0]
     odd = [path for path, files in found.items() if len(files) != usual]
     if odd or not usual:

@@ -165,19 +165,19 @@ def stand_in(eeg, label, ch_names=None, **record):
 
 
 def test_places_on_the_scalp_come_from_the_record_or_the_name():
-    eeg, label = torch.randn(4, 4, 50), torch.tensor([0, 0, 1, 1])
-    info, rows = evoked.scalp(stand_in(eeg, label, ["EEG Oz", "FP1", "T3", "nd"]))
-    expected = mne.create_info(["Oz", "Fp1", "T7"], 1., "eeg").set_montage("colin27_1005" if "colin27_1005" in
+    eeg, label = torch.randn(4, 5, 50), torch.tensor([0, 0, 1, 1])
+    info, rows = evoked.scalp(stand_in(eeg, label, ["EEG Oz", "FP1", "T3", "Cz", "nd"]))
+    expected = mne.create_info(["Oz", "Fp1", "T7", "Cz"], 1., "eeg").set_montage("colin27_1005" if "colin27_1005" in
                                                                           mne.channels.get_builtin_montages() else
                                                                           "standard_1005")
-    assert rows == [0, 1, 2]
+    assert rows == [0, 1, 2, 3]
     assert np.allclose([c["loc"][:3] for c in info["chs"]], [c["loc"][:3] for c in expected["chs"]])
-    names = [f"E{i}" for i in range(4)]
+    names = [f"E{i}" for i in range(5)]
     assert evoked.scalp(stand_in(eeg, label, names))[0] is None
     assert "E0, E1, E2" in evoked.scalp(stand_in(eeg, label, names))[1]
-    places = {name: [.01 * i, .05, .08] for i, name in enumerate(names[:3])}
+    places = {name: [.01 * i, .05 + .02 * (i % 2), .08] for i, name in enumerate(names[:4])}
     info, rows = evoked.scalp(stand_in(eeg, label, names, positions=places))
-    assert rows == [0, 1, 2] and np.allclose([c["loc"][:3] for c in info["chs"]], list(places.values()))
+    assert rows == [0, 1, 2, 3] and np.allclose([c["loc"][:3] for c in info["chs"]], list(places.values()))
 
 
 def test_counts_are_those_of_a_cross_table(trials, folder):

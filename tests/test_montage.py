@@ -132,7 +132,7 @@ def test_given_places_serve_names_that_no_standard_knows(recording):
 
 
 def test_mne_is_imported_only_to_interpolate():
-    code = ("import sys; from montage import match_channels\nmatch_channels(['T3', 'Cz'], ['Cz', 'T7'])\n"
+    code = ("import sys; from eegdata.montage import match_channels\nmatch_channels(['T3', 'Cz'], ['Cz', 'T7'])\n"
             "assert 'mne' not in sys.modules")
     subprocess.run([sys.executable, "-c", code], check=True)
 
