@@ -11,7 +11,7 @@ import numpy as np
 from metrics.classification import balanced_accuracy
 
 RIDGE = 1.  # times the mean eigenvalue of the features' Gram matrix
-EXACT = 1000  # fewer arrangements of the pictures than this: only single trials are dealt anew
+MIN_ARRANGEMENTS = 1000  # fewer arrangements of the pictures than this: only single trials are dealt anew
 
 
 @dataclass
@@ -104,7 +104,7 @@ def p_of_fixed(label, predicted, subject, picture, permutations, rng):
         return float(p), mean, "trials"
     first = np.unique(units, return_index=True)[1]
     of_unit = label[first]
-    if _log_arrangements(of_unit) < np.log(EXACT):
+    if _log_arrangements(of_unit) < np.log(MIN_ARRANGEMENTS):
         return float(p), mean, "trials"
     for number in range(permutations):
         dealt[number] = balanced_accuracy(rng.permutation(of_unit)[units], predicted)

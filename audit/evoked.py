@@ -16,12 +16,12 @@ from markupsafe import Markup
 from eegdata.montage import scalp_info
 from runtime.wording import listed
 
-CHUNK = 2**22  # EEG values read at a time: 16 MB, and some times that in work
-SHOWN = 8  # classes with pictures of their own
-LATENCIES = 4  # maps a class
-FEW = 8  # with fewer electrodes a smooth map would be invention: each point of the scalp takes the nearest one's value
-MOST_ROWS = 24  # recordings in the picture of the order
-SPECTRUM_TRIALS = 1000
+CHUNK_VALUES = 2**22  # EEG values read at a time: 16 MB, and some times that in work
+MAX_CLASSES_DRAWN = 8  # classes with pictures of their own
+MAX_LATENCIES = 4  # maps a class
+MIN_SMOOTH_ELECTRODES = 8  # with fewer electrodes a smooth map would be invention: each point of the scalp takes the nearest one's value
+MAX_ROWS = 24  # recordings in the picture of the order
+MAX_SPECTRUM_TRIALS = 1000
 COLOURS = ("#3f90da", "#e76300", "#3c9d5b", "#832db6", "#bd1f01", "#a96b59", "#ffa90e", "#94a4a2")  # after Petroff 2021
 INK, SOFT = "#1b1f24", "#57606a"  # as in page.css, whose variables take their place
 WIDTH = 4.4  # inches, about a phone's width: a figure is never scaled down much, so its text stays readable
@@ -65,17 +65,17 @@ def chunks(trials, rows, what):
     """EEG of `rows` as (rows, float32 array [n, C, T]), a chunk at a time, with a progress bar."""
     from tqdm import tqdm
 
-    step = max(1, CHUNK // (trials.eeg.shape[1] * trials.eeg.shape[2]))
+    step = max(1, CHUNK_VALUES // (trials.eeg.shape[1] * trials.eeg.shape[2]))
     for start in tqdm(range(0, len(rows), step), desc=what, unit="chunk", leave=False):
         part = rows[start:start + step]
         yield part, trials.eeg[part].numpy()
 
 
 def responses(trials):
-    """Responses of trials.Trials; classes beyond the SHOWN largest count for the mean of all only."""
+    """Responses of trials.Trials; classes beyond the MAX_CLASSES_DRAWN largest count for the mean of all only."""
     labels = trials.label.numpy()
     found, sizes = np.unique(labels, return_counts=True)
-    shown = sorted(found[np.argsort(-sizes, kind="stable")][:SHOWN].tolist())
+    shown = sorted(found[np.argsort(-sizes, kind="stable")][:MAX_CLASSES_DRAWN].tolist())
     shape = tuple(trials.eeg.shape[1:])
     sums, squares = np.zeros((2, len(shown) + 1, *shape))  # the last of all trials
     for rows, eeg in chunks(trials, np.arange(len(labels)), "evoked responses"):
@@ -93,11 +93,11 @@ def responses(trials):
 
 
 def spectrum(trials):
-    """Mean power spectral density: frequencies [F] in Hz and power [C, F] in unit²/Hz, of SPECTRUM_TRIALS trials at most,
+    """Mean power spectral density: frequencies [F] in Hz and power [C, F] in unit²/Hz, of MAX_SPECTRUM_TRIALS trials at most,
     evenly spread (Hann window over the whole trial, its mean subtracted)."""
     from scipy.signal import periodogram
 
-    rows = np.linspace(0, len(trials) - 1, min(len(trials), SPECTRUM_TRIALS)).astype(int)
+    rows = np.linspace(0, len(trials) - 1, min(len(trials), MAX_SPECTRUM_TRIALS)).astype(int)
     power = 0
     for _, eeg in chunks(trials, rows, "power spectrum"):
         frequencies, density = periodogram(eeg.astype(np.float64), trials.sfreq, "hann", detrend="constant")
@@ -121,7 +121,7 @@ def scalp(trials):
 
 
 def latencies(found):
-    """Up to LATENCIES samples after the picture at which the mean of all trials peaks most, in order of time."""
+    """Up to MAX_LATENCIES samples after the picture at which the mean of all trials peaks most, in order of time."""
     from scipy.signal import find_peaks
 
     after = np.flatnonzero(found.times >= min(0, found.times[-1]))
@@ -130,7 +130,7 @@ def latencies(found):
     peaks, about = find_peaks(strength, distance=apart, prominence=0)
     if not len(peaks):
         return [int(after[strength.argmax()])]
-    return sorted(after[peaks[np.argsort(-about["prominences"])[:LATENCIES]]].tolist())
+    return sorted(after[peaks[np.argsort(-about["prominences"])[:MAX_LATENCIES]]].tolist())
 
 
 def svg(figure, title, description, dpi=150):
@@ -233,11 +233,11 @@ def draw_maps(trials, found, samples, info, rows):
     kinds += [(f"{trials.class_names[label]} ({count})", mean) for label, count, mean in
               zip(found.shown, found.counts, found.class_mean, strict=True)]
     limit = max(np.abs(values[np.ix_(rows, samples)]).max() for _, values in kinds) or 1.0
-    options = {"image_interp": "nearest", "extrapolate": "local", "contours": 0} if len(rows) < FEW else {"contours": 4}
+    options = {"image_interp": "nearest", "extrapolate": "local", "contours": 0} if len(rows) < MIN_SMOOTH_ELECTRODES else {"contours": 4}
     figures = []
     for name, values in kinds:
         figure = Figure(figsize=(WIDTH, 1.3), layout="constrained")
-        places = figure.subplots(1, LATENCIES + 1, width_ratios=[*[1] * LATENCIES, .09])
+        places = figure.subplots(1, MAX_LATENCIES + 1, width_ratios=[*[1] * MAX_LATENCIES, .09])
         figure.suptitle(name if len(name) <= 50 else f"{name[:49]}…", x=.01, ha="left", fontsize=8.5, fontweight="bold",
                         parse_math=False)
         for axes in places[len(samples):-1]:
@@ -267,7 +267,7 @@ def draw_spectrum(trials):
     axes.set_xlim(0, frequencies[-1])
     axes.set_xlabel("Hz (dotted: 50 and 60 Hz)")
     axes.set_ylabel(f"{unit(trials)}²/Hz" if unit(trials) == "µV" else "power density")
-    return svg(figure, "Power spectrum of each channel", f"mean of up to {SPECTRUM_TRIALS} trials, {frequencies[0]:.3g} to "
+    return svg(figure, "Power spectrum of each channel", f"mean of up to {MAX_SPECTRUM_TRIALS} trials, {frequencies[0]:.3g} to "
                                                          f"{frequencies[-1]:.3g} Hz")
 
 
@@ -282,7 +282,7 @@ def draw_order(trials):
         groups, names = groups.reshape(-1), [f"subject {s}" + (f" session {n}" if n >= 0 else "") for s, n in pairs.T]
     timed = trials.onset is not None and not np.isnan(trials.onset).all()
     present = np.unique(groups)
-    kept = present[:MOST_ROWS]
+    kept = present[:MAX_ROWS]
     colour = class_colours(np.unique(labels))
     figure, axes = panel(.75 + .17 * len(kept), "Order of presentation")
     for row, group in enumerate(kept):
@@ -293,7 +293,7 @@ def draw_order(trials):
     axes.set_yticks(range(len(kept)), [names[group][-18:] for group in kept], parse_math=False)
     axes.set_ylim(len(kept) - .4, -.6)
     axes.set_xlabel("minutes from the start of the recording" if timed else "number of the trial in the file")
-    said = f"Shown are the first {MOST_ROWS} of {len(present)} recordings. " if len(present) > MOST_ROWS else ""
+    said = f"Shown are the first {MAX_ROWS} of {len(present)} recordings. " if len(present) > MAX_ROWS else ""
     if not timed:
         said += "When the pictures were shown is not known, so the order is the file's. "
     if len(colour) > len(COLOURS):
@@ -338,6 +338,6 @@ def pictures(trials):
     return {"all": draw_all(trials, found, samples), "channels": draw_channels(trials, found, samples),
             "maps": draw_maps(trials, found, samples, info, rows) if info is not None else [],
             "spectrum": draw_spectrum(trials), "order": order, "legend": legend, "notes": notes,
-            "classes": len(np.unique(trials.label.numpy())), "few": info is not None and len(rows) < FEW}
+            "classes": len(np.unique(trials.label.numpy())), "few": info is not None and len(rows) < MIN_SMOOTH_ELECTRODES}
 
 

@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import numpy as np
 
-EARLIEST = .04  # s after onset: before the first visual response reaches the scalp (C1 begins at about 50 ms)
-FEWEST = 3  # samples
-BIN, MOST_BINS = .02, 20  # s
-MIXTURES = 32  # at most, of channels
+RESPONSE_STARTS = .04  # s after onset: before the first visual response reaches the scalp (C1 begins at about 50 ms)
+MIN_SAMPLES = 3  # samples
+BIN_SECONDS, MAX_BINS = .02, 20  # s
+MAX_MIXTURES = 32  # at most, of channels
 SHRINKAGE = .2  # of a trial's covariance, which few samples make
 
 
@@ -19,9 +19,9 @@ def before_onset(material):
 def before_response(material):
     """Number of samples before any response: those before the onset, or without them the first ones after it."""
     before = before_onset(material)
-    if before >= FEWEST or material.times is None:
+    if before >= MIN_SAMPLES or material.times is None:
         return before
-    return int((material.times < EARLIEST - 1e-9).sum())
+    return int((material.times < RESPONSE_STARTS - 1e-9).sum())
 
 
 class Features:
@@ -39,8 +39,8 @@ class Features:
     def __init__(self, material, train, own):
         self.material, self.own = material, own
         self.before, self.early = before_onset(material), before_response(material)
-        self.kinds = ["residual", "whole"] + (["prestimulus"] if self.before >= FEWEST else []) + (
-            ["before"] if self.early >= FEWEST else [])
+        self.kinds = ["residual", "whole"] + (["prestimulus"] if self.before >= MIN_SAMPLES else []) + (
+            ["before"] if self.early >= MIN_SAMPLES else [])
         group = self._group(train)
         self.mixtures = {g: self._fit(train[group == g]) for g in np.unique(group)}
 
@@ -66,8 +66,8 @@ class Features:
         white = vector[:, kept] / np.sqrt(value[kept])
         response = (white.T @ average).transpose(1, 0, 2).reshape(white.shape[1], -1)
         order = np.linalg.eigh(response @ response.T)[1]  # rising: those with least of the response first
-        quiet = min(MIXTURES, max(1, white.shape[1] // 2))
-        return white[:, ::-1][:, :MIXTURES].T.astype(np.float32), (white @ order[:, :quiet]).T.astype(np.float32)
+        quiet = min(MAX_MIXTURES, max(1, white.shape[1] // 2))
+        return white[:, ::-1][:, :MAX_MIXTURES].T.astype(np.float32), (white @ order[:, :quiet]).T.astype(np.float32)
 
     def read(self, rows):
         """{kind: blocks [len(rows), F] float32}."""
@@ -103,7 +103,7 @@ def _centred(eeg):
 def binned(eeg, sfreq):
     """Means of each channel in up to 20 windows of 20 ms or more: [n, C * windows]."""
     n_times = eeg.shape[2]
-    bins = int(np.clip(n_times / (BIN * sfreq), 1, MOST_BINS))
+    bins = int(np.clip(n_times / (BIN_SECONDS * sfreq), 1, MAX_BINS))
     edges = np.linspace(0, n_times, bins + 1).round().astype(int)
     return np.stack([eeg[:, :, a:b].mean(2) for a, b in pairwise(edges)], axis=2).reshape(len(eeg), -1)
 

@@ -15,11 +15,11 @@ from runtime.runs import atomic_path, file_hash, read_json, write_json
 from runtime.wording import counted, listed
 
 FORMAT = "eeg-to-text audit 1"
-WIDEST = 12  # classes in the table of counts; more become shades
-CARDS, CARD_SIZE = 8, 150
-MOST_NUMBERS = 16
+MAX_CLASSES_IN_TABLE = 12  # classes in the table of counts; more become shades
+MAX_CARDS, CARD_SIZE = 8, 150
+MAX_NUMBERS = 16
 MAX_LISTED = 140  # names in a line of the table of facts
-KNOWN = {"yes": "yes, each trial names its picture",
+PICTURE_KNOWN = {"yes": "yes, each trial names its picture",
          "class": "no, only its class: each trial was given a picture of its class in rotation",
          "no": "no: the data set has no pictures"}
 
@@ -143,7 +143,7 @@ def summary(findings):
 
 def finding_texts(findings):
     """Findings as the template shows them."""
-    return [{**one, "numbers": list(number_texts(one["numbers"]))[:MOST_NUMBERS]} for one in finding_dicts(findings)]
+    return [{**one, "numbers": list(number_texts(one["numbers"]))[:MAX_NUMBERS]} for one in finding_dicts(findings)]
 
 
 def number_texts(numbers, before=""):
@@ -223,7 +223,7 @@ def fact_rows(facts):
         ("Sessions", f"{counted(facts['sessions'], 'session')}" if facts["sessions"] else "not known"),
         ("Recordings", "not known" if facts["recordings"] is None else counted(facts["recordings"], "recording")),
         ("Classes", f"{counted(len(classes), 'class')}, with trials: {listed(classes, MAX_LISTED)}"),
-        ("Is the picture known?", KNOWN[facts["pictures_known"]]),
+        ("Is the picture known?", PICTURE_KNOWN[facts["pictures_known"]]),
         ("Pictures", f"{facts['pictures']:,}"),
         ("Captions", caption_text(**facts["captions"]) if facts["captions"] else "not at hand"),
         ("Split", f"{split['name'] or 'without a name'}, number {split['number']} in a file of {split['of']}"
@@ -246,7 +246,7 @@ def count_table(trials, split):
     for part, rows in enumerate(split.values()):
         np.add.at(counts[part], (subject[rows], label[rows]), 1)
     classes, names = [trials.class_names[one] for one in labels.tolist()], subjects.tolist()
-    if len(classes) > WIDEST:
+    if len(classes) > MAX_CLASSES_IN_TABLE:
         return {"parts": list(split), "classes": classes, "rows": [], "figures": [
             draw_counts(counts[part], names, classes, f"Trials: {name}") for part, name in enumerate(split)
             if counts[part].any()]}
@@ -277,11 +277,11 @@ def recording_rows(trials):
 
 
 def picture_cards(trials, image_dir):
-    """A picture and its first caption of each of up to CARDS classes: what the trials' labels are believed to mean."""
+    """A picture and its first caption of each of up to MAX_CARDS classes: what the trials' labels are believed to mean."""
     if image_dir is None or not trials.has_pictures:
         return []
     cards = []
-    for label in np.unique(trials.label.numpy()).tolist()[:CARDS]:
+    for label in np.unique(trials.label.numpy()).tolist()[:MAX_CARDS]:
         name = trials.names((trials.label == label).nonzero()[0])[0]
         try:
             caption = read_captions(image_dir, name)[0]

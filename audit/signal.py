@@ -8,19 +8,19 @@ from runtime.wording import counted, listed, percent
 
 from .findings import Finding
 
-FLAT, FLAT_TRIALS = 1e-4, .02  # times the median standard deviation; share of trials
-PLATEAU, CLIPPED = 4, .002  # samples in a row at the extreme value of a trial; share of such samples in a channel
-IDENTICAL = .999
-HUM, HUM_SHARE, HUM_LARGE = 5., .02, .2  # power over that of the frequencies beside it; share of all power
-PLAUSIBLE = (.5, 500.)  # microvolt, median standard deviation of a channel within a trial
-EDGE, BESIDE = .03, (.05, .25)  # shares of a trial
-RINGING, FADING = 2., .4  # power at the edge over that beside it; 0.9 to 1.8 in recordings unfiltered or filtered whole
+FLAT_RATIO, MIN_FLAT_TRIALS = 1e-4, .02  # times the median standard deviation; share of trials
+PLATEAU_SAMPLES, MIN_CLIPPED = 4, .002  # samples in a row at the extreme value of a trial; share of such samples in a channel
+MIN_IDENTICAL_CORRELATION = .999
+MIN_HUM_RATIO, MIN_HUM_SHARE, LARGE_HUM_SHARE = 5., .02, .2  # power over that of the frequencies beside it; share of all power
+PLAUSIBLE_MICROVOLTS = (.5, 500.)  # microvolt, median standard deviation of a channel within a trial
+EDGE_SHARE, BESIDE_SHARES = .03, (.05, .25)  # shares of a trial
+MIN_RINGING, MAX_FADING = 2., .4  # power at the edge over that beside it; 0.9 to 1.8 in recordings unfiltered or filtered whole
 
 
 def _flat(eeg):
     """Share of trials [n, C, T] in which each channel holds no signal: [C]."""
     deviation = eeg.std(2)
-    return (deviation <= FLAT * np.median(deviation)).mean(0)
+    return (deviation <= FLAT_RATIO * np.median(deviation)).mean(0)
 
 
 def _clipped(eeg):
@@ -30,7 +30,7 @@ def _clipped(eeg):
     the trials in which a channel is constant.
     """
     still = (np.diff(eeg, axis=2) == 0) & (np.ptp(eeg, axis=2, keepdims=True) > 0)
-    rows = np.lib.stride_tricks.sliding_window_view(still, min(PLATEAU - 1, still.shape[2]), axis=2).all(3)
+    rows = np.lib.stride_tricks.sliding_window_view(still, min(PLATEAU_SAMPLES - 1, still.shape[2]), axis=2).all(3)
     first = eeg[:, :, :rows.shape[2]]
     extreme = rows & ((first == eeg.max(2, keepdims=True)) | (first == eeg.min(2, keepdims=True)))
     return np.where(extreme.sum((0, 2)) >= .5 * rows.sum((0, 2)), extreme.mean((0, 2)), 0.)
@@ -43,7 +43,7 @@ def _identical(eeg, good):
     if len(good) < 3:  # of two channels with an average reference one is the other's mirror image
         return []
     r = np.abs(np.corrcoef(flat[good]))
-    pairs = np.argwhere(np.triu(r, 1) > IDENTICAL)
+    pairs = np.argwhere(np.triu(r, 1) > MIN_IDENTICAL_CORRELATION)
     return [(int(good[i]), int(good[j]), float(r[i, j])) for i, j in pairs]
 
 
@@ -55,11 +55,11 @@ def check_channels(material):
         eeg = material.trials.eeg[rows].numpy()
         recording = material.recording_name(number)
         dead = _flat(eeg)
-        if (dead >= FLAT_TRIALS).any():
-            flat[recording] = {names[c]: round(float(dead[c]), 3) for c in np.argsort(-dead) if dead[c] >= FLAT_TRIALS}
+        if (dead >= MIN_FLAT_TRIALS).any():
+            flat[recording] = {names[c]: round(float(dead[c]), 3) for c in np.argsort(-dead) if dead[c] >= MIN_FLAT_TRIALS}
         share = _clipped(eeg)
-        if (share > CLIPPED).any():
-            clipped[recording] = {names[c]: round(float(share[c]), 4) for c in np.argsort(-share) if share[c] > CLIPPED}
+        if (share > MIN_CLIPPED).any():
+            clipped[recording] = {names[c]: round(float(share[c]), 4) for c in np.argsort(-share) if share[c] > MIN_CLIPPED}
         pairs = _identical(eeg, dead < .5)
         if pairs:
             identical[recording] = [[names[i], names[j], round(r, 5)] for i, j, r in pairs]
@@ -92,8 +92,7 @@ def check_line_noise(material):
     n_times = material.trials.eeg.shape[2]
     width = max(1., sfreq / n_times)  # Hz on both sides of a peak
     if n_times / sfreq < .4 or sfreq / 2 < 55 + width:
-        return Finding(check, "not "
-                              "checked", f"Trials of {n_times / sfreq:.2f} s at {sfreq:g} Hz do not resolve 50 and 60 Hz.")
+        return Finding(check, "not checked", f"Trials of {n_times / sfreq:.2f} s at {sfreq:g} Hz do not resolve 50 and 60 Hz.")
     found = {}
     for number, rows in material.sampled.items():
         eeg = material.trials.eeg[rows].numpy()
@@ -102,16 +101,16 @@ def check_line_noise(material):
         found[material.recording_name(number)] = {
             f"{line} Hz": _peak(frequency, power, line, width) for line in (50, 60) if line + 4 * width < sfreq / 2}
     worst, line, peak = max(((name, line, peak) for name, lines in found.items() for line, peak in lines.items()),
-                            key=lambda item: (item[2]["ratio"] >= HUM) * item[2]["share"])
+                            key=lambda item: (item[2]["ratio"] >= MIN_HUM_RATIO) * item[2]["share"])
     hum = [name for name, lines in found.items()
-           if any(peak["ratio"] >= HUM and peak["share"] >= HUM_SHARE for peak in lines.values())]
+           if any(peak["ratio"] >= MIN_HUM_RATIO and peak["share"] >= MIN_HUM_SHARE for peak in lines.values())]
     numbers = {"recordings": len(found), "with_line_noise": len(hum), "worst": {"recording": worst, "line": line, **peak},
                "found": dict(list(found.items())[:50])}
     if not hum:
         return Finding(check, "passed", "Neither 50 nor 60 Hz stands out of the spectrum.", numbers)
     text = (f"{line} hum stands out {peak['ratio']:.0f} times above its surroundings and makes {percent(peak['share'])} of "
             f"the power in {worst} ({counted(len(hum), 'recording')} of {len(found)} with hum)")
-    return Finding(check, "warning" if peak["share"] >= HUM_LARGE else "note", f"{text}: its strength changes slowly and "
+    return Finding(check, "warning" if peak["share"] >= LARGE_HUM_SHARE else "note", f"{text}: its strength changes slowly and "
                    "can tell recordings apart; a notch or a low-pass filter takes it out.", numbers)
 
 
@@ -127,16 +126,15 @@ def check_units(material):
     """Whether amplitudes in microvolts look like EEG."""
     check, scales = "Units", material.microvolt_scale
     if scales is None:
-        return Finding(check, "not "
-                              "checked", "The EEG is in units of its own "
+        return Finding(check, "not checked", "The EEG is in units of its own "
                        f"({material.trials.record.get('units') or 'unknown'}), so amplitudes cannot be judged.")
     found = {}
     for number, rows in material.sampled.items():
         deviation = material.trials.eeg[rows].numpy().std(2) * scales[number]
         found[material.recording_name(number)] = float(np.median(deviation))
-    low, high = PLAUSIBLE
+    low, high = PLAUSIBLE_MICROVOLTS
     wrong = {name: value for name, value in found.items() if not low <= value <= high}
-    numbers = {"median_microvolt": round(float(np.median(list(found.values()))), 6), "plausible": list(PLAUSIBLE),
+    numbers = {"median_microvolt": round(float(np.median(list(found.values()))), 6), "plausible": list(PLAUSIBLE_MICROVOLTS),
                "implausible": {name: float(f"{value:.4g}") for name, value in list(wrong.items())[:50]}}
     if not wrong:
         return Finding(check, "passed", "A channel's standard deviation within a trial is "
@@ -153,7 +151,7 @@ def check_units(material):
 def check_edges(material):
     """Power at the first and last samples of trials against that beside them: filters applied to cut trials ring there."""
     check, n_times = "Edges of trials", material.trials.eeg.shape[2]
-    width = max(2, round(EDGE * n_times))
+    width = max(2, round(EDGE_SHARE * n_times))
     if n_times < 10 * width:
         return Finding(check, "not checked", f"Trials of {n_times} samples are too short to tell edges from the rest.")
     power = np.zeros(n_times)
@@ -161,12 +159,12 @@ def check_edges(material):
         eeg = material.trials.eeg[rows].numpy()
         eeg = eeg - eeg.mean(2, keepdims=True)
         power += (eeg ** 2 / np.maximum((eeg ** 2).mean((0, 2), keepdims=True), 1e-30)).mean((0, 1))
-    beside = slice(*(round(share * n_times) for share in BESIDE))
+    beside = slice(*(round(share * n_times) for share in BESIDE_SHARES))
     ratio = {name: float(p[:width].mean() / max(np.median(p[beside]), 1e-30)) for name, p in
              (("first", power), ("last", power[::-1]))}
     numbers = {"samples": width, "power_ratio": {name: round(value, 3) for name, value in ratio.items()}}
-    rings = [name for name, value in ratio.items() if value >= RINGING]
-    fades = [name for name, value in ratio.items() if value <= FADING]
+    rings = [name for name, value in ratio.items() if value >= MIN_RINGING]
+    fades = [name for name, value in ratio.items() if value <= MAX_FADING]
     if rings:
         return Finding(check, "warning", f"The {' and '.join(rings)} {width} samples of trials hold "
                        f"{max(ratio.values()):.1f} times the power beside them: a filter or detrending applied to cut "

@@ -19,11 +19,11 @@ from runtime.errors import InputError
 from runtime.runs import atomic_path, content_key, file_hash, read_json, versions, write_json
 
 FORMAT = "eeg-to-text data set 1"
-ROWS = 256  # trials in a record batch
-HEAD = ("sfreq", "ch_names", "positions", "units", "tmin", "n_times", "class_ids", "class_names", "pictures_known",
+BATCH_TRIALS = 256  # trials in a record batch
+DATASET_FIELDS = ("sfreq", "ch_names", "positions", "units", "tmin", "n_times", "class_ids", "class_names", "pictures_known",
         "split_by", "about")  # what a DataSet says of itself
-FILES = {"dataset.json", "trials", "images", "splits.pth", "README.md", "audit.json", "audit.html"}
-RUN = "run.json"  # in trials/ until the folder is finished: the key of the run
+OWN_FILES = {"dataset.json", "trials", "images", "splits.pth", "README.md", "audit.json", "audit.html"}
+RUN_FILE = "run.json"  # in trials/ until the folder is finished: the key of the run
 COLUMNS = ("label", "subject", "session", "recording", "onset", "picture", "part")
 
 
@@ -81,7 +81,7 @@ def read_record(folder):
     record = read_json(file)
     if record.get("format") != FORMAT:
         raise InputError(f"{file}: format {record.get('format')!r}, expected {FORMAT!r}; prepare the data set again")
-    missing = [name for name in (*HEAD, "pictures", "picture", "recordings", "fingerprint") if name not in record]
+    missing = [name for name in (*DATASET_FIELDS, "pictures", "picture", "recordings", "fingerprint") if name not in record]
     if missing or not record["recordings"]:
         raise InputError(f"{file}: {', '.join(missing) or 'recordings'} missing; it was changed by hand or is damaged, so "
                          "prepare the data set again")
@@ -132,14 +132,14 @@ def write_folder(data, output, source, scale, overwrite=False):
     does not. Returns the record. A folder that holds another data set is refused unless `overwrite`.
     """
     output = Path(output)
-    head = {"format": FORMAT, "source": source, "scale": scale, **{name: getattr(data, name) for name in HEAD}}
+    head = {"format": FORMAT, "source": source, "scale": scale, **{name: getattr(data, name) for name in DATASET_FIELDS}}
     key = content_key([head, [(r.name, r.subject, r.session, r.key) for r in data.recordings], sorted(data.pictures)])
     _check_output(data, output)
     if not _begin(output, key, overwrite):
         _write_pictures(data, output / "images")  # captions may have come since
         print(f"{output}: holds this data set already; nothing to do for its trials")
         return read_record(output)
-    marker = output / "trials" / RUN  # an interrupted run with other options left other pictures of the same names
+    marker = output / "trials" / RUN_FILE  # an interrupted run with other options left other pictures of the same names
     stale = marker.is_file() and read_json(marker, str) != key
     write_json(marker, f"{key}, pictures of another run" if stale else key)
     _write_pictures(data, output / "images", stale)
@@ -161,7 +161,7 @@ def write_folder(data, output, source, scale, overwrite=False):
 def _check_output(data, output):
     """Raise InputError for a folder of other things, or one whose pictures would be read and written."""
     if output.is_dir() and not (output / "dataset.json").is_file():
-        own = FILES if (output / "trials").is_dir() else {"images"}  # what an interrupted run may leave
+        own = OWN_FILES if (output / "trials").is_dir() else {"images"}  # what an interrupted run may leave
         others = sorted(path.name for path in output.iterdir() if path.name not in own and not path.name.startswith("."))
         if others:
             raise InputError(f"--output {output}: holds {', '.join(others)[:200]} and no data set; expected an empty or a "
@@ -184,7 +184,7 @@ def _begin(output, key, overwrite):
                          "folder, or give --overwrite")
     if overwrite:
         done.unlink(missing_ok=True)  # first: what remains counts as unfinished
-        for path in (output / name for name in FILES):
+        for path in (output / name for name in OWN_FILES):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -232,7 +232,7 @@ def _write_trials(data, folder, head_key, scale):
             entry = {"key": key, **_write_recording(data, recording, number, folder, scale)}
             write_json(file, entry)
         entries.append(entry)
-    named = {RUN, *(f"{number:05d}.json" for number in range(len(entries)))}
+    named = {RUN_FILE, *(f"{number:05d}.json" for number in range(len(entries)))}
     named |= {shard["file"] for entry in entries for shard in entry["shards"]}
     for path in folder.iterdir():  # of an interrupted run with other options; the Hub would read them, too
         if path.name not in named:
@@ -297,8 +297,8 @@ def _write_shard(path, data, recording, number, block, eeg):
                "part": list(block.part) if block.part is not None else [""] * n}
     schema = features.arrow_schema
     with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, schema) as writer:
-        for start in range(0, n, ROWS):
-            part = slice(start, start + ROWS)
+        for start in range(0, n, BATCH_TRIALS):
+            part = slice(start, start + BATCH_TRIALS)
             rows = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(eeg[part].reshape(-1)), data.n_times)
             rows = pyarrow.FixedSizeListArray.from_arrays(rows, len(data.ch_names))
             writer.write_batch(pyarrow.record_batch([rows, *(pyarrow.array(column[part]) for column in columns.values())],

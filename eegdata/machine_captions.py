@@ -19,7 +19,7 @@ from transformers.utils import logging as transformers_logging
 from eegdata.pictures import find_pictures, has_caption, machine_made, picture_path, write_machine_captions
 from runtime.errors import InputError
 
-CAPTIONERS = ("blip", "git", "vision-encoder-decoder")  # kinds of models that are given a picture and nothing else
+PICTURE_ONLY_MODELS = ("blip", "git", "vision-encoder-decoder")  # kinds of models that are given a picture and nothing else
 REQUEST = "Describe this image in one sentence."  # what a chat model is asked
 
 
@@ -65,7 +65,7 @@ def _open(path):
 def load_writer(name, device):
     """A function from PIL pictures and a number of tokens to texts, by an image-to-text model; it draws nothing at random.
 
-    Models of the kinds CAPTIONERS and BLIP-2 are given the picture alone, others are asked by their chat template.
+    Models of the kinds PICTURE_ONLY_MODELS and BLIP-2 are given the picture alone, others are asked by their chat template.
     """
     transformers_logging.set_verbosity_error()  # its advice is for programmers
     try:
@@ -75,7 +75,7 @@ def load_writer(name, device):
                              "expected an image-to-text model, such as Salesforce/blip-image-captioning-base")
         model, loading = AutoModelForImageTextToText.from_pretrained(
             name, dtype=torch.float32 if device == "cpu" else "auto", trust_remote_code=False, output_loading_info=True)
-        if config.model_type in CAPTIONERS:
+        if config.model_type in PICTURE_ONLY_MODELS:
             prepare, tokenizer = AutoImageProcessor.from_pretrained(name), AutoTokenizer.from_pretrained(name)
         else:
             prepare = AutoProcessor.from_pretrained(name)
@@ -92,13 +92,13 @@ def load_writer(name, device):
         raise InputError(f"--model {name}: its weights lack {len(missing)} tensors, {missing[0]} among them; they are of "
                          "another model, or cut short")
     model = model.eval().to(device)
-    if config.model_type in CAPTIONERS:
+    if config.model_type in PICTURE_ONLY_MODELS:
         return _captioner(model, prepare, tokenizer)
     if config.model_type == "blip-2":
         return _asked(model, prepare, tokenizer, "")
     if not getattr(prepare, "chat_template", None):
         raise InputError(f"--model {name}: is of type {config.model_type!r} and has no chat template; expected one of "
-                         f"{', '.join(CAPTIONERS)}, blip-2, or a model that is asked by chat")
+                         f"{', '.join(PICTURE_ONLY_MODELS)}, blip-2, or a model that is asked by chat")
     request = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": REQUEST}]}]
     prompt = prepare.apply_chat_template(request, add_generation_prompt=True, tokenize=False)
     return _asked(model, prepare, tokenizer, prompt)

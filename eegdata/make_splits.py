@@ -18,8 +18,8 @@ from eegdata.splits_file import PARTS
 from runtime.errors import InputError
 from runtime.wording import listed
 
-GROUPS = ("subject", "session", "recording", "time")  # what may share pictures between parts
-DRAWS = 100  # of sessions or recordings across subjects, until one has all classes in all parts
+SHARING_PICTURES = ("subject", "session", "recording", "time")  # what may share pictures between parts
+MAX_DRAWS = 100  # of sessions or recordings across subjects, until one has all classes in all parts
 
 
 def make_splits(trials, by, val_fraction=.15, test_fraction=.15, seed=0, gap=5., unseen_pictures=False):
@@ -32,7 +32,7 @@ def make_splits(trials, by, val_fraction=.15, test_fraction=.15, seed=0, gap=5.,
     maker = _Maker(trials, by, val_fraction, test_fraction, seed, gap)
     if unseen_pictures and by == "given":
         raise InputError("--unseen_pictures: --split_by given keeps the publishers' parts as they are; leave it out")
-    if unseen_pictures and by in GROUPS:
+    if unseen_pictures and by in SHARING_PICTURES:
         maker.pictures = maker.by_picture()[0][1]
     made = getattr(maker, f"by_{by}")()
     if maker.pictures is not None:
@@ -176,7 +176,7 @@ class _Maker:
                     part[rows] = _dealt(unit[rows], own, part[rows], val, test)
                 return f"by {what}, the last ones of each subject", part
         rng = np.random.default_rng(self.seed)
-        for _ in range(DRAWS):
+        for _ in range(MAX_DRAWS):
             part[rows] = _dealt(unit[rows], rng.permutation(np.unique(unit[rows])), part[rows], val, test)
             if all(len(np.unique(self.label[part == each])) in (0, every) for each in PARTS):
                 break

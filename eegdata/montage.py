@@ -10,12 +10,12 @@ import numpy as np
 from runtime.errors import InputError
 from runtime.wording import listed
 
-RENAMED = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}  # 10-20 names before and since the 10-10 system
+NAMES_SINCE_10_10 = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}  # 10-20 names before and since the 10-10 system
 MIN_SOURCES = 4  # channels to interpolate from; fewer places do not define a sphere
 MAX_LISTED = 12  # names in a sentence
 MIN_MAPPED = 4  # channels with a known place for a scalp map
 REGIONS = ("frontal", "central", "left temporal", "right temporal", "parietal", "occipital")
-ROWS = {row: region for region, rows in (  # of the 10-10 system
+REGION_OF_ROW = {row: region for region, rows in (  # of the 10-10 system
     ("frontal", "FP AF F"), ("central", "FC C"), ("temporal", "FT T TP"), ("parietal", "CP P"), ("occipital", "PO O I"))
         for row in rows.split()}
 HEAD_CENTRE = np.array([0, 0, .04])  # m, in head coordinates
@@ -27,7 +27,7 @@ def plain_name(name):
     name = re.sub(r"[\s.]+", " ", str(name)).strip().upper()
     name = re.sub(r"^EEG[\s:_-]+", "", name)
     name = re.sub(r"[\s:_-]+(REF|LE|AR|AV|AVG|CAR)$", "", name).replace(" ", "")
-    return RENAMED.get(name, name)
+    return NAMES_SINCE_10_10.get(name, name)
 
 
 def match_channels(found, wanted, positions=None):
@@ -165,7 +165,7 @@ def scalp_regions(ch_names, positions=None):
     to P10 temporal; CP, P parietal; PO, O, I occipital.
     """
     standard = standard_places()
-    names = [name for name in standard if re.fullmatch(r"([A-Z]+)(Z|\d+)", name) and re.sub(r"Z$|\d+$", "", name) in ROWS]
+    names = [name for name in standard if re.fullmatch(r"([A-Z]+)(Z|\d+)", name) and re.sub(r"Z$|\d+$", "", name) in REGION_OF_ROW]
     directions = np.stack([_direction(_even(name, standard)) for name in names])
     found = []
     for name, place in zip(map(plain_name, ch_names), scalp_places(ch_names, positions), strict=True):
@@ -175,7 +175,7 @@ def scalp_regions(ch_names, positions=None):
         same = name in standard and np.array_equal(place, standard[name])
         nearest = names[int((directions @ _direction(_even(name, standard) if same else place)).argmax())]
         row, number = re.fullmatch(r"([A-Z]+)(Z|\d+)", nearest).groups()
-        region = "temporal" if row == "P" and number in ("7", "8", "9", "10") else ROWS[row]
+        region = "temporal" if row == "P" and number in ("7", "8", "9", "10") else REGION_OF_ROW[row]
         found.append(f"{'left' if place[0] < 0 else 'right'} temporal" if region == "temporal" else region)
     return found
 

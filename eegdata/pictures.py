@@ -11,7 +11,7 @@ import numpy as np
 from runtime.errors import InputError
 from runtime.runs import atomic_path, file_hash, read_json, write_json
 
-MARKS = "machine_captions.json"
+MARKS_FILE = "machine_captions.json"
 
 
 def picture_path(image_dir, name, picture="photo"):
@@ -95,7 +95,7 @@ def write_machine_captions(image_dir, captions, model):
     for name, text in captions.items():
         caption_path(image_dir, name).unlink(missing_ok=True)
         marks[name] = {"model": model, "sha256": hashlib.sha256(_lines([text])).hexdigest()}
-    write_json(Path(image_dir) / MARKS, marks)
+    write_json(Path(image_dir) / MARKS_FILE, marks)
     write_captions(image_dir, captions)
 
 
@@ -106,7 +106,7 @@ def machine_made(image_dir):
 
 
 def _marks(image_dir):
-    path = Path(image_dir) / MARKS
+    path = Path(image_dir) / MARKS_FILE
     marks = read_json(path) if path.is_file() else {}
     if not all(isinstance(mark, dict) and {"model", "sha256"} <= set(mark) for mark in marks.values()):
         raise InputError(f"{path}: expected a model and a sha256 for each picture name; restore that file, or remove "

@@ -9,7 +9,7 @@ from runtime.errors import InputError
 from runtime.pickles import save_torch
 from runtime.wording import listed
 
-from .make_splits import GROUPS
+from .make_splits import SHARING_PICTURES
 
 
 def read_splits(path):
@@ -77,7 +77,7 @@ def describe(trials, splits, by=None):
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, width, strict=True)).rstrip() for row in table]
     for check, sentences in notes.items():
         of = f" ({len(sentences)} of {len(splits)} splits)" if len(splits) > 1 else ""
-        avoidable = check == "pictures" and by in GROUPS and trials.knows_pictures
+        avoidable = check == "pictures" and by in SHARING_PICTURES and trials.knows_pictures
         lines.append(f"note{of}: {sentences[0]}{'; --unseen_pictures leaves them out' if avoidable else ''}")
     return "\n".join(["trials, pictures, classes, subjects of train/val/test", *lines])
 

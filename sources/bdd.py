@@ -30,18 +30,18 @@ from . import epochs
 from .emotiv_insight import CHANNELS, SFREQ, SKIPPED, Windows, check_microvolts, join_channels
 
 PARADIGMS = ("Baseline", "Image-Blank", "VisualQA", "Visual_Q&A", "Left-Right_Arrows")
-FOLDERS = {"Image-Blank": ("Image-Blank",), "Left-Right_Arrows": ("Left-Right_Arrows",),
+PARADIGM_FOLDERS = {"Image-Blank": ("Image-Blank",), "Left-Right_Arrows": ("Left-Right_Arrows",),
            "Visual_Q&A": ("Visual_Q&A", "VisualQA"), "Baseline": ("Baseline",)}
-READABLE = {"blank": "blank screen", "image": "picture", "center": "mark in the centre", "left": "left arrow",
+CLASS_NAMES = {"blank": "blank screen", "image": "picture", "center": "mark in the centre", "left": "left arrow",
             "right": "right arrow"}
 COUNTER_PERIOD = 128
-MOST_JUMPS = 0.1  # of a file's rows; where COUNTER jumps more often, the rows are not in their order
-TIME = re.compile(r"(\d{6})-\d{6}")  # day and time of a recording, in its file's name
+MAX_JUMPS = 0.1  # of a file's rows; where COUNTER jumps more often, the rows are not in their order
+DAY_AND_TIME = re.compile(r"(\d{6})-\d{6}")  # day and time of a recording, in its file's name
 
 
 def add_arguments(parser):
     parser.add_argument("--folder", required=True, help="folder of the paradigms' folders, or one that holds it as BDD")
-    parser.add_argument("--paradigm", choices=FOLDERS, default="Image-Blank",
+    parser.add_argument("--paradigm", choices=PARADIGM_FOLDERS, default="Image-Blank",
                         help="experiment; each has classes of its own")
     group = parser.add_argument_group("processing, in this order")
     epochs.filter_options(group, 1., 30.)
@@ -60,7 +60,7 @@ def find(args):
     if args.paradigm == "Baseline":
         raise InputError("--paradigm Baseline: recorded with nothing to be seen, its markers name no pictures; choose "
                          "another paradigm (pretrain_data_processor.py uses Baseline, too)")
-    found = find_recordings(args.folder, FOLDERS[args.paradigm])
+    found = find_recordings(args.folder, PARADIGM_FOLDERS[args.paradigm])
     if not found:
         raise InputError(f"--folder {args.folder}: no CSV of the paradigm {args.paradigm}; expected {args.paradigm}/*.csv "
                          f"or BDD/{args.paradigm}/*.csv in it")
@@ -85,13 +85,13 @@ def find(args):
                    partial(_read, path, classes, args, settings)) for name, path in found],
         sfreq=settings.sfreq, ch_names=list(CHANNELS), n_times=settings.n_times, tmin=settings.tmin, units="uV",
         class_ids=[class_id(name) for name in classes],
-        class_names=[READABLE.get(name.lower(), name.lower()) for name in classes], pictures={}, pictures_known="no",
+        class_names=[CLASS_NAMES.get(name.lower(), name.lower()) for name in classes], pictures={}, pictures_known="no",
         split_by="recording", about={"experiment": f"BDD (LKbrilliant, Brain-Download-Datasets): {args.paradigm}",
                                      "subjects": "one man, 25 years old", **options, "steps": steps})
 
 
 def _time(path):
-    match = TIME.search(path.name)
+    match = DAY_AND_TIME.search(path.name)
     return match[0] if match else ""
 
 
@@ -216,7 +216,7 @@ def find_jumps(columns, path):
     """Positions of the first samples after lost radio packets, where COUNTER jumps."""
     steps = np.diff(columns["COUNTER"]) % COUNTER_PERIOD
     jumps = np.flatnonzero(~(steps <= 1)) + 1  # NaN as well
-    if len(jumps) > MOST_JUMPS * len(columns["COUNTER"]):
+    if len(jumps) > MAX_JUMPS * len(columns["COUNTER"]):
         raise InputError(f"{path}: COUNTER jumps {len(jumps)} times in {len(columns['COUNTER'])} rows; expected the rows "
                          "of one recording in their order")
     return jumps

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from runtime.errors import InputError
 
-from .raw_files import File, check_whole, mne_reads
+from .raw_files import RecordingFile, check_whole, mne_reads
 
 SUFFIXES = (".edf", ".bdf", ".vhdr", ".set", ".fif", ".cnt")
 
@@ -30,7 +30,7 @@ def find_files(root, task=None, cut_short=False):
     files = []
     for path in sorted(found, key=lambda each: str(each.fpath)):
         sidecar = path.find_matching_sidecar(suffix="events", extension=".tsv", on_error="ignore")
-        files.append(File(path.fpath, path.fpath.relative_to(root).as_posix(), lambda path=path: open_raw(path, cut_short),
+        files.append(RecordingFile(path.fpath, path.fpath.relative_to(root).as_posix(), lambda path=path: open_raw(path, cut_short),
                           path.subject, path.session, Path(sidecar) if sidecar else None))
     return files
 

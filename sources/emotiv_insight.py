@@ -12,7 +12,7 @@ CHANNELS = ("AF3", "AF4", "Pz", "T7", "T8")
 SFREQ = 128.0
 WINDOW = 256
 SKIPPED = 65  # samples (0.5 s) at the start of BDD and MindBigData-ImageNet files that Thought2Text leaves out, too
-LARGEST = 1e5  # microvolts; the headset's converter ends at 8400, so more than this is a damaged number
+MAX_MICROVOLTS = 1e5  # microvolts; the headset's converter ends at 8400, so more than this is a damaged number
 
 
 class Windows:
@@ -72,10 +72,10 @@ def is_number(cell):
 
 def check_microvolts(values, where):
     """Refuse NaN, Inf and numbers that no headset gives; `values` is any array of one channel's samples."""
-    wrong = np.flatnonzero(~(np.abs(values) <= LARGEST))  # true for NaN as well
+    wrong = np.flatnonzero(~(np.abs(values) <= MAX_MICROVOLTS))  # true for NaN as well
     if wrong.size:
         raise InputError(f"{where}: sample {wrong[0] + 1} is {values[wrong[0]]:g}, expected finite microvolts of at "
-                         f"most {LARGEST:g}")
+                         f"most {MAX_MICROVOLTS:g}")
 
 
 def join_channels(rows, where):

@@ -16,9 +16,9 @@ from runtime.errors import InputError
 
 LOWEST_NOTCH = 10.  # Hz; railways have 16.7
 BLOCK_BYTES = 1 << 28  # of trials in memory at a time
-PAUSES = ("edge", "bad_acq_skip", "bad boundary")  # annotations that neither a filter nor a trial reaches across
+GAP_ANNOTATIONS = ("edge", "bad_acq_skip", "bad boundary")  # annotations that neither a filter nor a trial reaches across
 OPTIONS = ("l_freq", "h_freq", "resample", "tmin", "tmax", "baseline", "reject", "flat")
-LONGEST = 60.  # s before and after the onset
+MAX_SECONDS = 60.  # s before and after the onset
 
 Baseline = tuple[float, float] | None
 Unset = Callable[[float, float], Baseline]  # start of a trial in s, sampling rate in Hz -> the baseline without --baseline
@@ -89,9 +89,9 @@ def rejection_options(group: argparse._ActionsContainer, reject: float, flat: fl
 
 def check_arguments(args: argparse.Namespace) -> None:
     """Raise InputError for a window or a band that is none."""
-    if not -LONGEST <= args.tmin < args.tmax <= LONGEST or args.tmax <= 0:
-        raise InputError(f"--tmin {args.tmin:g} --tmax {args.tmax:g}: expected seconds from the onset, -{LONGEST:g} <= "
-                         f"tmin < tmax <= {LONGEST:g}, and tmax above 0")
+    if not -MAX_SECONDS <= args.tmin < args.tmax <= MAX_SECONDS or args.tmax <= 0:
+        raise InputError(f"--tmin {args.tmin:g} --tmax {args.tmax:g}: expected seconds from the onset, -{MAX_SECONDS:g} <= "
+                         f"tmin < tmax <= {MAX_SECONDS:g}, and tmax above 0")
     check_band(args)
 
 
@@ -183,10 +183,10 @@ def check_filters(settings: Epoching, path: Path | str, sfreq: float, seconds: f
 def filter_recording(raw, settings: Epoching) -> None:
     """Filter an mne Raw in place (zero-phase FIR), not across pauses and lost samples."""
     if settings.notch:
-        raw.notch_filter(notches(settings.notch, raw.info["sfreq"]), picks="all", skip_by_annotation=PAUSES,
+        raw.notch_filter(notches(settings.notch, raw.info["sfreq"]), picks="all", skip_by_annotation=GAP_ANNOTATIONS,
                          verbose="warning")
     if settings.l_freq or settings.h_freq:
-        raw.filter(settings.l_freq or None, settings.h_freq or None, picks="all", skip_by_annotation=PAUSES,
+        raw.filter(settings.l_freq or None, settings.h_freq or None, picks="all", skip_by_annotation=GAP_ANNOTATIONS,
                    verbose="warning")
 
 

@@ -10,8 +10,8 @@ from runtime.errors import InputError
 from .raw_files import mne_reads, named
 from .tables import first_of, read_table
 
-PICTURE = ("picture", "stim_file", "image")  # columns that mean the same
-NAME = ("trial_type", "value")
+PICTURE_COLUMNS = ("picture", "stim_file", "image")  # columns that mean the same
+NAME_COLUMNS = ("trial_type", "value")
 BOUNDARY = re.compile(r"((bad|edge)[ _])?boundary|new segment(/.*)?", re.I)  # EEGLAB, BrainVision: the recording paused
 NO_EVENT = re.compile(r"(bad|edge)([ _].*)?", re.I)  # MNE's marks of stretches that are no good
 
@@ -41,15 +41,15 @@ def read_events(path, flag="--events"):
     """[(text of column file or "", Event)] of an events table; columns onset [s] or sample, and what was shown."""
     columns, rows = read_table(path, flag)
     when = [name for name in ("onset", "sample") if name in columns]
-    what = [name for name in (*PICTURE, "class", *NAME) if name in columns]
+    what = [name for name in (*PICTURE_COLUMNS, "class", *NAME_COLUMNS) if name in columns]
     if not when or not what:
         raise InputError(f"{flag} {path}, line 1: columns {', '.join(columns)[:200]}; expected onset (seconds from the "
-                         f"recording's start) or sample, and at least one of {', '.join((*PICTURE, 'class', *NAME))}")
+                         f"recording's start) or sample, and at least one of {', '.join((*PICTURE_COLUMNS, 'class', *NAME_COLUMNS))}")
     events, last = [], {}
     for line, row in rows:
         place = f"{flag} {path}, line {line}"
-        event = Event(first_of(row, (*NAME, "class", *PICTURE)) or "n/a", place, listed=True,
-                      picture=first_of(row, PICTURE), kind=row.get("class", ""), captions=captions_of(row))
+        event = Event(first_of(row, (*NAME_COLUMNS, "class", *PICTURE_COLUMNS)) or "n/a", place, listed=True,
+                      picture=first_of(row, PICTURE_COLUMNS), kind=row.get("class", ""), captions=captions_of(row))
         time = _number(row[when[0]], when[0], place)
         if when[0] == "onset":
             event.onset = time

@@ -37,7 +37,7 @@ IMAGENET_FOLDER = Path("MindBigData-Imagenet")
 MNIST_COLUMNS = ("id", "event", "device", "channel", "code", "size", "data")
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 IMAGENET_NAME = re.compile(r"_(n\d{8})_(\d+)_(\d+)_(\d+)\.csv$")  # synset, picture, its count of recordings, session
-STRETCH = 500  # events of IN.txt in a recording, and trials in a block
+MAX_BLOCK_TRIALS = 500  # events of IN.txt in a recording, and trials in a block
 
 
 def add_arguments(parser):
@@ -54,7 +54,7 @@ def add_arguments(parser):
 
 
 def find(args):
-    """The DataSet: digits in recordings of `STRETCH` consecutive events, photographs in recordings by session."""
+    """The DataSet: digits in recordings of `MAX_BLOCK_TRIALS` consecutive events, photographs in recordings by session."""
     epochs.check_band(args, SFREQ)
     if args.n_times < 1 or args.min_trials < 1:
         raise InputError(f"--n_times {args.n_times} --min_trials {args.min_trials}: expected 1 or more")
@@ -92,7 +92,7 @@ class Photograph:
     picture: str
 
 
-class Gathered:
+class TrialBuffer:
     """The trials of a recording since the last block, and what became of the others."""
 
     def __init__(self, args):
@@ -142,9 +142,9 @@ def find_digits(args):
     if not events:
         raise InputError(f"{path}: holds no event; expected tab-separated rows {', '.join(MNIST_COLUMNS)}")
     recordings = [
-        Recording(f"events {start + 1} to {min(start + STRETCH, len(events))}", 1, -1, [key, start, STRETCH,
-                  _options(args)], partial(_read_digits, path, events[start:start + STRETCH], args))
-        for start in range(0, len(events), STRETCH)]
+        Recording(f"events {start + 1} to {min(start + MAX_BLOCK_TRIALS, len(events))}", 1, -1, [key, start, MAX_BLOCK_TRIALS,
+                  _options(args)], partial(_read_digits, path, events[start:start + MAX_BLOCK_TRIALS], args))
+        for start in range(0, len(events), MAX_BLOCK_TRIALS)]
     return {"recordings": recordings, "class_ids": [str(digit) for digit in range(10)], "class_names": list(DIGITS),
             "pictures": {}, "pictures_known": "no", "split_by": "recording"}
 
@@ -170,7 +170,7 @@ def index_rows(path, args):
 
 
 def _read_digits(path, events, args):
-    trials = Gathered(args)
+    trials = TrialBuffer(args)
     with open(path, "rb") as file:
         for event, places in events:
             rows, codes = {}, set()
@@ -254,7 +254,7 @@ def find_imagenet_pictures(folder, names):
 
 
 def _read_photographs(photographs, synsets, known, args):
-    trials = Gathered(args)
+    trials = TrialBuffer(args)
     for each in photographs:
         try:
             signal = join_channels(read_imagenet_rows(each.path), each.path)
@@ -262,7 +262,7 @@ def _read_photographs(photographs, synsets, known, args):
             trials.damaged(error)
         else:
             trials.add(signal, synsets.index(each.synset), each.picture if known else f"{each.synset}_unknown")
-        if len(trials) == STRETCH:
+        if len(trials) == MAX_BLOCK_TRIALS:
             yield trials.block()
     yield trials.block()
 

@@ -34,20 +34,20 @@ from . import epochs
 CHANNELS = ("TP9", "AF7", "AF8", "TP10")
 SFREQ = 256.0
 CLASSES = ("house", "face")  # by label; the marker is label + 1
-FOLDERS = {"house": "houses", "face": "faces"}
-LARGEST = 1e5  # microvolts; a Muse's converter ends at 1682
-JITTER = 0.1  # s; radio packets are stamped on arrival, up to 0.06 s off an even clock; more than this is lost data
+CLASS_FOLDERS = {"house": "houses", "face": "faces"}
+MAX_MICROVOLTS = 1e5  # microvolts; a Muse's converter ends at 1682
+MAX_JITTER = 0.1  # s; radio packets are stamped on arrival, up to 0.06 s off an even clock; more than this is lost data
 WORDINGS = {
     "house": ("A photograph of a house.", "A black and white photograph of a house.",
               "A picture of a house on a grey background.", "The outside of a single house."),
     "face": ("A photograph of a face.", "A black and white photograph of a face.",
              "A picture of a face on a grey background.", "The face of a single person."),
 }
-NAME = re.compile(r"subject(\d+)[/_]session(\d+)[/_].*?(\d{4}-\d\d-\d\d-\d\d\.\d\d\.\d\d)")
+FILE_NAME = re.compile(r"subject(\d+)[/_]session(\d+)[/_].*?(\d{4}-\d\d-\d\d-\d\d\.\d\d\.\d\d)")
 
 
 @dataclass
-class Cut:
+class MuseRecording:
     """A CSV cut into trials: eeg [kept, 4, samples] microvolts, label [kept], onset [kept] in s from its first sample."""
 
     path: Path
@@ -78,15 +78,15 @@ def find(args):
     settings = epochs.settle(args, SFREQ, unset=epochs.no_baseline)
     check_fractions(args.val_fraction, args.test_fraction)
     found, pictures = find_recordings(args.recordings), find_photographs(args.stimuli)
-    cuts = [read_recording(*each, settings) for each in tqdm(found, desc="read", unit="file")]
-    split_recordings(cuts, args.val_fraction, args.test_fraction)
+    recordings = [read_recording(*each, settings) for each in tqdm(found, desc="read", unit="file")]
+    split_recordings(recordings, args.val_fraction, args.test_fraction)
     if args.split_by in (None, "given"):
-        check_parts(cuts)
-    shown = rotate(cuts, share_out(pictures, args.val_fraction, args.test_fraction))
+        check_parts(recordings)
+    shown = rotate(recordings, share_out(pictures, args.val_fraction, args.test_fraction))
     options = {name: getattr(args, name) for name in epochs.OPTIONS}
     return DataSet(
-        [Recording(cut.name, cut.subject, cut.session, [file_hash(cut.path), options, cut.part, names],
-                   partial(_read, cut, names)) for cut, names in zip(cuts, shown, strict=True)],
+        [Recording(recording.name, recording.subject, recording.session, [file_hash(recording.path), options, recording.part, names],
+                   partial(_read, recording, names)) for recording, names in zip(recordings, shown, strict=True)],
         sfreq=settings.sfreq, ch_names=list(CHANNELS), n_times=settings.n_times, tmin=settings.tmin, units="uV",
         class_ids=list(CLASSES), class_names=list(CLASSES),
         pictures={name: Picture(path, (caption(class_id, name),))
@@ -98,8 +98,8 @@ def find(args):
                **options, "steps": epochs.steps(settings, [SFREQ])})
 
 
-def _read(cut, pictures):
-    yield Block(cut.eeg, cut.label, pictures, cut.onset, [cut.part] * len(pictures), cut.dropped, cut.notes)
+def _read(recording, pictures):
+    yield Block(recording.eeg, recording.label, pictures, recording.onset, [recording.part] * len(pictures), recording.dropped, recording.notes)
 
 
 def find_recordings(folder):
@@ -112,7 +112,7 @@ def find_recordings(folder):
         if not path.is_file() or path.name.startswith("."):
             continue
         name = path.relative_to(folder).as_posix()
-        match = NAME.search(name)
+        match = FILE_NAME.search(name)
         if match is None:
             raise InputError(f"--recordings {path}: subject, session and time cannot be read from the name; expected "
                              "subject<n>_session<n>_..._YYYY-MM-DD-HH.MM.SS.csv")
@@ -150,11 +150,11 @@ def read_csv(path):
         name = ("timestamps", *CHANNELS, marker_column)[column]
         raise InputError(f"{path}, line {row + 2}: {name} is '{table[name].iloc[row]}', expected a finite number; the "
                          "file is damaged or cut short")
-    damaged = np.argwhere(np.abs(numbers[:, 1:-1]) > LARGEST)
+    damaged = np.argwhere(np.abs(numbers[:, 1:-1]) > MAX_MICROVOLTS)
     if damaged.size:
         row, column = damaged[0]
         raise InputError(f"{path}, line {row + 2}: {CHANNELS[column]} is {numbers[row, column + 1]:g}, expected microvolts "
-                         f"of at most {LARGEST:g}; the file is damaged")
+                         f"of at most {MAX_MICROVOLTS:g}; the file is damaged")
     marker = numbers[:, -1]
     unknown = sorted(set(marker) - {0, 1, 2})
     if unknown:
@@ -167,22 +167,22 @@ def read_csv(path):
 def check_clock(times, path):
     """Positions after which samples are missing, and how many timestamps step back within the packets' jitter.
 
-    The rows are taken as evenly sampled between gaps. Raises InputError where time runs back further than `JITTER`
+    The rows are taken as evenly sampled between gaps. Raises InputError where time runs back further than `MAX_JITTER`
     or the rate is not that of a Muse 2016.
     """
     import numpy as np
 
     steps = np.diff(times)
     behind = np.maximum.accumulate(times) - times
-    if (behind > JITTER).any():
-        row = int(np.argmax(behind > JITTER))
+    if (behind > MAX_JITTER).any():
+        row = int(np.argmax(behind > MAX_JITTER))
         raise InputError(f"{path}, line {row + 2}: the timestamp is {behind[row]:.3f} s before an earlier one; "
                          "expected the rows of one recording in order of time")
-    even = steps[steps <= JITTER]
+    even = steps[steps <= MAX_JITTER]
     rate = len(even) / even.sum() if even.sum() > 0 else 0.0
     if abs(rate - SFREQ) > 0.02 * SFREQ:
         raise InputError(f"{path}: the timestamps say {rate:.1f} samples/s, expected {SFREQ:g} (Muse 2016)")
-    return np.flatnonzero(steps > JITTER), int((steps < 0).sum())
+    return np.flatnonzero(steps > MAX_JITTER), int((steps < 0).sum())
 
 
 def read_recording(path, name, subject, session, settings):
@@ -194,22 +194,22 @@ def read_recording(path, name, subject, session, settings):
     onsets = np.flatnonzero(marker)
     eeg, kept, dropped = epochs.cut_array(signal, SFREQ, CHANNELS, onsets / SFREQ, settings, gaps)
     notes = [f"{len(gaps)} gaps of lost samples"] * bool(len(gaps)) + [
-        f"{backward} timestamps stand before an earlier one, by {JITTER:g} s at most"] * bool(backward)
-    return Cut(path, name, subject, session, eeg, label=marker[onsets][kept] - 1, onset=(times[onsets] - times[0])[kept],
+        f"{backward} timestamps stand before an earlier one, by {MAX_JITTER:g} s at most"] * bool(backward)
+    return MuseRecording(path, name, subject, session, eeg, label=marker[onsets][kept] - 1, onset=(times[onsets] - times[0])[kept],
                dropped=dropped, notes=notes)
 
 
-def split_recordings(cuts, val_fraction, test_fraction):
-    """Set each recording's `part` by the rule of the module's docstring; `cuts` are in order of time."""
-    for subject in {cut.subject for cut in cuts}:
-        whole = [cut for cut in cuts if cut.subject == subject and len(set(cut.label)) == len(CLASSES)]
-        for cut, part in zip(whole, parts_in_order(len(whole), val_fraction, test_fraction).tolist(), strict=True):
-            cut.part = part
+def split_recordings(recordings, val_fraction, test_fraction):
+    """Set each recording's `part` by the rule of the module's docstring; `recordings` are in order of time."""
+    for subject in {recording.subject for recording in recordings}:
+        whole = [recording for recording in recordings if recording.subject == subject and len(set(recording.label)) == len(CLASSES)]
+        for recording, part in zip(whole, parts_in_order(len(whole), val_fraction, test_fraction).tolist(), strict=True):
+            recording.part = part
 
 
-def check_parts(cuts):
+def check_parts(recordings):
     for part in PARTS:
-        labels = {int(label) for cut in cuts if cut.part == part for label in cut.label}
+        labels = {int(label) for recording in recordings if recording.part == part for label in recording.label}
         missing = [name for label, name in enumerate(CLASSES) if label not in labels]
         if missing:
             raise InputError(f"the part {part} has no trial of {' and '.join(missing)}: at least one subject needs "
@@ -220,7 +220,7 @@ def check_parts(cuts):
 def find_photographs(folder):
     """{class: {picture name: path}} of the photographs, sorted."""
     pictures = {}
-    for class_id, subfolder in FOLDERS.items():
+    for class_id, subfolder in CLASS_FOLDERS.items():
         paths = picture_files(Path(folder) / subfolder)
         if len(paths) < len(PARTS):
             raise InputError(f"--stimuli {Path(folder) / subfolder}: {len(paths)} photographs (.jpg, .png), expected "
@@ -238,15 +238,15 @@ def share_out(pictures, val_fraction, test_fraction):
     return shares
 
 
-def rotate(cuts, shares):
+def rotate(recordings, shares):
     """The picture names of each recording's trials: the photographs of the trial's class and part, in turn."""
     turns, shown = Counter(), []
-    for cut in cuts:
+    for recording in recordings:
         shown.append([])
-        for label in cut.label.tolist():
-            names = shares[CLASSES[label]][cut.part]
-            shown[-1].append(names[turns[label, cut.part] % len(names)])
-            turns[label, cut.part] += 1
+        for label in recording.label.tolist():
+            names = shares[CLASSES[label]][recording.part]
+            shown[-1].append(names[turns[label, recording.part] % len(names)])
+            turns[label, recording.part] += 1
     return shown
 
 

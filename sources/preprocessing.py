@@ -15,9 +15,9 @@ from .raw_files import mne_reads
 NO_EEG = re.compile(r"(EEG[ _:-]*)?([A-Z]{0,2}EOG|E[CK]G|EMG|GSR|EDA|RESP|PLETH|SPO2|STIM?|TRIG(GER)?|STATUS|EVENTS?|"
                     r"MARKERS?|EXG|EXT|AUX|MISC|PHOTIC|ERGO|TEMP|ACC|GYRO|BATT(ERY)?|COUNTER|TIME ?STAMPS?|SAMPLES?|DC\d)"
                     r"([^A-Z].*|[A-Z])?", re.I)
-PLAUSIBLE = (.05, 5000.)  # microvolts: standard deviation of the median channel
-FLAT = .05  # microvolts: standard deviation; an amplifier alone has more
-LOF_CHANNELS, LOF_SECONDS = 32, 30.  # with less, MNE's LOF takes good channels for outliers
+PLAUSIBLE_MICROVOLTS = (.05, 5000.)  # microvolts: standard deviation of the median channel
+FLAT_MICROVOLTS = .05  # microvolts: standard deviation; an amplifier alone has more
+MIN_LOF_CHANNELS, MIN_LOF_SECONDS = 32, 30.  # with less, MNE's LOF takes good channels for outliers
 
 
 @dataclass
@@ -101,15 +101,15 @@ def check_units(raw, names, path, settings):
     import numpy as np
 
     median = float(np.median(deviations(raw, names)))
-    if PLAUSIBLE[0] <= median <= PLAUSIBLE[1]:
+    if PLAUSIBLE_MICROVOLTS[0] <= median <= PLAUSIBLE_MICROVOLTS[1]:
         return
     factor = next((f for f in (1e-3, 1e-6, 1e-9, 1e3, 1e6, 1e9) if median and 1 <= median * f <= 300), None)
     unit = {1e-3: "nanovolts as microvolts", 1e-6: "microvolts as volts", 1e-9: "nanovolts as volts", 1e3: "millivolts as "
             "microvolts", 1e6: "volts as microvolts", 1e9: "volts as nanovolts"}.get(factor)
     cause = (f"its header probably takes {unit}: if so, give --unit_scale {settings.unit_scale * factor:g}" if factor else
              "most channels are not connected or its header is damaged; look at the recording, or give --unit_scale")
-    raise InputError(f"{path}: the median channel has a standard deviation of {median:.3g} uV, expected {PLAUSIBLE[0]:g} "
-                     f"to {PLAUSIBLE[1]:g} for EEG; {cause}")
+    raise InputError(f"{path}: the median channel has a standard deviation of {median:.3g} uV, expected {PLAUSIBLE_MICROVOLTS[0]:g} "
+                     f"to {PLAUSIBLE_MICROVOLTS[1]:g} for EEG; {cause}")
 
 
 def with_references(names, settings):
@@ -126,10 +126,10 @@ def find_bads(raw, names, file_bads, settings):
         return {}, []
     bads = {name: "is marked bad in the file" for name in file_bads if name in names}
     for name, deviation in zip(names, deviations(raw, names), strict=True):
-        if deviation < FLAT:
+        if deviation < FLAT_MICROVOLTS:
             bads[name] = "was flat"
     rest = [name for name in names if name not in bads]
-    if len(rest) >= LOF_CHANNELS and raw.times[-1] >= LOF_SECONDS:
+    if len(rest) >= MIN_LOF_CHANNELS and raw.times[-1] >= MIN_LOF_SECONDS:
         import mne
 
         odd = mne.preprocessing.find_bad_channels_lof(raw, picks=rest, verbose="error")

@@ -29,9 +29,9 @@ from . import bids, epochs, preprocessing, raw_files
 from .events import check_moments, choose_by_name, mark_boundaries, read_events, recorded_events, settle_times, share_table
 from .stimuli import assign_in_turn, find_stimuli, name_pictures, slug
 
-AVERAGE_FROM = 16  # channels, for --reference auto
-RATE, RATE_ABOVE = 250., 256.  # Hz, for --resample unset
-PROCESSING = ("exclude", "l_freq", "h_freq", "notch", "unit_scale", "bads", "reference", "resample", "tmin", "tmax",
+MIN_AVERAGE_CHANNELS = 16  # channels, for --reference auto
+DEFAULT_RATE, KEPT_RATE = 250., 256.  # Hz, for --resample unset
+PROCESSING_OPTIONS = ("exclude", "l_freq", "h_freq", "notch", "unit_scale", "bads", "reference", "resample", "tmin", "tmax",
               "baseline", "reject", "flat", "event_names", "stim_channel", "stream", "task", "cut_short")
 
 
@@ -70,21 +70,21 @@ def add_arguments(parser):
     group.add_argument("--bads", default="auto", metavar="auto|none|NAME,...", help="channels to interpolate from the "
                        "others; auto: those that the file marks, flat ones and outliers")
     group.add_argument("--reference", default="auto", metavar="auto|keep|average|NAME,...", help="auto: average from "
-                       f"{AVERAGE_FROM} channels on, else keep")
+                       f"{MIN_AVERAGE_CHANNELS} channels on, else keep")
     group.add_argument("--match_encoder", metavar="FOLDER", help="bring channels and sampling rate to those of this "
                                                                  "encoder, by name; missing channels are interpolated")
     epochs.window_options(group, -.2, .8, "from --tmin to 0 if --tmin is below 0",
-                          f"{RATE:g} for recordings above {RATE_ABOVE:g} Hz")
+                          f"{DEFAULT_RATE:g} for recordings above {KEPT_RATE:g} Hz")
     epochs.rejection_options(group, 500., .1, "The default drops electrode pops and movement and keeps blinks; ERP studies "
                                               "use 100 to 150")
 
 
 @dataclass
-class Found:
+class OpenRecording:
     """A recording before it is read: file; sfreq, duration in s; names of its EEG channels;
     places of electrodes; bads that the file names; all_names; notes; events and, later, what they show."""
 
-    file: raw_files.File
+    file: raw_files.RecordingFile
     sfreq: float
     duration: float
     names: list
@@ -182,7 +182,7 @@ def _open(file, events, exclude, stim_channel):
         events = recorded_events(file, raw, stim_channel)
     notes = [*notes, *more]
     notes += [f"{len(each)} channels left out ({why}): {', '.join(each[:20])}" for why, each in left.items()]
-    return Found(file, sfreq, float(raw.n_times / sfreq), names, places, list(raw.info["bads"]), list(raw.ch_names), notes,
+    return OpenRecording(file, sfreq, float(raw.n_times / sfreq), names, places, list(raw.info["bads"]), list(raw.ch_names), notes,
                  events)
 
 
@@ -228,7 +228,7 @@ def _settle(args, found):
     wanted, rate = _encoder(args.match_encoder, args.resample) if args.match_encoder else (_common(found), args.resample)
     rates = sorted({each.sfreq for each in found})
     if rate is None:
-        rates = sorted({RATE if each > RATE_ABOVE else each for each in rates})
+        rates = sorted({DEFAULT_RATE if each > KEPT_RATE else each for each in rates})
     rates = [rate] if rate else rates
     if len(rates) > 1:
         odd = next(each for each in found if each.sfreq != found[0].sfreq)
@@ -236,7 +236,7 @@ def _settle(args, found):
                          "give --resample")
     sfreq = float(rates[0])
     first, last = epochs.window_samples(args, sfreq)
-    reference = {"auto": "average" if len(wanted) >= AVERAGE_FROM else "keep"}.get(args.reference, args.reference)
+    reference = {"auto": "average" if len(wanted) >= MIN_AVERAGE_CHANNELS else "keep"}.get(args.reference, args.reference)
     reference = reference if reference in ("keep", "average") else _names(reference)
     if isinstance(reference, list):
         wanted = preprocessing.without_reference(wanted, reference, args.match_encoder)
@@ -322,7 +322,7 @@ def _data_set(args, found, stimuli, ignored, settings, people):
                      f"{Path(args.match_encoder).name}, missing ones interpolated")
     about = {
         "steps": steps,
-        "options": {name: getattr(args, name) for name in PROCESSING} | {"baseline": settings.baseline,
+        "options": {name: getattr(args, name) for name in PROCESSING_OPTIONS} | {"baseline": settings.baseline,
                                                                         "reference": settings.reference},
         "files": [{"name": each.file.name, "sha256": each.file.hashes, "sfreq": each.sfreq, "channels": len(each.names),
                    "seconds": round(each.duration, 3), "events": len(each.events)}

@@ -23,19 +23,19 @@ from .tables import read_table
 # that mne.io.read_raw takes.
 SUFFIXES = (".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".fif", ".fif.gz", ".cnt", ".mff", ".raw", ".nxe", ".data",
             ".cdt", ".lay", ".mefd", ".xdf", ".xdfz")
-PARTS = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set", ".evt": ".cnt", ".dat": ".vhdr"}  # of the file to give
+HEADER_SUFFIX = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set", ".evt": ".cnt", ".dat": ".vhdr"}  # of the file to give
 NO_RECORDING = re.compile(r"-(epo|ave|cov|trans|src|fwd|inv|eve|ica|proj)\.fif(\.gz)?$|"
                           r"(-\d+|_split-0*([2-9]|\d\d+)_\w+)\.fif(\.gz)?$")  # FIF of another kind, or a later part
-ENTITY = {name: re.compile(rf"(?:^|[/_]){short}-([0-9A-Za-z]+)(?=[/_.]|$)") for name, short in
+ENTITY_LABEL = {name: re.compile(rf"(?:^|[/_]){short}-([0-9A-Za-z]+)(?=[/_.]|$)") for name, short in
           (("subject", "sub"), ("session", "ses"))}
-BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}  # of a sample in BrainVision files
-MOST_CHANNELS = 4096  # of a table of channels
+SAMPLE_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}  # of a sample in BrainVision files
+MAX_CHANNELS = 4096  # of a table of channels
 ANT_SECONDS = 60  # a header takes a fraction of one
-CUT = "the file is cut short; get it again, or give --cut_short to take what is there"
+CUT_SHORT = "the file is cut short; get it again, or give --cut_short to take what is there"
 
 
 @dataclass
-class File:
+class RecordingFile:
     """A recording's file. name: unique, without the folder that the user gave; subject, session: labels or None; hashes
     of all its data files; open(): -> (mne Raw, notes); events: the events TSV that belongs to it, or None."""
 
@@ -95,7 +95,7 @@ def find_files(given, stream=None, cut_short=False):
             text = path.as_posix() if single else path.relative_to(start.absolute().parent).as_posix()
             found.setdefault(path.absolute(), (path, text))
     paths = [path for path, _ in found.values()]
-    return [File(path, name, lambda path=path: open_raw(path, stream, cut_short), _label("subject", text),
+    return [RecordingFile(path, name, lambda path=path: open_raw(path, stream, cut_short), _label("subject", text),
                  _label("session", text), events_beside(path))
             for (path, text), name in zip(found.values(), _short_names(paths), strict=True)]
 
@@ -124,12 +124,12 @@ def _short_names(paths):
 
 def _label(entity, text):
     """The label after `sub-` or `ses-` in a path."""
-    labels = ENTITY[entity].findall(text)
+    labels = ENTITY_LABEL[entity].findall(text)
     return labels[-1] if labels else None
 
 
 def named(files, text, place):
-    """The File that a table's cell names, by the end of its path, with or without what comes after the stem; else None."""
+    """The RecordingFile that a table's cell names, by the end of its path, with or without what comes after the stem; else None."""
     fits = [file for file in files if f"/{file.path.as_posix()}".endswith(f"/{text}") or text in
             (file.name, recording_stem(file.path))]
     if len(fits) > 1:
@@ -158,8 +158,8 @@ def open_raw(path, stream=None, cut_short=False):
     suffix = path.suffix.lower()
     if path.is_file() and not path.stat().st_size:
         raise InputError(f"{path}: is empty; get it again or leave it out")
-    if suffix in PARTS and path.with_suffix(PARTS[suffix]).is_file():
-        raise InputError(f"{path}: is a part of a recording; give {path.with_suffix(PARTS[suffix]).name} instead")
+    if suffix in HEADER_SUFFIX and path.with_suffix(HEADER_SUFFIX[suffix]).is_file():
+        raise InputError(f"{path}: is a part of a recording; give {path.with_suffix(HEADER_SUFFIX[suffix]).name} instead")
     with mne_reads(path) as notes:
         raw = _reader(path, stream, cut_short)(path)
     check_whole(path, raw, notes, cut_short)
@@ -176,7 +176,7 @@ def check_whole(path, raw, notes, cut_short):
         if (truncated or missing) and not cut_short:
             what = ("its header tells of more or fewer data than it holds" if truncated else
                     f"{re.sub('[^0-9]', '', note)} of its markers lie after the end of its data file")
-            raise InputError(f"{path}: {what}; {CUT}")
+            raise InputError(f"{path}: {what}; {CUT_SHORT}")
     if suffix in (".vhdr", ".ahdr") and not cut_short:
         _check_brainvision(path, raw)
     if not raw.n_times:
@@ -240,7 +240,7 @@ def _ant_order(path):
             if name == b"LIST" and file.read(4) == b"raw3":
                 at += 4 + size.size + 4
             elif name == b"chan":
-                content = file.read(min(length, MOST_CHANNELS * 2))
+                content = file.read(min(length, MAX_CHANNELS * 2))
                 return struct.unpack(f"<{len(content) // 2}H", content[:len(content) // 2 * 2])
             else:
                 at += 4 + size.size + length + length % 2
@@ -272,11 +272,11 @@ def _check_brainvision(path, raw):
     points = re.search(r"^DataPoints=(\d+)", text, re.M | re.I)
     size = sum(Path(name).stat().st_size for name in raw.filenames)
     count = re.search(r"^NumberOfChannels=(\d+)", text, re.M | re.I)
-    row = int(count[1]) * BYTES.get(form[1].upper(), 1) if count and form else 1
+    row = int(count[1]) * SAMPLE_BYTES.get(form[1].upper(), 1) if count and form else 1
     if size % row:
-        raise InputError(f"{path}: its data file of {size} bytes is no whole number of samples of {row} bytes; {CUT}")
+        raise InputError(f"{path}: its data file of {size} bytes is no whole number of samples of {row} bytes; {CUT_SHORT}")
     if points and int(points[1]) != raw.n_times:
-        raise InputError(f"{path}: its header counts {points[1]} samples, its data file holds {raw.n_times}; {CUT}")
+        raise InputError(f"{path}: its header counts {points[1]} samples, its data file holds {raw.n_times}; {CUT_SHORT}")
 
 
 def hash_files(file, raw):
@@ -300,7 +300,7 @@ def drop_copies(files):
 
 
 def set_people(files, participants=None):
-    """Give each File `subject` and `session` as numbers; returns {"subjects": {number: label}, "sessions": ...}.
+    """Give each RecordingFile `subject` and `session` as numbers; returns {"subjects": {number: label}, "sessions": ...}.
 
     The labels come from `participants` (a TSV: file, subject, perhaps session), else from `sub-` and `ses-` in the paths,
     else each file is a subject of its own, and it says so. Whole numbers from 1 on are kept, other labels are numbered in
@@ -319,7 +319,7 @@ def set_people(files, participants=None):
         for number, file in enumerate(files, 1):
             file.subject = str(number)
     names = {}
-    for entity in ENTITY:
+    for entity in ENTITY_LABEL:
         labels = [getattr(file, entity) or "1" for file in files]
         kinds = sorted(set(labels), key=lambda label: (len(label), label) if label.isdigit() else (0, label))
         as_they_are = all(label.isdecimal() and int(label) for label in kinds) and len(set(map(int, kinds))) == len(kinds)

@@ -23,19 +23,19 @@ from . import drawings, epochs
 
 MONTAGE = "biosemi64"
 HEAD_RADIUS, BRAIN_RADIUS = .095, .072  # m; dipoles lie within the brain's sphere
-ATTRIBUTES = {"kind": drawings.CLASSES, "colour": tuple(drawings.COLOURS), "number": tuple(drawings.NUMBERS),
+ATTRIBUTE_VALUES = {"kind": drawings.CLASSES, "colour": tuple(drawings.COLOURS), "number": tuple(drawings.NUMBERS),
               "place": tuple(drawings.PLACES), "background": tuple(drawings.BACKGROUNDS)}
 COMPONENTS = ((.095, .018), (.160, .025), (.230, .035), (.310, .045), (.420, .060))  # s: latency, standard deviation
-WEIGHTS = {"kind": 1.5, "colour": 1.3, "number": .9, "place": 1., "background": 1.}  # strength of each in the code
+ATTRIBUTE_WEIGHTS = {"kind": 1.5, "colour": 1.3, "number": .9, "place": 1., "background": 1.}  # strength of each in the code
 CODE_SEED = 1812  # the code from attributes to dipoles is the same in each simulation, as in each brain of a kind
 # Unit directions (right, front, up) of the visual dipoles, left hemisphere; each has its mirror on the right.
-VISUAL = ((-.15, -.97, .05), (-.25, -.92, .30), (-.40, -.90, -.10), (-.60, -.78, .10), (-.70, -.65, -.20),
+VISUAL_DIPOLES = ((-.15, -.97, .05), (-.25, -.92, .30), (-.40, -.90, -.10), (-.60, -.78, .10), (-.70, -.65, -.20),
           (-.80, -.50, -.10), (-.90, -.25, -.15), (-.55, -.60, .58))
-EYES = ((-.33, .93, -.15), (.33, .93, -.15))
+EYE_DIPOLES = ((-.33, .93, -.15), (.33, .93, -.15))
 SOA = (.85, 1.05)  # s between picture onsets
 BACKGROUND_RMS, ALPHA_RMS, LINE_RMS, SENSOR_RMS, BLINK_PEAK = 10., 5., 4., 1., 90.  # microvolt on the scalp
-CONTENT = .65  # of the evoked RMS amplitude, what depends on the picture
-BASELINE = .1  # s before the onset
+PICTURE_SHARE = .65  # of the evoked RMS amplitude, what depends on the picture
+BASELINE_SECONDS = .1  # s before the onset
 
 
 def add_arguments(parser):
@@ -48,7 +48,7 @@ def add_arguments(parser):
                         metavar="CLASS", help="classes to draw")
     parser.add_argument("--sfreq", type=float, default=250., help="sampling rate in Hz")
     epochs.filter_options(parser, .5, 40.)
-    epochs.window_options(parser, -.2, .6, f"the {BASELINE:g} s before the onset, without the sample at the onset; none if "
+    epochs.window_options(parser, -.2, .6, f"the {BASELINE_SECONDS:g} s before the onset, without the sample at the onset; none if "
                                            "--tmin is not below 0", "that of the simulation, --sfreq")
     parser.add_argument("--order", choices=("random", "blocks"), default="random",
                         help="order of presentation: random, or one block a class (the design to avoid)")
@@ -94,14 +94,14 @@ def _steps(args, settings):
     """What was done to the EEG, as sentences for the record."""
     resampled = [f"resampled to {settings.sfreq:g} Hz"] if settings.sfreq != args.sfreq else []
     baseline = ("no baseline subtracted" if settings.baseline is None else
-                f"mean of the {BASELINE:g} s before the picture subtracted" if args.baseline is None else
+                f"mean of the {BASELINE_SECONDS:g} s before the picture subtracted" if args.baseline is None else
                 f"mean from {settings.baseline[0]:g} to {settings.baseline[1]:g} s subtracted")
     return [epochs.band_text(settings), "each channel standardised over the recording", *resampled, baseline]
 
 
 def before_onset(start, sfreq):
-    """The baseline without --baseline: up to BASELINE s before the onset, without the onset's own sample."""
-    return (max(start, -round(BASELINE * sfreq) / sfreq), -1 / sfreq) if start < 0 else None
+    """The baseline without --baseline: up to BASELINE_SECONDS s before the onset, without the onset's own sample."""
+    return (max(start, -round(BASELINE_SECONDS * sfreq) / sfreq), -1 / sfreq) if start < 0 else None
 
 
 def _check(args, classes):
@@ -152,20 +152,20 @@ def scene_code(scenes):
     saturates. A thing at one side drives the other hemisphere, early more than late.
     """
     rng = np.random.default_rng(CODE_SEED)
-    shape = (2 * len(VISUAL), len(COMPONENTS))
+    shape = (2 * len(VISUAL_DIPOLES), len(COMPONENTS))
     amplitude, delay = np.zeros((len(scenes), *shape)), np.zeros(len(scenes))
-    for attribute, values in ATTRIBUTES.items():
+    for attribute, values in ATTRIBUTE_VALUES.items():
         patterns = rng.normal(size=(len(values), *shape))
         delays = rng.normal(size=len(values)) * .004
         if attribute == "place":
-            hemisphere = np.repeat([-1., 1.], len(VISUAL))[:, None] * np.linspace(1.5, .5, len(COMPONENTS))
+            hemisphere = np.repeat([-1., 1.], len(VISUAL_DIPOLES))[:, None] * np.linspace(1.5, .5, len(COMPONENTS))
             patterns[values.index("left")] += hemisphere
             patterns[values.index("right")] -= hemisphere
         patterns = (patterns - patterns.mean(0)) / patterns.std()
         index = [values.index(getattr(scene, attribute)) for scene in scenes]
-        amplitude += patterns[index] * WEIGHTS[attribute]
+        amplitude += patterns[index] * ATTRIBUTE_WEIGHTS[attribute]
         delay += delays[index]
-    amplitude /= np.sqrt(sum(weight ** 2 for weight in WEIGHTS.values()))
+    amplitude /= np.sqrt(sum(weight ** 2 for weight in ATTRIBUTE_WEIGHTS.values()))
     return .7 * amplitude + .5 * np.tanh(amplitude), delay
 
 
@@ -194,14 +194,14 @@ def simulate_recording(scenes, trials_per_picture, snr, sfreq, seed, order="rand
 
 def _subject_gain(rng):
     """Gains of one subject's visual, cortical, alpha and eye dipoles: name -> [channels, dipoles]."""
-    left = np.array(VISUAL)
+    left = np.array(VISUAL_DIPOLES)
     visual = np.concatenate([left, left * [-1, 1, 1]])
     visual_orientation = visual + np.random.default_rng(CODE_SEED + 1).normal(scale=.6, size=visual.shape)
     cortex = rng.normal(size=(80, 3))
     cortex[:, 2] = np.abs(cortex[:, 2]) - .3
     alpha = np.array([(-.2, -.9, .4), (.2, -.9, .4), (-.4, -.8, .3), (.4, -.8, .3)])
     groups = {"visual": (visual, .85, .07, visual_orientation, .25), "cortex": (cortex, .85, 0., cortex, .8),
-              "alpha": (alpha, .8, .1, alpha, .3), "eyes": (np.array(EYES), 1.1, .02, np.array(EYES) * [0, 1, 0], .05)}
+              "alpha": (alpha, .8, .1, alpha, .3), "eyes": (np.array(EYE_DIPOLES), 1.1, .02, np.array(EYE_DIPOLES) * [0, 1, 0], .05)}
     gain, ch_names = {}, None
     for name, (directions, depth, spread, orientation, tilt) in groups.items():
         places = directions / np.linalg.norm(directions, axis=1, keepdims=True) * depth
@@ -217,7 +217,7 @@ def _evoked(scenes, gain, sfreq, rng):
     time = np.arange(0, .6, 1 / sfreq)
     amplitude, delay = scene_code(scenes)
     mean = np.random.default_rng(CODE_SEED + 2).normal(size=amplitude.shape[1:])
-    amplitude = CONTENT * amplitude / amplitude.std() + np.sqrt(1 - CONTENT ** 2) * mean
+    amplitude = PICTURE_SHARE * amplitude / amplitude.std() + np.sqrt(1 - PICTURE_SHARE ** 2) * mean
     amplitude = amplitude * rng.lognormal(sigma=.15, size=amplitude.shape[1:])
     latency, width = np.array(COMPONENTS).T
     latency = latency + rng.normal(scale=.006, size=len(latency))

@@ -8,10 +8,10 @@ from pathlib import Path
 from eegdata.records import Picture
 from runtime.errors import InputError
 
-from .events import NAME, PICTURE, captions_of
+from .events import NAME_COLUMNS, PICTURE_COLUMNS, captions_of
 from .tables import first_of, read_table
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
 def slug(text):
@@ -20,7 +20,7 @@ def slug(text):
 
 
 @dataclass
-class Shown:
+class ShownPicture:
     """What an event shows: kind, its class's readable name; file: its picture, None where only the class is known."""
 
     kind: str
@@ -72,14 +72,14 @@ class Stimuli:
         return self.kinds.get(slug(text).lower())
 
     def resolve(self, event, named):
-        """What an Event shows, as Shown; None where it shows no picture.
+        """What an Event shows, as ShownPicture; None where it shows no picture.
 
         named: the user chose events by name, so that without pictures the name is the class.
         """
         row, place = self.map.get(event.name), event.place
         picture, kind, captions = event.picture, event.kind, event.captions
         if row:
-            picture, kind = picture or first_of(row, PICTURE), kind or row.get("class", "")
+            picture, kind = picture or first_of(row, PICTURE_COLUMNS), kind or row.get("class", "")
             captions += row["captions"]
         elif not picture and not kind:
             if self.map:
@@ -104,7 +104,7 @@ class Stimuli:
             self.captions[key] = tuple(dict.fromkeys(self.captions.get(key, ()) + captions))
         if not slug(kind):
             raise InputError(f"{place}: class '{kind}' holds no letter or digit; rename it")
-        return Shown(kind, key)
+        return ShownPicture(kind, key)
 
     def _known(self, kind, place):
         known = self.class_named(kind)
@@ -125,10 +125,10 @@ def find_stimuli(pictures=None, picture_list=None, picture_map=None):
         if not folder.is_dir():
             raise InputError(f"--pictures {folder}: no such folder")
         files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))
-                 if path.suffix.lower() in SUFFIXES and not any(p.startswith(".") for p in path.relative_to(folder).parts)
+                 if path.suffix.lower() in PICTURE_SUFFIXES and not any(p.startswith(".") for p in path.relative_to(folder).parts)
                  and not path.stem.endswith("_sketch")}
         if not files:
-            raise InputError(f"--pictures {folder}: holds no picture ({' '.join(SUFFIXES)})")
+            raise InputError(f"--pictures {folder}: holds no picture ({' '.join(PICTURE_SUFFIXES)})")
         kind_of = {key: path.parent.name for key, path in files.items() if path.parent != folder}
     elif picture_list:
         raise InputError("--picture_list tells about the pictures of --pictures FOLDER; give that, too")
@@ -142,13 +142,13 @@ def find_stimuli(pictures=None, picture_list=None, picture_map=None):
 
 def _read_list(stimuli, path):
     columns, rows = read_table(path, "--picture_list")
-    if not set(columns) & {*PICTURE, "file"}:
+    if not set(columns) & {*PICTURE_COLUMNS, "file"}:
         raise InputError(f"--picture_list {path}, line 1: columns {', '.join(columns)[:200]}; expected picture, and class "
                          "or caption")
     listed = {}
     for line, row in rows:
         place = f"--picture_list {path}, line {line}"
-        key = stimuli.find(first_of(row, (*PICTURE, "file")) or "n/a", place)
+        key = stimuli.find(first_of(row, (*PICTURE_COLUMNS, "file")) or "n/a", place)
         if row.get("class"):
             if slug(listed.setdefault(key, row["class"])) != slug(row["class"]):
                 raise InputError(f"{place}: picture {key} is of class '{row['class']}', in an earlier line of class "
@@ -160,20 +160,20 @@ def _read_list(stimuli, path):
 
 def _read_map(stimuli, path):
     columns, rows = read_table(path, "--picture_map")
-    names = [name for name in ("event", *NAME) if name in columns]
-    if not names or not set(columns) & {*PICTURE, "class"}:
+    names = [name for name in ("event", *NAME_COLUMNS) if name in columns]
+    if not names or not set(columns) & {*PICTURE_COLUMNS, "class"}:
         raise InputError(f"--picture_map {path}, line 1: columns {', '.join(columns)[:200]}; expected event, and picture "
                          "or class")
     mapped = {}
     for line, row in rows:
         place, event = f"--picture_map {path}, line {line}", first_of(row, names)
-        if not event or not first_of(row, (*PICTURE, "class")):
+        if not event or not first_of(row, (*PICTURE_COLUMNS, "class")):
             raise InputError(f"{place}: expected an event and its picture or class")
         earlier = mapped.get(event)
-        if earlier and (first_of(earlier, PICTURE), earlier.get("class")) != (first_of(row, PICTURE), row.get("class")):
+        if earlier and (first_of(earlier, PICTURE_COLUMNS), earlier.get("class")) != (first_of(row, PICTURE_COLUMNS), row.get("class")):
             raise InputError(f"{place}: event '{event}' is another picture or class in an earlier line; expected one each")
-        if first_of(row, PICTURE):
-            stimuli.find(first_of(row, PICTURE), place)
+        if first_of(row, PICTURE_COLUMNS):
+            stimuli.find(first_of(row, PICTURE_COLUMNS), place)
         elif stimuli.files:
             stimuli._known(row["class"], place)
         mapped[event] = {**row, "captions": (*(earlier["captions"] if earlier else ()), *captions_of(row))}
@@ -208,7 +208,7 @@ def _captions_beside(path):
 
 
 def assign_in_turn(shown, stimuli):
-    """Give each Shown without a picture one of its class, in a fixed rotation; returns how many were given one."""
+    """Give each ShownPicture without a picture one of its class, in a fixed rotation; returns how many were given one."""
     of_kind, turns, given = {}, Counter(), 0
     for key in sorted(stimuli.files):
         kind = stimuli.settled.get(key) or stimuli.kind_of.get(key)

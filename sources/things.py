@@ -30,9 +30,9 @@ from runtime.runs import content_key, file_hash
 from .safe_npy import read_object_npy
 
 FILES = {"training": "preprocessed_eeg_training.npy", "test": "preprocessed_eeg_test.npy"}
-KEYS = ("preprocessed_eeg_data", "ch_names", "times")
-BLOCK = 2000  # repetitions read at a time
-LARGEST = 1e6  # in whatever unit, EEG is below; a damaged exponent is mostly not
+EEG_KEYS = ("preprocessed_eeg_data", "ch_names", "times")
+BLOCK_REPETITIONS = 2000  # repetitions read at a time
+MAX_VALUE = 1e6  # in whatever unit, EEG is below; a damaged exponent is mostly not
 STEPS = ["epoched, baseline-corrected and resampled by the publishers' script",
          "multivariate noise normalisation of each session by the publishers' script, in the published files with "
          "covariances of training and test trials together"]
@@ -56,7 +56,7 @@ def add_arguments(parser):
 
 
 @dataclass
-class Picked:
+class ConceptPicture:
     """A picture of the sorted folders, and the class id and readable name of its concept."""
 
     name: str
@@ -150,7 +150,7 @@ def _picked(file, concept, concepts):
         raise InputError(f"{file}: is a picture of {rest.rpartition('_')[0]} in the folder of {concept}; the EEG's rows "
                          "follow the pictures, so unpack them again")
     class_id = re.sub(r"[_\s]+", "-", concept)
-    return Picked(f"{class_id}_{rest}", class_id, concept.replace("_", " "), file)
+    return ConceptPicture(f"{class_id}_{rest}", class_id, concept.replace("_", " "), file)
 
 
 def check_metadata(path, pictures):
@@ -185,11 +185,11 @@ def choose_validation(concepts, share):
 def open_eeg(path):
     """EEG [pictures, repetitions, channels, samples], on disk where it is large; channel names; times of samples in s."""
     content = read_object_npy(path)
-    missing = [key for key in KEYS if key not in content]
+    missing = [key for key in EEG_KEYS if key not in content]
     if missing:
         raise InputError(f"{path}: key '{missing[0]}' is missing (found {sorted(map(str, content))}); expected "
-                         f"{list(KEYS)}")
-    eeg, names, times = (content[key] for key in KEYS)
+                         f"{list(EEG_KEYS)}")
+    eeg, names, times = (content[key] for key in EEG_KEYS)
     if not isinstance(eeg, np.ndarray) or eeg.ndim != 4 or eeg.dtype.kind != "f" or not eeg.size:
         found = f"of shape {eeg.shape} and {eeg.dtype}" if isinstance(eeg, np.ndarray) else f"a {type(eeg).__name__}"
         raise InputError(f"{path}: 'preprocessed_eeg_data' is {found}, expected floats of four axes (pictures, "
@@ -221,12 +221,12 @@ def read(folder, pictures, number, validation, average):
     """One subject's trials: the training file's, then the test file's, in the order of pictures and repetitions."""
     for part, name in FILES.items():
         eeg = open_eeg(folder / name)[0]
-        step = max(1, BLOCK // eeg.shape[1])
+        step = max(1, BLOCK_REPETITIONS // eeg.shape[1])
         for start in range(0, len(eeg), step):
             picked = pictures[part][start:start + step]
             trials, left_over = averaged(eeg[start:start + step], average[part])
-            if max(trials.max(), -trials.min()) > LARGEST and np.isfinite(trials).all():  # NaN is for the writer to tell
-                raise InputError(f"{folder / name}: holds values above {LARGEST:g} among those of pictures {start} to "
+            if max(trials.max(), -trials.min()) > MAX_VALUE and np.isfinite(trials).all():  # NaN is for the writer to tell
+                raise InputError(f"{folder / name}: holds values above {MAX_VALUE:g} among those of pictures {start} to "
                                  f"{start + len(picked) - 1}; that is no EEG, the file is damaged: copy it again")
             each = trials.shape[1]
             parts = ["test" if part == "test" else "val" if p.class_id in validation else "train" for p in picked]

@@ -22,9 +22,9 @@ from runtime.runs import file_hash
 SFREQ = 256.0
 CONDITIONS = {"S1 obj": ("first", "first picture"), "S2 match": ("match", "same picture again"),
               "S2 nomatch": ("nomatch", "another picture")}  # as in `cond`: class id, class name
-NO_SCALP = ("X", "Y", "nd")
-KINDS = {"X": ("f", 3), "subject": ("U", 1), "cond": ("U", 1), "ch": ("U", 1)}  # kind of dtype and dimensions
-LARGEST = 1e5  # microvolts; anything above is a damaged number
+NO_ELECTRODES = ("X", "Y", "nd")
+ARRAYS = {"X": ("f", 3), "subject": ("U", 1), "cond": ("U", 1), "ch": ("U", 1)}  # kind of dtype and dimensions
+MAX_MICROVOLTS = 1e5  # microvolts; anything above is a damaged number
 
 
 def add_arguments(parser):
@@ -35,7 +35,7 @@ def find(args):
     """The DataSet: a recording a subject."""
     content = read_npz(args.file)
     names = [scalp_name(name) for name in content["ch"]]
-    rows = [row for row, name in enumerate(content["ch"]) if name not in NO_SCALP]
+    rows = [row for row, name in enumerate(content["ch"]) if name not in NO_ELECTRODES]
     conditions = list(CONDITIONS)
     label = np.array([conditions.index(condition) for condition in content["cond"]])
     subjects = sorted(set(content["subject"].tolist()))
@@ -50,7 +50,7 @@ def find(args):
         pictures={}, pictures_known="no", split_by="subject",
         about={"experiment": "UCI EEG Database (Begleiter): two pictures in turn, the second the same as the first or not",
                "steps": ["the EEG as the file holds it, from the picture's onset",
-                         f"rows {', '.join(NO_SCALP)} left out, no scalp electrodes"]})
+                         f"rows {', '.join(NO_ELECTRODES)} left out, no scalp electrodes"]})
 
 
 def _read(eeg, rows, own, label):
@@ -71,11 +71,11 @@ def read_npz(path):
         if damaged:
             raise ValueError(f"checksum of {damaged} is wrong")
         with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in KINDS if name not in file.files]
+            missing = [name for name in ARRAYS if name not in file.files]
             if missing:
                 raise InputError(f"--file {path}: array {', '.join(missing)} is missing (found {', '.join(file.files)}); "
                                  "expected uci_picture_evoked.npz")
-            content = {name: file[name] for name in KINDS}
+            content = {name: file[name] for name in ARRAYS}
     except FileNotFoundError:
         raise InputError(f"--file {path}: no such file; expected uci_picture_evoked.npz") from None
     except IsADirectoryError:
@@ -88,7 +88,7 @@ def read_npz(path):
 
 
 def _check(content, path):
-    for name, (kind, dimensions) in KINDS.items():
+    for name, (kind, dimensions) in ARRAYS.items():
         array = content[name]
         if array.dtype.kind != kind or array.ndim != dimensions or not array.size:
             raise InputError(f"--file {path}: `{name}` is {array.dtype} of shape {array.shape}, expected "
@@ -103,10 +103,10 @@ def _check(content, path):
         raise InputError(f"--file {path}: condition {unknown[0]!r} in `cond`, expected {', '.join(CONDITIONS)}")
     names = [scalp_name(name) for name in content["ch"].tolist()]
     twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or not set(names) - set(NO_SCALP):
+    if twice or not set(names) - set(NO_ELECTRODES):
         raise InputError(f"--file {path}: `ch` names {', '.join(twice) or 'no scalp electrode'}"
                          f"{' twice' if twice else ''}, expected a name of its own for each scalp electrode")
-    bad = np.argwhere(~(np.abs(content["X"]) <= LARGEST).all(2))  # NaN as well
+    bad = np.argwhere(~(np.abs(content["X"]) <= MAX_MICROVOLTS).all(2))  # NaN as well
     if len(bad):
         raise InputError(f"--file {path}: trial {bad[0][0]}, channel {content['ch'][bad[0][1]]} holds numbers that are not "
-                         f"finite or above {LARGEST:g} uV; copy the file again")
+                         f"finite or above {MAX_MICROVOLTS:g} uV; copy the file again")

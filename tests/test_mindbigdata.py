@@ -66,7 +66,7 @@ def test_a_band_filters_each_trial_by_itself(tmp_path):
 
 def test_recordings_are_stretches_of_the_file_whose_rows_may_stand_in_any_order(tmp_path, monkeypatch):
     """Memory is bounded by the stretch; a split by recording keeps stretches apart."""
-    monkeypatch.setattr(mindbigdata, "STRETCH", 4)
+    monkeypatch.setattr(mindbigdata, "MAX_BLOCK_TRIALS", 4)
     samples = write_digits(tmp_path / "IN.txt", (3, 7) * 6)
     lines = (tmp_path / "IN.txt").read_bytes().splitlines(keepends=True)
     lines[8], lines[33] = lines[33], lines[8]  # a row of the second event and one of the seventh
@@ -214,8 +214,8 @@ def test_files_that_are_no_photographs(tmp_path, capsys):
 
 
 def test_blocks_are_bounded(tmp_path, monkeypatch):
-    """A session of any length is read in blocks of STRETCH trials, and scaled as one."""
-    monkeypatch.setattr(mindbigdata, "STRETCH", 5)
+    """A session of any length is read in blocks of MAX_BLOCK_TRIALS trials, and scaled as one."""
+    monkeypatch.setattr(mindbigdata, "MAX_BLOCK_TRIALS", 5)
     write_photographs(tmp_path, sessions=(1,), each=6)
     trials = photographs(tmp_path, "--pictures", tmp_path / "train")
     assert [shard["trials"] for shard in trials.record["recordings"][0]["shards"]] == [5, 5, 2]

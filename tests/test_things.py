@@ -185,7 +185,7 @@ def test_large_files_stay_on_disk(tmp_path, monkeypatch):
     write(tmp_path / "preprocessed_eeg_test.npy", whole=content(eeg[:2], ch_names=[f"P{i}" for i in range(17)],
                                                                 times=np.arange(100) / 100))
     monkeypatch.setattr(things, "BLOCK", 80)
-    pictures = {part: [things.Picked(f"a_{i}", "a", "a", None) for i in range(n)] for part, n in (("training", 200),
+    pictures = {part: [things.ConceptPicture(f"a_{i}", "a", "a", None) for i in range(n)] for part, n in (("training", 200),
                                                                                                  ("test", 2))}
     tracemalloc.start()
     sizes, total = [], 0.
