@@ -40,12 +40,13 @@ def check_counts(material):
         found.append(("warning", f"{counted(len(few), 'class')} with fewer than {MIN_TRIALS_PER_CLASS} training trials "
                                  f"({listed(few)})"))
     if present.max() > MAX_CLASS_RATIO * present.min():
-        found.append(("warning", f"the training classes are unbalanced ({present.min()} to {present.max()} trials): a model "
-                                 "that always predicts the largest class looks good, so read the balanced accuracy"))
+        found.append(("warning", f"the training classes are unbalanced ({present.min()} to {present.max()} trials): a "
+                                 "model that always predicts the largest class looks good, so read the balanced accuracy"))
     sparse = [name for name, share in _shares_dropped(trials.record).items() if share > MAX_SHARE_DROPPED]
     if sparse:
         found.append(("warning", f"in {counted(len(sparse), 'recording')} more than {percent(MAX_SHARE_DROPPED)} of the "
-                                 f"events gave no trial ({listed(sparse)}): the remaining trials may not be representative"))
+                                 f"events gave no trial ({listed(sparse)}): the remaining trials may not be "
+                                 "representative"))
     severity = next((s for s in ("severe", "warning", "note") if s in {s for s, _ in found}), "passed")
     parts = ", ".join(f"{name} {number:,}" for name, number in numbers["parts"].items())
     text = f"{len(classes)} classes, {counted(len(numbers['subjects']), 'subject')}, trials: {parts}"
@@ -102,11 +103,12 @@ def check_test_size(material):
     pictures = len(np.unique(material.image[test])) if material.picture_known else None
     numbers = {"trials": n, "pictures": pictures, "classes": classes, "chance": chance, "significant_from": critical,
                "detectable": detectable}
-    text = (f"With {n:,} test trials of {classes} classes, an accuracy is significantly above chance ({percent(chance)}) from "
-            f"{percent(critical)} on (binomial test, one-sided, 5%); a decoder whose true accuracy is {percent(detectable)} "
-            "reaches that in 80% of such tests")
+    text = (f"With {n:,} test trials of {classes} classes, an accuracy is significantly above chance ({percent(chance)}) "
+            f"from {percent(critical)} on (binomial test, one-sided, 5%); a decoder whose true accuracy is "
+            f"{percent(detectable)} reaches that in 80% of such tests")
     if critical > 1 or detectable > chance + .5 * (1 - chance):
-        return Finding("Size of the test part", "warning", f"{text}. Only a very strong effect can be shown with so few trials.", numbers)
+        return Finding("Size of the test part", "warning", f"{text}. Only a very strong effect can be shown with so few "
+                                                           "trials.", numbers)
     if pictures is not None and pictures < MIN_TEST_PICTURES:
         return Finding("Size of the test part", "warning", f"{text}. The trials show only "
                        f"{counted(pictures, 'picture')}, so claims about captions rest on these few.", numbers)

@@ -37,12 +37,15 @@ def check_duplicates(material):
     if not exact and not near:
         return Finding(CHECK, "passed", f"None of {counted(len(rows), 'trial')} is a copy of a trial of another part, be "
                        "it identical, scaled, noisy or shifted by a few samples.", numbers)
-    told = [f"{counted(len(pairs), 'pair')} {name} {kind}" for kind, found in (("identical", exact), ("nearly identical", near))
+    told = [f"{counted(len(pairs), 'pair')} {name} {kind}" for kind, found in (("identical", exact), ("nearly "
+                                                                                                      "identical", near))
             for name, pairs in found.items()]
     first = numbers["pairs"][0]
-    text = f"The same EEG appears more than once: {listed(told, 8)} (such as trials {first['trials'][0]} and {first['trials'][1]})"
+    text = (f"The same EEG appears more than once: {listed(told, 8)} (for example trials {first['trials'][0]} and "
+            f"{first['trials'][1]})")
     if "train-test" in exact or "train-test" in near:
-        return Finding(CHECK, "severe", f"{text}. Test trials that are also in the training part inflate every score.", numbers)
+        return Finding(CHECK, "severe", f"{text}. Test trials that are also in the training part inflate every "
+                                        "score.", numbers)
     across = any("-" in name for name in (*exact, *near))
     return Finding(CHECK, "warning" if across or "within test" in exact else "note", f"{text}. "
                    + ("The parts are then not independent." if across else "They count more than once."), numbers)
@@ -110,7 +113,7 @@ def _clean(eeg, window):
 
 
 def _lagged(source, lags):
-    """Products of all pairs of components at some lags: equal in a trial and its copy, whatever the copy's sign and shift."""
+    """Products of all pairs of components at some lags: the same in a copy of any sign and shift."""
     n_times, parts = source.shape[2], []
     for lag in lags:
         product = np.matmul(source[:, :, :n_times - lag], source[:, :, lag:].transpose(0, 2, 1)) / (n_times - lag)
@@ -217,8 +220,8 @@ def check_overlap(material):
     if not len(hit):
         return Finding(check, "note", f"Trials of different parts overlap in time ({listed(pairs)}), but no test trial "
                        "overlaps a training trial.", numbers)
-    text = (f"{len(hit)} of {len(material.split['test'])} test trials overlap a training trial of the same recording, by up "
-            f"to {percent(numbers['largest_share'])} of the window")
+    text = (f"{len(hit)} of {len(material.split['test'])} test trials overlap a training trial of the same recording, by "
+            f"up to {percent(numbers['largest_share'])} of the window")
     if numbers["largest_share"] >= SEVERE_OVERLAP or material.order.get("p", 1.) <= ALPHA:
         return Finding(check, "severe", f"{text}. The model is then tested on samples that it was trained on: split by "
                        "recording or by time, or cut shorter trials.", numbers)

@@ -1,7 +1,7 @@
-"""What the EEG of a data set looks like: responses to the pictures with scalp maps, spectra, the order of presentation.
+"""Figures of a data set's EEG: responses to the pictures with scalp maps, spectra, the order of presentation.
 
-The EEG is read once, a chunk at a time, for sums; figures are drawn from those by Matplotlib and MNE as SVG whose text
-stays text and whose colours come from page.css.
+The EEG is read once, a chunk at a time. Matplotlib and MNE draw the figures as SVG, whose text stays text and whose colours
+come from page.css.
 """
 
 import base64
@@ -16,15 +16,15 @@ from markupsafe import Markup
 from eegdata.montage import scalp_info
 from runtime.wording import listed
 
-CHUNK_VALUES = 2**22  # EEG values read at a time: 16 MB, and some times that in work
-MAX_CLASSES_DRAWN = 8  # classes with pictures of their own
-MAX_LATENCIES = 4  # maps a class
-MIN_SMOOTH_ELECTRODES = 8  # with fewer electrodes a smooth map would be invention: each point of the scalp takes the nearest one's value
-MAX_ROWS = 24  # recordings in the picture of the order
+CHUNK_VALUES = 2**22  # EEG values read at a time: 16 MB
+MAX_CLASSES_DRAWN = 8
+MAX_LATENCIES = 4  # maps for each class
+MIN_SMOOTH_ELECTRODES = 8  # with fewer, each point of a map takes the value of the nearest electrode
+MAX_ROWS = 24  # recordings in the figure of the order
 MAX_SPECTRUM_TRIALS = 1000
 COLOURS = ("#3f90da", "#e76300", "#3c9d5b", "#832db6", "#bd1f01", "#a96b59", "#ffa90e", "#94a4a2")  # after Petroff 2021
-INK, SOFT = "#1b1f24", "#57606a"  # as in page.css, whose variables take their place
-WIDTH = 4.4  # inches, about a phone's width: a figure is never scaled down much, so its text stays readable
+INK, SOFT = "#1b1f24", "#57606a"  # as in page.css, whose variables replace them
+WIDTH = 4.4  # inches, about a phone's width, so that the text stays readable
 STYLE = {"font.size": 8, "axes.titlesize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left", "text.color": INK,
          "axes.edgecolor": SOFT, "axes.labelcolor": SOFT, "xtick.color": SOFT, "ytick.color": SOFT, "axes.linewidth": .6,
          "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none", "axes.titlecolor": INK}
@@ -43,14 +43,14 @@ def style():
 class Responses:
     """Means over trials and their standard errors, NaN of one trial.
 
-    mean and error [C, T] of all; for each label of `shown` a row of class_mean and class_error [K, C, T] and counts [K].
+    mean and error [C, T] of all; for each label of `labels` a row of class_mean and class_error [K, C, T] and counts [K].
     times [T] in ms from the picture, or from the trial's start where the picture's onset is not known.
     """
 
     times: np.ndarray
     mean: np.ndarray
     error: np.ndarray
-    shown: list
+    labels: list
     counts: np.ndarray
     class_mean: np.ndarray
     class_error: np.ndarray
@@ -72,7 +72,7 @@ def chunks(trials, rows, what):
 
 
 def responses(trials):
-    """Responses of trials.Trials; classes beyond the MAX_CLASSES_DRAWN largest count for the mean of all only."""
+    """Responses of trials.Trials; classes beyond the MAX_CLASSES_DRAWN largest only count in the mean of all."""
     labels = trials.label.numpy()
     found, sizes = np.unique(labels, return_counts=True)
     shown = sorted(found[np.argsort(-sizes, kind="stable")][:MAX_CLASSES_DRAWN].tolist())
@@ -93,8 +93,10 @@ def responses(trials):
 
 
 def spectrum(trials):
-    """Mean power spectral density: frequencies [F] in Hz and power [C, F] in unit²/Hz, of MAX_SPECTRUM_TRIALS trials at most,
-    evenly spread (Hann window over the whole trial, its mean subtracted)."""
+    """Mean power spectral density: frequencies [F] in Hz and power [C, F] in unit²/Hz.
+
+    From up to MAX_SPECTRUM_TRIALS trials, evenly spread, with a Hann window over the whole trial and its mean subtracted.
+    """
     from scipy.signal import periodogram
 
     rows = np.linspace(0, len(trials) - 1, min(len(trials), MAX_SPECTRUM_TRIALS)).astype(int)
@@ -134,7 +136,7 @@ def latencies(found):
 
 
 def svg(figure, title, description, dpi=150):
-    """The figure as an SVG element for a page: colours of page.css, the page's font, no ids but those it refers to.
+    """The figure as an SVG element for a page: colours of page.css, the page's font, only ids that it refers to.
 
     dpi: of what is drawn in pixels. Coordinates are rounded to .1 point."""
     import matplotlib
@@ -202,7 +204,7 @@ def draw_all(trials, found, samples):
 
 
 def draw_channels(trials, found, samples):
-    """For each latency the channel that responds most there, in standard errors; a line a class with the 95% band of its
+    """For each latency the channel that responds most, in standard errors: a line for each class with the 95% band of its
     mean."""
     figures, rows = [], []
     for sample in samples[:len(found.mean)]:
@@ -212,14 +214,15 @@ def draw_channels(trials, found, samples):
     for row in rows:
         name = trials.ch_names[row] if trials.ch_names else f"channel {row}"
         figure, axes = panel(1.9, name)
-        for place, colour in zip(range(len(found.shown)), COLOURS, strict=False):
+        for place, colour in zip(range(len(found.labels)), COLOURS, strict=False):
             mean, error = found.class_mean[place, row], 1.96 * found.class_error[place, row]
             axes.plot(found.times, mean, color=colour, lw=1.1)
             if np.isfinite(error).all():
                 axes.fill_between(found.times, mean - error, mean + error, color=colour, alpha=.18, lw=0, rasterized=True)
         mark_onset(axes, found, trials.tmin is not None)
         axes.set_ylabel(unit(trials))
-        figures.append(svg(figure, f"Evoked responses by class at {name}", "a line a class, with the 95% band of its mean",
+        figures.append(svg(figure, f"Evoked responses by class at {name}", "a line for each class, with the 95% band of "
+                           "its mean",
                            dpi=110))
     return figures
 
@@ -229,11 +232,12 @@ def draw_maps(trials, found, samples, info, rows):
     from matplotlib.figure import Figure
     from mne.viz import plot_topomap
 
-    kinds = [(f"all ({len(trials)})", found.mean)] if len(found.shown) > 1 else []
+    kinds = [(f"all ({len(trials)})", found.mean)] if len(found.labels) > 1 else []
     kinds += [(f"{trials.class_names[label]} ({count})", mean) for label, count, mean in
-              zip(found.shown, found.counts, found.class_mean, strict=True)]
+              zip(found.labels, found.counts, found.class_mean, strict=True)]
     limit = max(np.abs(values[np.ix_(rows, samples)]).max() for _, values in kinds) or 1.0
-    options = {"image_interp": "nearest", "extrapolate": "local", "contours": 0} if len(rows) < MIN_SMOOTH_ELECTRODES else {"contours": 4}
+    options = {"contours": 4} if len(rows) >= MIN_SMOOTH_ELECTRODES else {
+        "image_interp": "nearest", "extrapolate": "local", "contours": 0}
     figures = []
     for name, values in kinds:
         figure = Figure(figsize=(WIDTH, 1.3), layout="constrained")
@@ -267,12 +271,12 @@ def draw_spectrum(trials):
     axes.set_xlim(0, frequencies[-1])
     axes.set_xlabel("Hz (dotted: 50 and 60 Hz)")
     axes.set_ylabel(f"{unit(trials)}²/Hz" if unit(trials) == "µV" else "power density")
-    return svg(figure, "Power spectrum of each channel", f"mean of up to {MAX_SPECTRUM_TRIALS} trials, {frequencies[0]:.3g} to "
-                                                         f"{frequencies[-1]:.3g} Hz")
+    return svg(figure, "Power spectrum of each channel", f"mean of up to {MAX_SPECTRUM_TRIALS} trials, "
+                                                         f"{frequencies[0]:.3g} to {frequencies[-1]:.3g} Hz")
 
 
 def draw_order(trials):
-    """(figure, what it shows): each recording a row, each trial a line in its class's colour, over time."""
+    """(figure, sentences on it): a row for each recording, a line in the class's colour for each trial, over time."""
     labels = trials.label.numpy()
     if trials.recording is not None:
         groups = trials.recording.numpy()
@@ -295,9 +299,9 @@ def draw_order(trials):
     axes.set_xlabel("minutes from the start of the recording" if timed else "number of the trial in the file")
     said = f"Shown are the first {MAX_ROWS} of {len(present)} recordings. " if len(present) > MAX_ROWS else ""
     if not timed:
-        said += "When the pictures were shown is not known, so the order is the file's. "
+        said += "The times of presentation are unknown, so the order is that of the file. "
     if len(colour) > len(COLOURS):
-        said += "Colours run along the rainbow in the order of the classes. "
+        said += "The colours run through the rainbow in the order of the classes. "
     return svg(figure, "Order of presentation", f"{len(kept)} rows, coloured by class"), said
 
 
@@ -324,7 +328,7 @@ def draw_counts(counts, subjects, classes, title):
 
 @style()
 def pictures(trials):
-    """All of the page's figures: {name: figure or list of figures}; "notes": what they cannot show."""
+    """All figures of the page: {name: figure or list of figures}; "notes": sentences on what they do not show."""
     found = responses(trials)
     samples = latencies(found)
     info, rows = scalp(trials)
@@ -332,9 +336,9 @@ def pictures(trials):
     notes = {"maps": "" if info is not None else rows, "order": said}
     if info is not None and len(rows) < len(trials.ch_names):
         left = [name for row, name in enumerate(trials.ch_names) if row not in rows]
-        notes["maps"] = f"Not on the maps, as their places are not known: {listed(left, 12)}."
+        notes["maps"] = f"Not on the maps, because their places are unknown: {listed(left, 12)}."
     legend = [(trials.class_names[label], int(count), colour) for label, count, colour in
-              zip(found.shown, found.counts, COLOURS, strict=False)]
+              zip(found.labels, found.counts, COLOURS, strict=False)]
     return {"all": draw_all(trials, found, samples), "channels": draw_channels(trials, found, samples),
             "maps": draw_maps(trials, found, samples, info, rows) if info is not None else [],
             "spectrum": draw_spectrum(trials), "order": order, "legend": legend, "notes": notes,

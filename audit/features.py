@@ -1,14 +1,14 @@
-"""Features of trials for the linear classifiers of the audit, each a list of blocks [n, F] that weigh alike."""
+"""Features of trials for the linear classifiers of the audit: lists of blocks [n, F] of equal weight."""
 
 from itertools import pairwise
 
 import numpy as np
 
-RESPONSE_STARTS = .04  # s after onset: before the first visual response reaches the scalp (C1 begins at about 50 ms)
-MIN_SAMPLES = 3  # samples
-BIN_SECONDS, MAX_BINS = .02, 20  # s
-MAX_MIXTURES = 32  # at most, of channels
-SHRINKAGE = .2  # of a trial's covariance, which few samples make
+RESPONSE_STARTS = .04  # s after the onset; the first visual response, C1, begins at about 50 ms
+MIN_SAMPLES = 3
+BIN_SECONDS, MAX_BINS = .02, 20
+MAX_MIXTURES = 32  # of channels
+SHRINKAGE = .2  # of a trial's covariance, which is estimated from few samples
 
 
 def before_onset(material):
@@ -17,7 +17,7 @@ def before_onset(material):
 
 
 def before_response(material):
-    """Number of samples before any response: those before the onset, or without them the first ones after it."""
+    """Number of samples before any response: those before the onset, else the first ones after it."""
     before = before_onset(material)
     if before >= MIN_SAMPLES or material.times is None:
         return before
@@ -25,15 +25,15 @@ def before_response(material):
 
 
 class Features:
-    """Features of trials by kind; `kinds` names those that the data set can give.
+    """Features of trials by kind; `kinds`: those that the data set allows.
 
     prestimulus: time courses, power and covariance before the onset. before: offset and log power of each channel before
-    any response. residual: log covariance, over the whole trial, of that half of the channel mixtures which holds least of
+    any response. residual: log covariance, over the whole trial, of the half of the channel mixtures that hold the least of
     the response. whole: time courses and log covariance of the whole trial.
 
-    The mixtures are fitted on the training trials (positions `train`), for each subject by itself where `own`, else for all
-    together. Those of `residual` are the last of xDAWN's (Rivet et al. 2009), ordered by the power of the class averages
-    over that of single trials: what differs between classes there is not locked to the picture.
+    The mixtures are fitted on the training trials (positions `train`), separately for each subject if `own`, else for all
+    together. Those of `residual` are the last of xDAWN's (Rivet et al. 2009), which orders mixtures by the power of the
+    class averages over that of single trials: what differs between classes there is not phase-locked to the picture.
     """
 
     def __init__(self, material, train, own):
@@ -48,7 +48,7 @@ class Features:
         return self.material.subject[rows] if self.own else np.zeros(len(rows), dtype=np.int64)
 
     def _fit(self, rows):
-        """Mixtures [k, C] that carry most of the EEG, and those that carry least of the response."""
+        """Mixtures [k, C] that hold the most of the EEG, and those that hold the least of the response."""
         label = np.unique(self.material.label[rows], return_inverse=True)[1]
         n_chans, n_times = self.material.trials.eeg.shape[1:]
         total = np.zeros((n_chans, n_chans))
@@ -65,7 +65,7 @@ class Features:
         kept = value > 1e-6 * value[-1]
         white = vector[:, kept] / np.sqrt(value[kept])
         response = (white.T @ average).transpose(1, 0, 2).reshape(white.shape[1], -1)
-        order = np.linalg.eigh(response @ response.T)[1]  # rising: those with least of the response first
+        order = np.linalg.eigh(response @ response.T)[1]  # rising: the least of the response first
         quiet = min(MAX_MIXTURES, max(1, white.shape[1] // 2))
         return white[:, ::-1][:, :MAX_MIXTURES].T.astype(np.float32), (white @ order[:, :quiet]).T.astype(np.float32)
 
@@ -120,7 +120,8 @@ def _log(power):
 def log_covariance(signal):
     """Upper triangle of the matrix logarithm of each trial's covariance, [n, k, T] -> [n, k (k + 1) / 2].
 
-    On it a linear classifier finds changes of amplitude in any mixture (Arsigny et al. 2006; Barachant et al. 2012).
+    With it a linear classifier can use the amplitude of any mixture of channels (Arsigny et al. 2006; Barachant et al.
+    2012).
     """
     signal = _centred(signal)
     covariance = signal @ signal.transpose(0, 2, 1) / signal.shape[2]

@@ -17,7 +17,8 @@ def check_integrity(material):
     """Compare each shard's SHA-256 with the one in dataset.json."""
     recordings = material.trials.record.get("recordings")
     if not recordings:
-        return Finding(CHECK, "not checked", "A .pth file holds no checksums, so damage that leaves it readable is not detected.")
+        return Finding(CHECK, "not checked", "A .pth file holds no checksums, so damage that leaves it readable is not "
+                                             "detected.")
     folder = Path(material.trials.path) / "trials"
     shards = [shard for recording in recordings for shard in recording["shards"]]
     damaged = [shard["file"] for shard in shards if file_hash(folder / shard["file"]) != shard["sha256"]]

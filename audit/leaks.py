@@ -94,9 +94,9 @@ class Leaks:
         text = ("From the EEG before the picture, which holds no response, a classifier predicts the class of "
                 f"{accuracy_text(numbers)}")
         if self.random_order:
-            return Finding(check, "warning", f"{text}. The order of classes is random, so either a zero-phase filter smeared "
-                           "the response back in time, or the preceding picture predicts the class. Part of an accuracy may "
-                           "come from this.", numbers)
+            return Finding(check, "warning", f"{text}. The order of classes is random, so either a zero-phase filter "
+                           "smeared the response back in time, or the preceding picture predicts the class. Part of an "
+                           "accuracy may come from this.", numbers)
         text += (". Slow changes of the recording or the order of presentation give the class away, or a zero-phase filter "
                  "smeared the response back in time")
         if large(numbers):
@@ -108,9 +108,9 @@ class Leaks:
         """How well a classifier does on the slow state of the recording alone.
 
         Two kinds of features hold that state: the EEG before any response, and, over the whole trial, the covariance of the
-        channel mixtures that hold the least of what is phase-locked to the picture. An induced response, such as a change of
-        alpha power, can be in the second. So the second is left out where the order is known to be random, and alone it does
-        not prove drift where the order is unknown.
+        channel mixtures that hold the least of what is phase-locked to the picture. An induced response, such as a change
+        of alpha power, can be in the second. So the second is left out where the order is known to be random, and alone it
+        does not prove drift where the order is unknown.
         """
         check = "Slow drift"
         if self.why_not:
@@ -118,8 +118,8 @@ class Leaks:
         kinds = [kind for kind in SLOW_FEATURES if kind in self.features.kinds
                  and not (kind == "residual" and self.random_order)]
         if not kinds:
-            return Finding(check, "not checked", "The order of classes is random, so slow changes cannot give them away. The "
-                           "trials hold no EEG from before a response to confirm this.")
+            return Finding(check, "not checked", "The order of classes is random, so slow changes cannot give them away. "
+                           "The trials hold no EEG from before a response to confirm this.")
         numbers = {kind: self.decode(kind) for kind in kinds}
         fired = [kind for kind in kinds if fires(numbers[kind])]
         if not fired:
@@ -152,8 +152,8 @@ class Leaks:
             return Finding(check, "not checked", self.why_not)
         if not material.timed and (shown_in_blocks(material) or material.about.get("presentation")
                                    or material.order.get("p", 1.) <= ALPHA):
-            return Finding(check, "not checked", "The times of presentation are unknown, and the order of the file may differ "
-                           "from that of the recording.")
+            return Finding(check, "not checked", "The times of presentation are unknown, and the order of the file may "
+                           "differ from that of the recording.")
         slots, neighbour = neighbours(material)
         if not len(slots):
             return Finding(check, "not checked", "No recording holds training trials of two pictures.")
@@ -175,8 +175,8 @@ class Leaks:
     def _neighbour_accuracy(self, slots, neighbour):
         """Accuracy with neighbours' labels, and its p over random orders of the training trials within each subject.
 
-        The classifier is trained again for each order. With fixed predictions the test would be wrong: a real response makes
-        the predictions follow the class in a way that chance decides, and every second data set would be significant.
+        The classifier is trained again for each order. With fixed predictions the test would be wrong: a real response
+        makes the predictions follow the class in a way that chance decides, and every second data set would be significant.
         """
         material, models = self.material, self.models("whole")
         label, true = material.label, material.label[self.test]

@@ -1,7 +1,7 @@
 """Whether the time of a trial gives its class away: classes in blocks, classes in certain recordings only.
 
-In such designs slow changes of the recording predict the class without any response of the brain (Li et al. 2021, IEEE TPAMI
-43:316, on EEGCVPR40).
+In such designs slow changes of the recording predict the class without any response of the brain (Li et al. 2021, IEEE
+TPAMI 43:316, on EEGCVPR40).
 """
 
 from runtime.wording import p_value, percent
@@ -104,11 +104,12 @@ def _untimed(material, numbers, said):
                        "holds.", numbers)
     presentation = material.about.get("presentation")
     if presentation:
-        return Finding(CHECK, "not checked", f"The times of presentation are unknown. The source says: {presentation}.", numbers)
+        return Finding(CHECK, "not checked", f"The times of presentation are unknown. The source says: "
+                                             f"{presentation}.", numbers)
     if numbers.get("p", 1.) <= ALPHA:
         return Finding(CHECK, "warning", "The times of presentation are unknown. In the order of the file "
-                       f"{percent(numbers['same'])} of the neighbours have the same class ({percent(numbers['expected'])} by "
-                       "chance). Either the file is sorted, or the classes were shown in blocks and slow changes of the "
+                       f"{percent(numbers['same'])} of the neighbours have the same class ({percent(numbers['expected'])} "
+                       "by chance). Either the file is sorted, or the classes were shown in blocks and slow changes of the "
                        "recording give them away. Ask the people who recorded it.", numbers)
     return Finding(CHECK, "not checked", "The times of presentation are unknown. The file's order shows no blocks, but the "
                    "trials may have been shuffled.", numbers)

@@ -1,4 +1,4 @@
-"""A data set's page: audit.html with findings, facts and pictures, and audit.json, from which the report of a run takes the
+"""The page of a data set: audit.html with findings, facts and figures, and audit.json, from which a run's report takes the
 findings.
 """
 
@@ -15,13 +15,13 @@ from runtime.runs import atomic_path, file_hash, read_json, write_json
 from runtime.wording import counted, listed
 
 FORMAT = "eeg-to-text audit 1"
-MAX_CLASSES_IN_TABLE = 12  # classes in the table of counts; more become shades
-MAX_CARDS, CARD_SIZE = 8, 150
-MAX_NUMBERS = 16
+MAX_CLASSES_IN_TABLE = 12  # more are drawn as a figure
+MAX_CARDS, CARD_SIZE = 8, 150  # example pictures, and their size in pixels
+MAX_NUMBERS = 16  # of a finding
 MAX_LISTED = 140  # names in a line of the table of facts
-PICTURE_KNOWN = {"yes": "yes, each trial names its picture",
-         "class": "no, only its class: each trial was given a picture of its class in rotation",
-         "no": "no: the data set has no pictures"}
+PICTURE_KNOWN = {"yes": "yes, for each trial",
+                 "class": "no, only its class; each trial was given a picture of that class in turn",
+                 "no": "no, the data set has no pictures"}
 
 
 def audit_files(path, splits_path, image_dir=None, split_num=0, subject=0, index="auto", permutations=1000):
@@ -39,19 +39,19 @@ def audit_files(path, splits_path, image_dir=None, split_num=0, subject=0, index
 
 
 def made_of(trials, splits_path, split_num):
-    """What findings hold for: the data, the subject (0: all) and the split."""
+    """What findings apply to: the data, the subject (0: all) and the split."""
     return {"fingerprint": trials.fingerprint, "subject": trials.chosen_subject, "splits": file_hash(splits_path),
             "split_num": split_num}
 
 
 def write_audit(file, findings, made_from, facts=None):
-    """audit.json: findings worst first, what they hold for, and facts of the data set."""
+    """Write audit.json: findings, worst first, what they apply to, and facts of the data set."""
     write_json(file, plain({"format": FORMAT, "made_from": made_from, "facts": facts or {},
                             "findings": finding_dicts(findings)}))
 
 
 def read_audit(file, made_from):
-    """The findings of an audit.json, as dicts; None where it is absent or holds for other data or another split."""
+    """The findings of an audit.json, as dicts; None where it is absent or applies to other data or another split."""
     if not Path(file).is_file():
         return None
     content = read_json(file)
@@ -64,7 +64,7 @@ def write_page(trials, split, findings, folder, splits_path, split_num=0, image_
     """Write audit.json and audit.html of a data set into folder; returns the page's path.
 
     trials over the whole epoch, split {"train" | "val" | "test": positions}, findings of run_audit; splits_path and
-    split_num: where the split is from; image_dir: the pictures, None: not at hand.
+    split_num: where the split is from; image_dir: the pictures, None where they are not available.
     """
     from .evoked import pictures
 
@@ -82,7 +82,7 @@ def write_page(trials, split, findings, folder, splits_path, split_num=0, image_
 
 
 def render(template, content, *folders):
-    """A page as text, from templates in folders. All that content holds is escaped but figures, which do so themselves."""
+    """A page as text, from templates in folders. Content is escaped, except for figures, which are Markup."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(loader=FileSystemLoader(folders), autoescape=True, undefined=StrictUndefined,
@@ -91,7 +91,7 @@ def render(template, content, *folders):
 
 
 def data_uri(path, size, kind="JPEG"):
-    """The picture, at most size x size pixels, as a data URI; None where the file is absent or no picture."""
+    """The picture, at most size x size pixels, as a data URI; None where the file is absent or not a picture."""
     from PIL import Image
 
     try:
@@ -119,19 +119,19 @@ def finding_dicts(findings):
 
 
 def headline(findings):
-    """One sentence: the worst finding if it is severe, else that none is; findings worst first."""
+    """One sentence on findings, worst first: the first severe one, or that there is none."""
     count = Counter(one.severity for one in findings)
     severe = [one.sentence for one in findings if one.severity == "severe"]
     if severe:
         return f"{count['severe']} severe {'finding' if len(severe) == 1 else 'findings, first'}: {severe[0]}"
     made = len(findings) - count["not checked"]
     warnings = f"; {counted(count['warning'], 'warning')}" if count["warning"] else ""
-    missing = f"; {counted(count['not checked'], 'check')} could not be made" if count["not checked"] else ""
+    missing = f"; {counted(count['not checked'], 'check')} could not be run" if count["not checked"] else ""
     return f"No severe finding in {counted(made, 'check')}{warnings}{missing}."
 
 
 def summary(findings):
-    """Findings for the terminal: a line each, those passed and not checked in one."""
+    """Findings for the terminal: a line for each, and one line for all that passed or were not checked."""
     lines = [f"{one.severity}: {one.check}: {one.sentence}" for one in findings
              if one.severity not in ("passed", "not checked")]
     for severity in ("not checked", "passed"):
@@ -147,7 +147,7 @@ def finding_texts(findings):
 
 
 def number_texts(numbers, before=""):
-    """(name, text) of the single numbers and short lists in numbers, one level of nesting deep; audit.json holds all."""
+    """(name, text) of the numbers and short lists in `numbers`, one level deep; audit.json holds all of them."""
     for key, value in numbers.items():
         name = f"{before}{key}".replace("_", " ")
         if isinstance(value, dict):
@@ -184,7 +184,7 @@ def facts_of(trials, split, splits_path, split_num, image_dir):
 
 
 def caption_facts(names, image_dir):
-    """{"pictures": {captions a picture: pictures}, "machine_made": {model: pictures}}; None where none are at hand."""
+    """{"pictures": {captions of a picture: pictures}, "machine_made": {model: pictures}}; None where there are none."""
     if image_dir is None or not names:
         return None
     made = machine_made(image_dir)
@@ -195,7 +195,8 @@ def caption_facts(names, image_dir):
 
 def caption_text(pictures, machine_made):
     texts = [f"{counted(count, 'picture')} with {counted(n, 'caption')}" for n, count in pictures.items()]
-    texts += [f"{counted(count, 'picture')} with one that a model wrote ({model})" for model, count in machine_made.items()]
+    texts += [f"{counted(count, 'picture')} with a caption that a model wrote "
+              f"({model})" for model, count in machine_made.items()]
     return ", ".join(texts)
 
 
@@ -203,7 +204,7 @@ def fact_rows(facts):
     """(name, text) lines of the table of facts."""
     channels, start, split = facts["channels"], facts["tmin"], facts["split"]
     length = 1000 * facts["n_times"] / facts["sfreq"]
-    units = {"uV": "microvolts", None: "as in the file, which does not say"}.get(facts["units"], facts["units"])
+    units = {"uV": "microvolts", None: "unknown, as in the file"}.get(facts["units"], facts["units"])
     subjects = [f"{name} ({count})" for name, count in facts["subjects"].items()]
     classes = [f"{name} ({count})" for name, count in facts["classes"].items()]
     made = ", ".join(f"{name} {value}".replace("_", " ") for name, value in split["made_from"].items()
@@ -216,28 +217,30 @@ def fact_rows(facts):
         ("Sampling rate", f"{facts['sfreq']:g} Hz"),
         ("Unit", units + (", then divided by each channel's standard deviation over a recording's trials"
                           if facts["scale"] == "recording" else "")),
-        ("Trial", f"{facts['n_times']} samples, " + (f"{length:.0f} ms; the picture's onset is not known" if start is None
+        ("Trial", f"{facts['n_times']} samples, " + (f"{length:.0f} ms; the picture's onset is unknown" if start is None
                                                      else f"{1000 * start:.0f} to {1000 * start + length:.0f} ms from the "
                                                           "picture's onset")),
         ("Subjects", f"{counted(len(subjects), 'subject')}, with trials: {listed(subjects, MAX_LISTED)}"),
-        ("Sessions", f"{counted(facts['sessions'], 'session')}" if facts["sessions"] else "not known"),
-        ("Recordings", "not known" if facts["recordings"] is None else counted(facts["recordings"], "recording")),
+        ("Sessions", f"{counted(facts['sessions'], 'session')}" if facts["sessions"] else "unknown"),
+        ("Recordings", "unknown" if facts["recordings"] is None else counted(facts["recordings"], "recording")),
         ("Classes", f"{counted(len(classes), 'class')}, with trials: {listed(classes, MAX_LISTED)}"),
         ("Is the picture known?", PICTURE_KNOWN[facts["pictures_known"]]),
         ("Pictures", f"{facts['pictures']:,}"),
-        ("Captions", caption_text(**facts["captions"]) if facts["captions"] else "not at hand"),
+        ("Captions", caption_text(**facts["captions"]) if facts["captions"] else "none given"),
         ("Split", f"{split['name'] or 'without a name'}, number {split['number']} in a file of {split['of']}"
-         + (f"; made from: {made}" if made else "")),
+         + (f"; made with: {made}" if made else "")),
         ("Trials in parts", ", ".join(f"{part} {count:,}" for part, count in split["parts"].items())
          + (f", in no part {left:,}" if left else "")),
         ("Source", facts["source"]), ("Fingerprint", facts["fingerprint"]),
-        ("Made with", ", ".join(f"{name} {version}" for name, version in facts["versions"].items()) or "not known")]
+        ("Made with", ", ".join(f"{name} {version}" for name, version in facts["versions"].items()) or "unknown")]
 
 
 def count_table(trials, split):
-    """Trials by subject, class and part: {"parts", "classes", "rows": [(subject, cells, counts of the parts)], "figures"},
-    the last row the sum. A cell: a class's counts of the parts, and whether the class is absent from a part that holds
-    others. Of many classes figures, one a part, in place of rows."""
+    """Trials by subject, class and part: {"parts", "classes", "rows": [(subject, cells, counts of the parts)], "figures"}.
+
+    The last row is the sum. A cell holds a class's counts in the parts, and whether the class is missing from a part that
+    has others. For many classes there are figures, one for each part, in place of rows.
+    """
     from .evoked import draw_counts
 
     subjects, subject = np.unique(trials.subject.numpy(), return_inverse=True)
@@ -260,7 +263,7 @@ def count_table(trials, split):
 
 def recording_rows(trials):
     """What became of each recording's events: {"lines": [(name, subject, kept, dropped, reasons, notes)], "kept",
-    "dropped", "reasons"}; {} of a file, which does not say."""
+    "dropped", "reasons"}; {} for a .pth file, which does not say."""
     entries = [one for one in trials.record.get("recordings", []) if trials.chosen_subject in (0, one["subject"])]
     if not entries:
         return {}
@@ -277,7 +280,7 @@ def recording_rows(trials):
 
 
 def picture_cards(trials, image_dir):
-    """A picture and its first caption of each of up to MAX_CARDS classes: what the trials' labels are believed to mean."""
+    """A picture and its first caption for each of up to MAX_CARDS classes."""
     if image_dir is None or not trials.has_pictures:
         return []
     cards = []
@@ -285,7 +288,7 @@ def picture_cards(trials, image_dir):
         name = trials.names((trials.label == label).nonzero()[0])[0]
         try:
             caption = read_captions(image_dir, name)[0]
-        except InputError:  # the audit says which are missing; here it is one example
+        except InputError:  # the audit names those that are missing
             caption = "no caption"
         cards.append({"class": trials.class_names[label], "name": name, "caption": caption,
                       "picture": data_uri(picture_path(image_dir, name), CARD_SIZE)})

@@ -10,9 +10,9 @@ from .findings import Finding
 
 CHECK = "Pictures across parts"
 MAX_COMPARED = 6000  # pictures that are compared by their pixels
-# Two pictures look alike up to so many different bits of the hash, and this mean and 99% quantile of the differences between
-# their thumbnails (of 255). Pictures that were scaled, brightened or compressed again stayed below 10, 8 and 28; drawings
-# that differ in a detail are above 45.
+# Two pictures look alike up to so many different bits of the hash, and up to this mean and 99% quantile of the differences
+# between their thumbnails (of 255). Pictures that were scaled, brightened or compressed again stayed below 10, 8 and 28;
+# drawings that differ in a detail are above 45.
 MAX_BITS, MAX_MEAN_DIFFERENCE, MAX_QUANTILE_DIFFERENCE = 10, 10., 35.
 
 
@@ -20,8 +20,8 @@ def check_pictures(material):
     """The same picture in the training and the test part."""
     if not material.picture_known:
         known = material.trials.record["pictures_known"]
-        what = "which picture of its class was seen" if known == "class" else "only the class of the picture that was seen"
-        what = f"The trials do not say {what}" if known == "class" else f"The trials say {what}"
+        what = ("The trials do not say which picture of its class was seen" if known == "class" else
+                "The trials say only the class of the picture that was seen")
         return Finding(CHECK, "note", f"{what}. Nothing beyond the class can be learned from them or tested on them, and "
                        "pictures shared by training and test cannot be found.",
                        {"pictures_known": known})

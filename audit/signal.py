@@ -1,4 +1,4 @@
-"""What the EEG itself looks like: channels, mains hum, units, edges of trials."""
+"""Signal quality: channels, line noise, units, edges of trials, filters."""
 
 import re
 
@@ -9,12 +9,15 @@ from runtime.wording import counted, listed, percent
 from .findings import Finding
 
 FLAT_RATIO, MIN_FLAT_TRIALS = 1e-4, .02  # times the median standard deviation; share of trials
-PLATEAU_SAMPLES, MIN_CLIPPED = 4, .002  # samples in a row at the extreme value of a trial; share of such samples in a channel
+PLATEAU_SAMPLES = 4  # in a row at the extreme value of a trial
+MIN_CLIPPED = .002  # share of such samples in a channel
 MIN_IDENTICAL_CORRELATION = .999
-MIN_HUM_RATIO, MIN_HUM_SHARE, LARGE_HUM_SHARE = 5., .02, .2  # power over that of the frequencies beside it; share of all power
-PLAUSIBLE_MICROVOLTS = (.5, 500.)  # microvolt, median standard deviation of a channel within a trial
-EDGE_SHARE, BESIDE_SHARES = .03, (.05, .25)  # shares of a trial
-MIN_RINGING, MAX_FADING = 2., .4  # power at the edge over that beside it; 0.9 to 1.8 in recordings unfiltered or filtered whole
+MIN_HUM_RATIO = 5.  # power over that of the frequencies beside it
+MIN_HUM_SHARE, LARGE_HUM_SHARE = .02, .2  # of all power
+PLAUSIBLE_MICROVOLTS = (.5, 500.)  # median standard deviation of a channel within a trial
+EDGE_SHARE, BESIDE_SHARES = .03, (.05, .25)  # of a trial
+# Power at the edge over that beside it; 0.9 to 1.8 in recordings that are not filtered, or filtered before cutting.
+MIN_RINGING, MAX_FADING = 2., .4
 
 
 def _flat(eeg):
@@ -26,8 +29,8 @@ def _flat(eeg):
 def _clipped(eeg):
     """Share of samples [C] that stand in a row at the highest or lowest value of their trial.
 
-    0 where such rows are no likelier at the extremes than in between, as in slow signals of coarse resolution, and without
-    the trials in which a channel is constant.
+    0 where such runs are no more frequent at the extremes than elsewhere, as in slow signals of coarse resolution. Trials
+    in which a channel is constant do not count.
     """
     still = (np.diff(eeg, axis=2) == 0) & (np.ptp(eeg, axis=2, keepdims=True) > 0)
     rows = np.lib.stride_tricks.sliding_window_view(still, min(PLATEAU_SAMPLES - 1, still.shape[2]), axis=2).all(3)
@@ -37,10 +40,10 @@ def _clipped(eeg):
 
 
 def _identical(eeg, good):
-    """Pairs of channels that are the same but for scale and sign."""
+    """Pairs of channels that differ only in scale and sign."""
     flat = (eeg - eeg.mean(2, keepdims=True)).transpose(1, 0, 2).reshape(eeg.shape[1], -1)
     good = np.flatnonzero(good)
-    if len(good) < 3:  # of two channels with an average reference one is the other's mirror image
+    if len(good) < 3:  # with an average reference, two channels mirror each other
         return []
     r = np.abs(np.corrcoef(flat[good]))
     pairs = np.argwhere(np.triu(r, 1) > MIN_IDENTICAL_CORRELATION)
@@ -69,14 +72,14 @@ def check_channels(material):
     for what, found, each in (
             ("flat channels", flat, lambda v: listed((f"{c} in {percent(s)} of trials" for c, s in v.items()), 3)),
             ("clipped channels", clipped, lambda v: listed((f"{c} {percent(s)} of samples" for c, s in v.items()), 3)),
-            ("channels that are the same as another", identical, lambda v: listed((f"{a} and {b}" for a, b, _ in v), 3))):
+            ("identical channels", identical, lambda v: listed((f"{a} and {b}" for a, b, _ in v), 3))):
         if found:
             worst = max(found, key=lambda name: len(found[name]))
             told.append(f"{what} in {counted(len(found), 'recording')} ({worst}: {each(found[worst])})")
     if told:
-        return Finding(check, "warning", f"There are {'; '.join(told)}: they hold no brain signal "
-                       "of their own; leave them out or interpolate them.", numbers)
-    return Finding(check, "passed", "No channel is flat, clipped or the same as another in "
+        return Finding(check, "warning", f"There are {'; '.join(told)}. They hold no brain signal "
+                       "of their own: leave them out or interpolate them.", numbers)
+    return Finding(check, "passed", "No channel is flat, clipped or identical to another in "
                    f"{counted(numbers['trials'], 'trial')} of {counted(numbers['recordings'], 'recording')}.", numbers)
 
 
@@ -85,14 +88,15 @@ def _channel_names(material):
 
 
 def check_line_noise(material):
-    """The mains' 50 or 60 Hz in the power spectrum."""
+    """Line noise of 50 or 60 Hz in the power spectrum."""
     from scipy.signal import welch
 
     check, sfreq = "Line noise", material.trials.sfreq
     n_times = material.trials.eeg.shape[2]
     width = max(1., sfreq / n_times)  # Hz on both sides of a peak
     if n_times / sfreq < .4 or sfreq / 2 < 55 + width:
-        return Finding(check, "not checked", f"Trials of {n_times / sfreq:.2f} s at {sfreq:g} Hz do not resolve 50 and 60 Hz.")
+        return Finding(check, "not checked", f"Trials of {n_times / sfreq:.2f} s at {sfreq:g} Hz cannot resolve 50 and "
+                                             "60 Hz.")
     found = {}
     for number, rows in material.sampled.items():
         eeg = material.trials.eeg[rows].numpy()
@@ -107,11 +111,13 @@ def check_line_noise(material):
     numbers = {"recordings": len(found), "with_line_noise": len(hum), "worst": {"recording": worst, "line": line, **peak},
                "found": dict(list(found.items())[:50])}
     if not hum:
-        return Finding(check, "passed", "Neither 50 nor 60 Hz stands out of the spectrum.", numbers)
-    text = (f"{line} hum stands out {peak['ratio']:.0f} times above its surroundings and makes {percent(peak['share'])} of "
-            f"the power in {worst} ({counted(len(hum), 'recording')} of {len(found)} with hum)")
-    return Finding(check, "warning" if peak["share"] >= LARGE_HUM_SHARE else "note", f"{text}: its strength changes slowly and "
-                   "can tell recordings apart; a notch or a low-pass filter takes it out.", numbers)
+        return Finding(check, "passed", "Neither 50 nor 60 Hz stands out in the spectrum.", numbers)
+    text = (f"Line noise at {line} is {peak['ratio']:.0f} times as strong as the neighbouring frequencies and makes up "
+            f"{percent(peak['share'])} of the power in {worst} ({counted(len(hum), 'recording')} of {len(found)} with line "
+            "noise)")
+    severity = "warning" if peak["share"] >= LARGE_HUM_SHARE else "note"
+    return Finding(check, severity, f"{text}. Its strength changes slowly and can give a recording away. Remove it with a "
+                   "notch or a low-pass filter.", numbers)
 
 
 def _peak(frequency, power, line, width):
@@ -126,34 +132,35 @@ def check_units(material):
     """Whether amplitudes in microvolts look like EEG."""
     check, scales = "Units", material.microvolt_scale
     if scales is None:
-        return Finding(check, "not checked", "The EEG is in units of its own "
-                       f"({material.trials.record.get('units') or 'unknown'}), so amplitudes cannot be judged.")
+        return Finding(check, "not checked", "The EEG is not in microvolts (its units are "
+                       f"{material.trials.record.get('units') or 'unknown'}), so amplitudes cannot be judged.")
     found = {}
     for number, rows in material.sampled.items():
         deviation = material.trials.eeg[rows].numpy().std(2) * scales[number]
         found[material.recording_name(number)] = float(np.median(deviation))
     low, high = PLAUSIBLE_MICROVOLTS
     wrong = {name: value for name, value in found.items() if not low <= value <= high}
-    numbers = {"median_microvolt": round(float(np.median(list(found.values()))), 6), "plausible": list(PLAUSIBLE_MICROVOLTS),
+    numbers = {"median_microvolt": round(float(np.median(list(found.values()))), 6), "plausible": [low, high],
                "implausible": {name: float(f"{value:.4g}") for name, value in list(wrong.items())[:50]}}
     if not wrong:
         return Finding(check, "passed", "A channel's standard deviation within a trial is "
-                       f"{numbers['median_microvolt']:.3g} microvolt (median), as in EEG.", numbers)
+                       f"{numbers['median_microvolt']:.3g} microvolts (median), as expected of EEG.", numbers)
     name = max(wrong, key=lambda name: abs(np.log(max(wrong[name], 1e-12) / 20)))
     looks = ("volts read as microvolts" if wrong[name] < 1e-3 else "millivolts read as microvolts" if wrong[name] < low else
              "raw counts of the amplifier or nanovolts read as microvolts, or artefacts")
     return Finding(check, "warning", f"In {len(wrong)} of {counted(len(found), 'recording')} a channel's standard "
-                   f"deviation is {wrong[name]:.3g} microvolt ({name}), which EEG is not ({low:g} to {high:g}): it looks "
-                   f"like {looks}, and limits in microvolts, such as for rejecting trials, did not do what they "
-                   "should.", numbers)
+                   f"deviation is {wrong[name]:.3g} microvolts ({name}), outside the range of EEG ({low:g} to {high:g}). "
+                   f"It looks like {looks}. Limits in microvolts, such as for rejecting trials, did not work as intended.",
+                   numbers)
 
 
 def check_edges(material):
-    """Power at the first and last samples of trials against that beside them: filters applied to cut trials ring there."""
+    """Power at the first and last samples of trials against that beside them: filters applied after cutting ring there."""
     check, n_times = "Edges of trials", material.trials.eeg.shape[2]
     width = max(2, round(EDGE_SHARE * n_times))
     if n_times < 10 * width:
-        return Finding(check, "not checked", f"Trials of {n_times} samples are too short to tell edges from the rest.")
+        return Finding(check, "not checked", f"Trials of {n_times} samples are too short to compare their edges with the "
+                                             "rest.")
     power = np.zeros(n_times)
     for rows in material.sampled.values():
         eeg = material.trials.eeg[rows].numpy()
@@ -166,26 +173,26 @@ def check_edges(material):
     rings = [name for name, value in ratio.items() if value >= MIN_RINGING]
     fades = [name for name, value in ratio.items() if value <= MAX_FADING]
     if rings:
-        return Finding(check, "warning", f"The {' and '.join(rings)} {width} samples of trials hold "
-                       f"{max(ratio.values()):.1f} times the power beside them: a filter or detrending applied to cut "
-                       "trials rings at their edges; filter the recording before cutting it, or leave the edges out (-tl, "
-                       "-th).", numbers)
+        return Finding(check, "warning", f"The {' and '.join(rings)} {width} samples of trials have "
+                       f"{max(ratio.values()):.1f} times the power beside them. A filter or detrending that is applied "
+                       "after cutting rings at the edges: filter the recording before you cut it, or leave the edges out "
+                       "(-tl, -th).", numbers)
     if fades:
         return Finding(check, "note", f"Trials fade at their {' and '.join(fades)} samples ({min(ratio.values()):.2f} "
-                       "times the power beside them): a baseline or taper there; a model sees less of the EEG than the "
-                       "window says.", numbers)
-    return Finding(check, "passed", f"The first and last {width} samples of trials hold {ratio['first']:.2f} and "
+                       "times the power beside them), as after a baseline or a taper there. A model sees less of the EEG "
+                       "than the window suggests.", numbers)
+    return Finding(check, "passed", f"The first and last {width} samples of trials have {ratio['first']:.2f} and "
                    f"{ratio['last']:.2f} times the power beside them: no ringing at the edges.", numbers)
 
 
 def check_filters(material):
-    """The length of the high-pass filter that the record tells of, against that of the recordings."""
+    """The length of the high-pass filter in the record, against that of the recordings."""
     check = "Filter length"
     steps = [str(step) for step in material.about.get("steps", [])]
     found = [re.search(r"(?:band-pass|high-pass)\D*(\d*\.?\d+)", step, re.IGNORECASE) for step in steps]
     edges = [float(match[1]) for match in found if match]
     if not edges or not max(edges):
-        return Finding(check, "not checked", "The record tells of no high-pass filter.", {"steps": steps})
+        return Finding(check, "not checked", "The record mentions no high-pass filter.", {"steps": steps})
     edge = max(edges)
     length = 3.3 / min(max(.25 * edge, 2.), edge)  # s: MNE's rule for a Hamming-windowed FIR filter
     numbers = {"high_pass": edge, "filter_seconds": round(length, 3)}
@@ -197,7 +204,7 @@ def check_filters(material):
         if short:
             return Finding(check, "warning", f"{counted(len(short), 'recording')} {'is' if len(short) == 1 else 'are'} "
                            f"less than three times as long as a high-pass filter of {edge:g} Hz ({length:.1f} s): "
-                           f"{listed(short)}; much of them lies in the filter's transients.", numbers)
+                           f"{listed(short)}. Much of their EEG lies in the filter's transients.", numbers)
     return Finding(check, "note" if edge > .5 else "passed", f"The high-pass filter of {edge:g} Hz is about {length:.1f} s "
-                   f"long and smears a response over some {length / 2:.1f} s before and after it where it is zero-phase"
-                   + (": what looks like signal before the picture may be that." if edge > .5 else "."), numbers)
+                   f"long. If it is zero-phase, it smears a response over about {length / 2:.1f} s before and after it"
+                   + (", so apparent signal before the picture may come from it." if edge > .5 else "."), numbers)

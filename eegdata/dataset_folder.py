@@ -20,8 +20,8 @@ from runtime.runs import atomic_path, content_key, file_hash, read_json, version
 
 FORMAT = "eeg-to-text data set 1"
 BATCH_TRIALS = 256  # trials in a record batch
-DATASET_FIELDS = ("sfreq", "ch_names", "positions", "units", "tmin", "n_times", "class_ids", "class_names", "pictures_known",
-        "split_by", "about")  # what a DataSet says of itself
+DATASET_FIELDS = ("sfreq", "ch_names", "positions", "units", "tmin", "n_times", "class_ids", "class_names",
+                  "pictures_known", "split_by", "about")  # of records.DataSet
 OWN_FILES = {"dataset.json", "trials", "images", "splits.pth", "README.md", "audit.json", "audit.html"}
 RUN_FILE = "run.json"  # in trials/ until the folder is finished: the key of the run
 COLUMNS = ("label", "subject", "session", "recording", "onset", "picture", "part")

@@ -110,7 +110,8 @@ def _interpolated(found, here, missing_names, missing, positions, notes):
     if len(sources) < MIN_SOURCES:
         raise InputError(f"channels {listed(missing_names, MAX_LISTED)}: missing, and only {len(sources)} of the "
                          f"{len(found)} channels found ({listed(found, MAX_LISTED)}) have a known place on the scalp, "
-                         f"expected {MIN_SOURCES} or more to interpolate from; rename the channels by the 10-20 system, or use another encoder")
+                         f"expected {MIN_SOURCES} or more to interpolate from; rename the channels by the 10-20 system, or "
+                         "use another encoder")
     weights, warned = _spline_weights([here[j] for j in sources], missing, places, standard)
     notes.append(f"{len(missing)} channels missing, interpolated on the scalp from {len(sources)} found: "
                  f"{listed(missing_names, MAX_LISTED)}")
@@ -165,7 +166,7 @@ def scalp_regions(ch_names, positions=None):
     to P10 temporal; CP, P parietal; PO, O, I occipital.
     """
     standard = standard_places()
-    names = [name for name in standard if re.fullmatch(r"([A-Z]+)(Z|\d+)", name) and re.sub(r"Z$|\d+$", "", name) in REGION_OF_ROW]
+    names = [name for name in standard if (match := re.fullmatch(r"([A-Z]+)(Z|\d+)", name)) and match[1] in REGION_OF_ROW]
     directions = np.stack([_direction(_even(name, standard)) for name in names])
     found = []
     for name, place in zip(map(plain_name, ch_names), scalp_places(ch_names, positions), strict=True):

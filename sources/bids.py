@@ -30,8 +30,9 @@ def find_files(root, task=None, cut_short=False):
     files = []
     for path in sorted(found, key=lambda each: str(each.fpath)):
         sidecar = path.find_matching_sidecar(suffix="events", extension=".tsv", on_error="ignore")
-        files.append(RecordingFile(path.fpath, path.fpath.relative_to(root).as_posix(), lambda path=path: open_raw(path, cut_short),
-                          path.subject, path.session, Path(sidecar) if sidecar else None))
+        files.append(RecordingFile(path.fpath, path.fpath.relative_to(root).as_posix(),
+                                   lambda path=path: open_raw(path, cut_short), path.subject, path.session,
+                                   Path(sidecar) if sidecar else None))
     return files
 
 

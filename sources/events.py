@@ -43,8 +43,9 @@ def read_events(path, flag="--events"):
     when = [name for name in ("onset", "sample") if name in columns]
     what = [name for name in (*PICTURE_COLUMNS, "class", *NAME_COLUMNS) if name in columns]
     if not when or not what:
+        expected = ", ".join((*PICTURE_COLUMNS, "class", *NAME_COLUMNS))
         raise InputError(f"{flag} {path}, line 1: columns {', '.join(columns)[:200]}; expected onset (seconds from the "
-                         f"recording's start) or sample, and at least one of {', '.join((*PICTURE_COLUMNS, 'class', *NAME_COLUMNS))}")
+                         f"recording's start) or sample, and at least one of {expected}")
     events, last = [], {}
     for line, row in rows:
         place = f"{flag} {path}, line {line}"

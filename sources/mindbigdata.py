@@ -141,10 +141,11 @@ def find_digits(args):
     events, key = index_rows(path, args), file_hash(path)
     if not events:
         raise InputError(f"{path}: holds no event; expected tab-separated rows {', '.join(MNIST_COLUMNS)}")
+    stretches = [events[start:start + MAX_BLOCK_TRIALS] for start in range(0, len(events), MAX_BLOCK_TRIALS)]
     recordings = [
-        Recording(f"events {start + 1} to {min(start + MAX_BLOCK_TRIALS, len(events))}", 1, -1, [key, start, MAX_BLOCK_TRIALS,
-                  _options(args)], partial(_read_digits, path, events[start:start + MAX_BLOCK_TRIALS], args))
-        for start in range(0, len(events), MAX_BLOCK_TRIALS)]
+        Recording(f"events {start + 1} to {start + len(own)}", 1, -1, [key, start, MAX_BLOCK_TRIALS, _options(args)],
+                  partial(_read_digits, path, own, args))
+        for own, start in zip(stretches, range(0, len(events), MAX_BLOCK_TRIALS), strict=True)]
     return {"recordings": recordings, "class_ids": [str(digit) for digit in range(10)], "class_names": list(DIGITS),
             "pictures": {}, "pictures_known": "no", "split_by": "recording"}
 

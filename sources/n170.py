@@ -48,7 +48,7 @@ FILE_NAME = re.compile(r"subject(\d+)[/_]session(\d+)[/_].*?(\d{4}-\d\d-\d\d-\d\
 
 @dataclass
 class MuseRecording:
-    """A CSV cut into trials: eeg [kept, 4, samples] microvolts, label [kept], onset [kept] in s from its first sample."""
+    """The trials of a CSV: eeg [kept, 4, samples] microvolts, label [kept], onset [kept] in s from its first sample."""
 
     path: Path
     name: str
@@ -82,11 +82,11 @@ def find(args):
     split_recordings(recordings, args.val_fraction, args.test_fraction)
     if args.split_by in (None, "given"):
         check_parts(recordings)
-    shown = rotate(recordings, share_out(pictures, args.val_fraction, args.test_fraction))
+    assigned = rotate(recordings, share_out(pictures, args.val_fraction, args.test_fraction))
     options = {name: getattr(args, name) for name in epochs.OPTIONS}
     return DataSet(
-        [Recording(recording.name, recording.subject, recording.session, [file_hash(recording.path), options, recording.part, names],
-                   partial(_read, recording, names)) for recording, names in zip(recordings, shown, strict=True)],
+        [Recording(one.name, one.subject, one.session, [file_hash(one.path), options, one.part, names],
+                   partial(_read, one, names)) for one, names in zip(recordings, assigned, strict=True)],
         sfreq=settings.sfreq, ch_names=list(CHANNELS), n_times=settings.n_times, tmin=settings.tmin, units="uV",
         class_ids=list(CLASSES), class_names=list(CLASSES),
         pictures={name: Picture(path, (caption(class_id, name),))
@@ -99,7 +99,8 @@ def find(args):
 
 
 def _read(recording, pictures):
-    yield Block(recording.eeg, recording.label, pictures, recording.onset, [recording.part] * len(pictures), recording.dropped, recording.notes)
+    yield Block(recording.eeg, recording.label, pictures, recording.onset, [recording.part] * len(pictures),
+                recording.dropped, recording.notes)
 
 
 def find_recordings(folder):
@@ -195,14 +196,14 @@ def read_recording(path, name, subject, session, settings):
     eeg, kept, dropped = epochs.cut_array(signal, SFREQ, CHANNELS, onsets / SFREQ, settings, gaps)
     notes = [f"{len(gaps)} gaps of lost samples"] * bool(len(gaps)) + [
         f"{backward} timestamps stand before an earlier one, by {MAX_JITTER:g} s at most"] * bool(backward)
-    return MuseRecording(path, name, subject, session, eeg, label=marker[onsets][kept] - 1, onset=(times[onsets] - times[0])[kept],
-               dropped=dropped, notes=notes)
+    return MuseRecording(path, name, subject, session, eeg, label=marker[onsets][kept] - 1,
+                         onset=(times[onsets] - times[0])[kept], dropped=dropped, notes=notes)
 
 
 def split_recordings(recordings, val_fraction, test_fraction):
     """Set each recording's `part` by the rule of the module's docstring; `recordings` are in order of time."""
     for subject in {recording.subject for recording in recordings}:
-        whole = [recording for recording in recordings if recording.subject == subject and len(set(recording.label)) == len(CLASSES)]
+        whole = [one for one in recordings if one.subject == subject and len(set(one.label)) == len(CLASSES)]
         for recording, part in zip(whole, parts_in_order(len(whole), val_fraction, test_fraction).tolist(), strict=True):
             recording.part = part
 
@@ -240,14 +241,14 @@ def share_out(pictures, val_fraction, test_fraction):
 
 def rotate(recordings, shares):
     """The picture names of each recording's trials: the photographs of the trial's class and part, in turn."""
-    turns, shown = Counter(), []
+    turns, assigned = Counter(), []
     for recording in recordings:
-        shown.append([])
+        assigned.append([])
         for label in recording.label.tolist():
             names = shares[CLASSES[label]][recording.part]
-            shown[-1].append(names[turns[label, recording.part] % len(names)])
+            assigned[-1].append(names[turns[label, recording.part] % len(names)])
             turns[label, recording.part] += 1
-    return shown
+    return assigned
 
 
 def caption(class_id, name):

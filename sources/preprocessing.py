@@ -101,15 +101,16 @@ def check_units(raw, names, path, settings):
     import numpy as np
 
     median = float(np.median(deviations(raw, names)))
-    if PLAUSIBLE_MICROVOLTS[0] <= median <= PLAUSIBLE_MICROVOLTS[1]:
+    low, high = PLAUSIBLE_MICROVOLTS
+    if low <= median <= high:
         return
     factor = next((f for f in (1e-3, 1e-6, 1e-9, 1e3, 1e6, 1e9) if median and 1 <= median * f <= 300), None)
     unit = {1e-3: "nanovolts as microvolts", 1e-6: "microvolts as volts", 1e-9: "nanovolts as volts", 1e3: "millivolts as "
             "microvolts", 1e6: "volts as microvolts", 1e9: "volts as nanovolts"}.get(factor)
     cause = (f"its header probably takes {unit}: if so, give --unit_scale {settings.unit_scale * factor:g}" if factor else
              "most channels are not connected or its header is damaged; look at the recording, or give --unit_scale")
-    raise InputError(f"{path}: the median channel has a standard deviation of {median:.3g} uV, expected {PLAUSIBLE_MICROVOLTS[0]:g} "
-                     f"to {PLAUSIBLE_MICROVOLTS[1]:g} for EEG; {cause}")
+    raise InputError(f"{path}: the median channel has a standard deviation of {median:.3g} uV, expected {low:g} to "
+                     f"{high:g} for EEG; {cause}")
 
 
 def with_references(names, settings):

@@ -182,8 +182,8 @@ def _open(file, events, exclude, stim_channel):
         events = recorded_events(file, raw, stim_channel)
     notes = [*notes, *more]
     notes += [f"{len(each)} channels left out ({why}): {', '.join(each[:20])}" for why, each in left.items()]
-    return OpenRecording(file, sfreq, float(raw.n_times / sfreq), names, places, list(raw.info["bads"]), list(raw.ch_names), notes,
-                 events)
+    return OpenRecording(file, sfreq, float(raw.n_times / sfreq), names, places, list(raw.info["bads"]), list(raw.ch_names),
+                         notes, events)
 
 
 def _show(args, found):

@@ -129,7 +129,7 @@ def _label(entity, text):
 
 
 def named(files, text, place):
-    """The RecordingFile that a table's cell names, by the end of its path, with or without what comes after the stem; else None."""
+    """The RecordingFile that a table's cell names by the end of its path or by its stem; None where there is none."""
     fits = [file for file in files if f"/{file.path.as_posix()}".endswith(f"/{text}") or text in
             (file.name, recording_stem(file.path))]
     if len(fits) > 1:

@@ -26,7 +26,7 @@ HEAD_RADIUS, BRAIN_RADIUS = .095, .072  # m; dipoles lie within the brain's sphe
 ATTRIBUTE_VALUES = {"kind": drawings.CLASSES, "colour": tuple(drawings.COLOURS), "number": tuple(drawings.NUMBERS),
               "place": tuple(drawings.PLACES), "background": tuple(drawings.BACKGROUNDS)}
 COMPONENTS = ((.095, .018), (.160, .025), (.230, .035), (.310, .045), (.420, .060))  # s: latency, standard deviation
-ATTRIBUTE_WEIGHTS = {"kind": 1.5, "colour": 1.3, "number": .9, "place": 1., "background": 1.}  # strength of each in the code
+ATTRIBUTE_WEIGHTS = {"kind": 1.5, "colour": 1.3, "number": .9, "place": 1., "background": 1.}  # strengths
 CODE_SEED = 1812  # the code from attributes to dipoles is the same in each simulation, as in each brain of a kind
 # Unit directions (right, front, up) of the visual dipoles, left hemisphere; each has its mirror on the right.
 VISUAL_DIPOLES = ((-.15, -.97, .05), (-.25, -.92, .30), (-.40, -.90, -.10), (-.60, -.78, .10), (-.70, -.65, -.20),
@@ -48,8 +48,8 @@ def add_arguments(parser):
                         metavar="CLASS", help="classes to draw")
     parser.add_argument("--sfreq", type=float, default=250., help="sampling rate in Hz")
     epochs.filter_options(parser, .5, 40.)
-    epochs.window_options(parser, -.2, .6, f"the {BASELINE_SECONDS:g} s before the onset, without the sample at the onset; none if "
-                                           "--tmin is not below 0", "that of the simulation, --sfreq")
+    epochs.window_options(parser, -.2, .6, f"the {BASELINE_SECONDS:g} s before the onset, without the sample at the onset; "
+                                           "none if --tmin is not below 0", "that of the simulation, --sfreq")
     parser.add_argument("--order", choices=("random", "blocks"), default="random",
                         help="order of presentation: random, or one block a class (the design to avoid)")
     parser.add_argument("--drift", type=float, default=0., help="slow changes over the recording: RMS in microvolts of "
@@ -200,8 +200,9 @@ def _subject_gain(rng):
     cortex = rng.normal(size=(80, 3))
     cortex[:, 2] = np.abs(cortex[:, 2]) - .3
     alpha = np.array([(-.2, -.9, .4), (.2, -.9, .4), (-.4, -.8, .3), (.4, -.8, .3)])
+    eyes = np.array(EYE_DIPOLES)
     groups = {"visual": (visual, .85, .07, visual_orientation, .25), "cortex": (cortex, .85, 0., cortex, .8),
-              "alpha": (alpha, .8, .1, alpha, .3), "eyes": (np.array(EYE_DIPOLES), 1.1, .02, np.array(EYE_DIPOLES) * [0, 1, 0], .05)}
+              "alpha": (alpha, .8, .1, alpha, .3), "eyes": (eyes, 1.1, .02, eyes * [0, 1, 0], .05)}
     gain, ch_names = {}, None
     for name, (directions, depth, spread, orientation, tilt) in groups.items():
         places = directions / np.linalg.norm(directions, axis=1, keepdims=True) * depth

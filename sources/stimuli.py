@@ -125,8 +125,8 @@ def find_stimuli(pictures=None, picture_list=None, picture_map=None):
         if not folder.is_dir():
             raise InputError(f"--pictures {folder}: no such folder")
         files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))
-                 if path.suffix.lower() in PICTURE_SUFFIXES and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-                 and not path.stem.endswith("_sketch")}
+                 if path.suffix.lower() in PICTURE_SUFFIXES and not path.stem.endswith("_sketch")
+                 and not any(part.startswith(".") for part in path.relative_to(folder).parts)}
         if not files:
             raise InputError(f"--pictures {folder}: holds no picture ({' '.join(PICTURE_SUFFIXES)})")
         kind_of = {key: path.parent.name for key, path in files.items() if path.parent != folder}
@@ -170,7 +170,7 @@ def _read_map(stimuli, path):
         if not event or not first_of(row, (*PICTURE_COLUMNS, "class")):
             raise InputError(f"{place}: expected an event and its picture or class")
         earlier = mapped.get(event)
-        if earlier and (first_of(earlier, PICTURE_COLUMNS), earlier.get("class")) != (first_of(row, PICTURE_COLUMNS), row.get("class")):
+        if earlier and any(first_of(earlier, keys) != first_of(row, keys) for keys in (PICTURE_COLUMNS, ("class",))):
             raise InputError(f"{place}: event '{event}' is another picture or class in an earlier line; expected one each")
         if first_of(row, PICTURE_COLUMNS):
             stimuli.find(first_of(row, PICTURE_COLUMNS), place)

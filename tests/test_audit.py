@@ -413,7 +413,7 @@ def test_damaged_numbers_are_named_and_left_out_of_the_rest(value):
 def test_eeg_that_never_changes():
     trials = made_trials(np.ones((60, 4, 50)), np.arange(60) % 2)
     found = {f.check: f for f in run_audit(trials, split_of(thirds(60)), permutations=99)}
-    assert found["Values"].severity == "warning" and "60 trials hold one value" in found["Values"].sentence
+    assert found["Values"].severity == "warning" and "60 trials hold the same value" in found["Values"].sentence
     assert "0 of subject 1, 1 of subject 1, 2 of subject 1 and 57 more" in found["Values"].sentence
     assert found["Counts"].severity == "severe" and "Channels" not in found
 
