@@ -3,11 +3,12 @@
     python pretrain_data_processor.py --dir data/pretrain
 
 `--dir` holds BDD/{Baseline,Image-Blank,VisualQA,Left-Right_Arrows}/*.csv, MindBigData-IN-v1.06/IN.txt and
-MindBigData-Imagenet/*.csv; each of the three may be absent, and BDD's folders may also lie directly in it.
-Written are train.pt, val.pt, test.pt ({"samples": [windows, 5, 256] float32, "labels": ones}) and standard.pt
-({"mean_vals", "stdev_vals": [1, 5, 1], microvolts}): the samples are saved normalised by the training windows' mean
-and standard deviation of each channel. No recording (BDD and ImageNet: a file, MNIST: a trial) is in two parts.
-A window lacks samples only where --min_samples allows it: those are 0, the mean, and "lengths" counts the real ones.
+MindBigData-Imagenet/*.csv. Each of the three may be absent, and BDD's folders may also lie directly in it.
+
+The output is train.pt, val.pt, test.pt ({"samples": [windows, 5, 256] float32, "labels": ones}) and standard.pt
+({"mean_vals", "stdev_vals": [1, 5, 1], microvolts}). Each channel is normalised by its mean and standard deviation over the
+training windows. No recording (a file of BDD and ImageNet, a trial of MNIST) is in two parts. Only with --min_samples can a
+window lack samples: these are 0, the mean, and "lengths" counts the others.
 """
 
 import random
@@ -24,17 +25,17 @@ def parse(argv: list[str] | None) -> options.Options:
     """The options of a command line; None: the program's own."""
     parser = options.make_parser(__doc__)
     parser.add_argument("--dir", required=True, help="folder of the downloaded sources, laid out as above")
-    parser.add_argument("--output", help="folder to write the four .pt files to; the folder of --dir if not given")
+    parser.add_argument("--output", help="folder to write the four .pt files to (unset: --dir)")
     parser.add_argument("--val_fraction", type=float, default=0.1,
-                        help="part of each source's recordings for validation, between 0 and 1")
+                        help="share of each source's recordings for validation, between 0 and 1")
     parser.add_argument("--test_fraction", type=float, default=0.1,
-                        help="part of each source's recordings for testing, between 0 and 1")
+                        help="share of each source's recordings for testing, between 0 and 1")
     options.seed_option(parser, "the draw of recordings into parts")
     parser.add_argument("--min_samples", type=int, default=256,
-                        help="least samples (1 to 256, at 128 Hz) that a window must really have; shorter ones are "
-                             "left out with a count")
+                        help="smallest number of recorded samples in a window (1 to 256, at 128 Hz); shorter windows are "
+                             "left out and counted")
     parser.add_argument("--skip_damaged", action="store_true",
-                        help="leave damaged files and trials out with a count, instead of stopping at the first")
+                        help="leave out and count damaged files and trials, instead of stopping at the first")
     return options.parse(parser, argv)
 
 
@@ -48,7 +49,7 @@ def check_options(args):
 
 
 def read_sources(args):
-    """{source name: Windows} of the sources that are there; says on the terminal which are not."""
+    """{source name: Windows} of the sources that are present; prints which are not."""
     from sources import bdd, mindbigdata
 
     folder = Path(args.dir)
@@ -74,10 +75,10 @@ def read_sources(args):
 
 
 def split_recordings(sources, val_fraction, test_fraction, seed):
-    """Draw each source's recordings into parts: {recording id: "train" | "val" | "test"}.
+    """Assign each source's recordings to parts at random: {recording id: "train" | "val" | "test"}.
 
-    sources: {source name: recording ids, repeats allowed}. A source of three recordings or more is in every part; one
-    of fewer is for training only. Raises InputError if a part stays empty.
+    sources: {source name: recording ids, repeats allowed}. A source of three recordings or more is in every part, a smaller
+    one in the training part only. Raises InputError if a part stays empty.
     """
     part_of = {}
     for name, recordings in sources.items():

@@ -1,4 +1,4 @@
-"""A data set folder: what `prepare_data.py` writes and every stage takes as --eeg_dataset.
+"""The data set folder that `prepare_data.py` writes and every stage takes as --eeg_dataset.
 
     dataset.json            sampling rate, channels, units, classes, pictures, recordings, steps; written last
     trials/00000-000.arrow  shards in the format of Hugging Face `datasets`, one or more a recording, memory-mapped
@@ -76,7 +76,7 @@ def read_record(folder):
     if not file.is_file():
         unfinished = (Path(folder) / "trials").is_dir()
         raise InputError(f"{folder}: holds no dataset.json; " + (
-            "it is not finished: run the prepare_data.py command again, it goes on where it stopped" if unfinished else
+            "it is not finished: run the prepare_data.py command again to continue it" if unfinished else
             "expected a folder that prepare_data.py wrote, or a .pth file"))
     record = read_json(file)
     if record.get("format") != FORMAT:

@@ -1,15 +1,15 @@
 """Splits made from the trials of a data set; equal trials, options and seed give equal splits.
 
-What each --split_by keeps in one part only:
+What each --split_by keeps within one part:
 
-    picture    pictures, of each class a share in each part, the same for all subjects
-    subject    one subject is the test of each split (leave one out). Where three or more are there, validation is on
-               further subjects, else on a share of the one that remains: the subject to be tested chooses nothing
+    picture    pictures; each part has a share of the pictures of each class, the same for all subjects
+    subject    subjects: one split for each subject, which is its test (leave one out). With three or more subjects,
+               validation is on further subjects, else on a share of the remaining one; the test subject chooses nothing
     class      classes, two or more in each part (zero-shot)
-    session, recording   of each subject with three or more, the last are the test and those before them validation; where
-               no subject has three, they are dealt out across subjects
+    session, recording   sessions or recordings; of each subject with three or more, the last are the test and those before
+               them validation. If no subject has three, they are assigned across subjects
     time       stretches of each recording, in the order train, val, test, with a gap at both borders
-    given      what the publishers say
+    given      the publishers' parts
 """
 
 import numpy as np
@@ -18,16 +18,16 @@ from eegdata.splits_file import PARTS
 from runtime.errors import InputError
 from runtime.wording import listed
 
-SHARING_PICTURES = ("subject", "session", "recording", "time")  # what may share pictures between parts
-MAX_DRAWS = 100  # of sessions or recordings across subjects, until one has all classes in all parts
+SHARING_PICTURES = ("subject", "session", "recording", "time")  # these splits may share pictures between parts
+MAX_DRAWS = 100  # of sessions or recordings across subjects, to have all classes in all parts
 
 
 def make_splits(trials, by, val_fraction=.15, test_fraction=.15, seed=0, gap=5., unseen_pictures=False):
     """Splits of `trials` (datautils.Trials), a list of {"train", "val", "test": record numbers, "name": str}.
 
-    val_fraction, test_fraction: shares, at least one of what is dealt out; gap: seconds without EEG between the parts of
-    by "time"; unseen_pictures: the parts share no pictures either, trials that would are in no part. Raises InputError
-    where the data set does not allow such a split, or a part would be empty or lack a class.
+    val_fraction, test_fraction: shares, each at least one unit; gap: seconds without EEG between the parts of by "time";
+    unseen_pictures: the parts share no pictures either; trials that would are in no part. Raises InputError where the data
+    set does not allow such a split, or a part would be empty or lack a class.
     """
     maker = _Maker(trials, by, val_fraction, test_fraction, seed, gap)
     if unseen_pictures and by == "given":
@@ -50,7 +50,7 @@ def make_splits(trials, by, val_fraction=.15, test_fraction=.15, seed=0, gap=5.,
 
 
 class _Maker:
-    """Makes splits as a list of (name, part); part [trials]: "train", "val", "test", or "" for in no part."""
+    """Makes splits as a list of (name, part); part [trials]: "train", "val", "test", or "" for none."""
 
     def __init__(self, trials, by, val_fraction, test_fraction, seed, gap):
         self.trials, self.by, self.val, self.test, self.seed, self.gap = trials, by, val_fraction, test_fraction, seed, gap
@@ -86,7 +86,7 @@ class _Maker:
         n_val = min(len(subjects) - 2, max(1, round((len(subjects) - 1) * self.val)))  # one remains for training
         for subject in subjects.tolist():
             after = order.index(subject) + 1
-            chosen = sorted((order + order)[after:after + n_val])  # those who follow, so that each validates as often
+            chosen = sorted((order + order)[after:after + n_val])  # those who follow, so that all validate equally often
             part = np.where(np.isin(self.subject, chosen), "val", "train")
             how = f"validation on subject {', '.join(map(str, chosen))}"
             if not chosen:
@@ -141,7 +141,7 @@ class _Maker:
         return [(f"as the publishers give it, {' and '.join(missing)} taken {how} out of their training part", part)]
 
     def take_out(self, rows, val, test):
-        """Parts of some rows, by the finest thing that is known of them: picture, recording, else time; and which."""
+        """Parts of some rows and how they were made: by picture where possible, else by recording, else by time."""
         most = max(len(np.unique(self.image[rows[self.label[rows] == c]])) for c in np.unique(self.label[rows]))
         wanted = 1 + sum(share is not None for share in (val, test))
         if self.known and most >= wanted:
@@ -216,7 +216,7 @@ class _Maker:
 
 
 def _dealt(unit, order, part, val, test):
-    """`part` where the trials of the units in `order` have the parts that are theirs by their place in it."""
+    """`part`, with the trials of the units in `order` assigned by their place in it."""
     for number, each in zip(order, parts_in_order(len(order), val, test), strict=True):
         part = np.where(unit == number, each, part)
     return part

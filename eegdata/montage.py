@@ -1,4 +1,4 @@
-"""EEG channels by name: which of those at hand is the one that is asked for, and what stands in for a missing one."""
+"""EEG channels matched by name, missing ones interpolated, and the places of channels on the scalp."""
 
 import re
 import warnings

@@ -1,4 +1,4 @@
-"""Splits of a data set into train, val and test: written, read and checked against the trials (made in make_splits.py)."""
+"""Splits into train, val and test: write, read, and check them against the trials (make_splits.py makes them)."""
 
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def load_split(path, trials, split_num=0, index="auto", needed=PARTS):
 
 
 def describe(trials, splits, by=None):
-    """What is in the parts, a line a split, and what to know about it; by: how they were made."""
+    """A table of the parts, with a line for each split, and notes on them; by: how they were made."""
     position = {record: row for row, record in enumerate(trials.trial.tolist())}
     table, notes = [("split", "trials", "in no part", "pictures", "classes", "subjects", "")], {}
     for number, split in enumerate(splits):
@@ -83,7 +83,7 @@ def describe(trials, splits, by=None):
 
 
 def check_split(trials, split):
-    """What to know about a split before its scores are believed, beyond what load_split refuses.
+    """What limits the scores of a split, beyond what load_split refuses.
 
     split: part -> positions in `trials`. Returns findings {"check", "part", "names", "sentence"}, at most one for each
     check and part: "empty"; "pictures" that training shows too; "class" and "subject" that training lacks; "absent":
@@ -105,20 +105,20 @@ def check_split(trials, split):
         shown = {name: set(getattr(trials, name)[train].tolist()) for name in own}
         names = [trials.images[i] for i in sorted(own["image"] & shown["image"])]
         if trials.has_pictures or trials.knows_pictures:
-            found("pictures", part, names, f"{len(names)} pictures of the {part} part are in the training part too; scores "
-                                           "are then for known pictures")
+            found("pictures", part, names, f"{len(names)} pictures of the {part} part are in the training part too; its "
+                                           "scores are then scores on known pictures")
         names = [trials.class_names[c] for c in sorted(own["label"] - shown["label"])]
         found("class", part, names, f"the training part lacks {len(names)} of the {part} part's classes "
-                                    f"({listed(names)}); these classes cannot be named by a classifier")
+                                    f"({listed(names)}); a classifier cannot predict these classes")
         names = sorted(own["subject"] - shown["subject"])
         found("subject", part, names, f"the training part lacks {len(names)} of the {part} part's subjects "
-                                      f"({listed(names)}); scores are then for people new to the model")
+                                      f"({listed(names)}); its scores are then scores on new people")
         names = [trials.class_names[c] for c in sorted(shown["label"] - own["label"])]
         found("absent", part, names, f"the {part} part lacks {len(names)} of the training part's classes "
-                                     f"({listed(names)}); its scores say nothing on these")
+                                     f"({listed(names)}); its scores say nothing about these")
     return findings
 
 
 def _one_a_check(findings):
-    """{check: sentence}: of the test part, or of another where the test part has no such finding."""
+    """{check: sentence}, of the test part if it has such a finding, else of another part."""
     return {f["check"]: f["sentence"] for f in reversed(findings) if f["check"] != "empty"}

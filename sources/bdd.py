@@ -2,17 +2,17 @@
 
     python prepare_data.py bdd --folder bdd --paradigm Image-Blank --output runs/bdd/data
 
-`--folder`: a folder a paradigm, one CSV a recording. Header and rows are separated by comma and blank, as in
-`COUNTER, AF3, T7, Pz, T8, AF4, MARKERS['Blank','Image'], TICK, ContactQuality`: the markers' column has commas in its
-name, so a plain CSV reader shifts the columns after it. COUNTER counts the samples modulo 128. The marker is a number
-into the names in its column's name, the class of the picture on the screen; it stays on, and TICK flips between 0 and 1
-with each new picture, also where the class stays the same. So a trial begins where TICK flips (and at the first row), and
-its class is the marker's in the middle of the picture's time, as the marker follows TICK by up to some 10 samples.
+`--folder` holds a folder for each paradigm, with one CSV for each recording. Header and rows are separated by comma and
+blank, as in `COUNTER, AF3, T7, Pz, T8, AF4, MARKERS['Blank','Image'], TICK, ContactQuality`. The name of the markers'
+column has commas, so a plain CSV reader shifts the columns after it. COUNTER counts the samples modulo 128. The marker is
+an index into the names in its column's name: the class of the picture on the screen. It stays on, while TICK flips between
+0 and 1 with each new picture, even if the class stays the same. So a trial begins where TICK flips (and at the first row).
+Its class is the marker in the middle of the picture's time, because the marker follows TICK by up to about 10 samples.
 
-The paradigms are Image-Blank (a picture or a blank screen), Left-Right_Arrows (an arrow at the left or right edge, or a
-mark in the centre) and Visual_Q&A (the answer, yes or no, to a question about a picture), a new one every 2 s; in Baseline
-nothing was to be seen. Markers do not name the single picture, and there are no pictures: only the class can be learned.
-With fewer than three recordings split by time: `--split_by time --split_gap 0`.
+A new picture comes every 2 s. The paradigms are Image-Blank (a picture or a blank screen), Left-Right_Arrows (an arrow at
+the left or right edge, or a mark in the centre) and Visual_Q&A (the answer, yes or no, to a question about a picture). In
+Baseline nothing was shown. The markers do not name single pictures, and there are no pictures: only the class can be
+learned. With fewer than three recordings split by time: `--split_by time --split_gap 0`.
 """
 
 import re
@@ -40,14 +40,14 @@ DAY_AND_TIME = re.compile(r"(\d{6})-\d{6}")  # day and time of a recording, in i
 
 
 def add_arguments(parser):
-    parser.add_argument("--folder", required=True, help="folder of the paradigms' folders, or one that holds it as BDD")
+    parser.add_argument("--folder", required=True, help="folder that holds the paradigms' folders, directly or in BDD/")
     parser.add_argument("--paradigm", choices=PARADIGM_FOLDERS, default="Image-Blank",
-                        help="experiment; each has classes of its own")
+                        help="experiment; each has its own classes")
     group = parser.add_argument_group("processing, in this order")
     epochs.filter_options(group, 1., 30.)
-    epochs.window_options(group, -.2, 1., "none, as the time before a picture shows the one before")
-    epochs.rejection_options(group, 500., 0., "Most trials hold blinks of some 350 at AF3 and AF4, so 100 would leave "
-                                              "nothing")
+    epochs.window_options(group, -.2, 1., "none, as the previous picture is on the screen until the onset")
+    epochs.rejection_options(group, 500., 0., "Most trials hold blinks of about 350 at AF3 and AF4, so that 100 would "
+                                              "leave nothing")
     group.add_argument("--min_contact", type=float, default=100.0, help="leave out trials during which the headset's "
                         "contact quality in percent is below this, as the publishers do; 0 keeps all")
 

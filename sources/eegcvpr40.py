@@ -6,14 +6,14 @@
 
 A `.pth` data set is a pickled dict: `dataset` (list of records `eeg` FloatTensor [channels, samples], `image` int into
 `images`, `label` int, `subject` int), `labels` (class ids, for example synsets), `images` (names `<class id>_<...>`). Files
-written by this project carry `sfreq`, `ch_names`, `class_names`, `units` and `about` too, which the published files lack.
-Nothing in a pickle is executed. Of the published files, records of 450 to 600 samples and of these samples 20 to 460 are
-kept, as in the field. Without --image_dir the data set has no pictures: an encoder can still learn the classes
-(train_eeg_classifier.py --loss_weight 0), and the splits are by subject unless --splits_path or --split_by says otherwise.
+written by this project also hold `sfreq`, `ch_names`, `class_names`, `units` and `about`. Nothing in a pickle is executed.
+Of the published files, records of 450 to 600 samples are kept, and of these samples 20 to 460, as is usual. Without
+--image_dir the data set has no pictures: an encoder can still learn the classes (train_eeg_classifier.py --loss_weight 0),
+and the splits are by subject unless --splits_path or --split_by says otherwise.
 
---table reads a Hub data set, or its parquet files in a folder, with one row a trial: eegcvpr40_table.py says what it holds.
+--table reads a Hub data set, or its parquet files in a folder, with a row for each trial (see eegcvpr40_table.py).
 
-Each class was shown in one block: slow drifts give it away (Li et al. 2021, arXiv 1812.07697). The audit looks at this.
+Each class was shown in one block, so slow drifts give it away (Li et al. 2021, arXiv 1812.07697). The audit checks this.
 """
 
 import re
@@ -33,16 +33,16 @@ def add_arguments(parser):
     parser.add_argument("--eeg_dataset", help="the .pth file, for example eeg_55_95_std.pth")
     parser.add_argument("--table", help="in place of --eeg_dataset: a Hub data set, luigi-s/EEG_Image_CVPR_ALL_subj, "
                                         "a folder of its parquet files, or one of them")
-    parser.add_argument("--splits_path", help="published splits file, block_splits_by_image_all.pth (unset: the splits "
-                                              "are made as --split_by says)")
+    parser.add_argument("--splits_path", help="published splits file, such as block_splits_by_image_all.pth (unset: "
+                                              "splits are made by --split_by)")
     parser.add_argument("--split_num", type=bounded(int, 0), default=0, help="which of the file's splits to use")
     parser.add_argument("--splits_index", choices=("auto", "all", "subject"), default="auto",
                         help="with --subject: whether the splits file counts all records or that subject's only")
     parser.add_argument("--image_dir", help="folder of pictures and captions: <class>/<name>.JPEG, <name>_sketch.JPEG, "
                                             "<name>_caption.txt (unset: none)")
-    parser.add_argument("-sub", "--subject", type=bounded(int, 0), default=0, help="take this subject only; 0 is all")
-    parser.add_argument("-tl", "--time_low", type=samples, help="first sample to keep (unset: 20, or 0 of files that name "
-                                                                "their sampling rate)")
+    parser.add_argument("-sub", "--subject", type=bounded(int, 0), default=0, help="use this subject only; 0 uses all")
+    parser.add_argument("-tl", "--time_low", type=samples, help="first sample to keep (unset: 20, or 0 if the file names "
+                                                                "its sampling rate)")
     parser.add_argument("-th", "--time_high", type=samples, help="end of the samples to keep, exclusive (unset: 460, or "
                                                                  "the longest record's end)")
 

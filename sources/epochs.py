@@ -71,7 +71,7 @@ def window_options(group: argparse._ActionsContainer, tmin: float, tmax: float, 
     group.add_argument("--resample", type=sfreq, help=f"sampling rate of the trials in Hz; 0 keeps the recording's (unset: "
                                                       f"{rate})")
     group.add_argument("--tmin", type=number, default=tmin, help="start of a trial in s from the picture's onset; the "
-                                                                 "stages read from the onset on")
+                                                                 "later stages read from the onset on")
     group.add_argument("--tmax", type=number, default=tmax, help="end of a trial in s from the picture's onset, exclusive: "
                                                                  "1 s at 250 Hz is 250 samples")
     group.add_argument("--baseline", nargs="+", metavar="S", help="start and end in s of the baseline, whose mean is "

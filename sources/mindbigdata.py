@@ -4,15 +4,16 @@
     python prepare_data.py mindbigdata --folder data/pretrain --set imagenet --pictures imagenet/train \\
         --output runs/imagenet/data
 
-`MindBigData-IN-v1.06/IN.txt` (mnist): a tab-separated row a channel, `id, event, device, channel, code, size, data`, where
-`code` is the digit, or -1 for a random signal, and `data` are `size` comma-separated samples, 2 s at about 128 Hz; the
-five rows of a trial share the event. Which picture of the digit was seen is not known.
-`MindBigData-Imagenet/MindBigData_Imagenet_Insight_n00007846_6247_1_785.csv` (imagenet): a file a trial, no header, rows
-`channel,v1,v2,...`, 3 s at about 128 Hz. Its name holds the ImageNet synset, the number of the picture (n00007846_6247.JPEG
-in ImageNet), how often it was recorded up to then, and the number of the session; the order within a session is not
-known. --pictures is a folder of the pictures, <synset>/<synset>_<number>.JPEG; without it only the class can be learned.
+mnist: `MindBigData-IN-v1.06/IN.txt` has a tab-separated row for each channel, `id, event, device, channel, code, size,
+data`. `code` is the digit, or -1 for a random signal; `data` are `size` comma-separated samples, 2 s at about 128 Hz. The
+five rows of a trial share the event. The picture of the digit is unknown.
 
-When in these seconds the picture appeared is not known: a trial is the first --n_times samples.
+imagenet: `MindBigData-Imagenet/MindBigData_Imagenet_Insight_n00007846_6247_1_785.csv` is one trial, without a header, with
+rows `channel,v1,v2,...`, 3 s at about 128 Hz. Its name holds the ImageNet synset, the number of the picture
+(n00007846_6247.JPEG in ImageNet), how often the picture had been recorded, and the session. The order within a session is
+unknown. --pictures is a folder of the pictures, <synset>/<synset>_<number>.JPEG; without it only the class can be learned.
+
+The time of the picture within these seconds is unknown: a trial is the first --n_times samples.
 """
 
 import re
@@ -47,7 +48,7 @@ def add_arguments(parser):
     parser.add_argument("--pictures", help="with --set imagenet: folder of ImageNet's training pictures")
     parser.add_argument("--n_times", type=int, default=WINDOW, help="samples of a trial, at 128 Hz; shorter trials are "
                         "left out with a count")
-    epochs.filter_options(parser, 0., 0., "within each trial, whose channels' means are subtracted in any case")
+    epochs.filter_options(parser, 0., 0., "applied to each trial")
     parser.add_argument("--min_trials", type=int, default=1, help="with --set imagenet: leave out classes of fewer trials")
     parser.add_argument("--skip_damaged", action="store_true", help="leave damaged trials out with a count, instead of "
                         "stopping at the first")

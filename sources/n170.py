@@ -1,18 +1,18 @@
-"""Real recordings of people who look at photographs of faces and houses (N170 experiment of NeuroTechX EEG-ExPy).
+"""Recordings of people who look at photographs of faces and houses (N170 experiment of NeuroTechX EEG-ExPy).
 
     python prepare_data.py n170 --recordings n170/muse2016 --stimuli n170/stimuli --output runs/n170/data
 
-`--recordings`: Muse CSVs anywhere below that folder, one a recording, with `subject<n>`, `session<n>` and the time
-`YYYY-MM-DD-HH.MM.SS` in the path; columns `timestamps` (s), `TP9 AF7 AF8 TP10` (microvolts, 256 Hz) and, last, the
-marker: 0 none, 1 house, 2 face. `--stimuli`: the photographs in `houses` and `faces`.
+`--recordings`: a folder with one Muse CSV for each recording, at any depth. Each path holds `subject<n>`, `session<n>` and
+the time `YYYY-MM-DD-HH.MM.SS`. The columns are `timestamps` (s), `TP9 AF7 AF8 TP10` (microvolts, 256 Hz) and, last, the
+marker: 0 none, 1 house, 2 face. `--stimuli`: the photographs, in the folders `houses` and `faces`.
 
-A marker names the class and not the photograph, so the picture within the class is NOT known: each trial gets a
-photograph of its class in a fixed rotation, and only the class in pictures and captions can be decoded from the EEG.
-Each part (train, val, test) rotates through photographs of its own, so no picture is in two parts.
+A marker names the class but not the photograph, so the picture within the class is NOT known. Each trial gets a photograph
+of its class in a fixed rotation, and only the class in pictures and captions can be decoded from the EEG. Each part (train,
+val, test) has photographs of its own, so no picture is in two parts.
 
-Unless --split_by says otherwise, the split is by recording within subject: of a subject's recordings that hold both
-classes, in order of time, the last ones are the test, those before them validation; with two, the later is the test; a
-single one is for training, and so are recordings with one class only.
+Unless --split_by says otherwise, recordings are split within each subject, in order of time. Of the recordings that hold
+both classes, the last ones are the test and those before them validation. Of two, the later one is the test. A single one
+is for training, and so are recordings with one class only.
 """
 
 import re
@@ -35,8 +35,8 @@ CHANNELS = ("TP9", "AF7", "AF8", "TP10")
 SFREQ = 256.0
 CLASSES = ("house", "face")  # by label; the marker is label + 1
 CLASS_FOLDERS = {"house": "houses", "face": "faces"}
-MAX_MICROVOLTS = 1e5  # microvolts; a Muse's converter ends at 1682
-MAX_JITTER = 0.1  # s; radio packets are stamped on arrival, up to 0.06 s off an even clock; more than this is lost data
+MAX_MICROVOLTS = 1e5  # a Muse's converter ends at 1682
+MAX_JITTER = 0.1  # s; packets are stamped on arrival, up to 0.06 s off an even clock; a larger step means lost data
 WORDINGS = {
     "house": ("A photograph of a house.", "A black and white photograph of a house.",
               "A picture of a house on a grey background.", "The outside of a single house."),
@@ -72,7 +72,7 @@ def add_arguments(parser):
 
 
 def find(args):
-    """The DataSet: a recording a CSV. All are read now, as the parts and the pictures depend on every one's trials."""
+    """The DataSet, with a recording for each CSV. All are read now: parts and pictures depend on the trials of all."""
     from tqdm import tqdm
 
     settings = epochs.settle(args, SFREQ, unset=epochs.no_baseline)

@@ -4,14 +4,16 @@
     python prepare_data.py raw --bids ROOT --task images --pictures ROOT/stimuli --output data/mine
 
 Events come from --events, else from <recording>_events.tsv beside a recording, else from the annotations or the stim
-channel in the file. A table has the columns onset (s from the recording's start; or sample), and picture (or stim_file,
-image), class, or trial_type or value; and, if it is one for several recordings, file. --picture_map tells what other names
-mean: event, and picture or class. A picture is named by its path below --pictures, its file name or that without suffix;
-its class is the folder it lies in, unless a table's column class says otherwise. Captions: columns caption, caption2, ...
-of any table, or <name>_caption.txt or <name>.txt beside the picture.
+channel in the file. A table of events has the columns onset (s from the start of the recording) or sample, and at least one
+of picture (or stim_file, image), class, trial_type and value. A table for several recordings also has the column file.
+--picture_map translates other event names: its columns are event, and picture or class.
 
-Where events name a class only, each gets a picture of the class in a fixed rotation, and the record says so; without
---pictures the data set has classes only, as chosen by --event_names or a column class.
+A picture is named by its path below --pictures, its file name, or its file name without suffix. Its class is the folder
+that it lies in, unless a table has the column class. Captions come from the columns caption, caption2, ... of any table, or
+from <name>_caption.txt or <name>.txt beside the picture.
+
+Where events name a class only, each gets a picture of that class in a fixed rotation, and the record says so. Without
+--pictures the data set has classes only, chosen by --event_names or a column class.
 """
 
 from collections import Counter
@@ -37,42 +39,43 @@ PROCESSING_OPTIONS = ("exclude", "l_freq", "h_freq", "notch", "unit_scale", "bad
 
 def add_arguments(parser):
     group = parser.add_argument_group("recordings")
-    group.add_argument("--recordings", nargs="+", metavar="PATH", help="files, and folders to search for recordings "
+    group.add_argument("--recordings", nargs="+", metavar="PATH", help="files, or folders to search for recordings "
                                                                        "(EDF, BDF, GDF, BrainVision, EEGLAB, FIF, ANT, "
                                                                        "Neuroscan, EGI, Nicolet, Curry, XDF, ...)")
     group.add_argument("--bids", metavar="ROOT", help="a BIDS folder, in place of --recordings")
     group.add_argument("--task", help="task in the BIDS folder (unset: all)")
-    group.add_argument("--participants", metavar="TSV", help="table of columns file, subject and perhaps session (unset: "
-                                                             "sub- and ses- in the paths, else each file is a subject)")
+    group.add_argument("--participants", metavar="TSV", help="table with the columns file, subject and, if wanted, session "
+                                                             "(unset: sub- and ses- in the paths, else each file is a "
+                                                             "subject)")
     group.add_argument("--stream", help="name of the EEG stream in XDF files that hold several")
-    group.add_argument("--cut_short", action="store_true", help="take files that end before their header says so")
+    group.add_argument("--cut_short", action="store_true", help="accept files that end before their header says")
     group = parser.add_argument_group("events and pictures")
     group.add_argument("--events", metavar="TSV", help="table of events (unset: <recording>_events.tsv beside a recording, "
                                                        "else its annotations or stim channel)")
     group.add_argument("--event_names", metavar="REGEX", help="use only events whose trial_type, value or annotation "
                                                               "matches this regular expression as a whole")
     group.add_argument("--stim_channel", help="channel to read event codes from, in place of annotations")
-    group.add_argument("--picture_map", metavar="TSV", help="table of columns event, and picture or class: what the "
-                                                            "events' names mean")
+    group.add_argument("--picture_map", metavar="TSV", help="table with the columns event, and picture or class, that "
+                                                            "says what event names mean")
     group.add_argument("--pictures", metavar="FOLDER", help="pictures as <class>/<file>, or all in one folder with their "
                                                             "classes in a table (unset: the data set has classes only; in "
                                                             "BIDS, ROOT/stimuli if it is there)")
     group.add_argument("--picture_list", metavar="TSV", help="table of columns picture, class, caption; a picture may have "
                                                              "several rows")
     group = parser.add_argument_group("processing, in this order")
-    group.add_argument("--exclude", metavar="NAME,...", help="channels to leave out, besides all that are no EEG by type or"
-                                                             " name")
+    group.add_argument("--exclude", metavar="NAME,...", help="channels to leave out, besides those that are not EEG by "
+                                                             "type or name")
     group.add_argument("--unit_scale", type=options.bounded(float, 1e-12), default=1., help="factor for files whose header "
                        "names the wrong unit")
-    group.add_argument("--notch", type=options.bounded(float, 0), default=0., help="mains frequency to take out with its "
+    group.add_argument("--notch", type=options.bounded(float, 0), default=0., help="line frequency to filter out with its "
                                                                                    "multiples, in Hz; 0 is off")
     epochs.filter_options(group, .5, 40.)
-    group.add_argument("--bads", default="auto", metavar="auto|none|NAME,...", help="channels to interpolate from the "
-                       "others; auto: those that the file marks, flat ones and outliers")
-    group.add_argument("--reference", default="auto", metavar="auto|keep|average|NAME,...", help="auto: average from "
-                       f"{MIN_AVERAGE_CHANNELS} channels on, else keep")
-    group.add_argument("--match_encoder", metavar="FOLDER", help="bring channels and sampling rate to those of this "
-                                                                 "encoder, by name; missing channels are interpolated")
+    group.add_argument("--bads", default="auto", metavar="auto|none|NAME,...", help="bad channels, which are "
+                       "interpolated; auto: those marked in the file, flat ones and outliers")
+    group.add_argument("--reference", default="auto", metavar="auto|keep|average|NAME,...", help="reference; auto: "
+                       f"average for {MIN_AVERAGE_CHANNELS} channels or more, else as recorded")
+    group.add_argument("--match_encoder", metavar="FOLDER", help="trained encoder whose channels and sampling rate the "
+                                                                 "trials get; missing channels are interpolated")
     epochs.window_options(group, -.2, .8, "from --tmin to 0 if --tmin is below 0",
                           f"{DEFAULT_RATE:g} for recordings above {KEPT_RATE:g} Hz")
     epochs.rejection_options(group, 500., .1, "The default drops electrode pops and movement and keeps blinks; ERP studies "

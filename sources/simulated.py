@@ -2,13 +2,14 @@
 
     python prepare_data.py simulated --output runs/demo/data --snr 1.0
 
-Current dipoles in visual areas of a four-shell sphere (MNE) answer each picture with evoked components between 90 and
-420 ms; amplitudes and latencies are a code of the picture's class, colour, number, place and background, shared by
-all subjects up to each subject's own dipole places, orientations and gains. Behind it run 1/f activity of the whole
-cortex, occipital alpha, mains hum, eye blinks and sensor noise. The continuous recording is then treated as a real
-one: band-pass, standardised per channel, cut into epochs, baseline. Records stand in the order of presentation, which
-is random. With `--snr 0` the EEG holds no trace of the pictures; `--order blocks --drift 20` then shows what the
-audit is for: slow changes give the class away.
+Current dipoles in visual areas of a four-shell sphere (MNE) respond to each picture with evoked components between 90 and
+420 ms. Their amplitudes and latencies encode the picture's class, colour, number, place and background. All subjects share
+this code, but each has dipole places, orientations and gains of its own. The background is 1/f activity of the whole
+cortex, occipital alpha, line noise, eye blinks and sensor noise. The continuous recording is then processed like a real
+one: band-pass, standardisation of each channel, epochs, baseline. Trials are in the order of presentation, which is random.
+
+With `--snr 0` the EEG holds no trace of the pictures. `--order blocks --drift 20` shows what the audit is for: slow changes
+then give the class away.
 """
 
 from functools import partial
@@ -27,33 +28,33 @@ ATTRIBUTE_VALUES = {"kind": drawings.CLASSES, "colour": tuple(drawings.COLOURS),
               "place": tuple(drawings.PLACES), "background": tuple(drawings.BACKGROUNDS)}
 COMPONENTS = ((.095, .018), (.160, .025), (.230, .035), (.310, .045), (.420, .060))  # s: latency, standard deviation
 ATTRIBUTE_WEIGHTS = {"kind": 1.5, "colour": 1.3, "number": .9, "place": 1., "background": 1.}  # strengths
-CODE_SEED = 1812  # the code from attributes to dipoles is the same in each simulation, as in each brain of a kind
+CODE_SEED = 1812  # the code from attributes to dipoles is the same in every simulation
 # Unit directions (right, front, up) of the visual dipoles, left hemisphere; each has its mirror on the right.
 VISUAL_DIPOLES = ((-.15, -.97, .05), (-.25, -.92, .30), (-.40, -.90, -.10), (-.60, -.78, .10), (-.70, -.65, -.20),
           (-.80, -.50, -.10), (-.90, -.25, -.15), (-.55, -.60, .58))
 EYE_DIPOLES = ((-.33, .93, -.15), (.33, .93, -.15))
 SOA = (.85, 1.05)  # s between picture onsets
 BACKGROUND_RMS, ALPHA_RMS, LINE_RMS, SENSOR_RMS, BLINK_PEAK = 10., 5., 4., 1., 90.  # microvolt on the scalp
-PICTURE_SHARE = .65  # of the evoked RMS amplitude, what depends on the picture
+PICTURE_SHARE = .65  # share of the evoked RMS amplitude that depends on the picture
 BASELINE_SECONDS = .1  # s before the onset
 
 
 def add_arguments(parser):
-    parser.add_argument("--snr", type=float, default=1.0, help="RMS amplitude of the evoked response on the scalp, 0-0.6 s "
-                        "after onset, over that of the 1/f background; 0 switches the signal off")
+    parser.add_argument("--snr", type=float, default=1.0, help="RMS amplitude of the evoked response on the scalp, 0 to "
+                        "0.6 s after the onset, divided by that of the 1/f background; 0 switches the response off")
     parser.add_argument("--n_subjects", type=int, default=4, help="number of simulated people")
     parser.add_argument("--n_pictures", type=int, default=480, help="number of different pictures, shared by all subjects")
-    parser.add_argument("--trials_per_picture", type=int, default=1, help="times that each subject sees each picture")
+    parser.add_argument("--trials_per_picture", type=int, default=1, help="how often each subject sees each picture")
     parser.add_argument("--classes", nargs="+", default=list(drawings.CLASSES), choices=drawings.CLASSES,
                         metavar="CLASS", help="classes to draw")
-    parser.add_argument("--sfreq", type=float, default=250., help="sampling rate in Hz")
+    parser.add_argument("--sfreq", type=float, default=250., help="sampling rate of the simulation in Hz")
     epochs.filter_options(parser, .5, 40.)
     epochs.window_options(parser, -.2, .6, f"the {BASELINE_SECONDS:g} s before the onset, without the sample at the onset; "
                                            "none if --tmin is not below 0", "that of the simulation, --sfreq")
     parser.add_argument("--order", choices=("random", "blocks"), default="random",
-                        help="order of presentation: random, or one block a class (the design to avoid)")
-    parser.add_argument("--drift", type=float, default=0., help="slow changes over the recording: RMS in microvolts of "
-                        "each electrode's wandering potential, and in percent of each source's wandering amplitude")
+                        help="order of presentation: random, or one block for each class (a design to avoid)")
+    parser.add_argument("--drift", type=float, default=0., help="slow drift over the recording: its RMS in "
+                        "microvolts at each electrode, and in percent of the amplitude of each source")
     parser.add_argument("--image_size", type=int, default=224, help="width and height of the pictures in pixels")
     seed_option(parser, "pictures, people, noise and order")
 

@@ -3,15 +3,15 @@
     python prepare_data.py things --folder things_eeg2 --output data/things
 
 `--folder` holds the preprocessed files `sub-01/preprocessed_eeg_training.npy`, `sub-01/preprocessed_eeg_test.npy` and so
-on, and, unless --images says where, the pictures in `training_images/00001_aardvark/aardvark_01b.jpg` and
-`test_images/00001_aircraft_carrier/aircraft_carrier_06s.jpg`, with `image_metadata.npy` if there, which the pictures are
-then checked against. Row i of a file is picture i of the sorted folders. Files made by NICE-EEG's scripts (250 Hz, 63
-channels) are read too. Nothing in them is executed, and large ones stay on disk.
+on. It also holds the pictures, unless --images names another folder: `training_images/00001_aardvark/aardvark_01b.jpg` and
+`test_images/00001_aircraft_carrier/aircraft_carrier_06s.jpg`. If `image_metadata.npy` lies beside them, the pictures are
+checked against it. Row i of a file is picture i of the sorted folders. Files of NICE-EEG's scripts (250 Hz, 63 channels)
+are read too. Nothing in the files is executed, and large ones stay on disk.
 
-Training trials are single repetitions (4 a picture), test trials the average of all 80, as in the published protocol;
---average_train and --average_test change that. The test is zero-shot: its 200 concepts are in no training picture. For
-validation concepts are taken out of the training part, evenly spaced in its sorted list: --val_fraction of them, at least
-one. THINGS brings no captions: `prepare_data.py caption` has a model write them.
+Training trials are single repetitions (4 for each picture), test trials the average of all 80, as in the published
+protocol; --average_train and --average_test change that. The test is zero-shot: none of its 200 concepts is in a training
+picture. For validation, --val_fraction of the training concepts are held out, evenly spaced in their sorted list, at least
+one. THINGS has no captions: `prepare_data.py caption` has a model write them.
 """
 
 import re
@@ -48,7 +48,7 @@ def repetitions(text):
 def add_arguments(parser):
     parser.add_argument("--folder", required=True, help="folder of the preprocessed EEG, with sub-01, sub-02 and so on")
     parser.add_argument("--images", help="folder with training_images and test_images (unset: --folder)")
-    parser.add_argument("--subjects", nargs="+", type=int, metavar="N", help="numbers of the people to take (unset: all)")
+    parser.add_argument("--subjects", nargs="+", type=int, metavar="N", help="numbers of the subjects to use (unset: all)")
     parser.add_argument("--average_train", type=repetitions, default="none", metavar="all|none|N",
                         help="repetitions of a training picture to average into one trial")
     parser.add_argument("--average_test", type=repetitions, default="all", metavar="all|none|N",

@@ -2,11 +2,10 @@
 
     python prepare_data.py uci --file uci_picture_evoked.npz --output runs/uci/data
 
-`--file`: an .npz with `X` [trials, 64 rows, samples] in microvolts, 256 Hz, from the picture's onset; `subject` and
-`cond` [trials]; `ch` [64] names. A trial is `S1 obj`, a first picture, `S2 match`, the same picture again, or
-`S2 nomatch`, another one. The rows `X` and `Y` (eye movements) and `nd` (no electrode) are left out. Which picture was
-seen is not known, and there are no pictures: only the class can be learned. Trials of a subject keep their order; when
-they began is not known.
+`--file`: an .npz with `X` [trials, 64 rows, samples] in microvolts, 256 Hz, from the picture's onset; `subject` and `cond`
+[trials]; `ch` [64] names. The condition of a trial is `S1 obj` (a first picture), `S2 match` (the same picture again) or
+`S2 nomatch` (another picture). The rows `X` and `Y` (eye movements) and `nd` (no electrode) are left out. The pictures are
+unknown and not included: only the class can be learned. The trials of a subject keep their order; their times are unknown.
 """
 
 import zipfile
@@ -28,7 +27,7 @@ MAX_MICROVOLTS = 1e5  # microvolts; anything above is a damaged number
 
 
 def add_arguments(parser):
-    parser.add_argument("--file", required=True, help="the .npz file")
+    parser.add_argument("--file", required=True, help=".npz file with the arrays named above")
 
 
 def find(args):

@@ -114,7 +114,7 @@ def test_zero_shot_is_no_flaw():
     """Classes of training and test that have nothing in common are meant so."""
     trials = made_trials(noise(80, 2, 20), np.arange(80) // 20)
     finding = counts.check_counts(material_of(trials, np.repeat(["train", "train", "val", "test"], 20)))
-    assert finding.severity == "note" and "cannot be named by a classifier" in finding.sentence
+    assert finding.severity == "note" and "a classifier cannot predict these classes" in finding.sentence
 
 
 def test_classes_without_trials_are_named():

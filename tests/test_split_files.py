@@ -135,8 +135,8 @@ def test_what_a_split_lacks_is_said(people, tmp_path, capsys):
     load_split(tmp_path / "s.pth", people)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4 and all(line.startswith("note: ") for line in lines)
-    for sentence in ("lacks 1 of the test part's classes (class c2); these classes cannot be named by a classifier",
-                     "lacks 1 of the val part's subjects (3); scores are then for people new to the model"):
+    for sentence in ("lacks 1 of the test part's classes (class c2); a classifier cannot predict these classes",
+                     "lacks 1 of the val part's subjects (3); its scores are then scores on new people"):
         assert any(sentence in line for line in lines)
     nothing = check_split(people, split | {"val": split["val"][:0], "train": split["train"][:0]})
     assert {(f["check"], f["part"]) for f in nothing} == {("empty", "val"), ("empty", "train")}
