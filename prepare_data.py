@@ -11,6 +11,7 @@ Then, on such a folder:
     python prepare_data.py push runs/demo/data org/name
 """
 
+import argparse
 import sys
 from collections import Counter
 from importlib.util import find_spec
@@ -21,7 +22,7 @@ from runtime.errors import InputError, exits_cleanly
 from sources import SOURCES
 
 
-def add_source(name, command):
+def add_source(name: str, command: argparse.ArgumentParser) -> None:
     SOURCES[name].add_arguments(command)
     group = command.add_argument_group("data set folder")
     group.add_argument("--output", required=True, help="folder to write the data set to; an interrupted run continues")
@@ -34,7 +35,7 @@ def add_source(name, command):
     command.set_defaults(run=prepare)
 
 
-def add_command(name, command):
+def add_command(name: str, command: argparse.ArgumentParser) -> None:
     more = {"audit": ", or .pth file", "caption": ", or folder of pictures <class>/<name>.JPEG"}
     command.add_argument("folder", metavar="FOLDER", help="data set folder" + more.get(name, ""))
     if name == "split":
@@ -60,13 +61,13 @@ def add_command(name, command):
     command.set_defaults(run=COMMANDS[name][1])
 
 
-def require(*packages):
+def require(*packages: str) -> None:
     missing = [name for name in packages if not find_spec(name)]
     if missing:
         raise InputError(f"the package {' and '.join(missing)} is not installed; pip install -r requirements-data.txt")
 
 
-def prepare(args):
+def prepare(args: argparse.Namespace) -> None:
     """Write the data set of a source, its splits and its page."""
     require("datasets", "mne")
     from eegdata.dataset_folder import write_folder
@@ -85,7 +86,7 @@ def prepare(args):
     print(f"data set written; give it to the stages as --eeg_dataset {args.output}")
 
 
-def kept_and_dropped(record):
+def kept_and_dropped(record: dict) -> str:
     """One sentence on how many events gave a trial, and why the others did not."""
     from eegdata.dataset_folder import number_of_trials
 
@@ -96,14 +97,14 @@ def kept_and_dropped(record):
     return f"{number_of_trials(recordings)} trials of {len(recordings)} recordings; events that gave no trial: {reasons}"
 
 
-def split(args):
+def split(args: argparse.Namespace) -> None:
     """Make the splits of a data set folder again."""
     if not args.splits_path and not Path(args.folder).is_dir():
         raise InputError(f"{args.folder}: not a data set folder; for a .pth file give --splits_path, the file to write")
     split_folder(args, args.folder, args.split_by, args.splits_path)
 
 
-def split_folder(args, folder, by, splits_path=None):
+def split_folder(args: argparse.Namespace, folder: Path | str, by: str | None, splits_path: str | None = None) -> None:
     """Make splits by the options of `options.split_options`; by: None for what suits the source; splits_path: the file to
     write, None for the folder's own."""
     from eegdata.make_splits import make_splits
@@ -122,14 +123,15 @@ def split_folder(args, folder, by, splits_path=None):
     print(f"splits written to {path}")
 
 
-def audit(args):
+def audit(args: argparse.Namespace) -> int:
     """Check a data set for what would invalidate a result; write audit.json and audit.html."""
     require("mne")
     severe = audit_data(args.folder, args.splits_path, args.image_dir, args.split_num, args.output, args.permutations)
     return int(args.strict and severe)
 
 
-def audit_data(given, splits_path=None, image_dir=None, split_num=0, output=None, permutations=1000):
+def audit_data(given: str, splits_path: str | None = None, image_dir: str | None = None, split_num: int = 0,
+               output: str | None = None, permutations: int = 1000) -> bool:
     """Audit a data set folder or file; returns whether a finding is severe. output: folder for the page, None for `given`
     or the folder that it is in."""
     from audit.page import audit_files, summary, write_page
@@ -148,7 +150,7 @@ def audit_data(given, splits_path=None, image_dir=None, split_num=0, output=None
     return any(one.severity == "severe" for one in findings)
 
 
-def caption(args):
+def caption(args: argparse.Namespace) -> None:
     """Have a model write captions for pictures that have none."""
     from eegdata.dataset_folder import read_record
     from eegdata.machine_captions import caption_pictures
@@ -160,7 +162,7 @@ def caption(args):
                      args.max_new_tokens)
 
 
-def push(args):
+def push(args: argparse.Namespace) -> None:
     """Upload a data set folder to the Hub, from where --eeg_dataset datasets/ORG/NAME fetches it."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError, HTTPError, LocalTokenNotFoundError
@@ -186,7 +188,7 @@ COMMANDS = {  # name: what it does, the function
 }
 
 
-def parse(argv):
+def parse(argv: list[str] | None) -> options.Options:
     parser = options.make_parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, source in SOURCES.items():
@@ -199,7 +201,7 @@ def parse(argv):
 
 
 @exits_cleanly
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int | None:
     args = parse(argv)
     return args.run(args)
 

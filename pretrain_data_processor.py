@@ -11,14 +11,20 @@ training windows. No recording (a file of BDD and ImageNet, a trial of MNIST) is
 window lack samples: these are 0, the mean, and "lengths" counts the others.
 """
 
+import argparse
 import random
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from eegdata.make_splits import check_fractions, part_sizes
-from eegdata.splits_file import PARTS
+import numpy as np
+
+from eegdata.parts import PARTS, check_fractions, part_sizes
 from runtime import options
 from runtime.errors import InputError, exits_cleanly
+
+if TYPE_CHECKING:
+    from sources.emotiv_insight import Windows
 
 
 def parse(argv: list[str] | None) -> options.Options:
@@ -39,7 +45,7 @@ def parse(argv: list[str] | None) -> options.Options:
     return options.parse(parser, argv)
 
 
-def check_options(args):
+def check_options(args: argparse.Namespace) -> None:
     if not Path(args.dir).is_dir():
         raise InputError(f"--dir {args.dir}: no such folder; expected one that holds BDD, MindBigData-IN-v1.06 or "
                          "MindBigData-Imagenet")
@@ -48,7 +54,7 @@ def check_options(args):
         raise InputError(f"--min_samples {args.min_samples}: expected 1 to 256, the window's length")
 
 
-def read_sources(args):
+def read_sources(args: argparse.Namespace) -> dict[str, "Windows"]:
     """{source name: Windows} of the sources that are present; prints which are not."""
     from sources import bdd, mindbigdata
 
@@ -74,7 +80,7 @@ def read_sources(args):
     return found
 
 
-def split_recordings(sources, val_fraction, test_fraction, seed):
+def split_recordings(sources: dict[str, list[str]], val_fraction: float, test_fraction: float, seed: int) -> dict[str, str]:
     """Assign each source's recordings to parts at random: {recording id: "train" | "val" | "test"}.
 
     sources: {source name: recording ids, repeats allowed}. A source of three recordings or more is in every part, a smaller
@@ -95,7 +101,7 @@ def split_recordings(sources, val_fraction, test_fraction, seed):
     return part_of
 
 
-def channel_statistics(samples):
+def channel_statistics(samples: np.ndarray) -> tuple:
     """Mean and standard deviation of each channel over the measured samples: two float32 [1, channels, 1] tensors."""
     import numpy as np
     import torch
@@ -114,7 +120,7 @@ def channel_statistics(samples):
     return tuple(as_tensor)
 
 
-def write_parts(output, samples, recordings, part_of):
+def write_parts(output: Path, samples: np.ndarray, recordings: list[str], part_of: dict[str, str]) -> None:
     """Normalise with the training statistics and write train.pt, val.pt, test.pt and standard.pt."""
     import numpy as np
     import torch
@@ -145,7 +151,7 @@ def write_parts(output, samples, recordings, part_of):
 
 
 @exits_cleanly
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     check_options(args)
     import numpy as np

@@ -1,11 +1,19 @@
 """The data audit: checks for what would invalidate a result, each with a severity and a sentence on what it means."""
 
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .findings import SEVERITIES
+from .findings import SEVERITIES, Finding
+
+if TYPE_CHECKING:
+    import torch
+
+    from eegdata.trials import Trials
 
 
-def run_audit(trials, split, image_dir=None, permutations=1000, seed=0):
+def run_audit(trials: "Trials", split: dict[str, "torch.Tensor"], image_dir: Path | str | None = None,
+              permutations: int = 1000, seed: int = 0) -> list[Finding]:
     """All checks of a data set and one of its splits; returns Findings, worst first.
 
     trials: datautils.Trials over the whole epoch (`load_trials(path, time_low=0, time_high=n_times)`; of a published

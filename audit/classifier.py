@@ -26,7 +26,8 @@ class Model:
     matrix: np.ndarray
 
 
-def fit(train, test, train_subject, test_subject, train_label):
+def fit(train: list[np.ndarray], test: list[np.ndarray], train_subject: np.ndarray, test_subject: np.ndarray,
+        train_label: np.ndarray) -> list[Model]:
     """Models for blocks of features train [n, F] and test [m, F]; each test trial belongs to exactly one.
 
     Features are standardised within each subject, and blocks have equal weight. A subject has a model of its own if it has
@@ -70,7 +71,7 @@ def _ridge(train, test):
     return np.linalg.solve(gram, train @ test.T).T
 
 
-def predict(models, label, classes, n_test):
+def predict(models: list[Model], label: np.ndarray, classes: np.ndarray, n_test: int) -> np.ndarray:
     """Predicted classes [n_test] after training on label [n_train]; rare classes weigh more."""
     predicted = np.empty(n_test, dtype=np.int64)
     for model in models:
@@ -83,7 +84,8 @@ def predict(models, label, classes, n_test):
     return predicted
 
 
-def p_of_fixed(label, predicted, subject, picture, permutations, rng):
+def p_of_fixed(label: np.ndarray, predicted: np.ndarray, subject: np.ndarray, picture: np.ndarray | None,
+               permutations: int, rng: np.random.Generator) -> tuple[float, float, str]:
     """One-sided permutation p of the balanced accuracy of predictions that were not fitted to `label`, and its chance mean.
 
     Labels are permuted among the trials of each subject. Where pictures repeat (None: unknown) and there are enough of

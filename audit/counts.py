@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from eegdata.parts import PARTS
 from eegdata.splits import check_split
-from eegdata.splits_file import PARTS
 from runtime.wording import counted, listed, percent
 
+from .data import Material
 from .findings import Finding
 
 MIN_TRIALS_PER_CLASS = 10  # in the training part
@@ -14,7 +15,7 @@ MAX_SHARE_DROPPED = .3  # of a recording's events
 MIN_TEST_PICTURES = 20
 
 
-def check_counts(material):
+def check_counts(material: Material) -> Finding:
     """Trials by class, subject and part: what is missing, few or uneven."""
     trials, label = material.trials, material.label
     classes = sorted(trials.class_names)
@@ -85,7 +86,7 @@ def _shares_dropped(record):
     return share
 
 
-def check_test_size(material):
+def check_test_size(material: Material) -> Finding:
     """The smallest accuracy above chance that the test part could show, by a binomial test."""
     from scipy.stats import binom
 

@@ -1,10 +1,11 @@
 """The data that every check of the audit works on: columns as arrays, the order of presentation, EEG in chunks."""
 
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
 
-from eegdata.splits_file import PARTS
+from eegdata.parts import PARTS
 
 ALPHA = .01  # a check fires at a permutation p-value of this or less
 MAX_PEAK_RATIO = 1e4  # a trial whose peak is more times the median of its recording holds damaged values
@@ -51,28 +52,28 @@ class Material:
             usual[own] = min(np.median(peak[own & good]), usual[own][0])
         return ~np.isfinite(peak) | (good & (peak > MAX_PEAK_RATIO * usual)), still
 
-    def rng(self, *more):
+    def rng(self, *more: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, *more))
 
     @property
-    def window(self):
+    def window(self) -> float:
         """Length of a trial in s."""
         return self.trials.eeg.shape[2] / self.trials.sfreq
 
     @property
-    def times(self):
+    def times(self) -> np.ndarray | None:
         """Seconds of each sample from the picture's onset, None where unknown."""
         if self.trials.tmin is None:
             return None
         return self.trials.tmin + np.arange(self.trials.eeg.shape[2]) / self.trials.sfreq
 
     @cached_property
-    def timed(self):
+    def timed(self) -> bool:
         """Whether the time of every trial in its recording is known."""
         return self.trials.onset is not None and bool(np.isfinite(self.trials.onset).all())
 
     @cached_property
-    def sequences(self):
+    def sequences(self) -> list[np.ndarray]:
         """Positions of each recording's trials in the order of presentation; in file order where onsets are unknown."""
         rows = np.argsort(self.recording, kind="stable")
         if self.timed:
@@ -80,20 +81,20 @@ class Material:
         return np.split(rows, np.flatnonzero(np.diff(self.recording[rows])) + 1)
 
     @cached_property
-    def shared_recordings(self):
+    def shared_recordings(self) -> np.ndarray:
         """Recordings that have trials in the training and in the test part."""
         return np.intersect1d(self.recording[self.split["train"]], self.recording[self.split["test"]])
 
     @cached_property
-    def order(self):
+    def order(self) -> dict:
         """How class depends on time: the numbers of class_in_time."""
         return class_in_time(self)
 
-    def recording_name(self, number):
+    def recording_name(self, number: int) -> str:
         recordings = self.trials.record.get("recordings")
         return recordings[number]["name"] if recordings else f"subject {self.subject[self.recording == number][0]}"
 
-    def chunks(self, rows, low=0, high=None):
+    def chunks(self, rows: np.ndarray, low: int = 0, high: int | None = None) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield (slice into rows, EEG [n, C, samples low..high] float32 array), CHUNK_BYTES at a time."""
         _, n_chans, n_times = self.trials.eeg.shape
         step = max(1, CHUNK_BYTES // (4 * n_chans * n_times))
@@ -101,21 +102,21 @@ class Material:
             part = slice(start, min(start + step, len(rows)))
             yield part, self.trials.eeg[rows[part]].numpy()[:, :, low:high]
 
-    def drawn(self, rows, most, number):
+    def drawn(self, rows: np.ndarray, most: int, number: int) -> np.ndarray:
         """At most `most` of rows, drawn at random, in their order; `number` makes the draws of the checks independent."""
         if len(rows) <= most:
             return rows
         return rows[np.sort(self.rng(number).choice(len(rows), most, replace=False))]
 
     @cached_property
-    def sampled(self):
+    def sampled(self) -> dict[int, np.ndarray]:
         """Recording number -> at most 60 of its trials, about 3,000 in all, for the checks of the signal."""
         each = int(np.clip(3000 // len(self.sequences), 2, 60))
         usable = [rows[self.usable[rows]] for rows in self.sequences]
         return {int(self.recording[rows[0]]): self.drawn(rows, each, 9) for rows in usable if len(rows)}
 
     @property
-    def microvolt_scale(self):
+    def microvolt_scale(self) -> dict | None:
         """Recording number -> factors [C] from its EEG to microvolts; None for EEG in other units."""
         if self.trials.record.get("units") != "uV":
             return None
@@ -123,7 +124,7 @@ class Material:
                 for number, recording in enumerate(self.trials.record["recordings"])}
 
 
-def class_in_time(material):
+def class_in_time(material: Material) -> dict:
     """How class depends on time; a dict.
 
     same: share of neighbours in time (same recording, another picture) that have the same class; expected, deviation, p:

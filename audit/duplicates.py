@@ -7,7 +7,7 @@ import numpy as np
 
 from runtime.wording import counted, listed, percent
 
-from .data import ALPHA
+from .data import ALPHA, Material
 from .findings import Finding
 
 CHECK = "Duplicate trials"
@@ -21,7 +21,7 @@ MAX_SHIFT = .25  # of a copy, as a share of the window
 SEVERE_OVERLAP = .5  # share of the window
 
 
-def check_duplicates(material):
+def check_duplicates(material: Material) -> Finding:
     """Copies of trials across parts: identical, or scaled, with added noise or shifted by a few samples."""
     rows = np.flatnonzero(material.part != "")
     hashes, prints, window = _prints(material, rows)
@@ -189,7 +189,7 @@ def _shifted_correlation(a, b):
     return float(abs((a * b).sum()) / max(1e-9, np.sqrt((a ** 2).sum() * (b ** 2).sum())))
 
 
-def check_overlap(material):
+def check_overlap(material: Material) -> Finding:
     """Trials of different parts whose windows overlap in time."""
     check = "Overlapping trials"
     if not material.timed:

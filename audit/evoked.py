@@ -8,13 +8,22 @@ import base64
 import contextlib
 import io
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
 
 from eegdata.montage import scalp_info
 from runtime.wording import listed
+
+if TYPE_CHECKING:
+    import mne
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from eegdata.trials import Trials
 
 CHUNK_VALUES = 2**22  # EEG values read at a time: 16 MB
 MAX_CLASSES_DRAWN = 8
@@ -31,7 +40,7 @@ STYLE = {"font.size": 8, "axes.titlesize": 8.5, "axes.titleweight": "bold", "axe
 
 
 @contextlib.contextmanager
-def style():
+def style() -> Iterator[None]:
     """Figures drawn within, or by a function that this decorates, have the page's style."""
     import matplotlib
 
@@ -56,12 +65,12 @@ class Responses:
     class_error: np.ndarray
 
     @property
-    def strength(self):
+    def strength(self) -> np.ndarray:
         """Global field power of the mean, [T]: its standard deviation over channels; of one channel its size."""
         return self.mean.std(0) if len(self.mean) > 1 else np.abs(self.mean[0])
 
 
-def chunks(trials, rows, what):
+def chunks(trials: "Trials", rows: np.ndarray, what: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """EEG of `rows` as (rows, float32 array [n, C, T]), a chunk at a time, with a progress bar."""
     from tqdm import tqdm
 
@@ -71,7 +80,7 @@ def chunks(trials, rows, what):
         yield part, trials.eeg[part].numpy()
 
 
-def responses(trials):
+def responses(trials: "Trials") -> Responses:
     """Responses of trials.Trials; classes beyond the MAX_CLASSES_DRAWN largest only count in the mean of all."""
     labels = trials.label.numpy()
     found, sizes = np.unique(labels, return_counts=True)
@@ -92,7 +101,7 @@ def responses(trials):
     return Responses(times, means[-1], errors[-1], shown, counts[:-1], means[:-1], errors[:-1])
 
 
-def spectrum(trials):
+def spectrum(trials: "Trials") -> tuple[np.ndarray, np.ndarray]:
     """Mean power spectral density: frequencies [F] in Hz and power [C, F] in unit²/Hz.
 
     From up to MAX_SPECTRUM_TRIALS trials, evenly spread, with a Hann window over the whole trial and its mean subtracted.
@@ -107,14 +116,14 @@ def spectrum(trials):
     return frequencies[1:], power[:, 1:] / len(rows)
 
 
-def unit(trials):
+def unit(trials: "Trials") -> str:
     """The unit of the EEG as it is read."""
     if not trials.record:
         return "unit of the file"
     return "µV" if trials.record["units"] == "uV" and trials.record["scale"] == "none" else "standard deviations"
 
 
-def scalp(trials):
+def scalp(trials: "Trials") -> tuple:
     """(mne.Info of the channels with a known place, their rows), or (None, a sentence on why no map can be drawn)."""
     if not trials.ch_names:
         return None, "The file names no channels, so no scalp maps can be drawn."
@@ -122,7 +131,7 @@ def scalp(trials):
     return (info, rows) if info is not None else (None, f"No scalp maps can be drawn: {rows}.")
 
 
-def latencies(found):
+def latencies(found: Responses) -> list[int]:
     """Up to MAX_LATENCIES samples after the picture at which the mean of all trials peaks most, in order of time."""
     from scipy.signal import find_peaks
 
@@ -135,7 +144,7 @@ def latencies(found):
     return sorted(after[peaks[np.argsort(-about["prominences"])[:MAX_LATENCIES]]].tolist())
 
 
-def svg(figure, title, description, dpi=150):
+def svg(figure: "Figure", title: str, description: str, dpi: int = 150) -> Markup:
     """The figure as an SVG element for a page: colours of page.css, the page's font, only ids that it refers to.
 
     dpi: of what is drawn in pixels. Coordinates are rounded to .1 point."""
@@ -159,7 +168,7 @@ def svg(figure, title, description, dpi=150):
                                                                                  Markup(body))
 
 
-def smaller(png):
+def smaller(png: str) -> str:
     """A PNG of 128 colours in place of one of millions; both in base64."""
     from PIL import Image
 
@@ -168,7 +177,7 @@ def smaller(png):
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def panel(height, title):
+def panel(height: float, title: str) -> tuple:
     """(figure, axes) of WIDTH x height inches."""
     from matplotlib.figure import Figure
 
@@ -178,7 +187,7 @@ def panel(height, title):
     return figure, axes
 
 
-def mark_onset(axes, found, known):
+def mark_onset(axes: "Axes", found: Responses, known: bool) -> None:
     axes.set_xlim(found.times[0], found.times[-1])
     axes.axhline(0, color=SOFT, lw=.4)
     if known and found.times[0] < 0:
@@ -186,7 +195,7 @@ def mark_onset(axes, found, known):
     axes.set_xlabel("ms from the picture" if known else "ms from the trial's start")
 
 
-def draw_all(trials, found, samples):
+def draw_all(trials: "Trials", found: Responses, samples: list[int]) -> Markup:
     """Every channel of the mean of all trials, its global field power, and where the maps are taken."""
     figure, axes = panel(2.3, f"Mean of all {len(trials)} trials, each channel")
     lines = axes.plot(found.times, found.mean.T, color=COLOURS[0], lw=.5, alpha=.6)
@@ -203,7 +212,7 @@ def draw_all(trials, found, samples):
     return svg(figure, "Evoked response, all trials", f"{len(found.mean)} channels; strongest at {peaks} ms")
 
 
-def draw_channels(trials, found, samples):
+def draw_channels(trials: "Trials", found: Responses, samples: list[int]) -> list[Markup]:
     """For each latency the channel that responds most, in standard errors: a line for each class with the 95% band of its
     mean."""
     figures, rows = [], []
@@ -227,7 +236,7 @@ def draw_channels(trials, found, samples):
     return figures
 
 
-def draw_maps(trials, found, samples, info, rows):
+def draw_maps(trials: "Trials", found: Responses, samples: list[int], info: "mne.Info", rows: list[int]) -> list[Markup]:
     """Scalp maps at the latencies: of all trials, and of each class shown, on one colour scale."""
     from matplotlib.figure import Figure
     from mne.viz import plot_topomap
@@ -256,7 +265,7 @@ def draw_maps(trials, found, samples, info, rows):
     return figures
 
 
-def draw_spectrum(trials):
+def draw_spectrum(trials: "Trials") -> Markup:
     frequencies, power = spectrum(trials)
     figure, axes = panel(2.1, "Power spectrum, each channel")
     shown = np.where(power > 0, power, np.nan)
@@ -275,7 +284,7 @@ def draw_spectrum(trials):
                                                          f"{frequencies[0]:.3g} to {frequencies[-1]:.3g} Hz")
 
 
-def draw_order(trials):
+def draw_order(trials: "Trials") -> tuple[Markup, str]:
     """(figure, sentences on it): a row for each recording, a line in the class's colour for each trial, over time."""
     labels = trials.label.numpy()
     if trials.recording is not None:
@@ -305,7 +314,7 @@ def draw_order(trials):
     return svg(figure, "Order of presentation", f"{len(kept)} rows, coloured by class"), said
 
 
-def class_colours(labels):
+def class_colours(labels: np.ndarray) -> dict:
     """A colour for each label: COLOURS in their order, where they are enough, else along the rainbow."""
     import matplotlib
 
@@ -316,7 +325,7 @@ def class_colours(labels):
 
 
 @style()
-def draw_counts(counts, subjects, classes, title):
+def draw_counts(counts: np.ndarray, subjects: list, classes: list[str], title: str) -> Markup:
     """Trials of one part, subjects x classes, as shades; counts [S, K]."""
     figure, axes = panel(.8 + .14 * min(len(subjects), 40), title)
     image = axes.imshow(counts, cmap="viridis", aspect="auto", vmin=0, interpolation="nearest")
@@ -327,7 +336,7 @@ def draw_counts(counts, subjects, classes, title):
 
 
 @style()
-def pictures(trials):
+def pictures(trials: "Trials") -> dict:
     """All figures of the page: {name: figure or list of figures}; "notes": sentences on what they do not show."""
     found = responses(trials)
     samples = latencies(found)

@@ -4,6 +4,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from .data import Material
+
 RESPONSE_STARTS = .04  # s after the onset; the first visual response, C1, begins at about 50 ms
 MIN_SAMPLES = 3
 BIN_SECONDS, MAX_BINS = .02, 20
@@ -11,12 +13,12 @@ MAX_MIXTURES = 32  # of channels
 SHRINKAGE = .2  # of a trial's covariance, which is estimated from few samples
 
 
-def before_onset(material):
+def before_onset(material: Material) -> int:
     """Number of samples before the picture's onset."""
     return 0 if material.times is None else int((material.times < -1e-9).sum())
 
 
-def before_response(material):
+def before_response(material: Material) -> int:
     """Number of samples before any response: those before the onset, else the first ones after it."""
     before = before_onset(material)
     if before >= MIN_SAMPLES or material.times is None:
@@ -69,7 +71,7 @@ class Features:
         quiet = min(MAX_MIXTURES, max(1, white.shape[1] // 2))
         return white[:, ::-1][:, :MAX_MIXTURES].T.astype(np.float32), (white @ order[:, :quiet]).T.astype(np.float32)
 
-    def read(self, rows):
+    def read(self, rows: np.ndarray) -> dict[str, list[np.ndarray]]:
         """{kind: blocks [len(rows), F] float32}."""
         sfreq, group, found = self.material.trials.sfreq, self._group(rows), {}
         for part, eeg in self.material.chunks(rows):
@@ -100,7 +102,7 @@ def _centred(eeg):
     return eeg - eeg.mean(2, keepdims=True)
 
 
-def binned(eeg, sfreq):
+def binned(eeg: np.ndarray, sfreq: float) -> np.ndarray:
     """Means of each channel in up to 20 windows of 20 ms or more: [n, C * windows]."""
     n_times = eeg.shape[2]
     bins = int(np.clip(n_times / (BIN_SECONDS * sfreq), 1, MAX_BINS))
@@ -108,7 +110,7 @@ def binned(eeg, sfreq):
     return np.stack([eeg[:, :, a:b].mean(2) for a, b in pairwise(edges)], axis=2).reshape(len(eeg), -1)
 
 
-def log_power(eeg):
+def log_power(eeg: np.ndarray) -> np.ndarray:
     """Log variance of each channel and of its differences from sample to sample: [n, 2 C]."""
     return np.concatenate([_log(eeg.var(2)), _log(np.diff(eeg, axis=2).var(2))], axis=1)
 
@@ -117,7 +119,7 @@ def _log(power):
     return np.log(power + 1e-9 * power.mean() + 1e-30)
 
 
-def log_covariance(signal):
+def log_covariance(signal: np.ndarray) -> np.ndarray:
     """Upper triangle of the matrix logarithm of each trial's covariance, [n, k, T] -> [n, k (k + 1) / 2].
 
     With it a linear classifier can use the amplitude of any mixture of channels (Arsigny et al. 2006; Barachant et al.

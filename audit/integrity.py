@@ -7,13 +7,13 @@ import numpy as np
 from runtime.runs import file_hash
 from runtime.wording import counted, listed
 
-from .data import MAX_PEAK_RATIO
+from .data import MAX_PEAK_RATIO, Material
 from .findings import Finding
 
 CHECK = "Integrity of the files"
 
 
-def check_integrity(material):
+def check_integrity(material: Material) -> Finding:
     """Compare each shard's SHA-256 with the one in dataset.json."""
     recordings = material.trials.record.get("recordings")
     if not recordings:
@@ -30,7 +30,7 @@ def check_integrity(material):
     return Finding(CHECK, "passed", f"All {len(shards)} files of trials have the SHA-256 given in dataset.json.", numbers)
 
 
-def check_values(material):
+def check_values(material: Material) -> Finding:
     """Trials that hold damaged values or are constant; the other checks leave them out."""
     told, numbers = [], {"trials": len(material.label)}
     for name, what in (("broken", f"NaN, infinite values, or values more than {MAX_PEAK_RATIO:,.0f} times those of their "

@@ -7,8 +7,8 @@ import numpy as np
 from metrics.classification import balanced_accuracy
 from runtime.wording import p_value, percent
 
-from .classifier import fit, p_of_fixed, predict
-from .data import ALPHA
+from .classifier import Model, fit, p_of_fixed, predict
+from .data import ALPHA, Material
 from .features import Features
 from .findings import Finding
 from .order import shown_in_blocks, tied_to_time
@@ -34,7 +34,7 @@ class Leaks:
         self.own = bool(np.isin(material.subject[self.test], material.subject[self.train]).all())
 
     @property
-    def why_not(self):
+    def why_not(self) -> str:
         """Why no classifier can be trained, "" where one can."""
         if len(self.classes) < 2:
             return "The training and the test part have fewer than two classes in common."
@@ -44,28 +44,28 @@ class Leaks:
         return ""
 
     @cached_property
-    def features(self):
+    def features(self) -> Features:
         return Features(self.material, self.train, self.own)
 
     @cached_property
-    def blocks(self):
+    def blocks(self) -> tuple[dict, dict]:
         """Features of the training and of the test trials, read once for all checks."""
         return self.features.read(self.train), self.features.read(self.test)
 
     @cached_property
-    def random_order(self):
+    def random_order(self) -> bool:
         """Whether the classes are known to come in random order, so that slow changes cannot give them away."""
         material = self.material
         if not material.timed:
             return str(material.about.get("presentation", "")).lower().startswith("random")
         return not tied_to_time(material.order) and not shown_in_blocks(material)
 
-    def models(self, kind):
+    def models(self, kind: str) -> list[Model]:
         train, test = self.blocks
         subject, label = self.material.subject, self.material.label
         return fit(train[kind], test[kind], subject[self.train], subject[self.test], label[self.train])
 
-    def decode(self, kind):
+    def decode(self, kind: str) -> dict:
         """Train on the training part and test on the test part of one kind of features; a dict of numbers."""
         material, label = self.material, self.material.label[self.test]
         predicted = predict(self.models(kind), material.label[self.train], self.classes, len(self.test))
@@ -79,7 +79,7 @@ class Leaks:
         return {"train_trials": len(self.train), "test_trials": len(self.test),
                 "features": sum(block.shape[1] for block in self.blocks[0][kind])}
 
-    def check_prestimulus(self):
+    def check_prestimulus(self) -> Finding:
         """How well a classifier does on the EEG before the picture alone."""
         check = "Before the picture"
         if self.why_not:
@@ -104,7 +104,7 @@ class Leaks:
                            numbers)
         return Finding(check, "warning", f"{text}. The effect is small, but it adds to an accuracy.", numbers)
 
-    def check_drift(self):
+    def check_drift(self) -> Finding:
         """How well a classifier does on the slow state of the recording alone.
 
         Two kinds of features hold that state: the EEG before any response, and, over the whole trial, the covariance of the
@@ -145,7 +145,7 @@ class Leaks:
                            numbers)
         return Finding(check, "warning", f"{text}. The effect is small, but it adds to an accuracy.", numbers)
 
-    def check_neighbours(self):
+    def check_neighbours(self) -> Finding:
         """How well a classifier does when trained with the label of each trial's neighbour in time (Li et al. 2021)."""
         check, material = "Labels of time-neighbours", self.material
         if self.why_not:
@@ -202,22 +202,22 @@ class Leaks:
                 "same_class": float((label[slots] == label[slots[neighbour]]).mean()), **self._sizes("whole")}
 
 
-def fires(numbers):
+def fires(numbers: dict) -> bool:
     return numbers["p"] <= ALPHA
 
 
-def large(numbers):
+def large(numbers: dict) -> bool:
     chance = max(numbers["chance"], numbers["by_chance"])
     return (numbers["accuracy"] - chance) / (1 - chance) >= LARGE_KAPPA or numbers["accuracy"] >= LARGE_RATIO * chance
 
 
-def accuracy_text(numbers):
+def accuracy_text(numbers: dict) -> str:
     """61% of the test trials (chance 50%, p = .003)."""
     p, chance = p_value(numbers["p"]), percent(numbers["chance"])
     return f"{percent(numbers['accuracy'])} of the test trials (chance {chance}, {p})"
 
 
-def neighbours(material):
+def neighbours(material: Material) -> tuple[np.ndarray, np.ndarray]:
     """Training trials whose recording holds a training trial of another picture, and, as positions in that list, the
     nearest such trial in time."""
     slots, neighbour, start = [], [], 0

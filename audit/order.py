@@ -6,7 +6,7 @@ TPAMI 43:316, on EEGCVPR40).
 
 from runtime.wording import p_value, percent
 
-from .data import ALPHA
+from .data import ALPHA, Material
 from .findings import Finding
 
 CHECK = "Class against time of recording"
@@ -16,12 +16,12 @@ MIN_SHARE_IN_ONE_RUN = .9  # of trials that stand in the only run of their class
 MIN_CRAMER_V = .5  # Cramer's V of class and recording
 
 
-def tied_to_time(numbers):
+def tied_to_time(numbers: dict) -> bool:
     """Whether the class depends on the time of recording, as far as the order is known."""
     return numbers.get("p", 1.) <= ALPHA or numbers.get("p_recording", 1.) <= ALPHA
 
 
-def is_eegcvpr40(material):
+def is_eegcvpr40(material: Material) -> bool:
     """Whether a .pth file is EEGCVPR40's as published: its classes, and no sampling rate of its own."""
     from config import EEGCVPR40_LABELS
 
@@ -29,7 +29,7 @@ def is_eegcvpr40(material):
     return not trials.record and trials.tmin is not None and set(trials.class_names.values()) == set(EEGCVPR40_LABELS)
 
 
-def shown_in_blocks(material):
+def shown_in_blocks(material: Material) -> str:
     """What the source says about a presentation in blocks by class, "" where it says nothing."""
     presentation = str(material.about.get("presentation", ""))
     if presentation.lower().startswith("block"):
@@ -39,7 +39,7 @@ def shown_in_blocks(material):
     return ""
 
 
-def check_order(material):
+def check_order(material: Material) -> Finding:
     """Is each class one block, or shown in certain recordings only?"""
     numbers = dict(material.order)
     said = shown_in_blocks(material)

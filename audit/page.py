@@ -5,7 +5,9 @@ findings.
 import base64
 import io
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +15,9 @@ from eegdata.pictures import caption_path, machine_made, picture_path, read_capt
 from runtime.errors import InputError
 from runtime.runs import atomic_path, file_hash, read_json, write_json
 from runtime.wording import counted, listed
+
+if TYPE_CHECKING:
+    from eegdata.trials import Trials
 
 FORMAT = "eeg-to-text audit 1"
 MAX_CLASSES_IN_TABLE = 12  # more are drawn as a figure
@@ -24,7 +29,8 @@ PICTURE_KNOWN = {"yes": "yes, for each trial",
                  "no": "no, the data set has no pictures"}
 
 
-def audit_files(path, splits_path, image_dir=None, split_num=0, subject=0, index="auto", permutations=1000):
+def audit_files(path: Path | str, splits_path: Path | str, image_dir: Path | str | None = None, split_num: int = 0,
+                subject: int = 0, index: str = "auto", permutations: int = 1000) -> tuple:
     """Audit a data set folder or .pth file over the whole epochs; returns its Trials, its split and the Findings."""
     from eegdata.dataset_folder import read_record
     from eegdata.splits import load_split
@@ -38,19 +44,19 @@ def audit_files(path, splits_path, image_dir=None, split_num=0, subject=0, index
     return trials, split, run_audit(trials, split, image_dir, permutations)
 
 
-def made_of(trials, splits_path, split_num):
+def made_of(trials: "Trials", splits_path: Path | str, split_num: int) -> dict:
     """What findings apply to: the data, the subject (0: all) and the split."""
     return {"fingerprint": trials.fingerprint, "subject": trials.chosen_subject, "splits": file_hash(splits_path),
             "split_num": split_num}
 
 
-def write_audit(file, findings, made_from, facts=None):
+def write_audit(file: Path | str, findings: list, made_from: dict, facts: dict | None = None) -> None:
     """Write audit.json: findings, worst first, what they apply to, and facts of the data set."""
     write_json(file, plain({"format": FORMAT, "made_from": made_from, "facts": facts or {},
                             "findings": finding_dicts(findings)}))
 
 
-def read_audit(file, made_from):
+def read_audit(file: Path | str, made_from: dict) -> list[dict] | None:
     """The findings of an audit.json, as dicts; None where it is absent or applies to other data or another split."""
     if not Path(file).is_file():
         return None
@@ -60,7 +66,8 @@ def read_audit(file, made_from):
     return content["findings"]
 
 
-def write_page(trials, split, findings, folder, splits_path, split_num=0, image_dir=None):
+def write_page(trials: "Trials", split: dict, findings: list, folder: Path | str, splits_path: Path | str,
+               split_num: int = 0, image_dir: Path | str | None = None) -> Path:
     """Write audit.json and audit.html of a data set into folder; returns the page's path.
 
     trials over the whole epoch, split {"train" | "val" | "test": positions}, findings of run_audit; splits_path and
@@ -81,7 +88,7 @@ def write_page(trials, split, findings, folder, splits_path, split_num=0, image_
     return page
 
 
-def render(template, content, *folders):
+def render(template: str, content: dict, *folders: Path | str) -> str:
     """A page as text, from templates in folders. Content is escaped, except for figures, which are Markup."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -90,7 +97,7 @@ def render(template, content, *folders):
     return environment.get_template(template).render(content)
 
 
-def data_uri(path, size, kind="JPEG"):
+def data_uri(path: Path | str, size: int, kind: str = "JPEG") -> str | None:
     """The picture, at most size x size pixels, as a data URI; None where the file is absent or not a picture."""
     from PIL import Image
 
@@ -104,7 +111,7 @@ def data_uri(path, size, kind="JPEG"):
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def plain(value):
+def plain(value: object) -> object:
     """JSON-like content without NumPy's types."""
     if isinstance(value, dict):
         return {str(key): plain(entry) for key, entry in value.items()}
@@ -113,12 +120,12 @@ def plain(value):
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
-def finding_dicts(findings):
+def finding_dicts(findings: list) -> list[dict]:
     """Findings, objects or dicts of an audit.json, as {"check", "severity", "sentence", "numbers"}."""
     return [one if isinstance(one, dict) else plain(vars(one)) for one in findings]
 
 
-def headline(findings):
+def headline(findings: list) -> str:
     """One sentence on findings, worst first: the first severe one, or that there is none."""
     count = Counter(one.severity for one in findings)
     severe = [one.sentence for one in findings if one.severity == "severe"]
@@ -130,7 +137,7 @@ def headline(findings):
     return f"No severe finding in {counted(made, 'check')}{warnings}{missing}."
 
 
-def summary(findings):
+def summary(findings: list) -> str:
     """Findings for the terminal: a line for each, and one line for all that passed or were not checked."""
     lines = [f"{one.severity}: {one.check}: {one.sentence}" for one in findings
              if one.severity not in ("passed", "not checked")]
@@ -141,12 +148,12 @@ def summary(findings):
     return "\n".join(lines)
 
 
-def finding_texts(findings):
+def finding_texts(findings: list) -> list[dict]:
     """Findings as the template shows them."""
     return [{**one, "numbers": list(number_texts(one["numbers"]))[:MAX_NUMBERS]} for one in finding_dicts(findings)]
 
 
-def number_texts(numbers, before=""):
+def number_texts(numbers: dict, before: str = "") -> Iterator[tuple[str, str]]:
     """(name, text) of the numbers and short lists in `numbers`, one level deep; audit.json holds all of them."""
     for key, value in numbers.items():
         name = f"{before}{key}".replace("_", " ")
@@ -161,7 +168,7 @@ def number_texts(numbers, before=""):
             yield name, ", ".join(f"{entry:.3g}" if isinstance(entry, float) else str(entry) for entry in value)
 
 
-def facts_of(trials, split, splits_path, split_num, image_dir):
+def facts_of(trials: "Trials", split: dict, splits_path: Path | str, split_num: int, image_dir: Path | str | None) -> dict:
     """What is in a data set and its split, JSON-like."""
     from eegdata.splits_file import read_splits_file
 
@@ -183,7 +190,7 @@ def facts_of(trials, split, splits_path, split_num, image_dir):
                   "parts": {part: len(rows) for part, rows in split.items()}}}
 
 
-def caption_facts(names, image_dir):
+def caption_facts(names: list[str], image_dir: Path | str | None) -> dict | None:
     """{"pictures": {captions of a picture: pictures}, "machine_made": {model: pictures}}; None where there are none."""
     if image_dir is None or not names:
         return None
@@ -193,14 +200,14 @@ def caption_facts(names, image_dir):
         "machine_made": dict(Counter(made[name] for name in names if name in made))}
 
 
-def caption_text(pictures, machine_made):
+def caption_text(pictures: dict, machine_made: dict) -> str:
     texts = [f"{counted(count, 'picture')} with {counted(n, 'caption')}" for n, count in pictures.items()]
     texts += [f"{counted(count, 'picture')} with a caption that a model wrote "
               f"({model})" for model, count in machine_made.items()]
     return ", ".join(texts)
 
 
-def fact_rows(facts):
+def fact_rows(facts: dict) -> list[tuple[str, str]]:
     """(name, text) lines of the table of facts."""
     channels, start, split = facts["channels"], facts["tmin"], facts["split"]
     length = 1000 * facts["n_times"] / facts["sfreq"]
@@ -235,7 +242,7 @@ def fact_rows(facts):
         ("Made with", ", ".join(f"{name} {version}" for name, version in facts["versions"].items()) or "unknown")]
 
 
-def count_table(trials, split):
+def count_table(trials: "Trials", split: dict) -> dict:
     """Trials by subject, class and part: {"parts", "classes", "rows": [(subject, cells, counts of the parts)], "figures"}.
 
     The last row is the sum. A cell holds a class's counts in the parts, and whether the class is missing from a part that
@@ -261,7 +268,7 @@ def count_table(trials, split):
     return {"parts": list(split), "classes": classes, "rows": rows, "figures": []}
 
 
-def recording_rows(trials):
+def recording_rows(trials: "Trials") -> dict:
     """What became of each recording's events: {"lines": [(name, subject, kept, dropped, reasons, notes)], "kept",
     "dropped", "reasons"}; {} for a .pth file, which does not say."""
     entries = [one for one in trials.record.get("recordings", []) if trials.chosen_subject in (0, one["subject"])]
@@ -279,7 +286,7 @@ def recording_rows(trials):
     return {"lines": lines, "kept": sum(line[2] for line in lines), "dropped": total.total(), "reasons": reasons(total)}
 
 
-def picture_cards(trials, image_dir):
+def picture_cards(trials: "Trials", image_dir: Path | str | None) -> list[dict]:
     """A picture and its first caption for each of up to MAX_CARDS classes."""
     if image_dir is None or not trials.has_pictures:
         return []

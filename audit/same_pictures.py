@@ -6,6 +6,7 @@ from eegdata.pictures import picture_path
 from runtime.runs import file_hash
 from runtime.wording import counted, listed
 
+from .data import Material
 from .findings import Finding
 
 CHECK = "Pictures across parts"
@@ -16,7 +17,7 @@ MAX_COMPARED = 6000  # pictures that are compared by their pixels
 MAX_BITS, MAX_MEAN_DIFFERENCE, MAX_QUANTILE_DIFFERENCE = 10, 10., 35.
 
 
-def check_pictures(material):
+def check_pictures(material: Material) -> Finding:
     """The same picture in the training and the test part."""
     if not material.picture_known:
         known = material.trials.record["pictures_known"]

@@ -6,6 +6,7 @@ import numpy as np
 
 from runtime.wording import counted, listed, percent
 
+from .data import Material
 from .findings import Finding
 
 FLAT_RATIO, MIN_FLAT_TRIALS = 1e-4, .02  # times the median standard deviation; share of trials
@@ -50,7 +51,7 @@ def _identical(eeg, good):
     return [(int(good[i]), int(good[j]), float(r[i, j])) for i, j in pairs]
 
 
-def check_channels(material):
+def check_channels(material: Material) -> Finding:
     """Channels that are flat, clipped or identical, by recording."""
     check, names = "Channels", _channel_names(material)
     flat, clipped, identical = {}, {}, {}
@@ -87,7 +88,7 @@ def _channel_names(material):
     return material.trials.ch_names or [f"channel {c}" for c in range(material.trials.eeg.shape[1])]
 
 
-def check_line_noise(material):
+def check_line_noise(material: Material) -> Finding:
     """Line noise of 50 or 60 Hz in the power spectrum."""
     from scipy.signal import welch
 
@@ -128,7 +129,7 @@ def _peak(frequency, power, line, width):
     return {"ratio": round(float(power[peak].max() / max(beside, 1e-30)), 2), "share": round(float(share), 5)}
 
 
-def check_units(material):
+def check_units(material: Material) -> Finding:
     """Whether amplitudes in microvolts look like EEG."""
     check, scales = "Units", material.microvolt_scale
     if scales is None:
@@ -154,7 +155,7 @@ def check_units(material):
                    numbers)
 
 
-def check_edges(material):
+def check_edges(material: Material) -> Finding:
     """Power at the first and last samples of trials against that beside them: filters applied after cutting ring there."""
     check, n_times = "Edges of trials", material.trials.eeg.shape[2]
     width = max(2, round(EDGE_SHARE * n_times))
@@ -185,7 +186,7 @@ def check_edges(material):
                    f"{ratio['last']:.2f} times the power beside them: no ringing at the edges.", numbers)
 
 
-def check_filters(material):
+def check_filters(material: Material) -> Finding:
     """The length of the high-pass filter in the record, against that of the recordings."""
     check = "Filter length"
     steps = [str(step) for step in material.about.get("steps", [])]

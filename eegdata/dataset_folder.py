@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from eegdata.pictures import machine_made, same_captions, write_captions, write_picture
+from eegdata.records import DataSet
 from runtime.errors import InputError
 from runtime.runs import atomic_path, content_key, file_hash, read_json, versions, write_json
 
@@ -43,7 +44,7 @@ class MappedEEG:
         return len(self.rows)
 
     @property
-    def shape(self):
+    def shape(self) -> torch.Size:
         n_chans = self.blocks[0].shape[1] if self.matrix is None else len(self.matrix)
         return torch.Size((len(self), n_chans, self.high - self.low))
 
@@ -60,17 +61,17 @@ class MappedEEG:
             eeg = self.matrix @ eeg
         return eeg[0] if single else eeg
 
-    def take(self, rows):
+    def take(self, rows: np.ndarray) -> "MappedEEG":
         """The trials `rows`, without reading them."""
         return MappedEEG(self.blocks, self.low, self.high, self.rows[rows], self.matrix)
 
-    def with_channels(self, matrix):
+    def with_channels(self, matrix: torch.Tensor) -> "MappedEEG":
         """The same trials with other channels: `matrix` [C', C] float32."""
         matrix = matrix if self.matrix is None else matrix @ self.matrix
         return MappedEEG(self.blocks, self.low, self.high, self.rows, matrix)
 
 
-def read_record(folder):
+def read_record(folder: Path | str) -> dict:
     """dataset.json of a finished data set folder."""
     file = Path(folder) / "dataset.json"
     if not file.is_file():
@@ -88,12 +89,12 @@ def read_record(folder):
     return record
 
 
-def number_of_trials(recordings):
+def number_of_trials(recordings: list[dict]) -> int:
     """Trials in the shards of recordings, entries of dataset.json."""
     return sum(shard["trials"] for recording in recordings for shard in recording["shards"])
 
 
-def open_folder(folder):
+def open_folder(folder: Path | str) -> tuple[dict, list[np.ndarray], dict[str, np.ndarray]]:
     """Open a data set folder without reading the EEG.
 
     Returns its record, the EEG as a list of arrays [n, channels, samples] that lie on disk, and the other columns as
@@ -125,7 +126,7 @@ def open_folder(folder):
     return record, blocks, columns
 
 
-def write_folder(data, output, source, scale, overwrite=False):
+def write_folder(data: DataSet, output: Path | str, source: str, scale: str, overwrite: bool = False) -> dict:
     """Write `data` (sources.records.DataSet) as a data set folder; an interrupted run goes on.
 
     source: its name; scale: "recording" divides each channel by its standard deviation over the recording's trials, "none"

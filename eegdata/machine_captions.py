@@ -1,5 +1,6 @@
 """Captions that a Hugging Face image-to-text model writes for pictures that have none, marked as machine-made."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -23,7 +24,8 @@ PICTURE_ONLY_MODELS = ("blip", "git", "vision-encoder-decoder")  # kinds of mode
 REQUEST = "Describe this image in one sentence."  # what a chat model is asked
 
 
-def caption_pictures(image_dir, names, model, device, overwrite=False, batch_size=8, max_new_tokens=40):
+def caption_pictures(image_dir: Path | str, names: list[str] | None, model: str, device: str, overwrite: bool = False,
+                     batch_size: int = 8, max_new_tokens: int = 40) -> None:
     """Write and mark captions of the pictures that have none; an interrupted run goes on where it stopped.
 
     image_dir: folder of `<class>/<name>.JPEG`; names: of the pictures, None: all that lie there; model: a Hub name or a
@@ -62,7 +64,7 @@ def _open(path):
         raise InputError(f"{path}: not a readable picture ({error}); copy it again from its source") from None
 
 
-def load_writer(name, device):
+def load_writer(name: str, device: str) -> Callable[[list[Image.Image], int], list[str]]:
     """A function from PIL pictures and a number of tokens to texts, by an image-to-text model; it draws nothing at random.
 
     Models of the kinds PICTURE_ONLY_MODELS and BLIP-2 are given the picture alone, others are asked by their chat template.

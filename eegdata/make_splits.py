@@ -12,17 +12,23 @@ What each --split_by keeps within one part:
     given      the publishers' parts
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from eegdata.splits_file import PARTS
+from eegdata.parts import PARTS, parts_in_order
 from runtime.errors import InputError
 from runtime.wording import listed
+
+if TYPE_CHECKING:
+    from eegdata.trials import Trials
 
 SHARING_PICTURES = ("subject", "session", "recording", "time")  # these splits may share pictures between parts
 MAX_DRAWS = 100  # of sessions or recordings across subjects, to have all classes in all parts
 
 
-def make_splits(trials, by, val_fraction=.15, test_fraction=.15, seed=0, gap=5., unseen_pictures=False):
+def make_splits(trials: "Trials", by: str, val_fraction: float = .15, test_fraction: float = .15, seed: int = 0,
+                gap: float = 5., unseen_pictures: bool = False) -> list[dict]:
     """Splits of `trials` (datautils.Trials), a list of {"train", "val", "test": record numbers, "name": str}.
 
     val_fraction, test_fraction: shares, each at least one unit; gap: seconds without EEG between the parts of by "time";
@@ -220,28 +226,3 @@ def _dealt(unit, order, part, val, test):
     for number, each in zip(order, parts_in_order(len(order), val, test), strict=True):
         part = np.where(unit == number, each, part)
     return part
-
-
-def check_fractions(val: float, test: float) -> None:
-    """Raise InputError unless both shares are above 0 and leave something for training."""
-    if not 0 < val < 1 or not 0 < test < 1 or val + test >= 1:
-        raise InputError(f"--val_fraction {val} --test_fraction {test}: both must be above 0 and their sum below 1")
-
-
-def part_sizes(count: int, val: float | None, test: float | None) -> tuple[int, int, int]:
-    """How many of `count` things are for training, validation and testing; val, test: shares, None for no such part.
-
-    Each part gets one at least. Where there are too few for that, one is the test (or the validation, where no test is
-    asked for) and the rest is for training. Raises InputError where the shares leave nothing for training.
-    """
-    n_val, n_test = (0 if share is None else max(1, round(count * share)) for share in (val, test))
-    if count < 1 + (n_val > 0) + (n_test > 0):
-        n_val, n_test = int(count > 1 and not n_test), int(count > 1 and n_test > 0)
-    if n_val + n_test >= count > 0:
-        raise InputError(f"--val_fraction {val} --test_fraction {test}: leave none of {count} for training; lower them")
-    return count - n_val - n_test, n_val, n_test
-
-
-def parts_in_order(count: int, val: float | None, test: float | None) -> np.ndarray:
-    """The parts of `count` things in order: training first, then validation, then test (see `part_sizes`)."""
-    return np.repeat(PARTS, part_sizes(count, val, test))

@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 import numpy as np
@@ -22,7 +23,7 @@ HEAD_CENTRE = np.array([0, 0, .04])  # m, in head coordinates
 MIN_FITTED = 20  # with fewer places the head is fitted to the standard ones too (MNE needs more than 10)
 
 
-def plain_name(name):
+def plain_name(name: object) -> str:
     """A channel's name as it is compared: `EEG Fp1-REF`, `FP1` and `Fp1..` are one; so are T3 and T7."""
     name = re.sub(r"[\s.]+", " ", str(name)).strip().upper()
     name = re.sub(r"^EEG[\s:_-]+", "", name)
@@ -30,7 +31,8 @@ def plain_name(name):
     return NAMES_SINCE_10_10.get(name, name)
 
 
-def match_channels(found, wanted, positions=None):
+def match_channels(found: Sequence[str], wanted: Sequence[str],
+                   positions: dict | None = None) -> tuple[np.ndarray, list[str]]:
     """Weights that turn EEG of channels `found` into channels `wanted`, by name and never by position.
 
     found, wanted: names; positions: name -> [x, y, z] in m (head coordinates) of found channels, None: the standard places
@@ -72,7 +74,7 @@ def _check_unique(what, names, plain, relevant):
                          "once, rename or drop the others")
 
 
-def standard_places():
+def standard_places() -> dict[str, np.ndarray]:
     """Place [x, y, z] in m, in head coordinates, of each channel of the 10-05 system by its plain name."""
     import mne
 
@@ -135,14 +137,14 @@ def _spline_weights(sources, missing, places, standard):
     return one_each.data[len(sources):], [f"MNE on the places: {warning.message}" for warning in caught]
 
 
-def require_mne(flag):
+def require_mne(flag: str) -> None:
     """Raise InputError where MNE, which knows the places of channels, is not installed."""
     if find_spec("mne") is None:
         raise InputError(f"{flag}: needs the package mne for the places of channels and scalp maps; pip install -r "
                          "requirements-data.txt")
 
 
-def scalp_places(ch_names, positions=None):
+def scalp_places(ch_names: list[str], positions: dict | None = None) -> list[np.ndarray | None]:
     """The place [x, y, z] in m of each channel, in head coordinates, None where it is not known.
 
     positions: name -> [x, y, z] of the recording, or None. Standard places where all names have one, so that two caps are
@@ -158,7 +160,7 @@ def scalp_places(ch_names, positions=None):
     return [given.get(name, standard.get(name)) for name in plain]
 
 
-def scalp_regions(ch_names, positions=None):
+def scalp_regions(ch_names: list[str], positions: dict | None = None) -> list[str | None]:
     """The region of each channel, one of REGIONS, or None where its place is not known.
 
     A channel belongs to the region of the nearest place of the 10-10 system, in direction from the centre of the head; left
@@ -191,7 +193,7 @@ def _direction(place):
     return (place - HEAD_CENTRE) / np.linalg.norm(place - HEAD_CENTRE)
 
 
-def scalp_info(ch_names, sfreq, positions=None):
+def scalp_info(ch_names: list[str], sfreq: float, positions: dict | None = None) -> tuple:
     """(mne.Info of the channels with a place of their own, their rows), or (None, why no scalp map can be drawn)."""
     import mne
 

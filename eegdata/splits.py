@@ -1,23 +1,28 @@
 """Splits into train, val and test: write, read, and check them against the trials (make_splits.py makes them)."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
-from eegdata.splits_file import PARTS, read_splits_file, split_records
+from eegdata.parts import PARTS
+from eegdata.splits_file import read_splits_file, split_records
 from runtime.errors import InputError
 from runtime.pickles import save_torch
 from runtime.wording import listed
 
 from .make_splits import SHARING_PICTURES
 
+if TYPE_CHECKING:
+    from eegdata.trials import Trials
 
-def read_splits(path):
+
+def read_splits(path: Path | str) -> list[dict]:
     """Read a splits file; returns its list of {"train": indices, "val": indices, "test": indices}, ours with a "name"."""
     return read_splits_file(path)[0]
 
 
-def write_splits(path, splits, made_from=None):
+def write_splits(path: Path | str, splits: list[dict] | dict, made_from: dict | None = None) -> None:
     """Write splits, a list of {"train", "val", "test": record numbers} (or one alone), and what they were made from.
 
     With `made_from` only a splits file that names its origin, too, is replaced: never a publisher's, nor the EEG itself.
@@ -38,7 +43,8 @@ def _replaceable(path):
         return False
 
 
-def load_split(path, trials, split_num=0, index="auto", needed=PARTS):
+def load_split(path: Path | str, trials: "Trials", split_num: int = 0, index: str = "auto",
+               needed: tuple[str, ...] = PARTS) -> dict[str, torch.Tensor]:
     """Read a splits file and check it against the trials.
 
     Returns {"train"|"val"|"test": LongTensor of positions in `trials`}. Indices count all records of the file, or with
@@ -59,7 +65,7 @@ def load_split(path, trials, split_num=0, index="auto", needed=PARTS):
     return result
 
 
-def describe(trials, splits, by=None):
+def describe(trials: "Trials", splits: list[dict], by: str | None = None) -> str:
     """A table of the parts, with a line for each split, and notes on them; by: how they were made."""
     position = {record: row for row, record in enumerate(trials.trial.tolist())}
     table, notes = [("split", "trials", "in no part", "pictures", "classes", "subjects", "")], {}
@@ -82,7 +88,7 @@ def describe(trials, splits, by=None):
     return "\n".join(["trials, pictures, classes, subjects of train/val/test", *lines])
 
 
-def check_split(trials, split):
+def check_split(trials: "Trials", split: dict[str, torch.Tensor]) -> list[dict]:
     """What limits the scores of a split, beyond what load_split refuses.
 
     split: part -> positions in `trials`. Returns findings {"check", "part", "names", "sentence"}, at most one for each

@@ -15,7 +15,9 @@ Baseline nothing was shown. The markers do not name single pictures, and there a
 learned. With fewer than three recordings split by time: `--split_by time --split_gap 0`.
 """
 
+import argparse
 import re
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -39,7 +41,7 @@ MAX_JUMPS = 0.1  # of a file's rows; where COUNTER jumps more often, the rows ar
 DAY_AND_TIME = re.compile(r"(\d{6})-\d{6}")  # day and time of a recording, in its file's name
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", required=True, help="folder that holds the paradigms' folders, directly or in BDD/")
     parser.add_argument("--paradigm", choices=PARADIGM_FOLDERS, default="Image-Blank",
                         help="experiment; each has its own classes")
@@ -52,7 +54,7 @@ def add_arguments(parser):
                         "contact quality in percent is below this, as the publishers do; 0 keeps all")
 
 
-def find(args):
+def find(args: argparse.Namespace) -> DataSet:
     """The DataSet of one paradigm: a recording a CSV."""
     settings = epochs.settle(args, SFREQ, unset=epochs.no_baseline)
     if not 0 <= args.min_contact <= 100:
@@ -95,7 +97,7 @@ def _time(path):
     return match[0] if match else ""
 
 
-def class_id(name):
+def class_id(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower())
 
 
@@ -129,7 +131,8 @@ def _read(path, classes, args, settings):
                 notes)
 
 
-def good_contact(columns, onsets, args, path):
+def good_contact(columns: dict[str, np.ndarray], onsets: np.ndarray, args: argparse.Namespace,
+                 path: Path | str) -> np.ndarray:
     """Whether the contact quality stays at --min_contact or above from each trial's start to its end: [events] bool."""
     if not args.min_contact:
         return np.ones(len(onsets), bool)
@@ -140,7 +143,7 @@ def good_contact(columns, onsets, args, path):
     return bad[last] == bad[first]
 
 
-def marker_names(names, path):
+def marker_names(names: Iterable[str], path: Path | str) -> list[str]:
     """What the numbers in the markers' column stand for, from its name: `MARKERS['Blank','Image']` -> [Blank, Image]."""
     column = next((name for name in names if name.startswith("MARKERS")), "")
     markers = re.findall(r"'([^']+)'", column)
@@ -150,7 +153,7 @@ def marker_names(names, path):
     return markers
 
 
-def find_recordings(folder, paradigms=PARADIGMS):
+def find_recordings(folder: Path | str, paradigms: tuple[str, ...] = PARADIGMS) -> dict[str, Path]:
     """{recording id: CSV} of the paradigms in `folder`/BDD, or directly in `folder`; empty where there are none."""
     folder = Path(folder)
     root = folder / "BDD" if (folder / "BDD").is_dir() else folder
@@ -164,12 +167,12 @@ def find_recordings(folder, paradigms=PARADIGMS):
     return {f"BDD/{path.relative_to(root).as_posix()}": path for path in unlike.values()}
 
 
-def split_header(line):
+def split_header(line: str) -> list[str]:
     """Column names of a header line; commas inside square brackets belong to a name."""
     return [name.strip() for name in re.split(r",(?![^\[]*\])", line.strip())]
 
 
-def read_header(path):
+def read_header(path: Path | str) -> list[str]:
     """Column names of a CSV."""
     try:
         with open(path, encoding="utf-8") as file:
@@ -183,7 +186,7 @@ def read_header(path):
     return names
 
 
-def read_columns(path):
+def read_columns(path: Path) -> dict[str, np.ndarray]:
     """One CSV as {column name: float64 [samples]}.
 
     Raises InputError for a file that is cut, holds cells that are no numbers, NaN or Inf, or lacks a channel.
@@ -208,11 +211,11 @@ def read_columns(path):
     return columns
 
 
-def stack_channels(columns, path):
+def stack_channels(columns: dict[str, np.ndarray], path: Path | str) -> np.ndarray:
     return join_channels({name: columns[name] for name in CHANNELS}, path)
 
 
-def find_jumps(columns, path):
+def find_jumps(columns: dict[str, np.ndarray], path: Path | str) -> np.ndarray:
     """Positions of the first samples after lost radio packets, where COUNTER jumps."""
     steps = np.diff(columns["COUNTER"]) % COUNTER_PERIOD
     jumps = np.flatnonzero(~(steps <= 1)) + 1  # NaN as well
@@ -222,7 +225,7 @@ def find_jumps(columns, path):
     return jumps
 
 
-def read_recording(path):
+def read_recording(path: Path) -> list[np.ndarray]:
     """Read one CSV as a list of uninterrupted stretches [5, samples] (microvolts, channels as in `CHANNELS`).
 
     A jump of COUNTER (lost radio packets) ends a stretch. The first `SKIPPED` samples are left out. Raises InputError
@@ -234,7 +237,7 @@ def read_recording(path):
     return np.split(signal, [jump - SKIPPED for jump in jumps if jump > SKIPPED], axis=1)
 
 
-def read_windows(folder, min_samples, skip_damaged=False):
+def read_windows(folder: Path | str, min_samples: int, skip_damaged: bool = False) -> Windows:
     """All windows of BDD under `folder`; a recording is a file."""
     windows = Windows(min_samples, skip_damaged)
     for recording, path in tqdm(find_recordings(folder).items(), desc="BDD", unit="file"):

@@ -16,7 +16,9 @@ and the splits are by subject unless --splits_path or --split_by says otherwise.
 Each class was shown in one block, so slow drifts give it away (Li et al. 2021, arXiv 1812.07697). The audit checks this.
 """
 
+import argparse
 import re
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +31,7 @@ from runtime.options import bounded, samples
 from runtime.runs import content_key
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eeg_dataset", help="the .pth file, for example eeg_55_95_std.pth")
     parser.add_argument("--table", help="in place of --eeg_dataset: a Hub data set, luigi-s/EEG_Image_CVPR_ALL_subj, "
                                         "a folder of its parquet files, or one of them")
@@ -47,7 +49,7 @@ def add_arguments(parser):
                                                                  "the longest record's end)")
 
 
-def find(args):
+def find(args: argparse.Namespace) -> DataSet:
     """The DataSet of a .pth file or a table: a recording a subject (and session, of files that name it)."""
     if (args.eeg_dataset is None) == (args.table is None):
         raise InputError("--eeg_dataset, --table: give one of them, the .pth file or the table of the Hub")
@@ -92,7 +94,7 @@ def find(args):
         about=about(path, content, published, low, high))
 
 
-def window(args, records, published):
+def window(args: argparse.Namespace, records: list[dict], published: bool) -> tuple[int, int, tuple[int, int]]:
     """First and end sample to keep, and the shortest and longest record to keep."""
     longest = max(record["eeg"].shape[1] for record in records)
     low = args.time_low if args.time_low is not None else (WINDOW[0] if published else 0)
@@ -102,14 +104,14 @@ def window(args, records, published):
     return low, high, LENGTHS if published else (0, longest)
 
 
-def channel_names(n_chans, published):
+def channel_names(n_chans: int, published: bool) -> tuple[Sequence[str], dict]:
     """Names of EEG rows that the file does not name, and what a DataSet says of their places."""
     if published and n_chans == len(CHANNELS):
         return CHANNELS, {}
     return [f"E{i + 1}" for i in range(n_chans)], {"positions": {}}  # no scalp map, no interpolation: places are unknown
 
 
-def about(path, content, published, low, high):
+def about(path: Path | str, content: dict, published: bool, low: int, high: int) -> dict:
     if not published:
         return {"steps": ["as the file came"], **(content["about"] if isinstance(content.get("about"), dict) else {})}
     band = re.search(r"_(\d+)_(\d+)_std", Path(path).name)
@@ -122,7 +124,7 @@ def about(path, content, published, low, high):
             "order": "the file holds neither the order of presentation nor the sessions"}
 
 
-def given_parts(args, content, kept, fingerprint):
+def given_parts(args: argparse.Namespace, content: dict, kept: list[int], fingerprint: str) -> dict[int, str]:
     """{record: part} of the published split, checked as the stages do."""
     from eegdata.splits_file import split_records
 
@@ -138,7 +140,7 @@ def given_parts(args, content, kept, fingerprint):
     return part
 
 
-def pictures(names, image_dir):
+def pictures(names: list[str], image_dir: Path | str) -> dict[str, Picture]:
     """The pictures by name, with captions and, where every one has one, sketches."""
     from eegdata.pictures import caption_path, picture_path, read_captions
 
@@ -167,7 +169,8 @@ def _who(record):
     return int(record["subject"]), int(record.get("session", -1))
 
 
-def recording(subject, session, records, kept, content, window, lengths, part, fingerprint):
+def recording(subject: int, session: int, records: list[int], kept: set[int], content: dict, window: tuple[int, int],
+              lengths: tuple[int, int], part: dict | None, fingerprint: str) -> Recording:
     """The Recording of some records: those in `kept` become trials."""
     parts = None if part is None else [part.get(i, "") for i in records]
     name = f"subject {subject}" + (f", session {session}" if session >= 0 else "")
@@ -175,7 +178,8 @@ def recording(subject, session, records, kept, content, window, lengths, part, f
                      partial(read, records, kept, content, window, lengths, part))
 
 
-def read(records, kept, content, window, lengths, part):
+def read(records: list[int], kept: set[int], content: dict, window: tuple[int, int], lengths: tuple[int, int],
+         part: dict | None) -> Iterator[Block]:
     """Blocks: an empty one with what was dropped, then BLOCK trials each."""
     shortest, dropped = max(window[1], lengths[0]), {}
     for i in sorted(set(records) - kept):

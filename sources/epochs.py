@@ -8,11 +8,15 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from runtime import options
 from runtime.errors import InputError
+
+if TYPE_CHECKING:
+    import mne
 
 LOWEST_NOTCH = 10.  # Hz; railways have 16.7
 BLOCK_BYTES = 1 << 28  # of trials in memory at a time
@@ -180,7 +184,7 @@ def check_filters(settings: Epoching, path: Path | str, sfreq: float, seconds: f
                          "higher --l_freq, or 0 to leave a filter out, or leave the recording out")
 
 
-def filter_recording(raw, settings: Epoching) -> None:
+def filter_recording(raw: "mne.io.BaseRaw", settings: Epoching) -> None:
     """Filter an mne Raw in place (zero-phase FIR), not across pauses and lost samples."""
     if settings.notch:
         raw.notch_filter(notches(settings.notch, raw.info["sfreq"]), picks="all", skip_by_annotation=GAP_ANNOTATIONS,
@@ -190,7 +194,8 @@ def filter_recording(raw, settings: Epoching) -> None:
                    verbose="warning")
 
 
-def cut_trials(raw, onset: np.ndarray, settings: Epoching, weights: np.ndarray) -> tuple[Trials, dict[str, int]]:
+def cut_trials(raw: "mne.io.BaseRaw", onset: np.ndarray, settings: Epoching,
+               weights: np.ndarray) -> tuple[Trials, dict[str, int]]:
     """Bring a filtered recording (mne Raw) to the trials' sampling rate and cut it at `onset` [events] in s.
 
     weights [channels, recorded]: what turns the recording's channels and unit into those of the trials. Returns an iterator

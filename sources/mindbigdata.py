@@ -16,8 +16,10 @@ unknown. --pictures is a folder of the pictures, <synset>/<synset>_<number>.JPEG
 The time of the picture within these seconds is unknown: a trial is the first --n_times samples.
 """
 
+import argparse
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -41,7 +43,7 @@ IMAGENET_NAME = re.compile(r"_(n\d{8})_(\d+)_(\d+)_(\d+)\.csv$")  # synset, pict
 MAX_BLOCK_TRIALS = 500  # events of IN.txt in a recording, and trials in a block
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", required=True, help="folder that holds MindBigData-IN-v1.06/IN.txt or "
                         "MindBigData-Imagenet/*.csv, or that directly holds IN.txt or the CSVs")
     parser.add_argument("--set", required=True, choices=("mnist", "imagenet"), help="digits or photographs")
@@ -54,7 +56,7 @@ def add_arguments(parser):
                         "stopping at the first")
 
 
-def find(args):
+def find(args: argparse.Namespace) -> DataSet:
     """The DataSet: digits in recordings of `MAX_BLOCK_TRIALS` consecutive events, photographs in recordings by session."""
     epochs.check_band(args, SFREQ)
     if args.n_times < 1 or args.min_trials < 1:
@@ -100,13 +102,13 @@ class TrialBuffer:
         self.args = args
         self.clear()
 
-    def clear(self):
+    def clear(self) -> None:
         self.eeg, self.label, self.picture, self.dropped = [], [], [], Counter()
 
     def __len__(self):
         return len(self.eeg)
 
-    def add(self, signal, label, picture):
+    def add(self, signal: np.ndarray, label: int, picture: str) -> None:
         """signal [5, samples] in the headset's microvolts."""
         if signal.shape[1] < self.args.n_times:
             self.dropped[f"fewer than {self.args.n_times} samples"] += 1
@@ -116,12 +118,12 @@ class TrialBuffer:
         self.label.append(label)
         self.picture.append(picture)
 
-    def damaged(self, error):
+    def damaged(self, error: Exception) -> None:
         if not self.args.skip_damaged:
             raise InputError(f"{error}; get the file again, or leave damaged trials out with --skip_damaged")
         self.dropped["damaged"] += 1
 
-    def block(self):
+    def block(self) -> Block:
         """The trials as a Block; none of them stays here."""
         eeg = np.stack(self.eeg) if self.eeg else np.empty((0, len(CHANNELS), self.args.n_times))
         if _band(self.args) and len(eeg):
@@ -134,7 +136,7 @@ class TrialBuffer:
         return block
 
 
-def find_digits(args):
+def find_digits(args: argparse.Namespace) -> dict:
     folder = Path(args.folder)
     path = next((path for path in (folder / MNIST_FILE, folder / MNIST_FILE.name) if path.is_file()), None)
     if path is None:
@@ -151,7 +153,7 @@ def find_digits(args):
             "pictures": {}, "pictures_known": "no", "split_by": "recording"}
 
 
-def index_rows(path, args):
+def index_rows(path: Path | str, args: argparse.Namespace) -> list[tuple[bytes, list[tuple[int, int]]]]:
     """[(event, [(line number, its first byte), ...])] of IN.txt, in the order of the events' middle rows."""
     events, place, unreadable = {}, 0, 0
     with open(path, "rb") as file:
@@ -201,7 +203,7 @@ def _read_digits(path, events, args):
     yield trials.block()
 
 
-def find_photographs(args):
+def find_photographs(args: argparse.Namespace) -> dict:
     from config import CLASS_NAMES
 
     photographs = find_files(args.folder)
@@ -226,7 +228,7 @@ def find_photographs(args):
             "split_by": "picture" if pictures else "session"}
 
 
-def find_files(folder):
+def find_files(folder: Path | str) -> list[Photograph]:
     """The `Photograph`s of a folder, by session. The order within a session is not known; by name it would be by class."""
     root = Path(folder) / IMAGENET_FOLDER if (Path(folder) / IMAGENET_FOLDER).is_dir() else Path(folder)
     paths = csv_files(root)
@@ -245,7 +247,7 @@ def find_files(folder):
     return sorted(found.values(), key=lambda each: (each.session, each.digest))
 
 
-def find_imagenet_pictures(folder, names):
+def find_imagenet_pictures(folder: Path | str, names: Iterable[str]) -> dict[str, Picture]:
     """{name: Picture} from ImageNet's folder layout."""
     paths = {name: Path(folder) / name.split("_")[0] / f"{name}.JPEG" for name in sorted(names)}
     missing = [path for path in paths.values() if not path.is_file()]
@@ -269,7 +271,7 @@ def _read_photographs(photographs, synsets, known, args):
     yield trials.block()
 
 
-def parse_mnist_row(line, where):
+def parse_mnist_row(line: str, where: str) -> tuple[str, str, str, np.ndarray]:
     """One row of IN.txt -> (event, channel, code, samples [size])."""
     cells = line.strip("\r\n").split("\t")
     if len(cells) != len(MNIST_COLUMNS):
@@ -284,7 +286,7 @@ def parse_mnist_row(line, where):
     return event, channel, code, read_numbers(data, where)
 
 
-def read_mnist(folder, min_samples, skip_damaged=False):
+def read_mnist(folder: Path | str, min_samples: int, skip_damaged: bool = False) -> Windows:
     """The windows of `folder`/MindBigData-IN-v1.06/IN.txt: a trial's first 256 samples; a recording is an event."""
     path = Path(folder) / MNIST_FILE
     windows = Windows(min_samples, skip_damaged)
@@ -317,15 +319,15 @@ def read_mnist(folder, min_samples, skip_damaged=False):
     return windows
 
 
-def csv_files(folder):
+def csv_files(folder: Path | str) -> list[Path]:
     return sorted(path for path in Path(folder).rglob("*.csv") if path.is_file() and not path.name.startswith("."))
 
 
-def find_imagenet(folder):
+def find_imagenet(folder: Path | str) -> list[Path]:
     return csv_files(Path(folder) / IMAGENET_FOLDER)
 
 
-def read_imagenet_rows(path):
+def read_imagenet_rows(path: Path) -> dict[str, np.ndarray]:
     """One CSV -> {channel: samples} in microvolts."""
     rows = {}
     for number, line in enumerate(path.read_bytes().decode("ascii", "replace").splitlines(), 1):
@@ -336,7 +338,7 @@ def read_imagenet_rows(path):
     return rows
 
 
-def read_imagenet(folder, min_samples, skip_damaged=False):
+def read_imagenet(folder: Path | str, min_samples: int, skip_damaged: bool = False) -> Windows:
     """The windows of `folder`/MindBigData-Imagenet, the first `SKIPPED` samples left out; a recording is a file."""
     windows = Windows(min_samples, skip_damaged)
     for path in tqdm(find_imagenet(folder), desc="MindBigData-ImageNet", unit="file"):

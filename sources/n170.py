@@ -15,6 +15,7 @@ both classes, the last ones are the test and those before them validation. Of tw
 is for training, and so are recordings with one class only.
 """
 
+import argparse
 import re
 import zlib
 from collections import Counter
@@ -22,10 +23,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from eegdata.make_splits import check_fractions, parts_in_order
+import numpy as np
+
+from eegdata.parts import PARTS, check_fractions, parts_in_order
 from eegdata.pictures import picture_files
 from eegdata.records import Block, DataSet, Picture, Recording
-from eegdata.splits_file import PARTS
 from runtime.errors import InputError
 from runtime.runs import file_hash
 
@@ -62,7 +64,7 @@ class MuseRecording:
     part: str = "train"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recordings", required=True, help="folder of the Muse CSVs, for example n170/muse2016")
     parser.add_argument("--stimuli", required=True, help="folder with the photographs' folders `houses` and `faces`")
     group = parser.add_argument_group("processing, in this order")
@@ -71,7 +73,7 @@ def add_arguments(parser):
     epochs.rejection_options(group, 100., 0.)
 
 
-def find(args):
+def find(args: argparse.Namespace) -> DataSet:
     """The DataSet, with a recording for each CSV. All are read now: parts and pictures depend on the trials of all."""
     from tqdm import tqdm
 
@@ -103,7 +105,7 @@ def _read(recording, pictures):
                 recording.dropped, recording.notes)
 
 
-def find_recordings(folder):
+def find_recordings(folder: Path | str) -> list[tuple[Path, str, int, int]]:
     """[(path, name, subject, session)] in order of subject and time."""
     folder = Path(folder)
     if not folder.is_dir():
@@ -129,7 +131,7 @@ def find_recordings(folder):
     return [each[:4] for each in sorted(found, key=lambda each: (each[2], each[4], each[1]))]
 
 
-def read_csv(path):
+def read_csv(path: Path | str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One Muse CSV -> timestamps [samples] in s, signal [4, samples] in microvolts, marker [samples] of 0, 1, 2."""
     import numpy as np
     import pandas
@@ -165,7 +167,7 @@ def read_csv(path):
     return numbers[:, 0], numbers[:, 1:-1].T, marker.astype(int)
 
 
-def check_clock(times, path):
+def check_clock(times: np.ndarray, path: Path | str) -> tuple[np.ndarray, int]:
     """Positions after which samples are missing, and how many timestamps step back within the packets' jitter.
 
     The rows are taken as evenly sampled between gaps. Raises InputError where time runs back further than `MAX_JITTER`
@@ -186,7 +188,7 @@ def check_clock(times, path):
     return np.flatnonzero(steps > MAX_JITTER), int((steps < 0).sum())
 
 
-def read_recording(path, name, subject, session, settings):
+def read_recording(path: Path, name: str, subject: int, session: int, settings: epochs.Epoching) -> MuseRecording:
     import numpy as np
 
     times, signal, marker = read_csv(path)
@@ -200,7 +202,7 @@ def read_recording(path, name, subject, session, settings):
                          onset=(times[onsets] - times[0])[kept], dropped=dropped, notes=notes)
 
 
-def split_recordings(recordings, val_fraction, test_fraction):
+def split_recordings(recordings: list[MuseRecording], val_fraction: float, test_fraction: float) -> None:
     """Set each recording's `part` by the rule of the module's docstring; `recordings` are in order of time."""
     for subject in {recording.subject for recording in recordings}:
         whole = [one for one in recordings if one.subject == subject and len(set(one.label)) == len(CLASSES)]
@@ -208,7 +210,7 @@ def split_recordings(recordings, val_fraction, test_fraction):
             recording.part = part
 
 
-def check_parts(recordings):
+def check_parts(recordings: list[MuseRecording]) -> None:
     for part in PARTS:
         labels = {int(label) for recording in recordings if recording.part == part for label in recording.label}
         missing = [name for label, name in enumerate(CLASSES) if label not in labels]
@@ -218,7 +220,7 @@ def check_parts(recordings):
                              "another --split_by")
 
 
-def find_photographs(folder):
+def find_photographs(folder: Path | str) -> dict[str, dict[str, Path]]:
     """{class: {picture name: path}} of the photographs, sorted."""
     pictures = {}
     for class_id, subfolder in CLASS_FOLDERS.items():
@@ -230,7 +232,7 @@ def find_photographs(folder):
     return pictures
 
 
-def share_out(pictures, val_fraction, test_fraction):
+def share_out(pictures: dict, val_fraction: float, test_fraction: float) -> dict[str, dict[str, list[str]]]:
     """{class: {part: picture names}} in sorted order, so that views of one face or house mostly stay together."""
     shares = {}
     for class_id, by_name in pictures.items():
@@ -239,7 +241,7 @@ def share_out(pictures, val_fraction, test_fraction):
     return shares
 
 
-def rotate(recordings, shares):
+def rotate(recordings: list[MuseRecording], shares: dict) -> list[list[str]]:
     """The picture names of each recording's trials: the photographs of the trial's class and part, in turn."""
     turns, assigned = Counter(), []
     for recording in recordings:
@@ -251,7 +253,7 @@ def rotate(recordings, shares):
     return assigned
 
 
-def caption(class_id, name):
+def caption(class_id: str, name: str) -> str:
     """One of the class's wordings, chosen by a checksum of the picture's name."""
     wordings = WORDINGS[class_id]
     return wordings[zlib.crc32(name.encode()) % len(wordings)]

@@ -4,12 +4,20 @@ Bad channels, missing channels and the reference are weights on channels: one ma
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from runtime.errors import InputError
 
 from . import epochs
 from .raw_files import mne_reads
+
+if TYPE_CHECKING:
+    import mne
 
 # Channels that are no scalp electrodes, where a file calls everything EEG.
 NO_EEG = re.compile(r"(EEG[ _:-]*)?([A-Z]{0,2}EOG|E[CK]G|EMG|GSR|EDA|RESP|PLETH|SPO2|STIM?|TRIG(GER)?|STATUS|EVENTS?|"
@@ -34,7 +42,7 @@ class Settings(epochs.Epoching):
     ch_names: list[str]
 
 
-def eeg_channels(raw, exclude=()):
+def eeg_channels(raw: "mne.io.BaseRaw", exclude: Sequence[str] = ()) -> tuple[list[str], dict]:
     """Names of the EEG channels, and {why: names} of those left out."""
     names, left = [], {}
     for name, kind in zip(raw.ch_names, raw.get_channel_types(), strict=True):
@@ -44,7 +52,7 @@ def eeg_channels(raw, exclude=()):
     return names, left
 
 
-def places_of(raw, names):
+def places_of(raw: "mne.io.BaseRaw", names: list[str]) -> tuple[dict, list[str]]:
     """{name: [x, y, z] in m, head coordinates} of the electrodes whose places the file gives, and notes."""
     import numpy as np
     from mne.io.constants import FIFF
@@ -58,7 +66,8 @@ def places_of(raw, names):
     return places, []
 
 
-def process(path, raw, names, places, file_bads, onset, settings):
+def process(path: Path | str, raw: "mne.io.BaseRaw", names: list[str], places: dict, file_bads: list[str],
+            onset: np.ndarray, settings: Settings) -> tuple[epochs.Trials, dict[str, int], list[str]]:
     """Process a recording (mne Raw, not loaded) and cut it at `onset` [events] in s.
 
     names: its EEG channels; places: name -> [x, y, z]; file_bads: channels that the file calls bad. Returns an iterator of
@@ -80,7 +89,7 @@ def process(path, raw, names, places, file_bads, onset, settings):
     return trials, dropped, [*notes, *warned, *doubts, *more, *warned_too]
 
 
-def check_finite(raw, path):
+def check_finite(raw: "mne.io.BaseRaw", path: Path | str) -> None:
     import numpy as np
 
     for name in raw.ch_names:
@@ -90,14 +99,14 @@ def check_finite(raw, path):
                              f"{wrong[0] / raw.info['sfreq']:.3f} s; mend the file, or give --exclude {name}")
 
 
-def deviations(raw, names):
+def deviations(raw: "mne.io.BaseRaw", names: list[str]) -> np.ndarray:
     """Standard deviation of each channel in microvolts."""
     import numpy as np
 
     return np.array([raw.get_data(picks=[name])[0].std() * 1e6 for name in names])
 
 
-def check_units(raw, names, path, settings):
+def check_units(raw: "mne.io.BaseRaw", names: list[str], path: Path | str, settings: Settings) -> None:
     import numpy as np
 
     median = float(np.median(deviations(raw, names)))
@@ -113,13 +122,14 @@ def check_units(raw, names, path, settings):
                      f"{high:g} for EEG; {cause}")
 
 
-def with_references(names, settings):
+def with_references(names: list[str], settings: Settings) -> list[str]:
     """EEG channels and, after them, those of the named reference that are no EEG."""
     references = settings.reference if isinstance(settings.reference, list) else []
     return [*names, *(name for name in references if name not in names)]
 
 
-def find_bads(raw, names, file_bads, settings):
+def find_bads(raw: "mne.io.BaseRaw | None", names: list[str], file_bads: list[str],
+              settings: Settings) -> tuple[dict[str, str], list[str]]:
     """{channel: what is wrong with it} of a filtered recording, by --bads, and notes."""
     if isinstance(settings.bads, list):
         return {name: "was named by --bads" for name in settings.bads if name in names}, []
@@ -141,7 +151,7 @@ def find_bads(raw, names, file_bads, settings):
     return bads, []
 
 
-def without_reference(wanted, reference, encoder):
+def without_reference(wanted: list[str], reference: list[str], encoder: str | None) -> list[str]:
     """The channels `wanted` but the one that all are referenced to, which is zero after that."""
     from eegdata.montage import plain_name
 
@@ -155,7 +165,8 @@ def without_reference(wanted, reference, encoder):
     return kept
 
 
-def channel_matrix(recorded, names, bads, places, settings):
+def channel_matrix(recorded: list[str], names: list[str], bads: dict[str, str], places: dict,
+                   settings: Settings) -> tuple[np.ndarray, list[str]]:
     """Weights [settings.ch_names, recorded] that mend bad channels, match channels by name and re-reference; and notes."""
     import numpy as np
 
@@ -189,7 +200,7 @@ def channel_matrix(recorded, names, bads, places, settings):
     return matrix, notes
 
 
-def steps(settings, rates):
+def steps(settings: Settings, rates: list[float]) -> list[str]:
     """What is done to the recordings, as sentences for the record; rates: the recordings' sampling rates in Hz."""
     reference = {"keep": "reference kept as recorded", "average": f"average reference of {len(settings.ch_names)} channels"}
     bads = {"auto": "bad channels (marked in the file; flat; outliers by MNE's LOF from 32 channels and 30 s on) "

@@ -16,6 +16,7 @@ Where events name a class only, each gets a picture of that class in a fixed rot
 --pictures the data set has classes only, chosen by --event_names or a column class.
 """
 
+import argparse
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
@@ -37,7 +38,7 @@ PROCESSING_OPTIONS = ("exclude", "l_freq", "h_freq", "notch", "unit_scale", "bad
               "baseline", "reject", "flat", "event_names", "stim_channel", "stream", "task", "cut_short")
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("recordings")
     group.add_argument("--recordings", nargs="+", metavar="PATH", help="files, or folders to search for recordings "
                                                                        "(EDF, BDF, GDF, BrainVision, EEGLAB, FIF, ANT, "
@@ -99,7 +100,7 @@ class OpenRecording:
     shown: list | None = None
 
 
-def find(args):
+def find(args: argparse.Namespace) -> DataSet:
     """The DataSet of --recordings or --bids: headers and events are read now, the EEG later."""
     from tqdm import tqdm
 

@@ -10,14 +10,19 @@ import subprocess
 import sys
 import warnings
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 from runtime.runs import file_hash
 
 from .tables import read_table
+
+if TYPE_CHECKING:
+    import mne
 
 # What a folder is searched for; a format of several files counts once. A file that is named itself may be of any kind
 # that mne.io.read_raw takes.
@@ -49,7 +54,7 @@ class RecordingFile:
 
 
 @contextlib.contextmanager
-def mne_reads(path):
+def mne_reads(path: Path | str) -> Iterator[list[str]]:
     """Collect what MNE warns of in the list that it yields; anything that MNE raises becomes an InputError."""
     notes = []
     with warnings.catch_warnings(record=True) as caught:
@@ -84,7 +89,7 @@ def _brief(error):
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def find_files(given, stream=None, cut_short=False):
+def find_files(given: Sequence[str], stream: str | None = None, cut_short: bool = False) -> list[RecordingFile]:
     """The recordings among files and folders, as Files in order; a folder is searched with all that it holds."""
     found = {}
     for start in map(Path, given):
@@ -128,7 +133,7 @@ def _label(entity, text):
     return labels[-1] if labels else None
 
 
-def named(files, text, place):
+def named(files: list[RecordingFile], text: str, place: str) -> RecordingFile | None:
     """The RecordingFile that a table's cell names by the end of its path or by its stem; None where there is none."""
     fits = [file for file in files if f"/{file.path.as_posix()}".endswith(f"/{text}") or text in
             (file.name, recording_stem(file.path))]
@@ -138,18 +143,18 @@ def named(files, text, place):
     return fits[0] if fits else None
 
 
-def recording_stem(path):
+def recording_stem(path: Path) -> str:
     """The name without its kind: `sub-01_task-x_eeg.vhdr` and `sub-01_task-x.edf` both give `sub-01_task-x`."""
     suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if path.name.lower().endswith(s)), path.suffix)
     return path.name[:len(path.name) - len(suffix)].removesuffix("_eeg")
 
 
-def events_beside(path):
+def events_beside(path: Path) -> Path | None:
     events = path.with_name(f"{recording_stem(path)}_events.tsv")
     return events if events.is_file() else None
 
 
-def open_raw(path, stream=None, cut_short=False):
+def open_raw(path: Path | str, stream: str | None = None, cut_short: bool = False) -> tuple["mne.io.BaseRaw", list[str]]:
     """Open a recording without reading its EEG; returns mne Raw and notes.
 
     stream: name of the stream of an XDF file; cut_short: take a file that ends before its header says so.
@@ -166,7 +171,7 @@ def open_raw(path, stream=None, cut_short=False):
     return raw, notes
 
 
-def check_whole(path, raw, notes, cut_short):
+def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: bool) -> None:
     """Raise InputError for a recording that holds nothing or, unless `cut_short`, less than its header says."""
     suffix = path.suffix.lower()
     for note in notes:
@@ -279,14 +284,14 @@ def _check_brainvision(path, raw):
         raise InputError(f"{path}: its header counts {points[1]} samples, its data file holds {raw.n_times}; {CUT_SHORT}")
 
 
-def hash_files(file, raw):
+def hash_files(file: RecordingFile, raw: "mne.io.BaseRaw") -> list[str]:
     """SHA-256 of the recording's file and of its data files; a folder counts as a file."""
     paths = [file.path, *(Path(name) for name in raw.filenames if name is not None)]
     inside = file.path.is_dir()
     return [file_hash(path) for path in dict.fromkeys(path.resolve() for path in (paths[:1] if inside else paths))]
 
 
-def drop_copies(files):
+def drop_copies(files: list[RecordingFile]) -> list[RecordingFile]:
     """Leave out recordings whose data files are equal byte for byte: a copy could be in two parts of a split.
 
     Of equal ones, that stays whose path says most of subject and session, else the first.
@@ -299,7 +304,7 @@ def drop_copies(files):
     return [file for file in files if any(file is other for other in best.values())]
 
 
-def set_people(files, participants=None):
+def set_people(files: list[RecordingFile], participants: str | None = None) -> dict:
     """Give each RecordingFile `subject` and `session` as numbers; returns {"subjects": {number: label}, "sessions": ...}.
 
     The labels come from `participants` (a TSV: file, subject, perhaps session), else from `sub-` and `ses-` in the paths,

@@ -8,6 +8,7 @@ import pickle
 import re
 import struct
 import tokenize
+from pathlib import Path
 
 import numpy as np
 
@@ -23,7 +24,7 @@ OPCODES = b"".join((
     pickle.SHORT_BINBYTES, pickle.BINBYTES8))
 
 
-def read_object_npy(path):
+def read_object_npy(path: Path | str) -> dict:
     """The dict that an .npy file holds: of np.save, or a bare pickle under that name, as NICE-EEG's scripts write.
 
     Arrays above 1 MiB are np.memmap. Raises InputError for any other content, a damaged file or forbidden types.

@@ -12,7 +12,9 @@ With `--snr 0` the EEG holds no trace of the pictures. `--order blocks --drift 2
 then give the class away.
 """
 
+import argparse
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +23,9 @@ from runtime.errors import InputError
 from runtime.options import seed_option
 
 from . import drawings, epochs
+
+if TYPE_CHECKING:
+    import mne
 
 MONTAGE = "biosemi64"
 HEAD_RADIUS, BRAIN_RADIUS = .095, .072  # m; dipoles lie within the brain's sphere
@@ -39,7 +44,7 @@ PICTURE_SHARE = .65  # share of the evoked RMS amplitude that depends on the pic
 BASELINE_SECONDS = .1  # s before the onset
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--snr", type=float, default=1.0, help="RMS amplitude of the evoked response on the scalp, 0 to "
                         "0.6 s after the onset, divided by that of the 1/f background; 0 switches the response off")
     parser.add_argument("--n_subjects", type=int, default=4, help="number of simulated people")
@@ -59,7 +64,7 @@ def add_arguments(parser):
     seed_option(parser, "pictures, people, noise and order")
 
 
-def find(args):
+def find(args: argparse.Namespace) -> DataSet:
     """The simulated DataSet: a recording a subject."""
     classes = list(dict.fromkeys(args.classes))
     _check(args, classes)
@@ -100,7 +105,7 @@ def _steps(args, settings):
     return [epochs.band_text(settings), "each channel standardised over the recording", *resampled, baseline]
 
 
-def before_onset(start, sfreq):
+def before_onset(start: float, sfreq: float) -> epochs.Baseline:
     """The baseline without --baseline: up to BASELINE_SECONDS s before the onset, without the onset's own sample."""
     return (max(start, -round(BASELINE_SECONDS * sfreq) / sfreq), -1 / sfreq) if start < 0 else None
 
@@ -123,13 +128,13 @@ def _check(args, classes):
             raise InputError(f"--{flag} {getattr(args, flag)}: expected {expected}")
 
 
-def montage():
+def montage() -> "mne.channels.DigMontage":
     import mne
 
     return mne.channels.make_standard_montage(MONTAGE, head_size=HEAD_RADIUS)
 
 
-def forward_gain(positions, orientations):
+def forward_gain(positions: np.ndarray, orientations: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Potential on each electrode of unit dipoles (MNE spherical head model).
 
     positions [n, 3] m, orientations [n, 3]; returns gain [channels, n] and the channel names.
@@ -146,7 +151,7 @@ def forward_gain(positions, orientations):
     return gain - gain.mean(0), info.ch_names  # average reference
 
 
-def scene_code(scenes):
+def scene_code(scenes: list[drawings.Scene]) -> tuple[np.ndarray, np.ndarray]:
     """What each scene does to each visual dipole: amplitudes [scenes, dipoles, components] and delays [scenes] in s.
 
     Each value of each attribute has its own pattern; the patterns of a scene add up, and a part of the sum's strength
@@ -170,7 +175,8 @@ def scene_code(scenes):
     return .7 * amplitude + .5 * np.tanh(amplitude), delay
 
 
-def simulate_recording(scenes, trials_per_picture, snr, sfreq, seed, order="random", drift=0.):
+def simulate_recording(scenes: list[drawings.Scene], trials_per_picture: int, snr: float, sfreq: float,
+                       seed: int | tuple[int, ...], order: str = "random", drift: float = 0.) -> dict:
     """One subject's continuous recording.
 
     Returns a dict: `data` [channels, samples] microvolt, `sfreq`, `ch_names`, `onset` [trials] samples of picture
@@ -275,7 +281,7 @@ def _scaled(data, rms):
     return data * (rms / np.sqrt(np.mean(data ** 2)))
 
 
-def preprocess(recording, settings):
+def preprocess(recording: dict, settings: epochs.Epoching) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
     """Band-pass, standardise each channel over the recording, and cut it as `settings` (epochs.Epoching) say.
 
     Returns eeg [trials, channels, samples] float32, the numbers of the events that gave them, and {reason: events that gave

@@ -8,13 +8,13 @@ from pathlib import Path
 from eegdata.records import Picture
 from runtime.errors import InputError
 
-from .events import NAME_COLUMNS, PICTURE_COLUMNS, captions_of
+from .events import NAME_COLUMNS, PICTURE_COLUMNS, Event, captions_of
 from .tables import first_of, read_table
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
-def slug(text):
+def slug(text: object) -> str:
     """A class id of a class's name: "air conditioner" -> "air-conditioner"; letters and digits only, no "_"."""
     return re.sub(r"[\W_]+", "-", str(text)).strip("-")
 
@@ -49,7 +49,7 @@ class Stimuli:
             self.by_stem.setdefault(path.stem.lower(), []).append(key)
         self.kinds = {slug(kind).lower(): kind for kind in sorted(set(self.kind_of.values()), reverse=True)}
 
-    def find(self, text, place=None):
+    def find(self, text: str, place: str | None = None) -> str | None:
         """The picture's path below the folder, by that path, its file name or that without suffix.
 
         None where there is none; with `place`, an InputError instead. A name that fits several is an InputError.
@@ -67,11 +67,11 @@ class Stimuli:
             raise InputError(f"{place}: picture '{text}' not found ({where}); mend the name or add the file")
         return fits[0] if fits else None
 
-    def class_named(self, text):
+    def class_named(self, text: str) -> str | None:
         """The class that `text` names, also by its slug or in other case; None where there is none."""
         return self.kinds.get(slug(text).lower())
 
-    def resolve(self, event, named):
+    def resolve(self, event: Event, named: bool) -> ShownPicture | None:
         """What an Event shows, as ShownPicture; None where it shows no picture.
 
         named: the user chose events by name, so that without pictures the name is the class.
@@ -117,7 +117,7 @@ class Stimuli:
         return known
 
 
-def find_stimuli(pictures=None, picture_list=None, picture_map=None):
+def find_stimuli(pictures: str | None = None, picture_list: str | None = None, picture_map: str | None = None) -> Stimuli:
     """The Stimuli of --pictures FOLDER, --picture_list and --picture_map tables; each may be None."""
     files, kind_of, captions = {}, {}, {}
     folder = Path(pictures) if pictures else None
@@ -180,7 +180,7 @@ def _read_map(stimuli, path):
     return mapped
 
 
-def name_pictures(stimuli, class_of, keys):
+def name_pictures(stimuli: Stimuli, class_of: dict[str, str], keys: list[str]) -> tuple[dict[str, str], dict[str, Picture]]:
     """{path below the folder: picture's name} and {name: records.Picture} of the pictures `keys`; class_of: kind -> id."""
     names, pictures = {}, {}
     for key in keys:
@@ -207,7 +207,7 @@ def _captions_beside(path):
     return ()
 
 
-def assign_in_turn(shown, stimuli):
+def assign_in_turn(shown: list[ShownPicture], stimuli: Stimuli) -> int:
     """Give each ShownPicture without a picture one of its class, in a fixed rotation; returns how many were given one."""
     of_kind, turns, given = {}, Counter(), 0
     for key in sorted(stimuli.files):

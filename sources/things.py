@@ -14,8 +14,10 @@ picture. For validation, --val_fraction of the training concepts are held out, e
 one. THINGS has no captions: `prepare_data.py caption` has a model write them.
 """
 
+import argparse
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,14 +40,14 @@ STEPS = ["epoched, baseline-corrected and resampled by the publishers' script",
          "covariances of training and test trials together"]
 
 
-def repetitions(text):
+def repetitions(text: str) -> str | int:
     """An argparse type: "all", "none" or how many repetitions to average."""
     if text not in ("all", "none") and not (text.isdecimal() and int(text) > 0):
         raise ValueError(text)
     return text if text in ("all", "none") else int(text)
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", required=True, help="folder of the preprocessed EEG, with sub-01, sub-02 and so on")
     parser.add_argument("--images", help="folder with training_images and test_images (unset: --folder)")
     parser.add_argument("--subjects", nargs="+", type=int, metavar="N", help="numbers of the subjects to use (unset: all)")
@@ -65,7 +67,7 @@ class ConceptPicture:
     path: Path
 
 
-def find(args):
+def find(args: argparse.Namespace) -> DataSet:
     """The DataSet: a recording a subject."""
     from tqdm import tqdm
 
@@ -103,7 +105,7 @@ def find(args):
                "validation": f"{len(validation)} of the training part's concepts, evenly spaced in their sorted list"})
 
 
-def find_subjects(folder, wanted):
+def find_subjects(folder: Path | str, wanted: list[int] | None) -> dict[int, Path]:
     """{number: folder} of the people, in order."""
     found = {int(match[1]): path for path in Path(folder).glob("sub-*") if (match := re.fullmatch(r"sub-(\d+)", path.name))}
     if not found:
@@ -115,7 +117,7 @@ def find_subjects(folder, wanted):
     return {subject: found[subject] for subject in sorted(set(wanted or found))}
 
 
-def find_concept_pictures(folder):
+def find_concept_pictures(folder: Path) -> list[ConceptPicture]:
     """The pictures of the concept folders, in the order of the EEG's rows."""
     concepts = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -153,7 +155,7 @@ def _picked(file, concept, concepts):
     return ConceptPicture(f"{class_id}_{rest}", class_id, concept.replace("_", " "), file)
 
 
-def check_metadata(path, pictures):
+def check_metadata(path: Path, pictures: dict[str, list[ConceptPicture]]) -> None:
     """Raise InputError where the publishers' list, if it is there, names other pictures, or parts share a concept."""
     concepts = {part: {picked.class_id for picked in pictures[part]} for part in FILES}
     shared = sorted(concepts["training"] & concepts["test"])
@@ -174,7 +176,7 @@ def check_metadata(path, pictures):
                              "list, so unpack the pictures again")
 
 
-def choose_validation(concepts, share):
+def choose_validation(concepts: list[str], share: float) -> set[str]:
     """The concepts held out for validation: evenly spaced in the list, at least one."""
     count = max(1, round(len(concepts) * share))
     if count >= len(concepts):
@@ -182,7 +184,7 @@ def choose_validation(concepts, share):
     return {concepts[int((i + .5) * len(concepts) / count)] for i in range(count)}
 
 
-def open_eeg(path):
+def open_eeg(path: Path | str) -> tuple[np.ndarray, list[str], list[float]]:
     """EEG [pictures, repetitions, channels, samples], on disk where it is large; channel names; times of samples in s."""
     content = read_object_npy(path)
     missing = [key for key in EEG_KEYS if key not in content]
@@ -208,7 +210,7 @@ def open_eeg(path):
     return eeg, names, [round(t, 6) for t in times.tolist()]
 
 
-def check_eeg(path, eeg, pictures, part, average):
+def check_eeg(path: Path | str, eeg: np.ndarray, pictures: list[ConceptPicture], part: str, average: str | int) -> None:
     if len(eeg) != len(pictures):
         raise InputError(f"{path}: EEG of {len(eeg)} pictures, but {part}_images holds {len(pictures)}; expected a row a "
                          "picture: unpack the pictures again, or copy the file again")
@@ -217,7 +219,8 @@ def check_eeg(path, eeg, pictures, part, average):
                          "picture")
 
 
-def read(folder, pictures, number, validation, average):
+def read(folder: Path, pictures: dict[str, list[ConceptPicture]], number: dict[str, int], validation: set[str],
+         average: dict[str, str | int]) -> Iterator[Block]:
     """One subject's trials: the training file's, then the test file's, in the order of pictures and repetitions."""
     for part, name in FILES.items():
         eeg = open_eeg(folder / name)[0]
@@ -236,7 +239,7 @@ def read(folder, pictures, number, validation, average):
                         [each_part for each_part in parts for _ in range(each)], dropped if left_over else {})
 
 
-def averaged(eeg, average):
+def averaged(eeg: np.ndarray, average: str | int) -> tuple[np.ndarray, int]:
     """EEG [pictures, repetitions, channels, samples] averaged over `average` repetitions, float32, and how many of a
     picture's repetitions are left over."""
     size = {"all": eeg.shape[1], "none": 1}.get(average, average)

@@ -8,9 +8,11 @@
 unknown and not included: only the class can be learned. The trials of a subject keep their order; their times are unknown.
 """
 
+import argparse
 import zipfile
 import zlib
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -26,11 +28,11 @@ ARRAYS = {"X": ("f", 3), "subject": ("U", 1), "cond": ("U", 1), "ch": ("U", 1)} 
 MAX_MICROVOLTS = 1e5  # microvolts; anything above is a damaged number
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--file", required=True, help=".npz file with the arrays named above")
 
 
-def find(args):
+def find(args: argparse.Namespace) -> DataSet:
     """The DataSet: a recording a subject."""
     content = read_npz(args.file)
     names = [scalp_name(name) for name in content["ch"]]
@@ -57,12 +59,12 @@ def _read(eeg, rows, own, label):
     yield Block(eeg[own][:, rows], label[own], picture, np.full(len(own), np.nan))
 
 
-def scalp_name(name):
+def scalp_name(name: str) -> str:
     """A channel's name as the 10-10 system writes it: the file's FP1, CPZ are Fp1, CPz."""
     return name.replace("FP", "Fp").replace("Z", "z")
 
 
-def read_npz(path):
+def read_npz(path: Path | str) -> dict[str, np.ndarray]:
     """The file's arrays by name, checked; nothing in it is executed."""
     try:
         with zipfile.ZipFile(path) as archive:

@@ -2,8 +2,13 @@
 
 import logging
 import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
+
+if TYPE_CHECKING:
+    import mne
 
 MICROVOLTS = {"uv": 1., "µv": 1., "μv": 1., "microvolt": 1., "microvolts": 1., "mv": 1e3, "millivolt": 1e3,
               "millivolts": 1e3, "v": 1e6, "volt": 1e6, "volts": 1e6, "nv": 1e-3, "nanovolt": 1e-3, "nanovolts": 1e-3}
@@ -11,7 +16,7 @@ MARKER_TYPES = ("markers", "marker", "events", "event", "stim")  # types of stre
 MAX_RATE_ERROR = .02  # of the nominal rate; a clock that is off by more is another rate
 
 
-def read_raw_xdf(path, name=None, cut_short=False):
+def read_raw_xdf(path: Path | str, name: str | None = None, cut_short: bool = False) -> "mne.io.BaseRaw":
     """The EEG stream as mne Raw, with the marker streams as annotations; gaps are marked BAD_ACQ_SKIP.
 
     name: of the stream, where several are of type EEG. Raises InputError for none or several, and, unless `cut_short`,
