@@ -11,6 +11,7 @@ Then, on such a folder:
     python prepare_data.py push runs/demo/data org/name
 """
 
+import argparse
 import sys
 from collections import Counter
 from importlib.util import find_spec
@@ -22,20 +23,20 @@ from runtime.errors import InputError, exits_cleanly
 from sources import SOURCES
 
 
-def add_source(name, command):
+def add_source(name: str, command: argparse.ArgumentParser) -> None:
     SOURCES[name].add_arguments(command)
     group = command.add_argument_group("data set folder")
-    group.add_argument("--output", required=True, help="folder to write the data set to; an interrupted run goes on")
+    group.add_argument("--output", required=True, help="folder to write the data set to; an interrupted run continues")
     group.add_argument("--overwrite", action="store_true", help="replace another data set in --output")
     group.add_argument("--scale", choices=("recording", "none"),
-                       help="divide each channel by its standard deviation over a recording's trials, or leave it (unset: "
-                            "recording where the EEG is in microvolts)")
+                       help="divide each channel by its standard deviation over a recording's trials, or do not (unset: "
+                            "recording if the EEG is in microvolts)")
     options.split_options(command)
-    options.audit_options(command).add_argument("--no_audit", action="store_true", help="leave the audit out")
+    options.audit_options(command).add_argument("--no_audit", action="store_true", help="do not run the audit")
     command.set_defaults(run=prepare)
 
 
-def add_command(name, command):
+def add_command(name: str, command: argparse.ArgumentParser) -> None:
     more = {"audit": ", or .pth file", "caption": ", or folder of pictures <class>/<name>.JPEG"}
     command.add_argument("folder", metavar="FOLDER", help="data set folder" + more.get(name, ""))
     if name == "split":
@@ -44,30 +45,30 @@ def add_command(name, command):
     elif name == "audit":
         command.add_argument("--splits_path", help="splits file (unset: the folder's own)")
         command.add_argument("--image_dir", help="folder of pictures and captions (unset: the folder's own)")
-        command.add_argument("--split_num", type=options.bounded(int, 0), default=0, help="which of the file's splits")
+        command.add_argument("--split_num", type=options.bounded(int, 0), default=0, help="number of the split in the file")
         command.add_argument("--output", help="folder for audit.json and audit.html (unset: FOLDER)")
-        command.add_argument("--strict", action="store_true", help="exit with code 1 where a finding is severe")
+        command.add_argument("--strict", action="store_true", help="exit with code 1 if a finding is severe")
         options.audit_options(command)
     elif name == "caption":
         command.add_argument("--model", required=True, help="image-to-text model: a Hub name or a local folder")
-        command.add_argument("--overwrite", action="store_true", help="write machine-made captions anew too; those of "
+        command.add_argument("--overwrite", action="store_true", help="also replace captions that a model wrote; those of "
                                                                       "people are never replaced")
         command.add_argument("--batch_size", type=options.positive, default=8, help="pictures at a time")
         command.add_argument("--max_new_tokens", type=options.positive, default=40, help="longest caption in tokens")
         options.run_options(command, profile=False)
     elif name == "push":
-        command.add_argument("repository", metavar="ORG/NAME", help="data set repository on the Hub, made where absent")
+        command.add_argument("repository", metavar="ORG/NAME", help="data set repository on the Hub, created if absent")
         command.add_argument("--private", action="store_true", help="make the repository private")
     command.set_defaults(run=COMMANDS[name][1])
 
 
-def require(*packages):
+def require(*packages: str) -> None:
     missing = [name for name in packages if not find_spec(name)]
     if missing:
         raise InputError(f"the package {' and '.join(missing)} is not installed; pip install -r requirements-data.txt")
 
 
-def prepare(args):
+def prepare(args: argparse.Namespace) -> None:
     """Write the data set of a source, its splits and its page."""
     require("datasets", "mne")
     from eegdata.dataset_folder import write_folder
@@ -79,15 +80,15 @@ def prepare(args):
     try:
         split_folder(args, args.output, args.split_by or record["split_by"])
     except InputError as error:
-        raise InputError(f"{error}. The trials are in {args.output} all the same; make splits with prepare_data.py split "
+        raise InputError(f"{error}. The trials are in {args.output}; make the splits with prepare_data.py split "
                          f"{args.output} --split_by ...") from None
     if not args.no_audit:
         audit_data(args.output, permutations=args.permutations)
     print(f"data set written; give it to the stages as --eeg_dataset {args.output}")
 
 
-def kept_and_dropped(record):
-    """One sentence on how many events of the recordings gave a trial, and why others did not."""
+def kept_and_dropped(record: dict) -> str:
+    """One sentence on how many events gave a trial, and why the others did not."""
     from eegdata.dataset_folder import number_of_trials
 
     dropped, recordings = Counter(), record["recordings"]
@@ -97,14 +98,14 @@ def kept_and_dropped(record):
     return f"{number_of_trials(recordings)} trials of {len(recordings)} recordings; events that gave no trial: {reasons}"
 
 
-def split(args):
-    """Make splits of a data set folder anew."""
+def split(args: argparse.Namespace) -> None:
+    """Make the splits of a data set folder again."""
     if not args.splits_path and not Path(args.folder).is_dir():
-        raise InputError(f"{args.folder}: is no data set folder; for a .pth file give --splits_path, the file to write")
+        raise InputError(f"{args.folder}: not a data set folder; for a .pth file give --splits_path, the file to write")
     split_folder(args, args.folder, args.split_by, args.splits_path)
 
 
-def split_folder(args, folder, by, splits_path=None):
+def split_folder(args: argparse.Namespace, folder: Path | str, by: str | None, splits_path: str | None = None) -> None:
     """Make splits by the options of `options.split_options`; by: None for what suits the source; splits_path: the file to
     write, None for the folder's own."""
     from eegdata.make_splits import make_splits
@@ -123,14 +124,15 @@ def split_folder(args, folder, by, splits_path=None):
     print(f"splits written to {path}")
 
 
-def audit(args):
-    """Check a data set for what would make a result untrue; write audit.json and audit.html."""
+def audit(args: argparse.Namespace) -> int:
+    """Check a data set for what would invalidate a result; write audit.json and audit.html."""
     require("mne")
     severe = audit_data(args.folder, args.splits_path, args.image_dir, args.split_num, args.output, args.permutations)
     return int(args.strict and severe)
 
 
-def audit_data(given, splits_path=None, image_dir=None, split_num=0, output=None, permutations=1000):
+def audit_data(given: str, splits_path: str | None = None, image_dir: str | None = None, split_num: int = 0,
+               output: str | None = None, permutations: int = 1000) -> bool:
     """Audit a data set folder or file; returns whether a finding is severe. output: folder for the page, None for `given`
     or the folder that it is in."""
     from audit.page import audit_files, summary, write_page
@@ -138,7 +140,7 @@ def audit_data(given, splits_path=None, image_dir=None, split_num=0, output=None
 
     paths = find_data(given, splits_path, image_dir, needed=("splits_path",))
     if not paths.image_dir:
-        print("note: without --image_dir pictures are compared by their names only, and captions are not looked for")
+        print("note: without --image_dir, pictures are compared by name only, and captions are not counted")
     trials, split, findings = audit_files(paths.eeg_dataset, paths.splits_path, paths.image_dir, split_num,
                                           permutations=permutations)
     print(summary(findings))
@@ -149,7 +151,7 @@ def audit_data(given, splits_path=None, image_dir=None, split_num=0, output=None
     return any(one.severity == "severe" for one in findings)
 
 
-def caption(args):
+def caption(args: argparse.Namespace) -> None:
     """Have a model write captions for pictures that have none."""
     from eegdata.dataset_folder import read_record
     from eegdata.machine_captions import caption_pictures
@@ -161,7 +163,7 @@ def caption(args):
                      args.max_new_tokens)
 
 
-def push(args):
+def push(args: argparse.Namespace) -> None:
     """Upload a data set folder to the Hub, from where --eeg_dataset datasets/ORG/NAME fetches it."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError, HTTPError, LocalTokenNotFoundError
@@ -180,14 +182,14 @@ def push(args):
 
 
 COMMANDS = {  # name: what it does, the function
-    "split": ("make the splits of a data set folder anew", split),
-    "audit": ("check a data set for what would make a result untrue", audit),
+    "split": ("make the splits of a data set folder again", split),
+    "audit": ("check a data set for what would invalidate a result", audit),
     "caption": ("have a model write captions for pictures that have none", caption),
     "push": ("upload a data set folder to the Hub", push),
 }
 
 
-def parse(argv):
+def parse(argv: list[str] | None) -> options.Options:
     parser = options.make_parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, source in SOURCES.items():
@@ -200,7 +202,7 @@ def parse(argv):
 
 
 @exits_cleanly
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int | None:
     args = parse(argv)
     return args.run(args)
 

@@ -3,53 +3,60 @@
     python pretrain_data_processor.py --dir data/pretrain
 
 `--dir` holds BDD/{Baseline,Image-Blank,VisualQA,Left-Right_Arrows}/*.csv, MindBigData-IN-v1.06/IN.txt and
-MindBigData-Imagenet/*.csv; each of the three may be absent, and BDD's folders may also lie directly in it.
-Written are train.pt, val.pt, test.pt ({"samples": [windows, 5, 256] float32, "labels": ones}) and standard.pt
-({"mean_vals", "stdev_vals": [1, 5, 1], microvolts}): the samples are saved normalised by the training windows' mean
-and standard deviation of each channel. No recording (BDD and ImageNet: a file, MNIST: a trial) is in two parts.
-A window lacks samples only where --min_samples allows it: those are 0, the mean, and "lengths" counts the real ones.
+MindBigData-Imagenet/*.csv. Each of the three may be absent, and BDD's folders may also lie directly in it.
+
+The output is train.pt, val.pt, test.pt ({"samples": [windows, 5, 256] float32, "labels": ones}) and standard.pt
+({"mean_vals", "stdev_vals": [1, 5, 1], microvolts}). Each channel is normalised by its mean and standard deviation over the
+training windows. No recording (a file of BDD and ImageNet, a trial of MNIST) is in two parts. Only with --min_samples can a
+window lack samples: these are 0, the mean, and "lengths" counts the others.
 """
 
+import argparse
 import random
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from runtime import options
 from runtime.errors import InputError, exits_cleanly
-from runtime.options import make_parser
 
-PARTS = ("train", "val", "test")
+import numpy as np
+
+from eegdata.parts import PARTS, check_fractions, part_sizes
+
+if TYPE_CHECKING:
+    from sources.emotiv_insight import Windows
 
 
-def build_parser():
-    parser = make_parser(__doc__)
+def parse(argv: list[str] | None) -> options.Options:
+    """The options of a command line; None: the program's own."""
+    parser = options.make_parser(__doc__)
     parser.add_argument("--dir", required=True, help="folder of the downloaded sources, laid out as above")
-    parser.add_argument("--output", help="folder to write the four .pt files to; the folder of --dir if not given")
+    parser.add_argument("--output", help="folder to write the four .pt files to (unset: --dir)")
     parser.add_argument("--val_fraction", type=float, default=0.1,
-                        help="part of each source's recordings for validation, between 0 and 1")
+                        help="share of each source's recordings for validation, between 0 and 1")
     parser.add_argument("--test_fraction", type=float, default=0.1,
-                        help="part of each source's recordings for testing, between 0 and 1")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the draw of recordings; the same seed, same parts")
+                        help="share of each source's recordings for testing, between 0 and 1")
+    options.seed_option(parser, "the draw of recordings into parts")
     parser.add_argument("--min_samples", type=int, default=256,
-                        help="least samples (1 to 256, at 128 Hz) that a window must really have; shorter ones are "
-                             "left out with a count")
+                        help="smallest number of recorded samples in a window (1 to 256, at 128 Hz); shorter windows are "
+                             "left out and counted")
     parser.add_argument("--skip_damaged", action="store_true",
-                        help="leave damaged files and trials out with a count, instead of stopping at the first")
-    return parser
+                        help="leave out and count damaged files and trials, instead of stopping at the first")
+    return options.parse(parser, argv)
 
 
-def check_options(args):
+def check_options(args: argparse.Namespace) -> None:
     if not Path(args.dir).is_dir():
         raise InputError(f"--dir {args.dir}: no such folder; expected one that holds BDD, MindBigData-IN-v1.06 or "
                          "MindBigData-Imagenet")
-    if not 0 < args.val_fraction < 1 or not 0 < args.test_fraction < 1 or args.val_fraction + args.test_fraction >= 1:
-        raise InputError(f"--val_fraction {args.val_fraction} --test_fraction {args.test_fraction}: both must be above "
-                         "0 and their sum below 1")
+    check_fractions(args.val_fraction, args.test_fraction)
     if not 1 <= args.min_samples <= 256:
         raise InputError(f"--min_samples {args.min_samples}: expected 1 to 256, the window's length")
 
 
-def read_sources(args):
-    """{source name: Windows} of the sources that are there; says on the terminal which are not."""
+def read_sources(args: argparse.Namespace) -> dict[str, "Windows"]:
+    """{source name: Windows} of the sources that are present; prints which are not."""
     from sources import bdd, mindbigdata
 
     folder = Path(args.dir)
@@ -74,24 +81,20 @@ def read_sources(args):
     return found
 
 
-def split_recordings(sources, val_fraction, test_fraction, seed):
-    """Draw each source's recordings into parts: {recording id: "train" | "val" | "test"}.
+def split_recordings(sources: dict[str, list[str]], val_fraction: float, test_fraction: float, seed: int) -> dict[str, str]:
+    """Assign each source's recordings to parts at random: {recording id: "train" | "val" | "test"}.
 
-    sources: {source name: recording ids, repeats allowed}. A source of three recordings or more is in every part; one
-    of fewer is for training only. Raises InputError if a part stays empty.
+    sources: {source name: recording ids, repeats allowed}. A source of three recordings or more is in every part, a smaller
+    one in the training part only. Raises InputError if a part stays empty.
     """
     part_of = {}
     for name, recordings in sources.items():
         recordings = sorted(set(recordings))
         random.Random(f"{seed} {name}").shuffle(recordings)
-        count = len(recordings)
-        n_val, n_test = (max(1, round(fraction * count)) if count >= 3 else 0
-                         for fraction in (val_fraction, test_fraction))
-        if n_val + n_test >= count > 0:
-            raise InputError(f"--val_fraction {val_fraction} --test_fraction {test_fraction}: of {name}'s {count} "
-                             "recordings none is left for training; lower the fractions")
-        for position, recording in enumerate(recordings):
-            part_of[recording] = "val" if position < n_val else "test" if position < n_val + n_test else "train"
+        shares = (val_fraction, test_fraction) if len(recordings) >= len(PARTS) else (None, None)
+        n_train, n_val, n_test = part_sizes(len(recordings), *shares)
+        parts = ["val"] * n_val + ["test"] * n_test + ["train"] * n_train
+        part_of |= dict(zip(recordings, parts, strict=True))
     if set(part_of.values()) != set(PARTS):
         counts = ", ".join(f"{name} {len(set(recordings))}" for name, recordings in sources.items())
         raise InputError(f"too few recordings to split into training, validation and test (usable: {counts}); at least "
@@ -99,7 +102,7 @@ def split_recordings(sources, val_fraction, test_fraction, seed):
     return part_of
 
 
-def channel_statistics(samples):
+def channel_statistics(samples: np.ndarray) -> tuple:
     """Mean and standard deviation of each channel over the measured samples: two float32 [1, channels, 1] tensors."""
     import numpy as np
     import torch
@@ -118,7 +121,7 @@ def channel_statistics(samples):
     return tuple(as_tensor)
 
 
-def write_parts(output, samples, recordings, part_of):
+def write_parts(output: Path, samples: np.ndarray, recordings: list[str], part_of: dict[str, str]) -> None:
     """Normalise with the training statistics and write train.pt, val.pt, test.pt and standard.pt."""
     from runtime.pickles import save_torch
 
@@ -150,8 +153,8 @@ def write_parts(output, samples, recordings, part_of):
 
 
 @exits_cleanly
-def main(argv=None):
-    args = build_parser().parse_args(argv)
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
     check_options(args)
     import numpy as np
 

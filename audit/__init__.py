@@ -1,16 +1,24 @@
-"""The data audit: checks for what would make a result untrue, each with a severity and one sentence on what it means."""
+"""The data audit: checks for what would invalidate a result, each with a severity and a sentence on what it means."""
 
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .findings import SEVERITIES
+from .findings import SEVERITIES, Finding
+
+if TYPE_CHECKING:
+    import torch
+
+    from eegdata.trials import Trials
 
 
-def run_audit(trials, split, image_dir=None, permutations=1000, seed=0):
+def run_audit(trials: "Trials", split: dict[str, "torch.Tensor"], image_dir: Path | str | None = None,
+              permutations: int = 1000, seed: int = 0) -> list[Finding]:
     """All checks of a data set and one of its splits; returns Findings, worst first.
 
     trials: datautils.Trials over the whole epoch (`load_trials(path, time_low=0, time_high=n_times)`; of a published
     EEGCVPR40 file its window); split: {"train"|"val"|"test": LongTensor of positions in trials}; image_dir: the folder of
-    the pictures, None: pictures are compared by name only; permutations: of each p-value. Shows a progress bar.
+    the pictures, None: pictures are compared by name only; permutations: for each p-value. Shows a progress bar.
     """
     from tqdm import tqdm
 
@@ -19,7 +27,7 @@ def run_audit(trials, split, image_dir=None, permutations=1000, seed=0):
 
     material = Material(trials, split, image_dir, permutations, seed)
     checks = [counts.check_counts, counts.check_test_size, integrity.check_values, integrity.check_integrity]
-    if material.usable.any():  # else no check of the EEG has anything to look at
+    if material.usable.any():
         checks += [order.check_order, duplicates.check_duplicates, duplicates.check_overlap, same_pictures.check_pictures,
                    signal.check_edges, signal.check_filters, signal.check_channels, signal.check_line_noise,
                    signal.check_units]

@@ -1,7 +1,7 @@
-"""A fast linear classifier whose permutation tests cost little: ridge regression on the classes, in closed form.
+"""A linear classifier with fast permutation tests: ridge regression on the classes, in closed form.
 
-One classifier a subject where training and test hold trials of that subject, since slow changes differ between people; a
-pooled one for subjects that training lacks.
+Each subject with training trials has a classifier of its own, since slow changes differ between people. The others share a
+pooled one.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 from metrics.classification import balanced_accuracy
 
 RIDGE = 1.  # times the mean eigenvalue of the features' Gram matrix
-EXACT = 1000  # fewer arrangements of the pictures than this: only single trials are dealt anew
+MIN_ARRANGEMENTS = 1000  # of labels among pictures; with fewer, only labels of trials are permuted
 
 
 @dataclass
@@ -26,11 +26,12 @@ class Model:
     matrix: np.ndarray
 
 
-def fit(train, test, train_subject, test_subject, train_label):
-    """Models for blocks of features train [n, F] and test [m, F], of each test trial exactly one.
+def fit(train: list[np.ndarray], test: list[np.ndarray], train_subject: np.ndarray, test_subject: np.ndarray,
+        train_label: np.ndarray) -> list[Model]:
+    """Models for blocks of features train [n, F] and test [m, F]; each test trial belongs to exactly one.
 
-    Features are standardised within each subject, and blocks weigh alike. A subject needs training trials of two classes or
-    more to have a model of its own; the other subjects share a pooled one.
+    Features are standardised within each subject, and blocks have equal weight. A subject has a model of its own if it has
+    training trials of two classes or more; the other subjects share a pooled one.
     """
     models, others = [], []
     for subject in np.unique(test_subject):
@@ -42,9 +43,9 @@ def fit(train, test, train_subject, test_subject, train_label):
             others.append(targets)
     if others:
         targets = np.sort(np.concatenate(others))
-        known = np.hstack([_by_subject(block, train_subject) for block in train])
-        unknown = np.hstack([_by_subject(block[targets], test_subject[targets]) for block in test])
-        models.append(Model(np.arange(len(train_label)), targets, _ridge(known, unknown)))
+        pooled = np.hstack([_by_subject(block, train_subject) for block in train])
+        own = np.hstack([_by_subject(block[targets], test_subject[targets]) for block in test])
+        models.append(Model(np.arange(len(train_label)), targets, _ridge(pooled, own)))
     return models
 
 
@@ -56,7 +57,7 @@ def _by_subject(block, subject):
 
 
 def _standardised(train, test):
-    """Both by the mean and deviation of train, a trial's sum of squares being 1 on average; constant features become 0."""
+    """Standardise both by train, so that a trial's sum of squares is 1 on average; constant features become 0."""
     scale = train.std(0)
     scale = np.where(scale > 1e-6 * np.median(scale), scale, np.inf) * np.sqrt(train.shape[1])
     centre = train.mean(0)
@@ -70,8 +71,8 @@ def _ridge(train, test):
     return np.linalg.solve(gram, train @ test.T).T
 
 
-def predict(models, label, classes, n_test):
-    """Predicted classes [n_test] after training on label [n_train]; each class is weighed by how rare it is."""
+def predict(models: list[Model], label: np.ndarray, classes: np.ndarray, n_test: int) -> np.ndarray:
+    """Predicted classes [n_test] after training on label [n_train]; rare classes weigh more."""
     predicted = np.empty(n_test, dtype=np.int64)
     for model in models:
         own = label[model.train]
@@ -83,12 +84,13 @@ def predict(models, label, classes, n_test):
     return predicted
 
 
-def p_of_fixed(label, predicted, subject, picture, permutations, rng):
-    """One-sided p of the balanced accuracy of predictions that are not fitted to `label`; also the mean by chance.
+def p_of_fixed(label: np.ndarray, predicted: np.ndarray, subject: np.ndarray, picture: np.ndarray | None,
+               permutations: int, rng: np.random.Generator) -> tuple[float, float, str]:
+    """One-sided permutation p of the balanced accuracy of predictions that were not fitted to `label`, and its chance mean.
 
-    Labels are dealt anew among the trials of each subject and, where pictures (None: unknown) repeat and enough of them are
-    there, also among whole pictures, since the trials of one picture may look alike; the larger p counts. Returns
-    (p, mean, what was dealt).
+    Labels are permuted among the trials of each subject. Where pictures repeat (None: unknown) and there are enough of
+    them, labels are also permuted among whole pictures, since the trials of one picture may look alike; the larger p
+    counts. Returns (p, mean, what was permuted).
     """
     observed = balanced_accuracy(label, predicted) - 1e-12
     members = [np.flatnonzero(subject == s) for s in np.unique(subject)]
@@ -104,7 +106,7 @@ def p_of_fixed(label, predicted, subject, picture, permutations, rng):
         return float(p), mean, "trials"
     first = np.unique(units, return_index=True)[1]
     of_unit = label[first]
-    if _log_arrangements(of_unit) < np.log(EXACT):
+    if _log_arrangements(of_unit) < np.log(MIN_ARRANGEMENTS):
         return float(p), mean, "trials"
     for number in range(permutations):
         dealt[number] = balanced_accuracy(rng.permutation(of_unit)[units], predicted)

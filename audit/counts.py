@@ -1,21 +1,22 @@
-"""How many trials there are, of whom and of what, and what so many can show."""
+"""Trials by class, subject and part, and the smallest effect that so many trials can show."""
 
 from runtime.wording import counted, listed, percent
 
 import numpy as np
 
+from eegdata.parts import PARTS
 from eegdata.splits import check_split
-from eegdata.splits_file import PARTS
 
+from .data import Material
 from .findings import Finding
 
-FEW = 10  # training trials of a class
-UNEVEN = 3.  # the largest class over the smallest
-LOST = .3  # share of a recording's events that gave no trial
-FEW_PICTURES = 20
+MIN_TRIALS_PER_CLASS = 10  # in the training part
+MAX_CLASS_RATIO = 3.  # the largest class over the smallest
+MAX_SHARE_DROPPED = .3  # of a recording's events
+MIN_TEST_PICTURES = 20
 
 
-def check_counts(material):
+def check_counts(material: Material) -> Finding:
     """Trials by class, subject and part: what is missing, few or uneven."""
     trials, label = material.trials, material.label
     classes = sorted(trials.class_names)
@@ -28,25 +29,26 @@ def check_counts(material):
         "dropped": {recording["name"]: recording["dropped"] for recording in trials.record.get("recordings", [])
                     if recording["dropped"]}}
     if not all(len(material.split[part]) for part in ("train", "test")):
-        return Finding("Counts", "severe", "The training or the test part is empty: nothing can be learned or "
-                                           "told.", numbers)
+        return Finding("Counts", "severe", "The training or the test part is empty, so nothing can be learned or tested.",
+                       numbers)
     found = [(severity, finding["sentence"]) for finding in check_split(trials, _as_tensors(material))
              if (severity := _severity(finding, count["train"], count["test"]))]
     absent = [trials.class_names[c] for c in classes if not (label == c).any()]
     if absent:
         found.append(("warning", f"{counted(len(absent), 'class')} without any trial ({listed(absent)})"))
     present = count["train"][count["train"] > 0]
-    few = [trials.class_names[c] for c in classes if 0 < count["train"][c] < FEW]
+    few = [trials.class_names[c] for c in classes if 0 < count["train"][c] < MIN_TRIALS_PER_CLASS]
     if few:
-        found.append(("warning", f"{counted(len(few), 'class')} with fewer than {FEW} training trials "
+        found.append(("warning", f"{counted(len(few), 'class')} with fewer than {MIN_TRIALS_PER_CLASS} training trials "
                                  f"({listed(few)})"))
-    if present.max() > UNEVEN * present.min():
-        found.append(("warning", f"the training part's classes are uneven ({present.min()} to {present.max()} trials): a "
-                                 "model that always names the largest looks good, so read the balanced accuracy"))
-    lost = [name for name, share in _lost(trials.record).items() if share > LOST]
-    if lost:
-        found.append(("warning", f"of {counted(len(lost), 'recording')} more than {percent(LOST)} of the events gave no "
-                                 f"trial ({listed(lost)}): what remains may not stand for the rest"))
+    if present.max() > MAX_CLASS_RATIO * present.min():
+        found.append(("warning", f"the training classes are unbalanced ({present.min()} to {present.max()} trials): a "
+                                 "model that always predicts the largest class looks good, so read the balanced accuracy"))
+    sparse = [name for name, share in _shares_dropped(trials.record).items() if share > MAX_SHARE_DROPPED]
+    if sparse:
+        found.append(("warning", f"in {counted(len(sparse), 'recording')} more than {percent(MAX_SHARE_DROPPED)} of the "
+                                 f"events gave no trial ({listed(sparse)}): the remaining trials may not be "
+                                 "representative"))
     severity = next((s for s in ("severe", "warning", "note") if s in {s for s, _ in found}), "passed")
     parts = ", ".join(f"{name} {number:,}" for name, number in numbers["parts"].items())
     text = f"{len(classes)} classes, {counted(len(numbers['subjects']), 'subject')}, trials: {parts}"
@@ -64,7 +66,7 @@ def _as_tensors(material):
 
 
 def _severity(finding, train, test):
-    """How bad a finding of check_split is; None: another check tells it."""
+    """How bad a finding of check_split is; None where another check reports it."""
     if finding["check"] == "pictures":
         return None
     if finding["check"] in ("class", "absent") and not ((train > 0) & (test > 0)).any():
@@ -76,7 +78,7 @@ def _severity(finding, train, test):
     return "note" if finding["check"] == "subject" else "warning" if finding["part"] == "test" else "note"
 
 
-def _lost(record):
+def _shares_dropped(record):
     """Recording -> share of its events that gave no trial."""
     share = {}
     for recording in record.get("recordings", []):
@@ -85,15 +87,15 @@ def _lost(record):
     return share
 
 
-def check_test_size(material):
-    """The smallest accuracy above chance that the test part could show."""
+def check_test_size(material: Material) -> Finding:
+    """The smallest accuracy above chance that the test part could show, by a binomial test."""
     from scipy.stats import binom
 
     test = material.split["test"]
     classes = len(np.unique(material.label[test]))
     if not len(test) or classes < 2:
         return Finding("Size of the test part", "severe", f"The test part holds {counted(len(test), 'trial')} of "
-                       f"{counted(classes, 'class')}: no accuracy can be told from chance.",
+                       f"{counted(classes, 'class')}, so no accuracy can be distinguished from chance.",
                        {"trials": len(test), "classes": classes})
     n, chance = len(test), 1 / classes
     critical = (binom.ppf(.95, n, chance) + 1) / n  # P(at least so many right by chance) <= .05
@@ -103,13 +105,13 @@ def check_test_size(material):
     pictures = len(np.unique(material.image[test])) if material.picture_known else None
     numbers = {"trials": n, "pictures": pictures, "classes": classes, "chance": chance, "significant_from": critical,
                "detectable": detectable}
-    text = (f"With {n:,} test trials of {classes} classes an accuracy is above chance ({percent(chance)}) from "
-            f"{percent(critical)} on (binomial, one-sided 5%), and a decoder must reach {percent(detectable)} to be found "
-            "so four times in five")
+    text = (f"With {n:,} test trials of {classes} classes, an accuracy is significantly above chance ({percent(chance)}) "
+            f"from {percent(critical)} on (binomial test, one-sided, 5%); a decoder whose true accuracy is "
+            f"{percent(detectable)} reaches that in 80% of such tests")
     if critical > 1 or detectable > chance + .5 * (1 - chance):
-        return Finding("Size of the test part", "warning", f"{text}: too few for any claim but a very strong one.", numbers)
-    if pictures is not None and pictures < FEW_PICTURES:
-        return Finding("Size of the test "
-                       "part", "warning", f"{text}; they show only {counted(pictures, 'picture')}, so claims "
-                       "about captions rest on these few.", numbers)
+        return Finding("Size of the test part", "warning", f"{text}. Only a very strong effect can be shown with so few "
+                                                           "trials.", numbers)
+    if pictures is not None and pictures < MIN_TEST_PICTURES:
+        return Finding("Size of the test part", "warning", f"{text}. The trials show only "
+                       f"{counted(pictures, 'picture')}, so claims about captions rest on these few.", numbers)
     return Finding("Size of the test part", "passed", f"{text}.", numbers)

@@ -1,22 +1,23 @@
-"""What every check of the audit works on: columns as arrays, the order of presentation, EEG in chunks."""
+"""The data that every check of the audit works on: columns as arrays, the order of presentation, EEG in chunks."""
 
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
 
-from eegdata.splits_file import PARTS
+from eegdata.parts import PARTS
 
-ALPHA = .01  # a permutation p-value at or below this lets a check fire
-FAR = 1e4  # times the median peak of its recording: a damaged number, no EEG
-CHUNK = 64 * 2**20  # bytes of EEG read at once
+ALPHA = .01  # a check fires at a permutation p-value of this or less
+MAX_PEAK_RATIO = 1e4  # a trial whose peak is more times the median of its recording holds damaged values
+CHUNK_BYTES = 64 * 2**20  # of EEG read at once
 
 
 class Material:
     """Trials and a split, prepared for the checks.
 
     label, subject, image, recording [N] int; part [N]: "train", "val", "test" or "" of each trial; picture_known: whether
-    each trial names the picture that was seen; broken, still [N] bool: trials with damaged numbers, and trials that never
-    change. No check computes with these: they are in no part, and sampled holds none.
+    each trial names the picture that was seen; broken, still [N] bool: trials with damaged values, and trials that are
+    constant. The checks leave both out: they are in no part and not among `sampled`.
     """
 
     def __init__(self, trials, split, image_dir=None, permutations=1000, seed=0):
@@ -24,7 +25,7 @@ class Material:
         self.label, self.subject, self.image = (getattr(trials, name).numpy() for name in ("label", "subject", "image"))
         if trials.recording is not None:
             self.recording = trials.recording.numpy()
-        else:  # a .pth file: what belongs together is at best a session
+        else:  # a .pth file names no recordings, at best sessions
             sessions = np.stack([self.subject, trials.session.numpy()])
             self.recording = np.unique(sessions, axis=1, return_inverse=True)[1].ravel()
         self.broken, self.still = self._unusable()
@@ -44,34 +45,35 @@ class Material:
             peak[part] = np.maximum(highest, -lowest).max(1).astype(np.float64)
             still[part] = (highest == lowest).all(1)
         good = np.isfinite(peak) & ~still
-        usual = np.full(len(peak), np.median(peak[good]) if good.any() else 0.) * FAR  # a recording may be of another unit
+        median = np.median(peak[good]) if good.any() else 0.
+        usual = np.full(len(peak), MAX_PEAK_RATIO * median)  # generous, as recordings may be in different units
         for number in np.unique(self.recording[good]):
             own = self.recording == number
             usual[own] = min(np.median(peak[own & good]), usual[own][0])
-        return ~np.isfinite(peak) | (good & (peak > FAR * usual)), still
+        return ~np.isfinite(peak) | (good & (peak > MAX_PEAK_RATIO * usual)), still
 
-    def rng(self, *more):
+    def rng(self, *more: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, *more))
 
     @property
-    def window(self):
+    def window(self) -> float:
         """Length of a trial in s."""
         return self.trials.eeg.shape[2] / self.trials.sfreq
 
     @property
-    def times(self):
+    def times(self) -> np.ndarray | None:
         """Seconds of each sample from the picture's onset, None where unknown."""
         if self.trials.tmin is None:
             return None
         return self.trials.tmin + np.arange(self.trials.eeg.shape[2]) / self.trials.sfreq
 
     @cached_property
-    def timed(self):
+    def timed(self) -> bool:
         """Whether the time of every trial in its recording is known."""
         return self.trials.onset is not None and bool(np.isfinite(self.trials.onset).all())
 
     @cached_property
-    def sequences(self):
+    def sequences(self) -> list[np.ndarray]:
         """Positions of each recording's trials in the order of presentation; in file order where onsets are unknown."""
         rows = np.argsort(self.recording, kind="stable")
         if self.timed:
@@ -79,56 +81,56 @@ class Material:
         return np.split(rows, np.flatnonzero(np.diff(self.recording[rows])) + 1)
 
     @cached_property
-    def shared_recordings(self):
+    def shared_recordings(self) -> np.ndarray:
         """Recordings that have trials in the training and in the test part."""
         return np.intersect1d(self.recording[self.split["train"]], self.recording[self.split["test"]])
 
     @cached_property
-    def order(self):
-        """How class and time hang together: the numbers of class_in_time."""
+    def order(self) -> dict:
+        """How class depends on time: the numbers of class_in_time."""
         return class_in_time(self)
 
-    def recording_name(self, number):
+    def recording_name(self, number: int) -> str:
         recordings = self.trials.record.get("recordings")
         return recordings[number]["name"] if recordings else f"subject {self.subject[self.recording == number][0]}"
 
-    def chunks(self, rows, low=0, high=None):
-        """Yield (slice into rows, EEG [n, C, samples low..high] float32 array), never much memory at once."""
+    def chunks(self, rows: np.ndarray, low: int = 0, high: int | None = None) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield (slice into rows, EEG [n, C, samples low..high] float32 array), CHUNK_BYTES at a time."""
         _, n_chans, n_times = self.trials.eeg.shape
-        step = max(1, CHUNK // (4 * n_chans * n_times))
+        step = max(1, CHUNK_BYTES // (4 * n_chans * n_times))
         for start in range(0, len(rows), step):
             part = slice(start, min(start + step, len(rows)))
             yield part, self.trials.eeg[rows[part]].numpy()[:, :, low:high]
 
-    def drawn(self, rows, most, number):
-        """At most `most` of rows, drawn at random, in their order; `number` keeps the draws of the checks apart."""
+    def drawn(self, rows: np.ndarray, most: int, number: int) -> np.ndarray:
+        """At most `most` of rows, drawn at random, in their order; `number` makes the draws of the checks independent."""
         if len(rows) <= most:
             return rows
         return rows[np.sort(self.rng(number).choice(len(rows), most, replace=False))]
 
     @cached_property
-    def sampled(self):
-        """Recording number -> at most 60 of its trials, some 3,000 in all: what checks of the signal look at."""
+    def sampled(self) -> dict[int, np.ndarray]:
+        """Recording number -> at most 60 of its trials, about 3,000 in all, for the checks of the signal."""
         each = int(np.clip(3000 // len(self.sequences), 2, 60))
         usable = [rows[self.usable[rows]] for rows in self.sequences]
         return {int(self.recording[rows[0]]): self.drawn(rows, each, 9) for rows in usable if len(rows)}
 
     @property
-    def microvolt_scale(self):
-        """Recording number -> factors [C] that bring its EEG back to microvolts; None where units are others."""
+    def microvolt_scale(self) -> dict | None:
+        """Recording number -> factors [C] from its EEG to microvolts; None for EEG in other units."""
         if self.trials.record.get("units") != "uV":
             return None
         return {number: 1. if recording["scale"] is None else np.asarray(recording["scale"])
                 for number, recording in enumerate(self.trials.record["recordings"])}
 
 
-def class_in_time(material):
-    """How class and time hang together; a dict.
+def class_in_time(material: Material) -> dict:
+    """How class depends on time; a dict.
 
-    same, expected, deviation, p: share of neighbours in time (same recording, another picture) of one class, its mean,
-    deviation and one-sided p over orders dealt anew within each recording; p_less: of the other side; pure: share of trials
-    that stand in the only run of their class in the recording; exposed: share of test trials whose run of one class holds
-    training trials too; cramer_v, p_recording: class against recording within each subject.
+    same: share of neighbours in time (same recording, another picture) that have the same class; expected, deviation, p:
+    its mean, standard deviation and one-sided p over random orders within each recording; p_less: p of the other side;
+    pure: share of trials that stand in the only run of their class in the recording; exposed: share of test trials whose
+    run of one class also holds training trials; cramer_v, p_recording: class against recording within each subject.
     """
     rng = material.rng(3)
     same = pairs = alone = total = 0
@@ -139,7 +141,7 @@ def class_in_time(material):
         if len(rows) < 2 or len(np.unique(label)) < 2:
             continue
         same, pairs = same + (label[1:] == label[:-1]).sum(), pairs + len(label) - 1
-        for start in range(0, len(dealt), 100):  # in parts: all orders at once would fill the memory
+        for start in range(0, len(dealt), 100):  # all orders at once would fill the memory
             orders = rng.permuted(np.tile(label, (min(100, len(dealt) - start), 1)), axis=1)
             dealt[start:start + 100] += (orders[:, 1:] == orders[:, :-1]).sum(1)
         first = np.flatnonzero(np.diff(label, prepend=label[0] - 1))
@@ -157,7 +159,7 @@ def class_in_time(material):
 
 
 def _first_of_picture(material, rows):
-    """Where another picture than before is shown: a picture repeated at once tells nothing on the order of classes."""
+    """Where the picture changes: an immediate repetition says nothing about the order of classes."""
     if not material.picture_known:
         return np.ones(len(rows), bool)
     return np.diff(material.image[rows], prepend=-1) != 0

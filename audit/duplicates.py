@@ -1,4 +1,4 @@
-"""Trials that are there twice, and trials whose windows overlap in time."""
+"""Duplicate trials, and trials whose windows overlap in time."""
 
 import hashlib
 from itertools import combinations
@@ -7,20 +7,22 @@ from runtime.wording import counted, listed, percent
 
 import numpy as np
 
-from .data import ALPHA
+from .data import ALPHA, Material
 from .findings import Finding
 
 CHECK = "Duplicate trials"
-CHANNELS, COMPONENTS = 32, 12  # at most, that the search looks at
+MAX_CHANNELS, MAX_COMPONENTS = 32, 12  # that the search uses
 LAGS = (0., .008, .016, .032, .064)  # s
-SIMILAR, CANDIDATES, EACH = .7, 3000, 3  # similarity worth a closer look; how many looks, in all and for a trial
-NEAR, NARROW, STRICT = .95, .9, .999  # |r| of a copy; where unrelated trials reach NARROW, a copy must reach STRICT
-SHIFT = .25  # of the window: how far a copy may be shifted
-HALF = .5
+MIN_SIMILARITY = .7  # of two fingerprints whose trials are then correlated
+MAX_CANDIDATES, CANDIDATES_PER_TRIAL = 3000, 3  # pairs that are correlated
+COPY_CORRELATION = .95  # |r| from which on a trial is a copy
+HIGH_CORRELATION, STRICT_CORRELATION = .9, .999  # where unrelated trials reach the first, a copy must reach the second
+MAX_SHIFT = .25  # of a copy, as a share of the window
+SEVERE_OVERLAP = .5  # share of the window
 
 
-def check_duplicates(material):
-    """Copies of trials across parts: byte for byte, or scaled, noisy or shifted by some samples."""
+def check_duplicates(material: Material) -> Finding:
+    """Copies of trials across parts: identical, or scaled, with added noise or shifted by a few samples."""
     rows = np.flatnonzero(material.part != "")
     hashes, prints, window = _prints(material, rows)
     exact = _exact(material, rows, hashes)
@@ -33,18 +35,20 @@ def check_duplicates(material):
                           "r": round(float(pair[2]), 4) if len(pair) > 2 else 1.}
                          for found in (exact, near) for name, pairs in found.items() for pair in pairs[:20]]}
     if not exact and not near:
-        return Finding(CHECK, "passed", f"None of {counted(len(rows), 'trial')} is a copy of another part's, neither byte "
-                       "for byte nor scaled, noisy or shifted by some samples.", numbers)
-    told = [f"{counted(len(pairs), 'pair')} {name} {kind}" for kind, found in (("byte for byte", exact), ("nearly", near))
+        return Finding(CHECK, "passed", f"None of {counted(len(rows), 'trial')} is a copy of a trial of another part, be "
+                       "it identical, scaled, noisy or shifted by a few samples.", numbers)
+    told = [f"{counted(len(pairs), 'pair')} {name} {kind}" for kind, found in (("identical", exact), ("nearly "
+                                                                                                      "identical", near))
             for name, pairs in found.items()]
     first = numbers["pairs"][0]
-    text = f"The same EEG is there more than once: {listed(told, 8)} (trials {first['trials'][0]} and {first['trials'][1]})"
+    text = (f"The same EEG appears more than once: {listed(told, 8)} (for example trials {first['trials'][0]} and "
+            f"{first['trials'][1]})")
     if "train-test" in exact or "train-test" in near:
-        return Finding(CHECK, "severe", f"{text}: test trials that training saw inflate every score.", numbers)
+        return Finding(CHECK, "severe", f"{text}. Test trials that are also in the training part inflate every "
+                                        "score.", numbers)
     across = any("-" in name for name in (*exact, *near))
-    return Finding(CHECK, "warning" if across or "within test" in exact else "note", f"{text}: "
-                   + ("what was learned or chosen on one part is no news to the other." if across else
-                      "they count more than once."), numbers)
+    return Finding(CHECK, "warning" if across or "within test" in exact else "note", f"{text}. "
+                   + ("The parts are then not independent." if across else "They count more than once."), numbers)
 
 
 def _name(material, i, j):
@@ -58,23 +62,23 @@ def _exact(material, rows, hashes):
     for row, digest in zip(rows, hashes, strict=True):
         groups.setdefault(digest, []).append(int(row))
     for group in groups.values():
-        for pair in combinations(group[:50], 2):  # of very many all-zero trials some pairs are enough
+        for pair in combinations(group[:50], 2):  # some pairs are enough where very many trials are all zero
             found.setdefault(_name(material, *pair), []).append(pair)
     return found
 
 
 def _prints(material, rows):
-    """One pass over the EEG: a hash of each trial's bytes, and a print of it that scale, noise and a shift change little.
+    """One pass over the EEG: a hash of each trial's bytes, and a fingerprint that scale, noise and a shift change little.
 
-    Returns hashes, prints [n, F] float32 of unit length, and what `_clean` needs.
+    Returns hashes, fingerprints [n, F] float32 of unit length, and what `_clean` needs.
     """
     n_chans, n_times = material.trials.eeg.shape[1:]
     sfreq = material.trials.sfreq
-    chosen = np.unique(np.linspace(0, n_chans - 1, min(CHANNELS, n_chans)).round().astype(int))
+    chosen = np.unique(np.linspace(0, n_chans - 1, min(MAX_CHANNELS, n_chans)).round().astype(int))
     window = {"chosen": chosen, "nuisance": _nuisance(n_times, sfreq), "unrelated": None}
     sample = _clean(material.trials.eeg[np.sort(material.drawn(rows, 300, 1))].numpy(), window)
     flat = sample.transpose(1, 0, 2).reshape(len(chosen), -1)
-    space = np.linalg.eigh(flat @ flat.T)[1][:, ::-1][:, :COMPONENTS].T  # the components that carry most
+    space = np.linalg.eigh(flat @ flat.T)[1][:, ::-1][:, :MAX_COMPONENTS].T  # the components of most variance
     deviation = np.sqrt(((space @ flat) ** 2).mean(1))
     space = space / np.maximum(deviation, 1e-6 * deviation[0])[:, None]
     lags = np.unique([min(round(lag * sfreq), n_times // 4) for lag in LAGS])
@@ -91,7 +95,7 @@ def _prints(material, rows):
 
 
 def _nuisance(n_times, sfreq):
-    """Orthonormal [T, k] basis of what unrelated trials share: a linear trend, and 50 and 60 Hz hum with its harmonics."""
+    """Orthonormal [T, k] basis of what unrelated trials share: a linear trend, and 50 and 60 Hz with their harmonics."""
     time = np.arange(n_times) / sfreq
     columns = [np.ones(n_times), time - time.mean()]
     for frequency in (50., 60., 100., 120.):
@@ -101,7 +105,7 @@ def _nuisance(n_times, sfreq):
 
 
 def _clean(eeg, window):
-    """Some channels without trend and hum, each of unit variance in each trial; a flat one is 0."""
+    """Some channels without trend and line noise, each of unit variance in each trial; a flat one is 0."""
     eeg = eeg[:, window["chosen"]]
     eeg = eeg - (eeg @ window["nuisance"]) @ window["nuisance"].T
     deviation = eeg.std(2, keepdims=True)
@@ -109,7 +113,7 @@ def _clean(eeg, window):
 
 
 def _lagged(source, lags):
-    """Products of all pairs of components at some lags: the same in a trial and its copy, whatever its sign and shift."""
+    """Products of all pairs of components at some lags: the same in a copy of any sign and shift."""
     n_times, parts = source.shape[2], []
     for lag in lags:
         product = np.matmul(source[:, :, :n_times - lag], source[:, :, lag:].transpose(0, 2, 1)) / (n_times - lag)
@@ -121,28 +125,28 @@ def _lagged(source, lags):
 
 
 def _near(material, rows, prints, window, exact):
-    """Near copies across parts, {"train-test": [(position, position, r)], ...}, the threshold and the number of looks."""
+    """Near copies across parts, {"train-test": [(position, position, r)], ...}, the threshold and the pairs correlated."""
     part, candidates = material.part[rows], []
     for query, others in (("test", ("train", "val")), ("val", ("train",))):
         mine, theirs = np.flatnonzero(part == query), np.flatnonzero(np.isin(part, others))
         if not len(theirs):
             continue
-        each = min(EACH, len(theirs))
+        each = min(CANDIDATES_PER_TRIAL, len(theirs))
         for start in range(0, len(mine), 1000):
             block = mine[start:start + 1000]
             similar = prints[block] @ prints[theirs].T
             best = np.argpartition(-similar, each - 1, axis=1)[:, :each]
             value = np.take_along_axis(similar, best, axis=1)
-            for i, k in zip(*np.nonzero(value >= SIMILAR), strict=True):
+            for i, k in zip(*np.nonzero(value >= MIN_SIMILARITY), strict=True):
                 candidates.append((value[i, k], int(rows[theirs[best[i, k]]]), int(rows[block[i]])))
     candidates = [(i, j) for _, i, j in sorted(candidates, reverse=True) if tuple(sorted((i, j))) not in exact
-                  and not _overlap(material, i, j)][:CANDIDATES]
+                  and not _overlap(material, i, j)][:MAX_CANDIDATES]
     train, test, rng = rows[part == "train"], rows[part == "test"], material.rng(2)
     unrelated = [(int(rng.choice(train)), int(rng.choice(test))) for _ in range(200 if len(train) and len(test) else 0)]
     unrelated = [pair for pair in unrelated if not _overlap(material, *pair) and tuple(sorted(pair)) not in exact]
     known = _correlations(material, unrelated, window)
     window["unrelated"] = round(float(np.quantile(known, .99)), 3) if len(known) else None
-    threshold = STRICT if len(known) and window["unrelated"] >= NARROW else NEAR
+    threshold = STRICT_CORRELATION if len(known) and window["unrelated"] >= HIGH_CORRELATION else COPY_CORRELATION
     found = {}
     for (i, j), r in zip(candidates, _correlations(material, candidates, window), strict=True):
         if r >= threshold:
@@ -151,7 +155,7 @@ def _near(material, rows, prints, window, exact):
 
 
 def _overlap(material, i, j):
-    """Whether two trials are cut from overlapping stretches of a recording, which check_overlap tells of."""
+    """Whether two trials overlap in time, which check_overlap reports."""
     if not material.timed or material.recording[i] != material.recording[j]:
         return False
     return abs(material.trials.onset[i] - material.trials.onset[j]) < material.window
@@ -172,7 +176,7 @@ def _shifted_correlation(a, b):
     from scipy.fft import irfft, next_fast_len, rfft
 
     n_times = a.shape[1]
-    most, length = int(SHIFT * n_times), next_fast_len(2 * n_times, real=True)
+    most, length = int(MAX_SHIFT * n_times), next_fast_len(2 * n_times, real=True)
     product = irfft((np.conj(rfft(a, length)) * rfft(b, length)).sum(0), length)
     product = np.concatenate([product[-most:], product[:most + 1]]) if most else product[:1]
     shift = np.arange(-most, most + 1)  # b[t + shift] fits a[t]
@@ -185,13 +189,12 @@ def _shifted_correlation(a, b):
     return float(abs((a * b).sum()) / max(1e-9, np.sqrt((a ** 2).sum() * (b ** 2).sum())))
 
 
-def check_overlap(material):
-    """Trials of different parts whose windows share a stretch of the recording."""
+def check_overlap(material: Material) -> Finding:
+    """Trials of different parts whose windows overlap in time."""
     check = "Overlapping trials"
     if not material.timed:
-        return Finding(check, "not "
-                              "checked", "The file names no times of presentation, so trials that share a stretch of the "
-                       "recording cannot be told.")
+        return Finding(check, "not checked", "The times of presentation are unknown, so overlapping trials cannot be "
+                       "found.")
     share, pairs = np.zeros(len(material.part)), {}
     for rows in material.sequences:
         onset = material.trials.onset[rows]
@@ -212,16 +215,16 @@ def check_overlap(material):
     numbers = {"window": material.window, "pairs": pairs, "test_trials": len(hit),
                "of_test_trials": len(material.split["test"]), "largest_share": float(share.max(initial=0))}
     if not pairs:
-        return Finding(check, "passed", f"No trials of different parts share a stretch of the recording (trials last "
-                       f"{material.window:.2f} s).", numbers)
+        return Finding(check, "passed", f"No trials of different parts overlap in time (trials last {material.window:.2f} "
+                       "s).", numbers)
     if not len(hit):
-        return Finding(check, "note", f"Trials of different parts share stretches of the recording ({listed(pairs)}), but "
-                       "none of the test part with the training part.", numbers)
-    text = (f"{len(hit)} of {len(material.split['test'])} test trials share up to {percent(numbers['largest_share'])} of "
-            "their window with a training trial of the same recording")
-    if numbers["largest_share"] >= HALF or material.order.get("p", 1.) <= ALPHA:
-        return Finding(check, "severe", f"{text}: in part training saw the very samples that it is tested on; split by "
+        return Finding(check, "note", f"Trials of different parts overlap in time ({listed(pairs)}), but no test trial "
+                       "overlaps a training trial.", numbers)
+    text = (f"{len(hit)} of {len(material.split['test'])} test trials overlap a training trial of the same recording, by "
+            f"up to {percent(numbers['largest_share'])} of the window")
+    if numbers["largest_share"] >= SEVERE_OVERLAP or material.order.get("p", 1.) <= ALPHA:
+        return Finding(check, "severe", f"{text}. The model is then tested on samples that it was trained on: split by "
                        "recording or by time, or cut shorter trials.", numbers)
-    return Finding(check, "warning", f"{text}; the classes of neighbours are unrelated, so it tells little about the "
-                   "class, but the noise is shared: to be safe split by recording or by time, or cut shorter "
-                   "trials.", numbers)
+    return Finding(check, "warning", f"{text}. The classes of neighbouring trials are unrelated, so the overlap says "
+                   "little about the class, but the noise is shared. To be safe, split by recording or by time, or cut "
+                   "shorter trials.", numbers)

@@ -1,4 +1,4 @@
-"""What a check of the audit found."""
+"""Findings of the audit."""
 
 from dataclasses import dataclass, field
 
@@ -7,10 +7,10 @@ SEVERITIES = ("severe", "warning", "note", "not checked", "passed")  # worst fir
 
 @dataclass
 class Finding:
-    """What one check found.
+    """The result of one check.
 
-    check: short title, such as "Slow drift"; severity: one of SEVERITIES; sentence: what was found and what it means for a
-    result; numbers: JSON-like, the accuracies, p-values, counts and names behind the sentence.
+    check: a short title, such as "Slow drift"; severity: one of SEVERITIES; sentence: what was found, and what it means for
+    a result; numbers: JSON-like, the accuracies, p-values, counts and names behind the sentence.
     """
 
     check: str

@@ -1,27 +1,27 @@
-"""Whether the time of a trial tells its class: blocks by class, classes that keep to a recording.
+"""Whether the time of a trial gives its class away: classes in blocks, classes in certain recordings only.
 
-In such designs slow changes of the recording name the class without any response of the brain (Li et al. 2021, IEEE TPAMI
-43:316, on EEGCVPR40).
+In such designs slow changes of the recording predict the class without any response of the brain (Li et al. 2021, IEEE
+TPAMI 43:316, on EEGCVPR40).
 """
 
 from runtime.wording import p_value, percent
 
-from .data import ALPHA
+from .data import ALPHA, Material
 from .findings import Finding
 
 CHECK = "Class against time of recording"
-# Share of neighbours of one class beyond what a random order gives, and in its deviations: from here on a block design.
-EXCESS, FAR = .1, 4.
-PURE = .9  # share of trials that stand in the only run of their class: each class is one block
-TIED = .5  # Cramer's V of class and recording
+# A block design: more neighbours of one class than in a random order, as a share and in standard deviations.
+MIN_EXCESS, MIN_DEVIATIONS = .1, 4.
+MIN_SHARE_IN_ONE_RUN = .9  # of trials that stand in the only run of their class: each class is one block
+MIN_CRAMER_V = .5  # Cramer's V of class and recording
 
 
-def tied_to_time(numbers):
-    """Whether class and time of recording hang together, as far as the order is known."""
+def tied_to_time(numbers: dict) -> bool:
+    """Whether the class depends on the time of recording, as far as the order is known."""
     return numbers.get("p", 1.) <= ALPHA or numbers.get("p_recording", 1.) <= ALPHA
 
 
-def is_eegcvpr40(material):
+def is_eegcvpr40(material: Material) -> bool:
     """Whether a .pth file is EEGCVPR40's as published: its classes, and no sampling rate of its own."""
     from config import EEGCVPR40_LABELS
 
@@ -29,8 +29,8 @@ def is_eegcvpr40(material):
     return not trials.record and trials.tmin is not None and set(trials.class_names.values()) == set(EEGCVPR40_LABELS)
 
 
-def shown_in_blocks(material):
-    """What the source says on a presentation in blocks by class, "" where it says nothing of the kind."""
+def shown_in_blocks(material: Material) -> str:
+    """What the source says about a presentation in blocks by class, "" where it says nothing."""
     presentation = str(material.about.get("presentation", ""))
     if presentation.lower().startswith("block"):
         return presentation
@@ -39,8 +39,8 @@ def shown_in_blocks(material):
     return ""
 
 
-def check_order(material):
-    """Is each class one block, or does it keep to certain recordings?"""
+def check_order(material: Material) -> Finding:
+    """Is each class one block, or shown in certain recordings only?"""
     numbers = dict(material.order)
     said = shown_in_blocks(material)
     if said:
@@ -53,63 +53,63 @@ def check_order(material):
         return Finding(CHECK, severity, " ".join(text for _, text in sentences), numbers)
     if "p" not in numbers:
         return Finding(CHECK, "not checked", "No recording holds two trials of different classes.", numbers)
-    text = (f"{percent(numbers['same'])} of the neighbours in time are of one class, a random order gives "
-            f"{percent(numbers['expected'])} ({p_value(numbers['p'])})")
+    text = (f"{percent(numbers['same'])} of the neighbours in time have the same class, against "
+            f"{percent(numbers['expected'])} in a random order ({p_value(numbers['p'])})")
     if numbers["p_less"] <= ALPHA:
-        return Finding(CHECK, "note", f"A class follows itself less often than by chance: {text}; what lasts of the "
-                       "response to the picture before tells a little about the class.", numbers)
-    return Finding(CHECK, "passed", f"The order of classes is as good as random: {text}.", numbers)
+        return Finding(CHECK, "note", f"A class follows itself less often than by chance: {text}. The end of the "
+                       "response to the preceding picture then says a little about the class.", numbers)
+    return Finding(CHECK, "passed", f"The order of classes does not differ from a random one: {text}.", numbers)
 
 
 def _blocks(material, numbers):
     if numbers.get("p", 1.) > ALPHA:
         return None
-    text = (f"{percent(numbers['same'])} of the neighbours in time are of one class where a random order gives "
-            f"{percent(numbers['expected'])} ({p_value(numbers['p'])})")
-    if numbers["pure"] >= PURE:
+    text = (f"{percent(numbers['same'])} of the neighbours in time have the same class, against "
+            f"{percent(numbers['expected'])} in a random order ({p_value(numbers['p'])})")
+    if numbers["pure"] >= MIN_SHARE_IN_ONE_RUN:
         text = f"Each class was shown in one block: {text}"
     else:
-        text = f"Trials near each other in time are of one class: {text}"
+        text = f"Trials that are near in time tend to have the same class: {text}"
     excess = numbers["same"] - numbers["expected"]
-    strong = numbers["pure"] >= PURE or (excess >= EXCESS and excess >= FAR * numbers["deviation"])
+    strong = numbers["pure"] >= MIN_SHARE_IN_ONE_RUN or (
+        excess >= MIN_EXCESS and excess >= MIN_DEVIATIONS * numbers["deviation"])
     if strong and numbers["exposed"] > .05:
-        return "severe", (f"{text}, and {percent(numbers['exposed'])} of the test trials come from a run of their class "
-                          "that training saw: slow changes of the recording name the class, so accuracies on this split "
-                          "say nothing about what the EEG holds.")
+        return "severe", (f"{text}. {percent(numbers['exposed'])} of the test trials come from a run of their class that "
+                          "also holds training trials. Slow changes of the recording predict the class, so accuracies on "
+                          "this split say nothing about what the EEG holds.")
     if not len(material.shared_recordings):
-        return "warning", (f"{text}; this split tests on other recordings, so slow changes carry the class over only where "
-                           "all were recorded in the same order.")
-    return "warning", f"{text}; slow changes of the recording may add to an accuracy."
+        return "warning", (f"{text}. This split tests on other recordings, so slow changes predict the class only if all "
+                           "recordings have the same order.")
+    return "warning", f"{text}. Slow changes of the recording may add to an accuracy."
 
 
 def _sessions(material, numbers):
     if numbers.get("p_recording", 1.) > ALPHA:
         return None
-    text = (f"Within a subject classes keep to recordings (Cramer's V {numbers['cramer_v']:.2f}, "
+    text = (f"Within a subject the classes differ between recordings (Cramer's V {numbers['cramer_v']:.2f}, "
             f"{p_value(numbers['p_recording'])})")
     if not len(material.shared_recordings):
-        return "warning", f"{text}; this split tests on other recordings, so knowing the recording does not help."
-    severity = "severe" if numbers["cramer_v"] >= TIED else "warning"
-    return severity, f"{text}: what tells recordings apart, such as the fit of the cap, tells the class."
+        return "warning", f"{text}. This split tests on other recordings, so knowing the recording does not help."
+    severity = "severe" if numbers["cramer_v"] >= MIN_CRAMER_V else "warning"
+    return severity, f"{text}. Whatever differs between recordings, such as the fit of the cap, gives the class away."
 
 
 def _untimed(material, numbers, said):
     if said:
         if not len(material.shared_recordings):
             return Finding(CHECK, "warning", f"The source says: {said}. This split tests on other recordings, so slow "
-                           "changes carry the class over only where all were recorded in the same order.", numbers)
-        return Finding(CHECK, "severe", f"The source says: {said}. Slow changes of the recording then name the class, and "
-                       "training and test share recordings, so accuracies on this split say nothing about what the EEG "
+                           "changes predict the class only if all recordings have the same order.", numbers)
+        return Finding(CHECK, "severe", f"The source says: {said}. Slow changes of the recording then predict the class, "
+                       "and training and test share recordings, so accuracies on this split say nothing about what the EEG "
                        "holds.", numbers)
     presentation = material.about.get("presentation")
     if presentation:
-        return Finding(CHECK, "not checked", f"The file names no times of presentation; its source says: {presentation}.",
-                       numbers)
+        return Finding(CHECK, "not checked", f"The times of presentation are unknown. The source says: "
+                                             f"{presentation}.", numbers)
     if numbers.get("p", 1.) <= ALPHA:
-        return Finding(CHECK, "warning", "The file names no times of presentation, and in its order "
-                       f"{percent(numbers['same'])} of the neighbours are of one class ({percent(numbers['expected'])} by "
-                       "chance): either it is sorted, or classes were shown in blocks and slow changes of the recording "
-                       "name them; ask whoever recorded it.", numbers)
-    return Finding(CHECK, "not "
-                          "checked", "The file names no times of presentation; its own order shows no blocks, which says "
-                   "little where trials were shuffled before.", numbers)
+        return Finding(CHECK, "warning", "The times of presentation are unknown. In the order of the file "
+                       f"{percent(numbers['same'])} of the neighbours have the same class ({percent(numbers['expected'])} "
+                       "by chance). Either the file is sorted, or the classes were shown in blocks and slow changes of the "
+                       "recording give them away. Ask the people who recorded it.", numbers)
+    return Finding(CHECK, "not checked", "The times of presentation are unknown. The file's order shows no blocks, but the "
+                   "trials may have been shuffled.", numbers)

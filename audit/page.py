@@ -1,30 +1,37 @@
-"""A data set's page: audit.html with findings, facts and pictures, and audit.json, from which the report of a run takes the
+"""The page of a data set: audit.html with findings, facts and figures, and audit.json, from which a run's report takes the
 findings.
 """
 
 import base64
 import io
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 from runtime.runs import atomic_path, file_hash, read_json, write_json
-from runtime.wording import counted
+from runtime.wording import counted, listed
+
+if TYPE_CHECKING:
+    from eegdata.trials import Trials
 
 import numpy as np
 
 from eegdata.pictures import caption_path, machine_made, picture_path, read_captions
 
 FORMAT = "eeg-to-text audit 1"
-WIDEST = 12  # classes in the table of counts; more become shades
-CARDS, CARD_SIZE = 8, 150
-MOST_NUMBERS = 16
-KNOWN = {"yes": "yes, each trial names its picture",
-         "class": "no, only its class: each trial was given a picture of its class in rotation",
-         "no": "no: the data set has no pictures"}
+MAX_CLASSES_IN_TABLE = 12  # more are drawn as a figure
+MAX_CARDS, CARD_SIZE = 8, 150  # example pictures, and their size in pixels
+MAX_NUMBERS = 16  # of a finding
+MAX_LISTED = 140  # names in a line of the table of facts
+PICTURE_KNOWN = {"yes": "yes, for each trial",
+                 "class": "no, only its class; each trial was given a picture of that class in turn",
+                 "no": "no, the data set has no pictures"}
 
 
-def audit_files(path, splits_path, image_dir=None, split_num=0, subject=0, index="auto", permutations=1000):
+def audit_files(path: Path | str, splits_path: Path | str, image_dir: Path | str | None = None, split_num: int = 0,
+                subject: int = 0, index: str = "auto", permutations: int = 1000) -> tuple:
     """Audit a data set folder or .pth file over the whole epochs; returns its Trials, its split and the Findings."""
     from eegdata.dataset_folder import read_record
     from eegdata.splits import load_split
@@ -38,20 +45,20 @@ def audit_files(path, splits_path, image_dir=None, split_num=0, subject=0, index
     return trials, split, run_audit(trials, split, image_dir, permutations)
 
 
-def made_of(trials, splits_path, split_num):
-    """What findings hold for: the data, the subject (0: all) and the split."""
+def made_of(trials: "Trials", splits_path: Path | str, split_num: int) -> dict:
+    """What findings apply to: the data, the subject (0: all) and the split."""
     return {"fingerprint": trials.fingerprint, "subject": trials.chosen_subject, "splits": file_hash(splits_path),
             "split_num": split_num}
 
 
-def write_audit(file, findings, made_from, facts=None):
-    """audit.json: findings worst first, what they hold for, and facts of the data set."""
+def write_audit(file: Path | str, findings: list, made_from: dict, facts: dict | None = None) -> None:
+    """Write audit.json: findings, worst first, what they apply to, and facts of the data set."""
     write_json(file, plain({"format": FORMAT, "made_from": made_from, "facts": facts or {},
                             "findings": finding_dicts(findings)}))
 
 
-def read_audit(file, made_from):
-    """The findings of an audit.json, as dicts; None where it is absent or holds for other data or another split."""
+def read_audit(file: Path | str, made_from: dict) -> list[dict] | None:
+    """The findings of an audit.json, as dicts; None where it is absent or applies to other data or another split."""
     if not Path(file).is_file():
         return None
     content = read_json(file)
@@ -60,11 +67,12 @@ def read_audit(file, made_from):
     return content["findings"]
 
 
-def write_page(trials, split, findings, folder, splits_path, split_num=0, image_dir=None):
+def write_page(trials: "Trials", split: dict, findings: list, folder: Path | str, splits_path: Path | str,
+               split_num: int = 0, image_dir: Path | str | None = None) -> Path:
     """Write audit.json and audit.html of a data set into folder; returns the page's path.
 
     trials over the whole epoch, split {"train" | "val" | "test": positions}, findings of run_audit; splits_path and
-    split_num: where the split is from; image_dir: the pictures, None: not at hand.
+    split_num: where the split is from; image_dir: the pictures, None where they are not available.
     """
     from .evoked import pictures
 
@@ -81,8 +89,8 @@ def write_page(trials, split, findings, folder, splits_path, split_num=0, image_
     return page
 
 
-def render(template, content, *folders):
-    """A page as text, from templates in folders. All that content holds is escaped but figures, which do so themselves."""
+def render(template: str, content: dict, *folders: Path | str) -> str:
+    """A page as text, from templates in folders. Content is escaped, except for figures, which are Markup."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(loader=FileSystemLoader(folders), autoescape=True, undefined=StrictUndefined,
@@ -90,8 +98,8 @@ def render(template, content, *folders):
     return environment.get_template(template).render(content)
 
 
-def data_uri(path, size, kind="JPEG"):
-    """The picture, at most size x size pixels, as a data URI; None where the file is absent or no picture."""
+def data_uri(path: Path | str, size: int, kind: str = "JPEG") -> str | None:
+    """The picture, at most size x size pixels, as a data URI; None where the file is absent or not a picture."""
     from PIL import Image
 
     try:
@@ -104,7 +112,7 @@ def data_uri(path, size, kind="JPEG"):
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def plain(value):
+def plain(value: object) -> object:
     """JSON-like content without NumPy's types."""
     if isinstance(value, dict):
         return {str(key): plain(entry) for key, entry in value.items()}
@@ -113,25 +121,25 @@ def plain(value):
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
-def finding_dicts(findings):
+def finding_dicts(findings: list) -> list[dict]:
     """Findings, objects or dicts of an audit.json, as {"check", "severity", "sentence", "numbers"}."""
     return [one if isinstance(one, dict) else plain(vars(one)) for one in findings]
 
 
-def headline(findings):
-    """One sentence: the worst finding if it is severe, else that none is; findings worst first."""
+def headline(findings: list) -> str:
+    """One sentence on findings, worst first: the first severe one, or that there is none."""
     count = Counter(one.severity for one in findings)
     severe = [one.sentence for one in findings if one.severity == "severe"]
     if severe:
         return f"{count['severe']} severe {'finding' if len(severe) == 1 else 'findings, first'}: {severe[0]}"
     made = len(findings) - count["not checked"]
     warnings = f"; {counted(count['warning'], 'warning')}" if count["warning"] else ""
-    missing = f"; {counted(count['not checked'], 'check')} could not be made" if count["not checked"] else ""
+    missing = f"; {counted(count['not checked'], 'check')} could not be run" if count["not checked"] else ""
     return f"No severe finding in {counted(made, 'check')}{warnings}{missing}."
 
 
-def summary(findings):
-    """Findings for the terminal: a line each, those passed and not checked in one."""
+def summary(findings: list) -> str:
+    """Findings for the terminal: a line for each, and one line for all that passed or were not checked."""
     lines = [f"{one.severity}: {one.check}: {one.sentence}" for one in findings
              if one.severity not in ("passed", "not checked")]
     for severity in ("not checked", "passed"):
@@ -141,13 +149,13 @@ def summary(findings):
     return "\n".join(lines)
 
 
-def finding_texts(findings):
+def finding_texts(findings: list) -> list[dict]:
     """Findings as the template shows them."""
-    return [{**one, "numbers": list(number_texts(one["numbers"]))[:MOST_NUMBERS]} for one in finding_dicts(findings)]
+    return [{**one, "numbers": list(number_texts(one["numbers"]))[:MAX_NUMBERS]} for one in finding_dicts(findings)]
 
 
-def number_texts(numbers, before=""):
-    """(name, text) of the single numbers and short lists in numbers, one level of nesting deep; audit.json holds all."""
+def number_texts(numbers: dict, before: str = "") -> Iterator[tuple[str, str]]:
+    """(name, text) of the numbers and short lists in `numbers`, one level deep; audit.json holds all of them."""
     for key, value in numbers.items():
         name = f"{before}{key}".replace("_", " ")
         if isinstance(value, dict):
@@ -161,7 +169,7 @@ def number_texts(numbers, before=""):
             yield name, ", ".join(f"{entry:.3g}" if isinstance(entry, float) else str(entry) for entry in value)
 
 
-def facts_of(trials, split, splits_path, split_num, image_dir):
+def facts_of(trials: "Trials", split: dict, splits_path: Path | str, split_num: int, image_dir: Path | str | None) -> dict:
     """What is in a data set and its split, JSON-like."""
     from eegdata.splits_file import read_splits_file
 
@@ -183,8 +191,8 @@ def facts_of(trials, split, splits_path, split_num, image_dir):
                   "parts": {part: len(rows) for part, rows in split.items()}}}
 
 
-def caption_facts(names, image_dir):
-    """{"pictures": {captions a picture: pictures}, "machine_made": {model: pictures}}; None where none are at hand."""
+def caption_facts(names: list[str], image_dir: Path | str | None) -> dict | None:
+    """{"pictures": {captions of a picture: pictures}, "machine_made": {model: pictures}}; None where there are none."""
     if image_dir is None or not names:
         return None
     made = machine_made(image_dir)
@@ -193,20 +201,18 @@ def caption_facts(names, image_dir):
         "machine_made": dict(Counter(made[name] for name in names if name in made))}
 
 
-def caption_text(pictures, machine_made):
+def caption_text(pictures: dict, machine_made: dict) -> str:
     texts = [f"{counted(count, 'picture')} with {counted(n, 'caption')}" for n, count in pictures.items()]
-    texts += [f"{counted(count, 'picture')} with one that a model wrote ({model})" for model, count in machine_made.items()]
+    texts += [f"{counted(count, 'picture')} with a caption that a model wrote "
+              f"({model})" for model, count in machine_made.items()]
     return ", ".join(texts)
 
 
-def fact_rows(facts):
+def fact_rows(facts: dict) -> list[tuple[str, str]]:
     """(name, text) lines of the table of facts."""
-    def listed(texts, most=140):
-        return ", ".join(map(str, texts[:most])) + (f" and {len(texts) - most} more" if len(texts) > most else "")
-
     channels, start, split = facts["channels"], facts["tmin"], facts["split"]
     length = 1000 * facts["n_times"] / facts["sfreq"]
-    units = {"uV": "microvolts", None: "as in the file, which does not say"}.get(facts["units"], facts["units"])
+    units = {"uV": "microvolts", None: "unknown, as in the file"}.get(facts["units"], facts["units"])
     subjects = [f"{name} ({count})" for name, count in facts["subjects"].items()]
     classes = [f"{name} ({count})" for name, count in facts["classes"].items()]
     made = ", ".join(f"{name} {value}".replace("_", " ") for name, value in split["made_from"].items()
@@ -215,32 +221,34 @@ def fact_rows(facts):
     return [
         ("Trials", f"{facts['trials']:,}"),
         ("Channels", counted(channels, "channel") + ", unnamed" if isinstance(channels, int) else
-         f"{len(channels)}: {listed(channels)}"),
+         f"{len(channels)}: {listed(channels, MAX_LISTED)}"),
         ("Sampling rate", f"{facts['sfreq']:g} Hz"),
         ("Unit", units + (", then divided by each channel's standard deviation over a recording's trials"
                           if facts["scale"] == "recording" else "")),
-        ("Trial", f"{facts['n_times']} samples, " + (f"{length:.0f} ms; the picture's onset is not known" if start is None
+        ("Trial", f"{facts['n_times']} samples, " + (f"{length:.0f} ms; the picture's onset is unknown" if start is None
                                                      else f"{1000 * start:.0f} to {1000 * start + length:.0f} ms from the "
                                                           "picture's onset")),
-        ("Subjects", f"{counted(len(subjects), 'subject')}, with trials: {listed(subjects)}"),
-        ("Sessions", f"{counted(facts['sessions'], 'session')}" if facts["sessions"] else "not known"),
-        ("Recordings", "not known" if facts["recordings"] is None else counted(facts["recordings"], "recording")),
-        ("Classes", f"{counted(len(classes), 'class')}, with trials: {listed(classes)}"),
-        ("Is the picture known?", KNOWN[facts["pictures_known"]]),
+        ("Subjects", f"{counted(len(subjects), 'subject')}, with trials: {listed(subjects, MAX_LISTED)}"),
+        ("Sessions", f"{counted(facts['sessions'], 'session')}" if facts["sessions"] else "unknown"),
+        ("Recordings", "unknown" if facts["recordings"] is None else counted(facts["recordings"], "recording")),
+        ("Classes", f"{counted(len(classes), 'class')}, with trials: {listed(classes, MAX_LISTED)}"),
+        ("Is the picture known?", PICTURE_KNOWN[facts["pictures_known"]]),
         ("Pictures", f"{facts['pictures']:,}"),
-        ("Captions", caption_text(**facts["captions"]) if facts["captions"] else "not at hand"),
+        ("Captions", caption_text(**facts["captions"]) if facts["captions"] else "none given"),
         ("Split", f"{split['name'] or 'without a name'}, number {split['number']} in a file of {split['of']}"
-         + (f"; made from: {made}" if made else "")),
+         + (f"; made with: {made}" if made else "")),
         ("Trials in parts", ", ".join(f"{part} {count:,}" for part, count in split["parts"].items())
          + (f", in no part {left:,}" if left else "")),
         ("Source", facts["source"]), ("Fingerprint", facts["fingerprint"]),
-        ("Made with", ", ".join(f"{name} {version}" for name, version in facts["versions"].items()) or "not known")]
+        ("Made with", ", ".join(f"{name} {version}" for name, version in facts["versions"].items()) or "unknown")]
 
 
-def count_table(trials, split):
-    """Trials by subject, class and part: {"parts", "classes", "rows": [(subject, cells, counts of the parts)], "figures"},
-    the last row the sum. A cell: a class's counts of the parts, and whether the class is absent from a part that holds
-    others. Of many classes figures, one a part, in place of rows."""
+def count_table(trials: "Trials", split: dict) -> dict:
+    """Trials by subject, class and part: {"parts", "classes", "rows": [(subject, cells, counts of the parts)], "figures"}.
+
+    The last row is the sum. A cell holds a class's counts in the parts, and whether the class is missing from a part that
+    has others. For many classes there are figures, one for each part, in place of rows.
+    """
     from .evoked import draw_counts
 
     subjects, subject = np.unique(trials.subject.numpy(), return_inverse=True)
@@ -249,7 +257,7 @@ def count_table(trials, split):
     for part, rows in enumerate(split.values()):
         np.add.at(counts[part], (subject[rows], label[rows]), 1)
     classes, names = [trials.class_names[one] for one in labels.tolist()], subjects.tolist()
-    if len(classes) > WIDEST:
+    if len(classes) > MAX_CLASSES_IN_TABLE:
         return {"parts": list(split), "classes": classes, "rows": [], "figures": [
             draw_counts(counts[part], names, classes, f"Trials: {name}") for part, name in enumerate(split)
             if counts[part].any()]}
@@ -261,9 +269,9 @@ def count_table(trials, split):
     return {"parts": list(split), "classes": classes, "rows": rows, "figures": []}
 
 
-def recording_rows(trials):
+def recording_rows(trials: "Trials") -> dict:
     """What became of each recording's events: {"lines": [(name, subject, kept, dropped, reasons, notes)], "kept",
-    "dropped", "reasons"}; {} of a file, which does not say."""
+    "dropped", "reasons"}; {} for a .pth file, which does not say."""
     entries = [one for one in trials.record.get("recordings", []) if trials.chosen_subject in (0, one["subject"])]
     if not entries:
         return {}
@@ -279,16 +287,16 @@ def recording_rows(trials):
     return {"lines": lines, "kept": sum(line[2] for line in lines), "dropped": total.total(), "reasons": reasons(total)}
 
 
-def picture_cards(trials, image_dir):
-    """A picture and its first caption of each of up to CARDS classes: what the trials' labels are believed to mean."""
+def picture_cards(trials: "Trials", image_dir: Path | str | None) -> list[dict]:
+    """A picture and its first caption for each of up to MAX_CARDS classes."""
     if image_dir is None or not trials.has_pictures:
         return []
     cards = []
-    for label in np.unique(trials.label.numpy()).tolist()[:CARDS]:
+    for label in np.unique(trials.label.numpy()).tolist()[:MAX_CARDS]:
         name = trials.names((trials.label == label).nonzero()[0])[0]
         try:
             caption = read_captions(image_dir, name)[0]
-        except InputError:  # the audit says which are missing; here it is one example
+        except InputError:  # the audit names those that are missing
             caption = "no caption"
         cards.append({"class": trials.class_names[label], "name": name, "caption": caption,
                       "picture": data_uri(picture_path(image_dir, name), CARD_SIZE)})

@@ -7,22 +7,25 @@ import numpy as np
 
 from eegdata.pictures import picture_path
 
+from .data import Material
 from .findings import Finding
 
 CHECK = "Pictures across parts"
-MOST = 6000  # pictures whose pixels are compared
-# At most so many different bits of the hash, this mean and this 99% quantile of the differences between thumbnails, of 255.
-# A picture scaled, brightened or compressed anew stayed below 10, 8 and 28; drawings that differ in a detail are above 45.
-BITS, MEAN, MOST_PIXELS = 10, 10., 35.
+MAX_COMPARED = 6000  # pictures that are compared by their pixels
+# Two pictures look alike up to so many different bits of the hash, and up to this mean and 99% quantile of the differences
+# between their thumbnails (of 255). Pictures that were scaled, brightened or compressed again stayed below 10, 8 and 28;
+# drawings that differ in a detail are above 45.
+MAX_BITS, MAX_MEAN_DIFFERENCE, MAX_QUANTILE_DIFFERENCE = 10, 10., 35.
 
 
-def check_pictures(material):
+def check_pictures(material: Material) -> Finding:
     """The same picture in the training and the test part."""
     if not material.picture_known:
         known = material.trials.record["pictures_known"]
-        what = "which picture of its class was seen in a trial" if known == "class" else "what was seen but its class"
-        return Finding(CHECK, "note", f"The data set does not know {what}: nothing beyond the class can be learned or "
-                       "shown from it, and whether training and test share pictures cannot be told.",
+        what = ("The trials do not say which picture of its class was seen" if known == "class" else
+                "The trials say only the class of the picture that was seen")
+        return Finding(CHECK, "note", f"{what}. Nothing beyond the class can be learned from them or tested on them, and "
+                       "pictures shared by training and test cannot be found.",
                        {"pictures_known": known})
     parts = {part: np.unique(material.image[rows]) for part, rows in material.split.items()}
     shared = np.intersect1d(parts["train"], parts["test"])
@@ -37,16 +40,16 @@ def check_pictures(material):
     sentences = []
     if same:
         sentences.append(("severe", f"{counted(len(same), 'test picture')} {'is' if len(same) == 1 else 'are'} in the "
-                          f"training part under another name, byte for byte ({same[0][0]} and {same[0][1]}): the split "
-                          "does not keep pictures apart, and scores on them are for known pictures."))
+                          f"training part under another name, as the same file ({same[0][0]} and {same[0][1]}). The "
+                          "split does not keep pictures apart, and scores on these are scores on known pictures."))
     if len(shared):
         sentences.append(("warning", f"{len(shared)} of {counted(len(parts['test']), 'test picture')} "
                           f"{'is' if len(shared) == 1 else 'are'} in the training part too "
-                          f"({listed((names[i] for i in shared), 2)}): scores are for known pictures and do not show that "
-                          "new ones can be told."))
+                          f"({listed((names[i] for i in shared), 2)}). Scores on them are scores on known pictures and say "
+                          "nothing about new ones."))
     if near:
         sentences.append(("warning", f"{counted(len(near), 'test picture')} {'looks' if len(near) == 1 else 'look'} almost "
-                          f"like one of the training part ({near[0][0]} and {near[0][1]}): they may be the same."))
+                          f"like one of the training part ({near[0][0]} and {near[0][1]}). They may be the same picture."))
     for problem, what in (("missing", "has no file"), ("unreadable", "cannot be read")):
         if problems.get(problem):
             number = counted(len(problems[problem]), "picture")
@@ -55,8 +58,7 @@ def check_pictures(material):
     if sentences:
         severity = "severe" if any(s == "severe" for s, _ in sentences) else "warning"
         return Finding(CHECK, severity, " ".join(text for _, text in sentences), numbers)
-    how = "by name, by the bytes of their files and by how they look" if compared else \
-        "by name; their files were not given"
+    how = "by name, by content of the file or by look" if compared else "by name (the files were not given)"
     number = counted(len(parts["test"]), "test picture")
     return Finding(CHECK, "passed", f"None of {number} is in the training part, {how}.", numbers)
 
@@ -72,7 +74,7 @@ def _compare(material, parts, numbers):
     for i in train:
         owner.setdefault(hashes[i], []).append(i)
     same = [(names[i], names[j]) for i in test for j in owner.get(hashes[i], ()) if i != j]
-    train, test = (material.drawn(np.array(rows, dtype=int), MOST // 2, 8) for rows in (train, test))
+    train, test = (material.drawn(np.array(rows, dtype=int), MAX_COMPARED // 2, 8) for rows in (train, test))
     looks, unreadable = {}, []
     for i in np.union1d(train, test):
         try:
@@ -86,10 +88,10 @@ def _compare(material, parts, numbers):
         bits = np.stack([looks[i][0] for i in train])
         pixels = np.stack([looks[i][1] for i in train])
         for i in test:
-            for k in np.flatnonzero((bits != looks[i][0]).sum(1) <= BITS):
+            for k in np.flatnonzero((bits != looks[i][0]).sum(1) <= MAX_BITS):
                 different = i != train[k] and hashes[i] != hashes[train[k]]
                 apart = np.abs(pixels[k] - looks[i][1])
-                if different and apart.mean() <= MEAN and np.quantile(apart, .99) <= MOST_PIXELS:
+                if different and apart.mean() <= MAX_MEAN_DIFFERENCE and np.quantile(apart, .99) <= MAX_QUANTILE_DIFFERENCE:
                     near.append((names[i], names[train[k]]))
     return same, near, {"missing": missing, "unreadable": unreadable}
 

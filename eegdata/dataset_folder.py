@@ -1,4 +1,4 @@
-"""A data set folder: what `prepare_data.py` writes and every stage takes as --eeg_dataset.
+"""The data set folder that `prepare_data.py` writes and every stage takes as --eeg_dataset.
 
     dataset.json            sampling rate, channels, units, classes, pictures, recordings, steps; written last
     trials/00000-000.arrow  shards in the format of Hugging Face `datasets`, one or more a recording, memory-mapped
@@ -18,13 +18,14 @@ import numpy as np
 import torch
 
 from eegdata.pictures import machine_made, same_captions, write_captions, write_picture
+from eegdata.records import DataSet
 
 FORMAT = "eeg-to-text data set 1"
-ROWS = 256  # trials in a record batch
-HEAD = ("sfreq", "ch_names", "positions", "units", "tmin", "n_times", "class_ids", "class_names", "pictures_known",
-        "split_by", "about")  # what a DataSet says of itself
-FILES = {"dataset.json", "trials", "images", "splits.pth", "README.md", "audit.json", "audit.html"}
-RUN = "run.json"  # in trials/ until the folder is finished: the key of the run
+BATCH_TRIALS = 256  # trials in a record batch
+DATASET_FIELDS = ("sfreq", "ch_names", "positions", "units", "tmin", "n_times", "class_ids", "class_names",
+                  "pictures_known", "split_by", "about")  # of records.DataSet
+OWN_FILES = {"dataset.json", "trials", "images", "splits.pth", "README.md", "audit.json", "audit.html"}
+RUN_FILE = "run.json"  # in trials/ until the folder is finished: the key of the run
 COLUMNS = ("label", "subject", "session", "recording", "onset", "picture", "part")
 
 
@@ -44,7 +45,7 @@ class MappedEEG:
         return len(self.rows)
 
     @property
-    def shape(self):
+    def shape(self) -> torch.Size:
         n_chans = self.blocks[0].shape[1] if self.matrix is None else len(self.matrix)
         return torch.Size((len(self), n_chans, self.high - self.low))
 
@@ -61,40 +62,40 @@ class MappedEEG:
             eeg = self.matrix @ eeg
         return eeg[0] if single else eeg
 
-    def take(self, rows):
+    def take(self, rows: np.ndarray) -> "MappedEEG":
         """The trials `rows`, without reading them."""
         return MappedEEG(self.blocks, self.low, self.high, self.rows[rows], self.matrix)
 
-    def with_channels(self, matrix):
+    def with_channels(self, matrix: torch.Tensor) -> "MappedEEG":
         """The same trials with other channels: `matrix` [C', C] float32."""
         matrix = matrix if self.matrix is None else matrix @ self.matrix
         return MappedEEG(self.blocks, self.low, self.high, self.rows, matrix)
 
 
-def read_record(folder):
+def read_record(folder: Path | str) -> dict:
     """dataset.json of a finished data set folder."""
     file = Path(folder) / "dataset.json"
     if not file.is_file():
         unfinished = (Path(folder) / "trials").is_dir()
         raise InputError(f"{folder}: holds no dataset.json; " + (
-            "it is not finished: run the prepare_data.py command again, it goes on where it stopped" if unfinished else
+            "it is not finished: run the prepare_data.py command again to continue it" if unfinished else
             "expected a folder that prepare_data.py wrote, or a .pth file"))
     record = read_json(file)
     if record.get("format") != FORMAT:
         raise InputError(f"{file}: format {record.get('format')!r}, expected {FORMAT!r}; prepare the data set again")
-    missing = [name for name in (*HEAD, "pictures", "picture", "recordings", "fingerprint") if name not in record]
+    missing = [name for name in (*DATASET_FIELDS, "pictures", "picture", "recordings", "fingerprint") if name not in record]
     if missing or not record["recordings"]:
         raise InputError(f"{file}: {', '.join(missing) or 'recordings'} missing; it was changed by hand or is damaged, so "
                          "prepare the data set again")
     return record
 
 
-def number_of_trials(recordings):
+def number_of_trials(recordings: list[dict]) -> int:
     """Trials in the shards of recordings, entries of dataset.json."""
     return sum(shard["trials"] for recording in recordings for shard in recording["shards"])
 
 
-def open_folder(folder):
+def open_folder(folder: Path | str) -> tuple[dict, list[np.ndarray], dict[str, np.ndarray]]:
     """Open a data set folder without reading the EEG.
 
     Returns its record, the EEG as a list of arrays [n, channels, samples] that lie on disk, and the other columns as
@@ -126,21 +127,21 @@ def open_folder(folder):
     return record, blocks, columns
 
 
-def write_folder(data, output, source, scale, overwrite=False):
+def write_folder(data: DataSet, output: Path | str, source: str, scale: str, overwrite: bool = False) -> dict:
     """Write `data` (sources.records.DataSet) as a data set folder; an interrupted run goes on.
 
     source: its name; scale: "recording" divides each channel by its standard deviation over the recording's trials, "none"
     does not. Returns the record. A folder that holds another data set is refused unless `overwrite`.
     """
     output = Path(output)
-    head = {"format": FORMAT, "source": source, "scale": scale, **{name: getattr(data, name) for name in HEAD}}
+    head = {"format": FORMAT, "source": source, "scale": scale, **{name: getattr(data, name) for name in DATASET_FIELDS}}
     key = content_key([head, [(r.name, r.subject, r.session, r.key) for r in data.recordings], sorted(data.pictures)])
     _check_output(data, output)
     if not _begin(output, key, overwrite):
         _write_pictures(data, output / "images")  # captions may have come since
         print(f"{output}: holds this data set already; nothing to do for its trials")
         return read_record(output)
-    marker = output / "trials" / RUN  # an interrupted run with other options left other pictures of the same names
+    marker = output / "trials" / RUN_FILE  # an interrupted run with other options left other pictures of the same names
     stale = marker.is_file() and read_json(marker, str) != key
     write_json(marker, f"{key}, pictures of another run" if stale else key)
     _write_pictures(data, output / "images", stale)
@@ -162,7 +163,7 @@ def write_folder(data, output, source, scale, overwrite=False):
 def _check_output(data, output):
     """Raise InputError for a folder of other things, or one whose pictures would be read and written."""
     if output.is_dir() and not (output / "dataset.json").is_file():
-        own = FILES if (output / "trials").is_dir() else {"images"}  # what an interrupted run may leave
+        own = OWN_FILES if (output / "trials").is_dir() else {"images"}  # what an interrupted run may leave
         others = sorted(path.name for path in output.iterdir() if path.name not in own and not path.name.startswith("."))
         if others:
             raise InputError(f"--output {output}: holds {', '.join(others)[:200]} and no data set; expected an empty or a "
@@ -185,7 +186,7 @@ def _begin(output, key, overwrite):
                          "folder, or give --overwrite")
     if overwrite:
         done.unlink(missing_ok=True)  # first: what remains counts as unfinished
-        for path in (output / name for name in FILES):
+        for path in (output / name for name in OWN_FILES):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -233,7 +234,7 @@ def _write_trials(data, folder, head_key, scale):
             entry = {"key": key, **_write_recording(data, recording, number, folder, scale)}
             write_json(file, entry)
         entries.append(entry)
-    named = {RUN, *(f"{number:05d}.json" for number in range(len(entries)))}
+    named = {RUN_FILE, *(f"{number:05d}.json" for number in range(len(entries)))}
     named |= {shard["file"] for entry in entries for shard in entry["shards"]}
     for path in folder.iterdir():  # of an interrupted run with other options; the Hub would read them, too
         if path.name not in named:
@@ -298,8 +299,8 @@ def _write_shard(path, data, recording, number, block, eeg):
                "part": list(block.part) if block.part is not None else [""] * n}
     schema = features.arrow_schema
     with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, schema) as writer:
-        for start in range(0, n, ROWS):
-            part = slice(start, start + ROWS)
+        for start in range(0, n, BATCH_TRIALS):
+            part = slice(start, start + BATCH_TRIALS)
             rows = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(eeg[part].reshape(-1)), data.n_times)
             rows = pyarrow.FixedSizeListArray.from_arrays(rows, len(data.ch_names))
             writer.write_batch(pyarrow.record_batch([rows, *(pyarrow.array(column[part]) for column in columns.values())],

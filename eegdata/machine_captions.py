@@ -1,5 +1,6 @@
 """Captions that a Hugging Face image-to-text model writes for pictures that have none, marked as machine-made."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from runtime.errors import InputError
@@ -18,13 +19,14 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from eegdata.pictures import has_caption, machine_made, picture_path, write_machine_captions
+from eegdata.pictures import find_pictures, has_caption, machine_made, picture_path, write_machine_captions
 
-CAPTIONERS = ("blip", "git", "vision-encoder-decoder")  # kinds of models that are given a picture and nothing else
+PICTURE_ONLY_MODELS = ("blip", "git", "vision-encoder-decoder")  # kinds of models that are given a picture and nothing else
 REQUEST = "Describe this image in one sentence."  # what a chat model is asked
 
 
-def caption_pictures(image_dir, names, model, device, overwrite=False, batch_size=8, max_new_tokens=40):
+def caption_pictures(image_dir: Path | str, names: list[str] | None, model: str, device: str, overwrite: bool = False,
+                     batch_size: int = 8, max_new_tokens: int = 40) -> None:
     """Write and mark captions of the pictures that have none; an interrupted run goes on where it stopped.
 
     image_dir: folder of `<class>/<name>.JPEG`; names: of the pictures, None: all that lie there; model: a Hub name or a
@@ -54,12 +56,6 @@ def caption_pictures(image_dir, names, model, device, overwrite=False, batch_siz
         print(f"{len(silent)} pictures still have none, the model said nothing of them: {', '.join(silent[:5])}")
 
 
-def find_pictures(image_dir):
-    """Names of the photographs in a folder of `<class>/<name>.JPEG`."""
-    paths = sorted(Path(image_dir).glob("*/*.JPEG"))
-    return [path.stem for path in paths if not path.stem.endswith("_sketch") and path == picture_path(image_dir, path.stem)]
-
-
 def _open(path):
     try:
         return Image.open(path).convert("RGB")
@@ -69,10 +65,10 @@ def _open(path):
         raise InputError(f"{path}: not a readable picture ({error}); copy it again from its source") from None
 
 
-def load_writer(name, device):
+def load_writer(name: str, device: str) -> Callable[[list[Image.Image], int], list[str]]:
     """A function from PIL pictures and a number of tokens to texts, by an image-to-text model; it draws nothing at random.
 
-    Models of the kinds CAPTIONERS and BLIP-2 are given the picture alone, others are asked by their chat template.
+    Models of the kinds PICTURE_ONLY_MODELS and BLIP-2 are given the picture alone, others are asked by their chat template.
     """
     transformers_logging.set_verbosity_error()  # its advice is for programmers
     try:
@@ -82,7 +78,7 @@ def load_writer(name, device):
                              "expected an image-to-text model, such as Salesforce/blip-image-captioning-base")
         model, loading = AutoModelForImageTextToText.from_pretrained(
             name, dtype=torch.float32 if device == "cpu" else "auto", trust_remote_code=False, output_loading_info=True)
-        if config.model_type in CAPTIONERS:
+        if config.model_type in PICTURE_ONLY_MODELS:
             prepare, tokenizer = AutoImageProcessor.from_pretrained(name), AutoTokenizer.from_pretrained(name)
         else:
             prepare = AutoProcessor.from_pretrained(name)
@@ -99,13 +95,13 @@ def load_writer(name, device):
         raise InputError(f"--model {name}: its weights lack {len(missing)} tensors, {missing[0]} among them; they are of "
                          "another model, or cut short")
     model = model.eval().to(device)
-    if config.model_type in CAPTIONERS:
+    if config.model_type in PICTURE_ONLY_MODELS:
         return _captioner(model, prepare, tokenizer)
     if config.model_type == "blip-2":
         return _asked(model, prepare, tokenizer, "")
     if not getattr(prepare, "chat_template", None):
         raise InputError(f"--model {name}: is of type {config.model_type!r} and has no chat template; expected one of "
-                         f"{', '.join(CAPTIONERS)}, blip-2, or a model that is asked by chat")
+                         f"{', '.join(PICTURE_ONLY_MODELS)}, blip-2, or a model that is asked by chat")
     request = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": REQUEST}]}]
     prompt = prepare.apply_chat_template(request, add_generation_prompt=True, tokenize=False)
     return _asked(model, prepare, tokenizer, prompt)

@@ -1,39 +1,45 @@
 """Splits made from the trials of a data set; equal trials, options and seed give equal splits.
 
-What each --split_by keeps in one part only:
+What each --split_by keeps within one part:
 
-    picture    pictures, of each class a share in each part, the same for all subjects
-    subject    one subject is the test of each split (leave one out). Where three or more are there, validation is on
-               further subjects, else on a share of the one that remains: the subject to be tested chooses nothing
+    picture    pictures; each part has a share of the pictures of each class, the same for all subjects
+    subject    subjects: one split for each subject, which is its test (leave one out). With three or more subjects,
+               validation is on further subjects, else on a share of the remaining one; the test subject chooses nothing
     class      classes, two or more in each part (zero-shot)
-    session, recording   of each subject with three or more, the last are the test and those before them validation; where
-               no subject has three, they are dealt out across subjects
+    session, recording   sessions or recordings; of each subject with three or more, the last are the test and those before
+               them validation. If no subject has three, they are assigned across subjects
     time       stretches of each recording, in the order train, val, test, with a gap at both borders
-    given      what the publishers say
+    given      the publishers' parts
 """
+
+from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 from runtime.wording import listed
 
 import numpy as np
 
-from eegdata.splits_file import PARTS
+from eegdata.parts import PARTS, parts_in_order
 
-GROUPS = ("subject", "session", "recording", "time")  # what may share pictures between parts
-DRAWS = 100  # of sessions or recordings across subjects, until one has all classes in all parts
+if TYPE_CHECKING:
+    from eegdata.trials import Trials
+
+SHARING_PICTURES = ("subject", "session", "recording", "time")  # these splits may share pictures between parts
+MAX_DRAWS = 100  # of sessions or recordings across subjects, to have all classes in all parts
 
 
-def make_splits(trials, by, val_fraction=.15, test_fraction=.15, seed=0, gap=5., unseen_pictures=False):
+def make_splits(trials: "Trials", by: str, val_fraction: float = .15, test_fraction: float = .15, seed: int = 0,
+                gap: float = 5., unseen_pictures: bool = False) -> list[dict]:
     """Splits of `trials` (datautils.Trials), a list of {"train", "val", "test": record numbers, "name": str}.
 
-    val_fraction, test_fraction: shares, at least one of what is dealt out; gap: seconds without EEG between the parts of
-    by "time"; unseen_pictures: the parts share no pictures either, trials that would are in no part. Raises InputError
-    where the data set does not allow such a split, or a part would be empty or lack a class.
+    val_fraction, test_fraction: shares, each at least one unit; gap: seconds without EEG between the parts of by "time";
+    unseen_pictures: the parts share no pictures either; trials that would are in no part. Raises InputError where the data
+    set does not allow such a split, or a part would be empty or lack a class.
     """
     maker = _Maker(trials, by, val_fraction, test_fraction, seed, gap)
     if unseen_pictures and by == "given":
         raise InputError("--unseen_pictures: --split_by given keeps the publishers' parts as they are; leave it out")
-    if unseen_pictures and by in GROUPS:
+    if unseen_pictures and by in SHARING_PICTURES:
         maker.pictures = maker.by_picture()[0][1]
     made = getattr(maker, f"by_{by}")()
     if maker.pictures is not None:
@@ -51,7 +57,7 @@ def make_splits(trials, by, val_fraction=.15, test_fraction=.15, seed=0, gap=5.,
 
 
 class _Maker:
-    """Makes splits as a list of (name, part); part [trials]: "train", "val", "test", or "" for in no part."""
+    """Makes splits as a list of (name, part); part [trials]: "train", "val", "test", or "" for none."""
 
     def __init__(self, trials, by, val_fraction, test_fraction, seed, gap):
         self.trials, self.by, self.val, self.test, self.seed, self.gap = trials, by, val_fraction, test_fraction, seed, gap
@@ -87,7 +93,7 @@ class _Maker:
         n_val = min(len(subjects) - 2, max(1, round((len(subjects) - 1) * self.val)))  # one remains for training
         for subject in subjects.tolist():
             after = order.index(subject) + 1
-            chosen = sorted((order + order)[after:after + n_val])  # those who follow, so that each validates as often
+            chosen = sorted((order + order)[after:after + n_val])  # those who follow, so that all validate equally often
             part = np.where(np.isin(self.subject, chosen), "val", "train")
             how = f"validation on subject {', '.join(map(str, chosen))}"
             if not chosen:
@@ -142,7 +148,7 @@ class _Maker:
         return [(f"as the publishers give it, {' and '.join(missing)} taken {how} out of their training part", part)]
 
     def take_out(self, rows, val, test):
-        """Parts of some rows, by the finest thing that is known of them: picture, recording, else time; and which."""
+        """Parts of some rows and how they were made: by picture where possible, else by recording, else by time."""
         most = max(len(np.unique(self.image[rows[self.label[rows] == c]])) for c in np.unique(self.label[rows]))
         wanted = 1 + sum(share is not None for share in (val, test))
         if self.known and most >= wanted:
@@ -158,7 +164,7 @@ class _Maker:
         of_image = np.full(self.image.max() + 1, "", "<U5")
         for label in np.unique(kind):
             pictures = rng.permutation(images[kind == label])
-            of_image[pictures] = _in_order(len(pictures), val, test)
+            of_image[pictures] = parts_in_order(len(pictures), val, test)
         part[rows] = of_image[self.image[rows]]
         return part
 
@@ -177,7 +183,7 @@ class _Maker:
                     part[rows] = _dealt(unit[rows], own, part[rows], val, test)
                 return f"by {what}, the last ones of each subject", part
         rng = np.random.default_rng(self.seed)
-        for _ in range(DRAWS):
+        for _ in range(MAX_DRAWS):
             part[rows] = _dealt(unit[rows], rng.permutation(np.unique(unit[rows])), part[rows], val, test)
             if all(len(np.unique(self.label[part == each])) in (0, every) for each in PARTS):
                 break
@@ -193,7 +199,7 @@ class _Maker:
             own = rows[recording[rows] == number]
             timed = onset is not None and not np.isnan(onset[own]).any()
             own = own[np.argsort(onset[own], kind="stable")] if timed else own
-            dealt = _in_order(len(own), val, test)
+            dealt = parts_in_order(len(own), val, test)
             for border in np.flatnonzero(dealt[1:] != dealt[:-1]) if timed else ():
                 middle = (onset[own[border]] + onset[own[border + 1]]) / 2
                 dealt[np.abs(onset[own] - middle) < (self.gap + length) / 2] = ""
@@ -217,20 +223,7 @@ class _Maker:
 
 
 def _dealt(unit, order, part, val, test):
-    """`part` where the trials of the units in `order` have the parts that are theirs by their place in it."""
-    for number, each in zip(order, _in_order(len(order), val, test), strict=True):
+    """`part`, with the trials of the units in `order` assigned by their place in it."""
+    for number, each in zip(order, parts_in_order(len(order), val, test), strict=True):
         part = np.where(unit == number, each, part)
     return part
-
-
-def _in_order(count, val, test):
-    """Parts of `count` things in order: train first, then val and test, at least one each; of two, the last is the test.
-
-    val, test: shares, None for no such part.
-    """
-    n_val, n_test = (0 if share is None else max(1, round(count * share)) for share in (val, test))
-    if count < 1 + (n_val > 0) + (n_test > 0):
-        n_val, n_test = int(count > 1 and not n_test), int(count > 1 and n_test > 0)
-    if n_val + n_test >= count > 0:
-        raise InputError(f"--val_fraction {val} --test_fraction {test}: leave none of {count} for training; lower them")
-    return np.repeat(PARTS, [count - n_val - n_test, n_val, n_test])

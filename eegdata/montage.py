@@ -1,34 +1,38 @@
-"""EEG channels by name: which of those at hand is the one that is asked for, and what stands in for a missing one."""
+"""EEG channels matched by name, missing ones interpolated, and the places of channels on the scalp."""
 
 import re
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 from runtime.errors import InputError
+from runtime.wording import listed
 
 import numpy as np
 
-RENAMED = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}  # 10-20 names before and since the 10-10 system
-FEWEST = 4  # channels to interpolate from; a sphere has no centre with less
-FEWEST_MAPPED = 4  # places that a scalp map is drawn from
+NAMES_SINCE_10_10 = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}  # 10-20 names before and since the 10-10 system
+MIN_SOURCES = 4  # channels to interpolate from; fewer places do not define a sphere
+MAX_LISTED = 12  # names in a sentence
+MIN_MAPPED = 4  # channels with a known place for a scalp map
 REGIONS = ("frontal", "central", "left temporal", "right temporal", "parietal", "occipital")
-ROWS = {row: region for region, rows in (  # of the 10-10 system
+REGION_OF_ROW = {row: region for region, rows in (  # of the 10-10 system
     ("frontal", "FP AF F"), ("central", "FC C"), ("temporal", "FT T TP"), ("parietal", "CP P"), ("occipital", "PO O I"))
         for row in rows.split()}
 HEAD_CENTRE = np.array([0, 0, .04])  # m, in head coordinates
-FEW = 20  # with fewer places the centre of the head comes from the standard ones (MNE wants more than 10 to fit it)
+MIN_FITTED = 20  # with fewer places the head is fitted to the standard ones too (MNE needs more than 10)
 
 
-def plain_name(name):
+def plain_name(name: object) -> str:
     """A channel's name as it is compared: `EEG Fp1-REF`, `FP1` and `Fp1..` are one; so are T3 and T7."""
     name = re.sub(r"[\s.]+", " ", str(name)).strip().upper()
     name = re.sub(r"^EEG[\s:_-]+", "", name)
     name = re.sub(r"[\s:_-]+(REF|LE|AR|AV|AVG|CAR)$", "", name).replace(" ", "")
-    return RENAMED.get(name, name)
+    return NAMES_SINCE_10_10.get(name, name)
 
 
-def match_channels(found, wanted, positions=None):
+def match_channels(found: Sequence[str], wanted: Sequence[str],
+                   positions: dict | None = None) -> tuple[np.ndarray, list[str]]:
     """Weights that turn EEG of channels `found` into channels `wanted`, by name and never by position.
 
     found, wanted: names; positions: name -> [x, y, z] in m (head coordinates) of found channels, None: the standard places
@@ -49,7 +53,7 @@ def match_channels(found, wanted, positions=None):
     notes = []
     other = [f"{found[j]} as {wanted[i]}" for i, j in matched.items() if found[j] != wanted[i]]
     if other:
-        notes.append(f"channels known by other names: {_list(other)}")
+        notes.append(f"channels known by other names: {listed(other, MAX_LISTED)}")
     if list(matched.values()) != sorted(matched.values()):
         notes.append(f"{len(matched)} channels put in the order asked for, by name")
     if missing:
@@ -58,12 +62,8 @@ def match_channels(found, wanted, positions=None):
         matrix[np.ix_(missing, sources)] = weights
     left = [name for j, name in enumerate(found) if j not in matched.values()]
     if left:
-        notes.append(f"{len(left)} channels not asked for left out: {_list(left)}")
+        notes.append(f"{len(left)} channels not asked for left out: {listed(left, MAX_LISTED)}")
     return matrix, notes
-
-
-def _list(names, most=12):
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _check_unique(what, names, plain, relevant):
@@ -74,7 +74,7 @@ def _check_unique(what, names, plain, relevant):
                          "once, rename or drop the others")
 
 
-def standard_places():
+def standard_places() -> dict[str, np.ndarray]:
     """Place [x, y, z] in m, in head coordinates, of each channel of the 10-05 system by its plain name."""
     import mne
 
@@ -103,19 +103,20 @@ def _places(needed, positions):
 def _interpolated(found, here, missing_names, missing, positions, notes):
     """Weights [missing, sources] of the missing channels, and the numbers of the found channels that they are made from."""
     places, standard = _places([*here, *missing], positions)
-    lost = [name for name, plain in zip(missing_names, missing, strict=True) if plain not in places]
-    if lost:
-        raise InputError(f"channels {_list(lost)}: not among the {len(found)} channels found ({_list(list(found))}) and "
-                         "without a known place on the scalp to interpolate them at; rename the channels that are meant, "
-                         "drop these, or use an encoder without them")
+    unplaced = [name for name, plain in zip(missing_names, missing, strict=True) if plain not in places]
+    if unplaced:
+        raise InputError(f"channels {listed(unplaced, MAX_LISTED)}: not among the {len(found)} channels found "
+                         f"({listed(found, MAX_LISTED)}), and their places on the scalp are not known, so they cannot be "
+                         "interpolated; rename the channels that are meant, drop these, or use an encoder without them")
     sources = [j for j, name in enumerate(here) if name in places]
-    if len(sources) < FEWEST:
-        raise InputError(f"channels {_list(missing_names)}: missing, and only {len(sources)} of the {len(found)} channels "
-                         f"found ({_list(list(found))}) have a known place on the scalp, expected {FEWEST} or more to "
-                         "interpolate from; rename the channels by the 10-20 system, or use another encoder")
+    if len(sources) < MIN_SOURCES:
+        raise InputError(f"channels {listed(missing_names, MAX_LISTED)}: missing, and only {len(sources)} of the "
+                         f"{len(found)} channels found ({listed(found, MAX_LISTED)}) have a known place on the scalp, "
+                         f"expected {MIN_SOURCES} or more to interpolate from; rename the channels by the 10-20 system, or "
+                         "use another encoder")
     weights, warned = _spline_weights([here[j] for j in sources], missing, places, standard)
     notes.append(f"{len(missing)} channels missing, interpolated on the scalp from {len(sources)} found: "
-                 f"{_list(missing_names)}")
+                 f"{listed(missing_names, MAX_LISTED)}")
     notes += warned
     return weights, sources
 
@@ -126,7 +127,7 @@ def _spline_weights(sources, missing, places, standard):
 
     names = [*sources, *missing]
     info = mne.create_info(names, 1.0, "eeg", verbose="error")
-    shape = np.array(list(standard.values())) if len(names) < FEW else None
+    shape = np.array(list(standard.values())) if len(names) < MIN_FITTED else None
     info.set_montage(mne.channels.make_dig_montage({name: places[name] for name in names}, coord_frame="head", hsp=shape))
     info["bads"] = list(missing)
     one_each = mne.EvokedArray(np.eye(len(names), len(sources)), info, verbose="error")
@@ -136,14 +137,14 @@ def _spline_weights(sources, missing, places, standard):
     return one_each.data[len(sources):], [f"MNE on the places: {warning.message}" for warning in caught]
 
 
-def require_mne(flag):
+def require_mne(flag: str) -> None:
     """Raise InputError where MNE, which knows the places of channels, is not installed."""
     if find_spec("mne") is None:
         raise InputError(f"{flag}: needs the package mne for the places of channels and scalp maps; pip install -r "
                          "requirements-data.txt")
 
 
-def scalp_places(ch_names, positions=None):
+def scalp_places(ch_names: list[str], positions: dict | None = None) -> list[np.ndarray | None]:
     """The place [x, y, z] in m of each channel, in head coordinates, None where it is not known.
 
     positions: name -> [x, y, z] of the recording, or None. Standard places where all names have one, so that two caps are
@@ -159,7 +160,7 @@ def scalp_places(ch_names, positions=None):
     return [given.get(name, standard.get(name)) for name in plain]
 
 
-def scalp_regions(ch_names, positions=None):
+def scalp_regions(ch_names: list[str], positions: dict | None = None) -> list[str | None]:
     """The region of each channel, one of REGIONS, or None where its place is not known.
 
     A channel belongs to the region of the nearest place of the 10-10 system, in direction from the centre of the head; left
@@ -167,7 +168,7 @@ def scalp_regions(ch_names, positions=None):
     to P10 temporal; CP, P parietal; PO, O, I occipital.
     """
     standard = standard_places()
-    names = [name for name in standard if re.fullmatch(r"([A-Z]+)(Z|\d+)", name) and re.sub(r"Z$|\d+$", "", name) in ROWS]
+    names = [name for name in standard if (match := re.fullmatch(r"([A-Z]+)(Z|\d+)", name)) and match[1] in REGION_OF_ROW]
     directions = np.stack([_direction(_even(name, standard)) for name in names])
     found = []
     for name, place in zip(map(plain_name, ch_names), scalp_places(ch_names, positions), strict=True):
@@ -177,7 +178,7 @@ def scalp_regions(ch_names, positions=None):
         same = name in standard and np.array_equal(place, standard[name])
         nearest = names[int((directions @ _direction(_even(name, standard) if same else place)).argmax())]
         row, number = re.fullmatch(r"([A-Z]+)(Z|\d+)", nearest).groups()
-        region = "temporal" if row == "P" and number in ("7", "8", "9", "10") else ROWS[row]
+        region = "temporal" if row == "P" and number in ("7", "8", "9", "10") else REGION_OF_ROW[row]
         found.append(f"{'left' if place[0] < 0 else 'right'} temporal" if region == "temporal" else region)
     return found
 
@@ -192,7 +193,7 @@ def _direction(place):
     return (place - HEAD_CENTRE) / np.linalg.norm(place - HEAD_CENTRE)
 
 
-def scalp_info(ch_names, sfreq, positions=None):
+def scalp_info(ch_names: list[str], sfreq: float, positions: dict | None = None) -> tuple:
     """(mne.Info of the channels with a place of their own, their rows), or (None, why no scalp map can be drawn)."""
     import mne
 
@@ -202,9 +203,9 @@ def scalp_info(ch_names, sfreq, positions=None):
         if place is not None and tuple(place) not in used:
             used.add(tuple(place))
             rows.append(row)
-    if len(rows) < FEWEST_MAPPED:
+    if len(rows) < MIN_MAPPED:
         return None, (f"the places on the scalp are known of {len(rows)} of {len(ch_names)} channels "
-                      f"({_list(list(ch_names), 3)}), a map needs {FEWEST_MAPPED}")
+                      f"({listed(ch_names, 3)}), a map needs {MIN_MAPPED}")
     flat = np.stack([places[row][:2] for row in rows])
     if np.linalg.svd(flat - flat.mean(0), compute_uv=False)[1] < .01:  # m; a map between channels in a line is invention
         return None, f"the {len(rows)} channels with a known place lie in a line"

@@ -4,6 +4,7 @@
 """
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from runtime.errors import InputError
@@ -11,25 +12,39 @@ from runtime.runs import atomic_path, file_hash, read_json, write_json
 
 import numpy as np
 
-MARKS = "machine_captions.json"
+from eegdata.records import Picture
+
+MARKS_FILE = "machine_captions.json"
 
 
-def picture_path(image_dir, name, picture="photo"):
+def picture_path(image_dir: Path | str, name: str, picture: str = "photo") -> Path:
     """The file of a picture: `<image_dir>/<class id>/<name>.JPEG`, or `<name>_sketch.JPEG`."""
     return Path(image_dir) / name.split("_")[0] / f"{name}{'_sketch' if picture == 'sketch' else ''}.JPEG"
 
 
-def picture_hashes(image_dir, names, picture):
+def find_pictures(image_dir: Path | str) -> list[str]:
+    """Names of all photographs `<class id>/<name>.JPEG` of a folder, sorted; sketches are left out."""
+    paths = sorted(Path(image_dir).glob("*/*.JPEG"))
+    return [path.stem for path in paths if not path.stem.endswith("_sketch") and path == picture_path(image_dir, path.stem)]
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The JPEG and PNG files that lie directly in a folder, in order of name."""
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png")
+                  and not path.name.startswith("."))
+
+
+def picture_hashes(image_dir: Path | str, names: Iterable[str], picture: str) -> dict[str, str | None]:
     """SHA-256 of each training picture by name; None for one whose file is not there (stage 3 needs captions only)."""
     paths = {name: picture_path(image_dir, name, picture) for name in names}
     return {name: file_hash(path) if path.is_file() else None for name, path in paths.items()}
 
 
-def caption_path(image_dir, name):
+def caption_path(image_dir: Path | str, name: str) -> Path:
     return Path(image_dir) / name.split("_")[0] / f"{name}_caption.txt"
 
 
-def read_captions(image_dir, name):
+def read_captions(image_dir: Path | str, name: str) -> list[str]:
     """A picture's captions: the lines of `<name>_caption.txt` without <s> and </s>; the first is the caption."""
     path = caption_path(image_dir, name)
     try:
@@ -45,12 +60,12 @@ def read_captions(image_dir, name):
     return [caption for caption in captions if caption]
 
 
-def read_caption(image_dir, name):
+def read_caption(image_dir: Path | str, name: str) -> str:
     """A picture's caption, the first of read_captions."""
     return read_captions(image_dir, name)[0]
 
 
-def write_captions(image_dir, captions):
+def write_captions(image_dir: Path | str, captions: dict[str, str | Sequence[str]]) -> None:
     """Write `<name>_caption.txt` for each picture name -> caption, or list of captions, a line each."""
     for name, texts in captions.items():
         with atomic_path(caption_path(image_dir, name)) as temporary:
@@ -61,18 +76,18 @@ def _lines(texts):
     return "".join(f"{' '.join(text.split())}\n" for text in texts).encode()
 
 
-def has_caption(image_dir, name):
+def has_caption(image_dir: Path | str, name: str) -> bool:
     """Whether `<name>_caption.txt` holds anything."""
     path = caption_path(image_dir, name)
     return path.is_file() and bool(path.read_bytes().strip())
 
 
-def same_captions(image_dir, name, texts):
+def same_captions(image_dir: Path | str, name: str, texts: Sequence[str]) -> bool:
     """Whether the picture's captions are `texts`."""
     return caption_path(image_dir, name).read_bytes() == _lines(texts)
 
 
-def write_machine_captions(image_dir, captions, model):
+def write_machine_captions(image_dir: Path | str, captions: dict[str, str], model: str) -> None:
     """write_captions of picture name -> the caption that `model` made, with a mark that it is no person's.
 
     The pictures have no caption yet, or one that a model made. The marks stand in `machine_captions.json`: {name: {"model",
@@ -83,18 +98,18 @@ def write_machine_captions(image_dir, captions, model):
     for name, text in captions.items():
         caption_path(image_dir, name).unlink(missing_ok=True)
         marks[name] = {"model": model, "sha256": hashlib.sha256(_lines([text])).hexdigest()}
-    write_json(Path(image_dir) / MARKS, marks)
+    write_json(Path(image_dir) / MARKS_FILE, marks)
     write_captions(image_dir, captions)
 
 
-def machine_made(image_dir):
+def machine_made(image_dir: Path | str) -> dict[str, str]:
     """The pictures whose captions a model wrote: {name: model}. A caption that was edited since is a person's."""
     found = [(name, mark, caption_path(image_dir, name)) for name, mark in _marks(image_dir).items()]
     return {name: mark["model"] for name, mark, path in found if path.is_file() and file_hash(path) == mark["sha256"]}
 
 
 def _marks(image_dir):
-    path = Path(image_dir) / MARKS
+    path = Path(image_dir) / MARKS_FILE
     marks = read_json(path) if path.is_file() else {}
     if not all(isinstance(mark, dict) and {"model", "sha256"} <= set(mark) for mark in marks.values()):
         raise InputError(f"{path}: expected a model and a sha256 for each picture name; restore that file, or remove "
@@ -116,7 +131,7 @@ def _eight_bits(image, path):
     return image
 
 
-def write_picture(image_dir, name, picture, replace=False):
+def write_picture(image_dir: Path | str, name: str, picture: Picture, replace: bool = False) -> None:
     """Write a sources.records.Picture as `<name>.JPEG`, its sketch and its captions, where they are not there yet.
 
     An RGB JPEG is copied byte for byte; anything else becomes one. replace: what is there under the name is of another

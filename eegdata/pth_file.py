@@ -9,6 +9,7 @@ pickle is executed.
 
 import math
 from collections import Counter
+from pathlib import Path
 
 from runtime.errors import InputError
 
@@ -30,7 +31,7 @@ CHANNELS = tuple(_ORDER.split())
 BLOCKS = {"presentation": "blocks: each class was shown in one block (Li et al. 2021, arXiv 1812.07697)"}
 
 
-def read_pth(path):
+def read_pth(path: Path | str) -> tuple[dict, str]:
     """Read and check a data set file; returns its dict, whose EEG lies on disk (pickles.load_hashed), and its SHA-256."""
     from runtime.pickles import brief, load_hashed
 
@@ -84,7 +85,7 @@ def _check_record(name, record, content):
             raise InputError(f"{name} has {key} {int(record[key])}, but '{table}' has {len(content[table])} entries")
 
 
-def class_ids(content, path):
+def class_ids(content: dict, path: Path | str) -> list[str]:
     """Class id by label: what the names of the label's pictures begin with; of labels without records, from `labels`."""
     found = {}
     for record in content["dataset"]:
@@ -101,7 +102,7 @@ def class_ids(content, path):
     return classes
 
 
-def names_of(classes):
+def names_of(classes: list[str]) -> list[str]:
     """Readable class names of ImageNet synsets."""
     from config import CLASS_NAMES
 

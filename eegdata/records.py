@@ -1,4 +1,4 @@
-"""What every source gives: the recordings of a data set, read one by one into trials, and its pictures."""
+"""The common form of all sources: the recordings of a data set, read one by one into trials, and its pictures."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class Block:
 
 @dataclass
 class Recording:
-    """A recording that waits to be read.
+    """A recording that is read later.
 
     name: unique, for people; key: JSON-like, all that its trials depend on (file hashes, options), no paths; read(): the
     trials as one or more Blocks, several where they would not fit into memory at once.
@@ -52,7 +52,7 @@ class Picture:
 
 @dataclass
 class DataSet:
-    """A data set as a source found it, before the long work.
+    """A data set as a source finds it, before the EEG is read.
 
     sfreq in Hz; tmin: seconds from the picture's onset to a trial's first sample, None where unknown; units "uV" or
     "standardised"; positions: channel name -> [x, y, z] in m (head coordinates), None: standard places by name;

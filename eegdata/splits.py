@@ -1,6 +1,7 @@
-"""Splits of a data set into train, val and test: written, read and checked against the trials (made in make_splits.py)."""
+"""Splits into train, val and test: write, read, and check them against the trials (make_splits.py makes them)."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 from runtime.pickles import save_torch
@@ -8,17 +9,21 @@ from runtime.wording import listed
 
 import torch
 
-from eegdata.splits_file import PARTS, read_splits_file, split_records
+from eegdata.parts import PARTS
+from eegdata.splits_file import read_splits_file, split_records
 
-from .make_splits import GROUPS
+from .make_splits import SHARING_PICTURES
+
+if TYPE_CHECKING:
+    from eegdata.trials import Trials
 
 
-def read_splits(path):
+def read_splits(path: Path | str) -> list[dict]:
     """Read a splits file; returns its list of {"train": indices, "val": indices, "test": indices}, ours with a "name"."""
     return read_splits_file(path)[0]
 
 
-def write_splits(path, splits, made_from=None):
+def write_splits(path: Path | str, splits: list[dict] | dict, made_from: dict | None = None) -> None:
     """Write splits, a list of {"train", "val", "test": record numbers} (or one alone), and what they were made from.
 
     With `made_from` only a splits file that names its origin, too, is replaced: never a publisher's, nor the EEG itself.
@@ -39,7 +44,8 @@ def _replaceable(path):
         return False
 
 
-def load_split(path, trials, split_num=0, index="auto", needed=PARTS):
+def load_split(path: Path | str, trials: "Trials", split_num: int = 0, index: str = "auto",
+               needed: tuple[str, ...] = PARTS) -> dict[str, torch.Tensor]:
     """Read a splits file and check it against the trials.
 
     Returns {"train"|"val"|"test": LongTensor of positions in `trials`}. Indices count all records of the file, or with
@@ -60,8 +66,8 @@ def load_split(path, trials, split_num=0, index="auto", needed=PARTS):
     return result
 
 
-def describe(trials, splits, by=None):
-    """What is in the parts, a line a split, and what to know about it; by: how they were made."""
+def describe(trials: "Trials", splits: list[dict], by: str | None = None) -> str:
+    """A table of the parts, with a line for each split, and notes on them; by: how they were made."""
     position = {record: row for row, record in enumerate(trials.trial.tolist())}
     table, notes = [("split", "trials", "in no part", "pictures", "classes", "subjects", "")], {}
     for number, split in enumerate(splits):
@@ -78,13 +84,13 @@ def describe(trials, splits, by=None):
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, width, strict=True)).rstrip() for row in table]
     for check, sentences in notes.items():
         of = f" ({len(sentences)} of {len(splits)} splits)" if len(splits) > 1 else ""
-        avoidable = check == "pictures" and by in GROUPS and trials.knows_pictures
+        avoidable = check == "pictures" and by in SHARING_PICTURES and trials.knows_pictures
         lines.append(f"note{of}: {sentences[0]}{'; --unseen_pictures leaves them out' if avoidable else ''}")
     return "\n".join(["trials, pictures, classes, subjects of train/val/test", *lines])
 
 
-def check_split(trials, split):
-    """What to know about a split before its scores are believed, beyond what load_split refuses.
+def check_split(trials: "Trials", split: dict[str, torch.Tensor]) -> list[dict]:
+    """What limits the scores of a split, beyond what load_split refuses.
 
     split: part -> positions in `trials`. Returns findings {"check", "part", "names", "sentence"}, at most one for each
     check and part: "empty"; "pictures" that training shows too; "class" and "subject" that training lacks; "absent":
@@ -106,20 +112,20 @@ def check_split(trials, split):
         shown = {name: set(getattr(trials, name)[train].tolist()) for name in own}
         names = [trials.images[i] for i in sorted(own["image"] & shown["image"])]
         if trials.has_pictures or trials.knows_pictures:
-            found("pictures", part, names, f"{len(names)} pictures of the {part} part are in the training part too; scores "
-                                           "are then for known pictures")
+            found("pictures", part, names, f"{len(names)} pictures of the {part} part are in the training part too; its "
+                                           "scores are then scores on known pictures")
         names = [trials.class_names[c] for c in sorted(own["label"] - shown["label"])]
         found("class", part, names, f"the training part lacks {len(names)} of the {part} part's classes "
-                                    f"({listed(names)}); these classes cannot be named by a classifier")
+                                    f"({listed(names)}); a classifier cannot predict these classes")
         names = sorted(own["subject"] - shown["subject"])
         found("subject", part, names, f"the training part lacks {len(names)} of the {part} part's subjects "
-                                      f"({listed(names)}); scores are then for people new to the model")
+                                      f"({listed(names)}); its scores are then scores on new people")
         names = [trials.class_names[c] for c in sorted(shown["label"] - own["label"])]
         found("absent", part, names, f"the {part} part lacks {len(names)} of the training part's classes "
-                                     f"({listed(names)}); its scores say nothing on these")
+                                     f"({listed(names)}); its scores say nothing about these")
     return findings
 
 
 def _one_a_check(findings):
-    """{check: sentence}: of the test part, or of another where the test part has no such finding."""
+    """{check: sentence}, of the test part if it has such a finding, else of another part."""
     return {f["check"]: f["sentence"] for f in reversed(findings) if f["check"] != "empty"}

@@ -1,14 +1,15 @@
 """Splits files: what they hold, and which records of a data set their indices name."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.errors import InputError
 from runtime.pickles import brief, is_whole, load_pickle
 
-PARTS = ("train", "val", "test")
+from eegdata.parts import PARTS
 
 
-def read_splits_file(path):
+def read_splits_file(path: Path | str) -> tuple[list[dict], dict]:
     """The splits of a file, a list of {"train": indices, "val": indices, "test": indices}, and what they were made from
     ({} where it does not say)."""
     if not Path(path).exists():
@@ -26,7 +27,8 @@ def read_splits_file(path):
     return splits, made_from if isinstance(made_from, dict) else {}
 
 
-def split_records(path, data, images, subjects, fingerprint, chosen=0, split_num=0, index="auto"):
+def split_records(path: Path | str, data: Path | str, images: Sequence, subjects: Sequence[int], fingerprint: str,
+                  chosen: int = 0, split_num: int = 0, index: str = "auto") -> dict[str, list[int]]:
     """One split of a file as {"train" | "val" | "test": record numbers}, checked against the data set that it is for.
 
     data: the data set's path, for messages; images, subjects: of every record; fingerprint: the data set's. Indices count

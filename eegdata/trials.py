@@ -51,28 +51,28 @@ class Trials:
     def __len__(self):
         return len(self.label)
 
-    def names(self, positions):
+    def names(self, positions: torch.Tensor | slice) -> list[str]:
         """Picture names of trials."""
         return [self.images[i] for i in self.image[positions].tolist()]
 
     @property
-    def has_pictures(self):
+    def has_pictures(self) -> bool:
         """Whether the data set has pictures; without them only classes can be learned."""
         return self.record.get("pictures_known") != "no"
 
     @property
-    def knows_pictures(self):
+    def knows_pictures(self) -> bool:
         """Whether each trial names the picture that was seen, be the pictures there or not."""
         known = self.record.get("pictures_known", "yes")
         return known == "yes" or (known == "no" and not any(name.endswith("_unknown") for name in self.images))
 
-    def require_pictures(self):
+    def require_pictures(self) -> None:
         if not self.has_pictures:
             raise InputError(f"--eeg_dataset {self.path}: has no pictures and so no captions, only classes; train and test "
                              "an encoder on it (train_eeg_classifier.py --loss_weight 0), or prepare it with its pictures")
 
 
-def load_trials(path, time_low=None, time_high=None, subject=0):
+def load_trials(path: Path | str, time_low: int | None = None, time_high: int | None = None, subject: int = 0) -> Trials:
     """Read a data set folder or .pth file; keep one subject's trials (0: all) and the window [time_low, time_high).
 
     The window is in samples. Without one: of a folder, from the picture's onset to the trial's end; of a .pth file, 20..460

@@ -18,6 +18,8 @@ from runtime import options
 from runtime.errors import InputError, exits_cleanly
 from runtime.runs import atomic_path, save_run, write_json
 
+from eegdata.pictures import find_pictures
+
 if TYPE_CHECKING:
     from open_clip.model import CLIP
     from PIL.Image import Image
@@ -73,6 +75,8 @@ def main(argv: list[str] | None = None) -> None:
         paths = find_data(args.eeg_dataset, args.splits_path, args.image_dir)
     image_dir = paths.image_dir if paths else args.image_dir
     names = find_pictures(image_dir)
+    if not names:
+        raise InputError(f"--image_dir {image_dir}: no picture found; expected <class id>/<name>.JPEG in it")
     train, val = (names, []) if paths is None else split_names(args, paths, names)
 
     import torch
@@ -104,15 +108,6 @@ def main(argv: list[str] | None = None) -> None:
     save(model, config, args, scores, train)
     print("; ".join(f"{part}: right caption first for {top1:.0%} of {n} pictures" for part, (top1, n) in scores.items()))
     print(f"--clip_model local-dir:{args.output}")
-
-
-def find_pictures(image_dir: str) -> list[str]:
-    """Names of all photographs `<class id>/<name>.JPEG` in a folder, sorted, without sketches."""
-    names = sorted(path.stem for path in Path(image_dir).glob("*/*.JPEG")
-                   if not path.name.startswith(".") and not path.stem.endswith("_sketch"))
-    if not names:
-        raise InputError(f"--image_dir {image_dir}: no picture found; expected <class id>/<name>.JPEG")
-    return names
 
 
 def split_names(args: options.Options, paths: "DataPaths", names: list[str]) -> tuple[list[str], list[str]]:

@@ -1,4 +1,4 @@
-"""One reader a data set or file family; each turns files into the same trial records (records.py).
+"""One reader for each data set or family of files; each turns files into the same records (eegdata/records.py).
 
 A source that `prepare_data.py` offers has `add_arguments(parser)` and `find(args) -> DataSet`; heavy imports wait until
 they are called.

@@ -2,20 +2,22 @@
 
     python prepare_data.py bdd --folder bdd --paradigm Image-Blank --output runs/bdd/data
 
-`--folder`: a folder a paradigm, one CSV a recording. Header and rows are separated by comma and blank, as in
-`COUNTER, AF3, T7, Pz, T8, AF4, MARKERS['Blank','Image'], TICK, ContactQuality`: the markers' column has commas in its
-name, so a plain CSV reader shifts the columns after it. COUNTER counts the samples modulo 128. The marker is a number
-into the names in its column's name, the class of the picture on the screen; it stays on, and TICK flips between 0 and 1
-with each new picture, also where the class stays the same. So a trial begins where TICK flips (and at the first row), and
-its class is the marker's in the middle of the picture's time, as the marker follows TICK by up to some 10 samples.
+`--folder` holds a folder for each paradigm, with one CSV for each recording. Header and rows are separated by comma and
+blank, as in `COUNTER, AF3, T7, Pz, T8, AF4, MARKERS['Blank','Image'], TICK, ContactQuality`. The name of the markers'
+column has commas, so a plain CSV reader shifts the columns after it. COUNTER counts the samples modulo 128. The marker is
+an index into the names in its column's name: the class of the picture on the screen. It stays on, while TICK flips between
+0 and 1 with each new picture, even if the class stays the same. So a trial begins where TICK flips (and at the first row).
+Its class is the marker in the middle of the picture's time, because the marker follows TICK by up to about 10 samples.
 
-The paradigms are Image-Blank (a picture or a blank screen), Left-Right_Arrows (an arrow at the left or right edge, or a
-mark in the centre) and Visual_Q&A (the answer, yes or no, to a question about a picture), a new one every 2 s; in Baseline
-nothing was to be seen. Markers do not name the single picture, and there are no pictures: only the class can be learned.
-With fewer than three recordings split by time: `--split_by time --split_gap 0`.
+A new picture comes every 2 s. The paradigms are Image-Blank (a picture or a blank screen), Left-Right_Arrows (an arrow at
+the left or right edge, or a mark in the centre) and Visual_Q&A (the answer, yes or no, to a question about a picture). In
+Baseline nothing was shown. The markers do not name single pictures, and there are no pictures: only the class can be
+learned. With fewer than three recordings split by time: `--split_by time --split_gap 0`.
 """
 
+import argparse
 import re
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -31,34 +33,37 @@ from . import epochs
 from .emotiv_insight import CHANNELS, SFREQ, SKIPPED, Windows, check_microvolts, join_channels
 
 PARADIGMS = ("Baseline", "Image-Blank", "VisualQA", "Visual_Q&A", "Left-Right_Arrows")
-FOLDERS = {"Image-Blank": ("Image-Blank",), "Left-Right_Arrows": ("Left-Right_Arrows",),
+PARADIGM_FOLDERS = {"Image-Blank": ("Image-Blank",), "Left-Right_Arrows": ("Left-Right_Arrows",),
            "Visual_Q&A": ("Visual_Q&A", "VisualQA"), "Baseline": ("Baseline",)}
-READABLE = {"blank": "blank screen", "image": "picture", "center": "mark in the centre", "left": "left arrow",
+CLASS_NAMES = {"blank": "blank screen", "image": "picture", "center": "mark in the centre", "left": "left arrow",
             "right": "right arrow"}
 COUNTER_PERIOD = 128
-MOST_JUMPS = 0.1  # of a file's rows; where COUNTER jumps more often, the rows are not in their order
-TIME = re.compile(r"(\d{6})-\d{6}")  # day and time of a recording, in its file's name
+MAX_JUMPS = 0.1  # of a file's rows; where COUNTER jumps more often, the rows are not in their order
+DAY_AND_TIME = re.compile(r"(\d{6})-\d{6}")  # day and time of a recording, in its file's name
 
 
-def add_arguments(parser):
-    parser.add_argument("--folder", required=True, help="folder of the paradigms' folders, or one that holds it as BDD")
-    parser.add_argument("--paradigm", choices=FOLDERS, default="Image-Blank",
-                        help="experiment; each has classes of its own")
-    # Blinks of some 350 uV at AF3 and AF4 are in most trials, so that 100 uV would leave nothing.
-    epochs.add_arguments(parser, band=(1.0, 30.0), window=(-0.2, 1.0), reject=500.0)
-    parser.add_argument("--min_contact", type=float, default=100.0, help="leave out trials during which the headset's "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--folder", required=True, help="folder that holds the paradigms' folders, directly or in BDD/")
+    parser.add_argument("--paradigm", choices=PARADIGM_FOLDERS, default="Image-Blank",
+                        help="experiment; each has its own classes")
+    group = parser.add_argument_group("processing, in this order")
+    epochs.filter_options(group, 1., 30.)
+    epochs.window_options(group, -.2, 1., "none, as the previous picture is on the screen until the onset")
+    epochs.rejection_options(group, 500., 0., "Most trials hold blinks of about 350 at AF3 and AF4, so that 100 would "
+                                              "leave nothing")
+    group.add_argument("--min_contact", type=float, default=100.0, help="leave out trials during which the headset's "
                         "contact quality in percent is below this, as the publishers do; 0 keeps all")
 
 
-def find(args):
+def find(args: argparse.Namespace) -> DataSet:
     """The DataSet of one paradigm: a recording a CSV."""
-    epochs.check_arguments(args, SFREQ)
+    settings = epochs.settle(args, SFREQ, unset=epochs.no_baseline)
     if not 0 <= args.min_contact <= 100:
         raise InputError(f"--min_contact {args.min_contact}: expected percent, 0 to 100")
     if args.paradigm == "Baseline":
         raise InputError("--paradigm Baseline: recorded with nothing to be seen, its markers name no pictures; choose "
                          "another paradigm (pretrain_data_processor.py uses Baseline, too)")
-    found = find_recordings(args.folder, FOLDERS[args.paradigm])
+    found = find_recordings(args.folder, PARADIGM_FOLDERS[args.paradigm])
     if not found:
         raise InputError(f"--folder {args.folder}: no CSV of the paradigm {args.paradigm}; expected {args.paradigm}/*.csv "
                          f"or BDD/{args.paradigm}/*.csv in it")
@@ -72,32 +77,32 @@ def find(args):
     days = sorted({_time(path)[:6] for _, path in found} - {""})
     sessions = {path: days.index(_time(path)[:6]) + 1 if _time(path) else len(days) + number
                 for number, (_, path) in enumerate(found)}
-    first, last = epochs.window_samples(args, SFREQ)
-    options = {name: getattr(args, name) for name in ("band_low", "band_high", "tmin", "tmax", "reject", "min_contact")}
+    options = {name: getattr(args, name) for name in (*epochs.OPTIONS, "min_contact")}
     steps = [f"samples counted at {SFREQ:g} Hz, the headset's nominal rate (by the screen's clock it was about 127)",
-             "each channel's mean over the recording subtracted (the headset's zero is about 4200 uV)", *epochs.steps(args)]
+             "each channel's mean over the recording subtracted (the headset's zero is about 4200 uV)",
+             *epochs.steps(settings, [SFREQ])]
     if args.min_contact:
         steps.append(f"trials with a contact quality below {args.min_contact:g}% left out")
     return DataSet(
         [Recording(name.removeprefix("BDD/"), 1, sessions[path], [file_hash(path), options, classes],
-                   partial(_read, path, classes, args)) for name, path in found],
-        sfreq=SFREQ, ch_names=list(CHANNELS), n_times=last - first + 1, tmin=first / SFREQ, units="uV",
+                   partial(_read, path, classes, args, settings)) for name, path in found],
+        sfreq=settings.sfreq, ch_names=list(CHANNELS), n_times=settings.n_times, tmin=settings.tmin, units="uV",
         class_ids=[class_id(name) for name in classes],
-        class_names=[READABLE.get(name.lower(), name.lower()) for name in classes], pictures={}, pictures_known="no",
+        class_names=[CLASS_NAMES.get(name.lower(), name.lower()) for name in classes], pictures={}, pictures_known="no",
         split_by="recording", about={"experiment": f"BDD (LKbrilliant, Brain-Download-Datasets): {args.paradigm}",
                                      "subjects": "one man, 25 years old", **options, "steps": steps})
 
 
 def _time(path):
-    match = TIME.search(path.name)
+    match = DAY_AND_TIME.search(path.name)
     return match[0] if match else ""
 
 
-def class_id(name):
+def class_id(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower())
 
 
-def _read(path, classes, args):
+def _read(path, classes, args, settings):
     """The trials of one CSV."""
     columns = read_columns(path)
     markers = marker_names(columns, path)
@@ -110,14 +115,14 @@ def _read(path, classes, args):
             raise InputError(f"{path}, line {wrong[0] + 2}: {name} is {columns[name][wrong[0]]:g}, expected a whole number "
                              f"from 0 to {highest}; the file is damaged")
     signal = stack_channels(columns, path)
-    epochs.check_length(signal.shape[1], SFREQ, args, path)
+    epochs.check_filters(settings, path, SFREQ, signal.shape[1] / SFREQ)
     jumps = find_jumps(columns, path)
     onsets = np.concatenate([[0], np.flatnonzero(np.diff(columns["TICK"])) + 1])
     middle = (onsets + np.append(onsets[1:], signal.shape[1])) // 2
     label = np.array([classes.index(markers[number]) for number in columns[column][middle].astype(int)])
     good = good_contact(columns, onsets, args, path)
-    eeg, kept, dropped = epochs.cut_trials(signal - signal.mean(1, keepdims=True), SFREQ, CHANNELS, onsets[good],
-                                           jumps - 1, args)
+    eeg, kept, dropped = epochs.cut_array(signal - signal.mean(1, keepdims=True), SFREQ, CHANNELS,
+                                          onsets[good] / SFREQ, settings, jumps - 1)
     if not good.all():
         dropped[f"contact quality below {args.min_contact:g}%"] = int((~good).sum())
     label, onsets = label[good][kept], onsets[good][kept]
@@ -127,18 +132,19 @@ def _read(path, classes, args):
                 notes)
 
 
-def good_contact(columns, onsets, args, path):
+def good_contact(columns: dict[str, np.ndarray], onsets: np.ndarray, args: argparse.Namespace,
+                 path: Path | str) -> np.ndarray:
     """Whether the contact quality stays at --min_contact or above from each trial's start to its end: [events] bool."""
     if not args.min_contact:
         return np.ones(len(onsets), bool)
     if "ContactQuality" not in columns:
         raise InputError(f"{path}: column ContactQuality is missing; --min_contact 0 does without it")
     bad = np.concatenate([[0], np.cumsum(~(columns["ContactQuality"] >= args.min_contact))])
-    first, last = (np.clip(onsets + edge, 0, len(bad) - 2) for edge in epochs.window_samples(args, SFREQ))
-    return bad[last + 1] == bad[first]
+    first, last = (np.clip(onsets + edge, 0, len(bad) - 1) for edge in epochs.window_samples(args, SFREQ))
+    return bad[last] == bad[first]
 
 
-def marker_names(names, path):
+def marker_names(names: Iterable[str], path: Path | str) -> list[str]:
     """What the numbers in the markers' column stand for, from its name: `MARKERS['Blank','Image']` -> [Blank, Image]."""
     column = next((name for name in names if name.startswith("MARKERS")), "")
     markers = re.findall(r"'([^']+)'", column)
@@ -148,7 +154,7 @@ def marker_names(names, path):
     return markers
 
 
-def find_recordings(folder, paradigms=PARADIGMS):
+def find_recordings(folder: Path | str, paradigms: tuple[str, ...] = PARADIGMS) -> dict[str, Path]:
     """{recording id: CSV} of the paradigms in `folder`/BDD, or directly in `folder`; empty where there are none."""
     folder = Path(folder)
     root = folder / "BDD" if (folder / "BDD").is_dir() else folder
@@ -162,12 +168,12 @@ def find_recordings(folder, paradigms=PARADIGMS):
     return {f"BDD/{path.relative_to(root).as_posix()}": path for path in unlike.values()}
 
 
-def split_header(line):
+def split_header(line: str) -> list[str]:
     """Column names of a header line; commas inside square brackets belong to a name."""
     return [name.strip() for name in re.split(r",(?![^\[]*\])", line.strip())]
 
 
-def read_header(path):
+def read_header(path: Path | str) -> list[str]:
     """Column names of a CSV."""
     try:
         with open(path, encoding="utf-8") as file:
@@ -181,7 +187,7 @@ def read_header(path):
     return names
 
 
-def read_columns(path):
+def read_columns(path: Path) -> dict[str, np.ndarray]:
     """One CSV as {column name: float64 [samples]}.
 
     Raises InputError for a file that is cut, holds cells that are no numbers, NaN or Inf, or lacks a channel.
@@ -206,21 +212,21 @@ def read_columns(path):
     return columns
 
 
-def stack_channels(columns, path):
+def stack_channels(columns: dict[str, np.ndarray], path: Path | str) -> np.ndarray:
     return join_channels({name: columns[name] for name in CHANNELS}, path)
 
 
-def find_jumps(columns, path):
+def find_jumps(columns: dict[str, np.ndarray], path: Path | str) -> np.ndarray:
     """Positions of the first samples after lost radio packets, where COUNTER jumps."""
     steps = np.diff(columns["COUNTER"]) % COUNTER_PERIOD
     jumps = np.flatnonzero(~(steps <= 1)) + 1  # NaN as well
-    if len(jumps) > MOST_JUMPS * len(columns["COUNTER"]):
+    if len(jumps) > MAX_JUMPS * len(columns["COUNTER"]):
         raise InputError(f"{path}: COUNTER jumps {len(jumps)} times in {len(columns['COUNTER'])} rows; expected the rows "
                          "of one recording in their order")
     return jumps
 
 
-def read_recording(path):
+def read_recording(path: Path) -> list[np.ndarray]:
     """Read one CSV as a list of uninterrupted stretches [5, samples] (microvolts, channels as in `CHANNELS`).
 
     A jump of COUNTER (lost radio packets) ends a stretch. The first `SKIPPED` samples are left out. Raises InputError
@@ -232,7 +238,7 @@ def read_recording(path):
     return np.split(signal, [jump - SKIPPED for jump in jumps if jump > SKIPPED], axis=1)
 
 
-def read_windows(folder, min_samples, skip_damaged=False):
+def read_windows(folder: Path | str, min_samples: int, skip_damaged: bool = False) -> Windows:
     """All windows of BDD under `folder`; a recording is a file."""
     windows = Windows(min_samples, skip_damaged)
     for recording, path in tqdm(find_recordings(folder).items(), desc="BDD", unit="file"):

@@ -1,15 +1,20 @@
 """BIDS data sets: recordings found and opened with mne-bids."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 
-from .raw_files import File, check_whole, mne_reads
+from .raw_files import RecordingFile, check_whole, mne_reads
+
+if TYPE_CHECKING:
+    import mne
+    import mne_bids
 
 SUFFIXES = (".edf", ".bdf", ".vhdr", ".set", ".fif", ".cnt")
 
 
-def find_files(root, task=None, cut_short=False):
+def find_files(root: Path | str, task: str | None = None, cut_short: bool = False) -> list[RecordingFile]:
     """The EEG recordings below a BIDS root as Files, with their events tables."""
     root = Path(root)
     if not root.is_dir():
@@ -30,12 +35,13 @@ def find_files(root, task=None, cut_short=False):
     files = []
     for path in sorted(found, key=lambda each: str(each.fpath)):
         sidecar = path.find_matching_sidecar(suffix="events", extension=".tsv", on_error="ignore")
-        files.append(File(path.fpath, path.fpath.relative_to(root).as_posix(), lambda path=path: open_raw(path, cut_short),
-                          path.subject, path.session, Path(sidecar) if sidecar else None))
+        files.append(RecordingFile(path.fpath, path.fpath.relative_to(root).as_posix(),
+                                   lambda path=path: open_raw(path, cut_short), path.subject, path.session,
+                                   Path(sidecar) if sidecar else None))
     return files
 
 
-def open_raw(path, cut_short=False):
+def open_raw(path: "mne_bids.BIDSPath", cut_short: bool = False) -> tuple["mne.io.BaseRaw", list[str]]:
     """Open a BIDSPath with its sidecars: channel types, bad channels and electrode places; returns mne Raw and notes."""
     import mne_bids
 

@@ -8,7 +8,12 @@ patterns; which pattern is used follows from the place, as it does in speech.
 import itertools
 import math
 import random
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 CLASSES = ("ball", "car", "cup", "fish", "flower", "house", "star", "tree")
 COLOURS = {"red": (214, 40, 40), "orange": (247, 140, 20), "yellow": (250, 222, 50), "green": (40, 160, 70),
@@ -35,7 +40,7 @@ class Scene:
     variant: int = 0
 
 
-def sample_scenes(number, seed=0, classes=CLASSES, exclude=()):
+def sample_scenes(number: int, seed: int = 0, classes: Sequence[str] = CLASSES, exclude: Iterable[str] = ()) -> list[Scene]:
     """Draw `number` scenes without repetition, the classes in turn; `exclude` holds captions whose scenes are left out.
 
     Two scenes are the same when class, colour, number, place and background agree; there are `SCENES_PER_CLASS` a class.
@@ -52,7 +57,7 @@ def sample_scenes(number, seed=0, classes=CLASSES, exclude=()):
     return [replace(scene, variant=chooser.randrange(1 << 30)) for scene in scenes]
 
 
-def caption(scene):
+def caption(scene: Scene) -> str:
     """One sentence of at most 12 words, for example "Two red cars on the left of a snowy field."."""
     plural = scene.kind if scene.number == 1 or scene.kind == "fish" else f"{scene.kind}s"
     count = NUMBERS[scene.number] if scene.number > 1 else "an" if scene.colour[0] in "aeiou" else "a"
@@ -66,7 +71,7 @@ def caption(scene):
     return sentence[0].upper() + sentence[1:]
 
 
-def draw(scene, size=224):
+def draw(scene: Scene, size: int = 224) -> "Image":
     """Draw the scene as a `PIL.Image` of `size` x `size` pixels, drawn four times as large and reduced."""
     from PIL import Image, ImageDraw
 

@@ -6,17 +6,19 @@
 
 A `.pth` data set is a pickled dict: `dataset` (list of records `eeg` FloatTensor [channels, samples], `image` int into
 `images`, `label` int, `subject` int), `labels` (class ids, for example synsets), `images` (names `<class id>_<...>`). Files
-written by this project carry `sfreq`, `ch_names`, `class_names`, `units` and `about` too, which the published files lack.
-Nothing in a pickle is executed. Of the published files, records of 450 to 600 samples and of these samples 20 to 460 are
-kept, as in the field. Without --image_dir the data set has no pictures: an encoder can still learn the classes
-(train_eeg_classifier.py --loss_weight 0), and the splits are by subject unless --splits_path or --split_by says otherwise.
+written by this project also hold `sfreq`, `ch_names`, `class_names`, `units` and `about`. Nothing in a pickle is executed.
+Of the published files, records of 450 to 600 samples are kept, and of these samples 20 to 460, as is usual. Without
+--image_dir the data set has no pictures: an encoder can still learn the classes (train_eeg_classifier.py --loss_weight 0),
+and the splits are by subject unless --splits_path or --split_by says otherwise.
 
---table reads a Hub data set, or its parquet files in a folder, with one row a trial: eegcvpr40_table.py says what it holds.
+--table reads a Hub data set, or its parquet files in a folder, with a row for each trial (see eegcvpr40_table.py).
 
-Each class was shown in one block: slow drifts give it away (Li et al. 2021, arXiv 1812.07697). The audit looks at this.
+Each class was shown in one block, so slow drifts give it away (Li et al. 2021, arXiv 1812.07697). The audit checks this.
 """
 
+import argparse
 import re
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -30,25 +32,25 @@ from eegdata.pth_file import BLOCK, BLOCKS, CHANNELS, LENGTHS, SFREQ, WINDOW, cl
 from eegdata.records import Block, DataSet, Picture, Recording
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eeg_dataset", help="the .pth file, for example eeg_55_95_std.pth")
     parser.add_argument("--table", help="in place of --eeg_dataset: a Hub data set, luigi-s/EEG_Image_CVPR_ALL_subj, "
                                         "a folder of its parquet files, or one of them")
-    parser.add_argument("--splits_path", help="published splits file, block_splits_by_image_all.pth (unset: the splits "
-                                              "are made as --split_by says)")
+    parser.add_argument("--splits_path", help="published splits file, such as block_splits_by_image_all.pth (unset: "
+                                              "splits are made by --split_by)")
     parser.add_argument("--split_num", type=bounded(int, 0), default=0, help="which of the file's splits to use")
     parser.add_argument("--splits_index", choices=("auto", "all", "subject"), default="auto",
                         help="with --subject: whether the splits file counts all records or that subject's only")
     parser.add_argument("--image_dir", help="folder of pictures and captions: <class>/<name>.JPEG, <name>_sketch.JPEG, "
                                             "<name>_caption.txt (unset: none)")
-    parser.add_argument("-sub", "--subject", type=bounded(int, 0), default=0, help="take this subject only; 0 is all")
-    parser.add_argument("-tl", "--time_low", type=samples, help="first sample to keep (unset: 20, or 0 of files that name "
-                                                                "their sampling rate)")
+    parser.add_argument("-sub", "--subject", type=bounded(int, 0), default=0, help="use this subject only; 0 uses all")
+    parser.add_argument("-tl", "--time_low", type=samples, help="first sample to keep (unset: 20, or 0 if the file names "
+                                                                "its sampling rate)")
     parser.add_argument("-th", "--time_high", type=samples, help="end of the samples to keep, exclusive (unset: 460, or "
                                                                  "the longest record's end)")
 
 
-def find(args):
+def find(args: argparse.Namespace) -> DataSet:
     """The DataSet of a .pth file or a table: a recording a subject (and session, of files that name it)."""
     if (args.eeg_dataset is None) == (args.table is None):
         raise InputError("--eeg_dataset, --table: give one of them, the .pth file or the table of the Hub")
@@ -93,7 +95,7 @@ def find(args):
         about=about(path, content, published, low, high))
 
 
-def window(args, records, published):
+def window(args: argparse.Namespace, records: list[dict], published: bool) -> tuple[int, int, tuple[int, int]]:
     """First and end sample to keep, and the shortest and longest record to keep."""
     longest = max(record["eeg"].shape[1] for record in records)
     low = args.time_low if args.time_low is not None else (WINDOW[0] if published else 0)
@@ -103,14 +105,14 @@ def window(args, records, published):
     return low, high, LENGTHS if published else (0, longest)
 
 
-def channel_names(n_chans, published):
+def channel_names(n_chans: int, published: bool) -> tuple[Sequence[str], dict]:
     """Names of EEG rows that the file does not name, and what a DataSet says of their places."""
     if published and n_chans == len(CHANNELS):
         return CHANNELS, {}
     return [f"E{i + 1}" for i in range(n_chans)], {"positions": {}}  # no scalp map, no interpolation: places are unknown
 
 
-def about(path, content, published, low, high):
+def about(path: Path | str, content: dict, published: bool, low: int, high: int) -> dict:
     if not published:
         return {"steps": ["as the file came"], **(content["about"] if isinstance(content.get("about"), dict) else {})}
     band = re.search(r"_(\d+)_(\d+)_std", Path(path).name)
@@ -123,7 +125,7 @@ def about(path, content, published, low, high):
             "order": "the file holds neither the order of presentation nor the sessions"}
 
 
-def given_parts(args, content, kept, fingerprint):
+def given_parts(args: argparse.Namespace, content: dict, kept: list[int], fingerprint: str) -> dict[int, str]:
     """{record: part} of the published split, checked as the stages do."""
     from eegdata.splits_file import split_records
 
@@ -139,7 +141,7 @@ def given_parts(args, content, kept, fingerprint):
     return part
 
 
-def pictures(names, image_dir):
+def pictures(names: list[str], image_dir: Path | str) -> dict[str, Picture]:
     """The pictures by name, with captions and, where every one has one, sketches."""
     from eegdata.pictures import caption_path, picture_path, read_captions
 
@@ -168,7 +170,8 @@ def _who(record):
     return int(record["subject"]), int(record.get("session", -1))
 
 
-def recording(subject, session, records, kept, content, window, lengths, part, fingerprint):
+def recording(subject: int, session: int, records: list[int], kept: set[int], content: dict, window: tuple[int, int],
+              lengths: tuple[int, int], part: dict | None, fingerprint: str) -> Recording:
     """The Recording of some records: those in `kept` become trials."""
     parts = None if part is None else [part.get(i, "") for i in records]
     name = f"subject {subject}" + (f", session {session}" if session >= 0 else "")
@@ -176,7 +179,8 @@ def recording(subject, session, records, kept, content, window, lengths, part, f
                      partial(read, records, kept, content, window, lengths, part))
 
 
-def read(records, kept, content, window, lengths, part):
+def read(records: list[int], kept: set[int], content: dict, window: tuple[int, int], lengths: tuple[int, int],
+         part: dict | None) -> Iterator[Block]:
     """Blocks: an empty one with what was dropped, then BLOCK trials each."""
     shortest, dropped = max(window[1], lengths[0]), {}
     for i in sorted(set(records) - kept):

@@ -13,8 +13,10 @@ maker's script (github.com/LuigiSigillo/GWIT, create_HF_EEG_Imagenet.py) does to
 import hashlib
 import io
 import re
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 
@@ -23,13 +25,18 @@ import numpy as np
 from eegdata.pth_file import BLOCK, BLOCKS, CHANNELS, SFREQ, WINDOW, names_of
 from eegdata.records import Block, DataSet, Picture, Recording
 
+if TYPE_CHECKING:
+    import datasets
+    import pyarrow
+    from PIL.Image import Image
+
 COLUMNS = ("image", "conditioning_image", "caption", "label_folder", "label", "subject")
 PARTS = {"train": "train", "validation": "val", "test": "test"}  # by the table's splits
 ROWS = 256  # looked at a time
 N_TIMES = WINDOW[1] - WINDOW[0]
 
 
-def find(name, subject=0):
+def find(name: str, subject: int = 0) -> DataSet:
     """The DataSet of a Hub data set, a folder of parquet files or one such file: a recording a subject."""
     tables = load(name)
     rows, photos, captions, classes, digest = [], {}, {}, {}, hashlib.sha256()
@@ -63,7 +70,7 @@ def find(name, subject=0):
                "order": "the table holds neither the order of presentation nor the sessions"})
 
 
-def load(name):
+def load(name: str) -> dict[str, "datasets.Dataset"]:
     """{split: datasets.Dataset} of a Hub name, a folder or a file, in the order of PARTS."""
     import datasets
 
@@ -88,7 +95,7 @@ def load(name):
                          ) from None
 
 
-def check_columns(name, table):
+def check_columns(name: str, table: "datasets.Dataset") -> None:
     import datasets
 
     missing = [column for column in COLUMNS if column not in table.column_names]
@@ -104,7 +111,7 @@ def check_columns(name, table):
         raise InputError(f"--table {name}: column 'image' holds {table.features['image']}, expected pictures")
 
 
-def check_row(where, row, classes):
+def check_row(where: str, row: dict, classes: dict[int, str]) -> str:
     """The name of a row's picture; label -> synset is collected in `classes`."""
     empty = [column for column in ("image", "caption", "label_folder", "label", "subject") if row[column] in (None, "")]
     content = (row["image"] or {}).get("bytes")
@@ -118,7 +125,7 @@ def check_row(where, row, classes):
     return f"{row['label_folder']}_{hashlib.sha256(content).hexdigest()[:16]}"
 
 
-def row_by_row(where, table):
+def row_by_row(where: str, table: "datasets.Dataset") -> Iterator[tuple[int, dict, np.ndarray]]:
     """(number, row without EEG and with the picture's bytes, EEG [channels, samples]) of each row."""
     from tqdm import tqdm
 
@@ -132,7 +139,7 @@ def row_by_row(where, table):
             progress.update(len(eeg))
 
 
-def draw(where, table, number):
+def draw(where: str, table: "datasets.Dataset", number: int) -> "Image":
     """A row's picture."""
     from PIL import Image
 
@@ -143,7 +150,7 @@ def draw(where, table, number):
         raise InputError(f"{where}: not a readable picture; copy the table again") from None
 
 
-def read(name, tables, rows, label):
+def read(name: str, tables: dict, rows: list[tuple], label: dict[int, int]) -> Iterator[Block]:
     """One subject's Blocks of BLOCK trials, in the table's order."""
     for split, table in tables.items():
         own = [row for row in rows if row[1] == split]
@@ -154,7 +161,7 @@ def read(name, tables, rows, label):
                         [row[4] for row in chosen], np.full(len(chosen), np.nan), [PARTS.get(split, "")] * len(chosen))
 
 
-def signals(where, column):
+def signals(where: str, column: "pyarrow.ChunkedArray") -> np.ndarray:
     """EEG [trials, channels, samples] float32 of the nested lists in a column."""
     import pyarrow
     import pyarrow.compute

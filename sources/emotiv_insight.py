@@ -4,6 +4,8 @@ The channels stand in the order AF3 AF4 Pz T7 T8 (the order of Thought2Text's pr
 microvolts (about 4200 is its zero), at about 128 Hz: BDD's own clock says 127, MindBigData's nominal rate is 128.
 """
 
+from collections.abc import Iterable
+
 from runtime.errors import InputError
 
 import numpy as np
@@ -12,7 +14,7 @@ CHANNELS = ("AF3", "AF4", "Pz", "T7", "T8")
 SFREQ = 128.0
 WINDOW = 256
 SKIPPED = 65  # samples (0.5 s) at the start of BDD and MindBigData-ImageNet files that Thought2Text leaves out, too
-LARGEST = 1e5  # microvolts; the headset's converter ends at 8400, so more than this is a damaged number
+MAX_MICROVOLTS = 1e5  # microvolts; the headset's converter ends at 8400, so more than this is a damaged number
 
 
 class Windows:
@@ -29,7 +31,7 @@ class Windows:
         self.samples, self.recordings = [], []
         self.too_short, self.damaged = 0, []
 
-    def add(self, recording, stretches):
+    def add(self, recording: str, stretches: Iterable[np.ndarray]) -> None:
         """Cut each uninterrupted stretch [5, samples] of `recording` into consecutive windows without overlap."""
         before = len(self.samples)
         for stretch in stretches:
@@ -41,17 +43,17 @@ class Windows:
                     self.recordings.append(recording)
         self.too_short += len(self.samples) == before
 
-    def report_damage(self, error):
+    def report_damage(self, error: Exception) -> None:
         if not self.skip_damaged:
             raise InputError(f"{error}; get the file again, or leave damaged recordings out with --skip_damaged")
         self.damaged.append(str(error))
 
-    def stack(self):
+    def stack(self) -> np.ndarray:
         """All windows as float32 [n, 5, WINDOW]."""
         return np.stack(self.samples) if self.samples else np.empty((0, len(CHANNELS), WINDOW), np.float32)
 
 
-def read_numbers(cells, where):
+def read_numbers(cells: list[str], where: object) -> np.ndarray:
     """Text cells as float64 microvolts; `where` names file and line for the message of an `InputError`."""
     try:
         values = np.array(cells, dtype=float)
@@ -62,7 +64,7 @@ def read_numbers(cells, where):
     return values
 
 
-def is_number(cell):
+def is_number(cell: str) -> bool:
     try:
         float(cell)
     except ValueError:
@@ -70,15 +72,15 @@ def is_number(cell):
     return True
 
 
-def check_microvolts(values, where):
+def check_microvolts(values: np.ndarray, where: object) -> None:
     """Refuse NaN, Inf and numbers that no headset gives; `values` is any array of one channel's samples."""
-    wrong = np.flatnonzero(~(np.abs(values) <= LARGEST))  # true for NaN as well
+    wrong = np.flatnonzero(~(np.abs(values) <= MAX_MICROVOLTS))  # true for NaN as well
     if wrong.size:
         raise InputError(f"{where}: sample {wrong[0] + 1} is {values[wrong[0]]:g}, expected finite microvolts of at "
-                         f"most {LARGEST:g}")
+                         f"most {MAX_MICROVOLTS:g}")
 
 
-def join_channels(rows, where):
+def join_channels(rows: dict[str, np.ndarray], where: object) -> np.ndarray:
     """{channel name: samples} -> [5, samples] in the order of CHANNELS; names may differ in case (`Pz`, `PZ`)."""
     by_name = {name.upper(): values for name, values in rows.items()}
     missing = [name for name in CHANNELS if name.upper() not in by_name]

@@ -4,14 +4,19 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 
-from .raw_files import mne_reads, named
+from .raw_files import RecordingFile, mne_reads, named
 from .tables import first_of, read_table
 
-PICTURE = ("picture", "stim_file", "image")  # columns that mean the same
-NAME = ("trial_type", "value")
+if TYPE_CHECKING:
+    import mne
+
+PICTURE_COLUMNS = ("picture", "stim_file", "image")  # columns that mean the same
+NAME_COLUMNS = ("trial_type", "value")
 BOUNDARY = re.compile(r"((bad|edge)[ _])?boundary|new segment(/.*)?", re.I)  # EEGLAB, BrainVision: the recording paused
 NO_EVENT = re.compile(r"(bad|edge)([ _].*)?", re.I)  # MNE's marks of stretches that are no good
 
@@ -32,24 +37,25 @@ class Event:
     captions: tuple = ()
 
 
-def captions_of(row):
+def captions_of(row: dict) -> tuple[str, ...]:
     """The cells of all columns whose names begin with "caption"."""
     return tuple(cell for column, cell in row.items() if column.startswith("caption") and cell)
 
 
-def read_events(path, flag="--events"):
+def read_events(path: Path | str, flag: str = "--events") -> list[tuple[str, Event]]:
     """[(text of column file or "", Event)] of an events table; columns onset [s] or sample, and what was shown."""
     columns, rows = read_table(path, flag)
     when = [name for name in ("onset", "sample") if name in columns]
-    what = [name for name in (*PICTURE, "class", *NAME) if name in columns]
+    what = [name for name in (*PICTURE_COLUMNS, "class", *NAME_COLUMNS) if name in columns]
     if not when or not what:
+        expected = ", ".join((*PICTURE_COLUMNS, "class", *NAME_COLUMNS))
         raise InputError(f"{flag} {path}, line 1: columns {', '.join(columns)[:200]}; expected onset (seconds from the "
-                         f"recording's start) or sample, and at least one of {', '.join((*PICTURE, 'class', *NAME))}")
+                         f"recording's start) or sample, and at least one of {expected}")
     events, last = [], {}
     for line, row in rows:
         place = f"{flag} {path}, line {line}"
-        event = Event(first_of(row, (*NAME, "class", *PICTURE)) or "n/a", place, listed=True,
-                      picture=first_of(row, PICTURE), kind=row.get("class", ""), captions=captions_of(row))
+        event = Event(first_of(row, (*NAME_COLUMNS, "class", *PICTURE_COLUMNS)) or "n/a", place, listed=True,
+                      picture=first_of(row, PICTURE_COLUMNS), kind=row.get("class", ""), captions=captions_of(row))
         time = _number(row[when[0]], when[0], place)
         if when[0] == "onset":
             event.onset = time
@@ -76,7 +82,7 @@ def _number(text, column, place):
     return value
 
 
-def share_table(path, files):
+def share_table(path: Path | str, files: list[RecordingFile]) -> dict[str, list[Event]]:
     """{name of a File: its Events} from the one --events table."""
     rows = read_events(path)
     if not rows:
@@ -97,7 +103,7 @@ def share_table(path, files):
     return shared
 
 
-def recorded_events(file, raw, stim_channel=None):
+def recorded_events(file: RecordingFile, raw: "mne.io.BaseRaw", stim_channel: str | None = None) -> list[Event]:
     """The Events that the recording itself holds: annotations, else the stim channel, or the one that is named."""
     if stim_channel is None:
         onsets, texts = (raw.annotations.onset - raw.first_time).tolist(), map(str, raw.annotations.description)
@@ -115,7 +121,7 @@ def recorded_events(file, raw, stim_channel=None):
                   (sample - raw.first_samp) / raw.info["sfreq"]) for sample, _, code in rows.tolist()]
 
 
-def settle_times(events, sfreq, duration):
+def settle_times(events: list[Event], sfreq: float, duration: float) -> None:
     """Fill in the onsets; an event of a table that lies outside the recording is an InputError.
 
     One of the recording's own that lies outside gives no trial later and is counted as such.
@@ -130,7 +136,7 @@ def settle_times(events, sfreq, duration):
                              "they milliseconds or samples, or of another recording?")
 
 
-def check_moments(events, sfreq):
+def check_moments(events: list[Event], sfreq: float) -> None:
     """Two pictures at one moment, of one recording, would be equal trials with unlike labels."""
     at = {}
     for event in events:
@@ -140,7 +146,7 @@ def check_moments(events, sfreq):
                              "a moment, choose with --event_names or mend the events")
 
 
-def choose_by_name(events, pattern):
+def choose_by_name(events: list[Event], pattern: str | None) -> tuple[list[Event], Counter]:
     """Split events into those whose name matches the regular expression as a whole, and a Counter of the other names."""
     if pattern is None:
         return events, Counter()
@@ -152,7 +158,7 @@ def choose_by_name(events, pattern):
     return chosen, Counter(event.name for event in events if not match(event.name))
 
 
-def mark_boundaries(raw):
+def mark_boundaries(raw: "mne.io.BaseRaw") -> int:
     """Rename marks of pauses to "BAD boundary" of one sample, so that no filter and no trial reaches across them.
 
     Returns how many there are after the first sample.

@@ -4,19 +4,22 @@
     python prepare_data.py mindbigdata --folder data/pretrain --set imagenet --pictures imagenet/train \\
         --output runs/imagenet/data
 
-`MindBigData-IN-v1.06/IN.txt` (mnist): a tab-separated row a channel, `id, event, device, channel, code, size, data`, where
-`code` is the digit, or -1 for a random signal, and `data` are `size` comma-separated samples, 2 s at about 128 Hz; the
-five rows of a trial share the event. Which picture of the digit was seen is not known.
-`MindBigData-Imagenet/MindBigData_Imagenet_Insight_n00007846_6247_1_785.csv` (imagenet): a file a trial, no header, rows
-`channel,v1,v2,...`, 3 s at about 128 Hz. Its name holds the ImageNet synset, the number of the picture (n00007846_6247.JPEG
-in ImageNet), how often it was recorded up to then, and the number of the session; the order within a session is not
-known. --pictures is a folder of the pictures, <synset>/<synset>_<number>.JPEG; without it only the class can be learned.
+mnist: `MindBigData-IN-v1.06/IN.txt` has a tab-separated row for each channel, `id, event, device, channel, code, size,
+data`. `code` is the digit, or -1 for a random signal; `data` are `size` comma-separated samples, 2 s at about 128 Hz. The
+five rows of a trial share the event. The picture of the digit is unknown.
 
-When in these seconds the picture appeared is not known: a trial is the first --n_times samples.
+imagenet: `MindBigData-Imagenet/MindBigData_Imagenet_Insight_n00007846_6247_1_785.csv` is one trial, without a header, with
+rows `channel,v1,v2,...`, 3 s at about 128 Hz. Its name holds the ImageNet synset, the number of the picture
+(n00007846_6247.JPEG in ImageNet), how often the picture had been recorded, and the session. The order within a session is
+unknown. --pictures is a folder of the pictures, <synset>/<synset>_<number>.JPEG; without it only the class can be learned.
+
+The time of the picture within these seconds is unknown: a trial is the first --n_times samples.
 """
 
+import argparse
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -30,6 +33,7 @@ from tqdm import tqdm
 
 from eegdata.records import Block, DataSet, Picture, Recording
 
+from . import epochs
 from .emotiv_insight import CHANNELS, SFREQ, SKIPPED, WINDOW, Windows, join_channels, read_numbers
 
 MNIST_FILE = Path("MindBigData-IN-v1.06") / "IN.txt"
@@ -37,27 +41,25 @@ IMAGENET_FOLDER = Path("MindBigData-Imagenet")
 MNIST_COLUMNS = ("id", "event", "device", "channel", "code", "size", "data")
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 IMAGENET_NAME = re.compile(r"_(n\d{8})_(\d+)_(\d+)_(\d+)\.csv$")  # synset, picture, its count of recordings, session
-STRETCH = 500  # events of IN.txt in a recording, and trials in a block
+MAX_BLOCK_TRIALS = 500  # events of IN.txt in a recording, and trials in a block
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", required=True, help="folder that holds MindBigData-IN-v1.06/IN.txt or "
                         "MindBigData-Imagenet/*.csv, or that directly holds IN.txt or the CSVs")
     parser.add_argument("--set", required=True, choices=("mnist", "imagenet"), help="digits or photographs")
     parser.add_argument("--pictures", help="with --set imagenet: folder of ImageNet's training pictures")
     parser.add_argument("--n_times", type=int, default=WINDOW, help="samples of a trial, at 128 Hz; shorter trials are "
                         "left out with a count")
-    parser.add_argument("--band", nargs=2, type=float, metavar=("LOW", "HIGH"), help="band-pass each trial, in Hz (unset: "
-                        "only each channel's mean over the trial is subtracted)")
+    epochs.filter_options(parser, 0., 0., "applied to each trial")
     parser.add_argument("--min_trials", type=int, default=1, help="with --set imagenet: leave out classes of fewer trials")
     parser.add_argument("--skip_damaged", action="store_true", help="leave damaged trials out with a count, instead of "
                         "stopping at the first")
 
 
-def find(args):
-    """The DataSet: digits in recordings of `STRETCH` consecutive events, photographs in recordings by session."""
-    if args.band and not 0 < args.band[0] < args.band[1] < SFREQ / 2:
-        raise InputError(f"--band {args.band[0]:g} {args.band[1]:g}: expected 0 < LOW < HIGH < {SFREQ / 2:g} Hz")
+def find(args: argparse.Namespace) -> DataSet:
+    """The DataSet: digits in recordings of `MAX_BLOCK_TRIALS` consecutive events, photographs in recordings by session."""
+    epochs.check_band(args, SFREQ)
     if args.n_times < 1 or args.min_trials < 1:
         raise InputError(f"--n_times {args.n_times} --min_trials {args.min_trials}: expected 1 or more")
     if args.set == "mnist" and (args.pictures or args.min_trials > 1):
@@ -66,16 +68,21 @@ def find(args):
     data = find_digits(args) if args.set == "mnist" else find_photographs(args)
     steps = [f"samples counted at {SFREQ:g} Hz, the headset's nominal rate", f"the first {args.n_times} samples of a trial",
              "each channel's mean over the trial subtracted (the headset's zero is about 4200 uV)"]
-    if args.band:
-        steps.append(f"band-pass {args.band[0]:g} to {args.band[1]:g} Hz within each trial (MNE's IIR: Butterworth of "
-                     "order 4, forward and backward)")
+    if args.l_freq or args.h_freq:
+        steps.append(f"{epochs.band_text(args)} within each trial (MNE's IIR: Butterworth of order 4, forward and "
+                     "backward)")
     return DataSet(**data, sfreq=SFREQ, ch_names=list(CHANNELS), n_times=args.n_times, tmin=None, units="uV",
-                   about={"experiment": f"MindBigData, {args.set} (Vivancos)", "n_times": args.n_times, "band": args.band,
+                   about={"experiment": f"MindBigData, {args.set} (Vivancos)", "n_times": args.n_times, "band": _band(args),
                           "steps": steps})
 
 
+def _band(args):
+    """The edges of the band-pass in Hz, None where neither is given."""
+    return [args.l_freq, args.h_freq] if args.l_freq or args.h_freq else None
+
+
 def _options(args):
-    return {"n_times": args.n_times, "band": args.band, "skip_damaged": args.skip_damaged}
+    return {"n_times": args.n_times, "band": _band(args), "skip_damaged": args.skip_damaged}
 
 
 @dataclass
@@ -89,20 +96,20 @@ class Photograph:
     picture: str
 
 
-class Gathered:
+class TrialBuffer:
     """The trials of a recording since the last block, and what became of the others."""
 
     def __init__(self, args):
         self.args = args
         self.clear()
 
-    def clear(self):
+    def clear(self) -> None:
         self.eeg, self.label, self.picture, self.dropped = [], [], [], Counter()
 
     def __len__(self):
         return len(self.eeg)
 
-    def add(self, signal, label, picture):
+    def add(self, signal: np.ndarray, label: int, picture: str) -> None:
         """signal [5, samples] in the headset's microvolts."""
         if signal.shape[1] < self.args.n_times:
             self.dropped[f"fewer than {self.args.n_times} samples"] += 1
@@ -112,24 +119,25 @@ class Gathered:
         self.label.append(label)
         self.picture.append(picture)
 
-    def damaged(self, error):
+    def damaged(self, error: Exception) -> None:
         if not self.args.skip_damaged:
             raise InputError(f"{error}; get the file again, or leave damaged trials out with --skip_damaged")
         self.dropped["damaged"] += 1
 
-    def block(self):
+    def block(self) -> Block:
         """The trials as a Block; none of them stays here."""
         eeg = np.stack(self.eeg) if self.eeg else np.empty((0, len(CHANNELS), self.args.n_times))
-        if self.args.band and len(eeg):
+        if _band(self.args) and len(eeg):
             import mne
 
-            eeg = mne.filter.filter_data(eeg, SFREQ, *self.args.band, method="iir", verbose="error")
+            eeg = mne.filter.filter_data(eeg, SFREQ, self.args.l_freq or None, self.args.h_freq or None, method="iir",
+                                         verbose="error")
         block = Block(eeg, np.array(self.label, int), self.picture, np.full(len(eeg), np.nan), None, dict(self.dropped))
         self.clear()
         return block
 
 
-def find_digits(args):
+def find_digits(args: argparse.Namespace) -> dict:
     folder = Path(args.folder)
     path = next((path for path in (folder / MNIST_FILE, folder / MNIST_FILE.name) if path.is_file()), None)
     if path is None:
@@ -137,15 +145,16 @@ def find_digits(args):
     events, key = index_rows(path, args), file_hash(path)
     if not events:
         raise InputError(f"{path}: holds no event; expected tab-separated rows {', '.join(MNIST_COLUMNS)}")
+    stretches = [events[start:start + MAX_BLOCK_TRIALS] for start in range(0, len(events), MAX_BLOCK_TRIALS)]
     recordings = [
-        Recording(f"events {start + 1} to {min(start + STRETCH, len(events))}", 1, -1, [key, start, STRETCH,
-                  _options(args)], partial(_read_digits, path, events[start:start + STRETCH], args))
-        for start in range(0, len(events), STRETCH)]
+        Recording(f"events {start + 1} to {start + len(own)}", 1, -1, [key, start, MAX_BLOCK_TRIALS, _options(args)],
+                  partial(_read_digits, path, own, args))
+        for own, start in zip(stretches, range(0, len(events), MAX_BLOCK_TRIALS), strict=True)]
     return {"recordings": recordings, "class_ids": [str(digit) for digit in range(10)], "class_names": list(DIGITS),
             "pictures": {}, "pictures_known": "no", "split_by": "recording"}
 
 
-def index_rows(path, args):
+def index_rows(path: Path | str, args: argparse.Namespace) -> list[tuple[bytes, list[tuple[int, int]]]]:
     """[(event, [(line number, its first byte), ...])] of IN.txt, in the order of the events' middle rows."""
     events, place, unreadable = {}, 0, 0
     with open(path, "rb") as file:
@@ -166,7 +175,7 @@ def index_rows(path, args):
 
 
 def _read_digits(path, events, args):
-    trials = Gathered(args)
+    trials = TrialBuffer(args)
     with open(path, "rb") as file:
         for event, places in events:
             rows, codes = {}, set()
@@ -195,7 +204,7 @@ def _read_digits(path, events, args):
     yield trials.block()
 
 
-def find_photographs(args):
+def find_photographs(args: argparse.Namespace) -> dict:
     from config import CLASS_NAMES
 
     photographs = find_files(args.folder)
@@ -208,7 +217,7 @@ def find_photographs(args):
     if len(kept) < len(photographs):
         print(f"--min_trials {args.min_trials}: {len(photographs) - len(kept)} trials of {len(counts) - len(synsets)} "
               "classes left out")
-    pictures = find_pictures(args.pictures, {each.picture for each in kept}) if args.pictures else {}
+    pictures = find_imagenet_pictures(args.pictures, {each.picture for each in kept}) if args.pictures else {}
     recordings = []
     for session, own in groupby(kept, lambda each: each.session):
         own = list(own)
@@ -220,7 +229,7 @@ def find_photographs(args):
             "split_by": "picture" if pictures else "session"}
 
 
-def find_files(folder):
+def find_files(folder: Path | str) -> list[Photograph]:
     """The `Photograph`s of a folder, by session. The order within a session is not known; by name it would be by class."""
     root = Path(folder) / IMAGENET_FOLDER if (Path(folder) / IMAGENET_FOLDER).is_dir() else Path(folder)
     paths = csv_files(root)
@@ -239,7 +248,7 @@ def find_files(folder):
     return sorted(found.values(), key=lambda each: (each.session, each.digest))
 
 
-def find_pictures(folder, names):
+def find_imagenet_pictures(folder: Path | str, names: Iterable[str]) -> dict[str, Picture]:
     """{name: Picture} from ImageNet's folder layout."""
     paths = {name: Path(folder) / name.split("_")[0] / f"{name}.JPEG" for name in sorted(names)}
     missing = [path for path in paths.values() if not path.is_file()]
@@ -250,7 +259,7 @@ def find_pictures(folder, names):
 
 
 def _read_photographs(photographs, synsets, known, args):
-    trials = Gathered(args)
+    trials = TrialBuffer(args)
     for each in photographs:
         try:
             signal = join_channels(read_imagenet_rows(each.path), each.path)
@@ -258,12 +267,12 @@ def _read_photographs(photographs, synsets, known, args):
             trials.damaged(error)
         else:
             trials.add(signal, synsets.index(each.synset), each.picture if known else f"{each.synset}_unknown")
-        if len(trials) == STRETCH:
+        if len(trials) == MAX_BLOCK_TRIALS:
             yield trials.block()
     yield trials.block()
 
 
-def parse_mnist_row(line, where):
+def parse_mnist_row(line: str, where: str) -> tuple[str, str, str, np.ndarray]:
     """One row of IN.txt -> (event, channel, code, samples [size])."""
     cells = line.strip("\r\n").split("\t")
     if len(cells) != len(MNIST_COLUMNS):
@@ -278,7 +287,7 @@ def parse_mnist_row(line, where):
     return event, channel, code, read_numbers(data, where)
 
 
-def read_mnist(folder, min_samples, skip_damaged=False):
+def read_mnist(folder: Path | str, min_samples: int, skip_damaged: bool = False) -> Windows:
     """The windows of `folder`/MindBigData-IN-v1.06/IN.txt: a trial's first 256 samples; a recording is an event."""
     path = Path(folder) / MNIST_FILE
     windows = Windows(min_samples, skip_damaged)
@@ -311,15 +320,15 @@ def read_mnist(folder, min_samples, skip_damaged=False):
     return windows
 
 
-def csv_files(folder):
+def csv_files(folder: Path | str) -> list[Path]:
     return sorted(path for path in Path(folder).rglob("*.csv") if path.is_file() and not path.name.startswith("."))
 
 
-def find_imagenet(folder):
+def find_imagenet(folder: Path | str) -> list[Path]:
     return csv_files(Path(folder) / IMAGENET_FOLDER)
 
 
-def read_imagenet_rows(path):
+def read_imagenet_rows(path: Path) -> dict[str, np.ndarray]:
     """One CSV -> {channel: samples} in microvolts."""
     rows = {}
     for number, line in enumerate(path.read_bytes().decode("ascii", "replace").splitlines(), 1):
@@ -330,7 +339,7 @@ def read_imagenet_rows(path):
     return rows
 
 
-def read_imagenet(folder, min_samples, skip_damaged=False):
+def read_imagenet(folder: Path | str, min_samples: int, skip_damaged: bool = False) -> Windows:
     """The windows of `folder`/MindBigData-Imagenet, the first `SKIPPED` samples left out; a recording is a file."""
     windows = Windows(min_samples, skip_damaged)
     for path in tqdm(find_imagenet(folder), desc="MindBigData-ImageNet", unit="file"):

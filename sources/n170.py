@@ -1,20 +1,21 @@
-"""Real recordings of people who look at photographs of faces and houses (N170 experiment of NeuroTechX EEG-ExPy).
+"""Recordings of people who look at photographs of faces and houses (N170 experiment of NeuroTechX EEG-ExPy).
 
     python prepare_data.py n170 --recordings n170/muse2016 --stimuli n170/stimuli --output runs/n170/data
 
-`--recordings`: Muse CSVs anywhere below that folder, one a recording, with `subject<n>`, `session<n>` and the time
-`YYYY-MM-DD-HH.MM.SS` in the path; columns `timestamps` (s), `TP9 AF7 AF8 TP10` (microvolts, 256 Hz) and, last, the
-marker: 0 none, 1 house, 2 face. `--stimuli`: the photographs in `houses` and `faces`.
+`--recordings`: a folder with one Muse CSV for each recording, at any depth. Each path holds `subject<n>`, `session<n>` and
+the time `YYYY-MM-DD-HH.MM.SS`. The columns are `timestamps` (s), `TP9 AF7 AF8 TP10` (microvolts, 256 Hz) and, last, the
+marker: 0 none, 1 house, 2 face. `--stimuli`: the photographs, in the folders `houses` and `faces`.
 
-A marker names the class and not the photograph, so the picture within the class is NOT known: each trial gets a
-photograph of its class in a fixed rotation, and only the class in pictures and captions can be decoded from the EEG.
-Each part (train, val, test) rotates through photographs of its own, so no picture is in two parts.
+A marker names the class but not the photograph, so the picture within the class is NOT known. Each trial gets a photograph
+of its class in a fixed rotation, and only the class in pictures and captions can be decoded from the EEG. Each part (train,
+val, test) has photographs of its own, so no picture is in two parts.
 
-Unless --split_by says otherwise, the split is by recording within subject: of a subject's recordings that hold both
-classes, in order of time, the last ones are the test, those before them validation; with two, the later is the test; a
-single one is for training, and so are recordings with one class only.
+Unless --split_by says otherwise, recordings are split within each subject, in order of time. Of the recordings that hold
+both classes, the last ones are the test and those before them validation. Of two, the later one is the test. A single one
+is for training, and so are recordings with one class only.
 """
 
+import argparse
 import re
 import zlib
 from collections import Counter
@@ -25,6 +26,10 @@ from pathlib import Path
 from runtime.errors import InputError
 from runtime.runs import file_hash
 
+import numpy as np
+
+from eegdata.parts import PARTS, check_fractions, parts_in_order
+from eegdata.pictures import picture_files
 from eegdata.records import Block, DataSet, Picture, Recording
 
 from . import epochs
@@ -32,22 +37,21 @@ from . import epochs
 CHANNELS = ("TP9", "AF7", "AF8", "TP10")
 SFREQ = 256.0
 CLASSES = ("house", "face")  # by label; the marker is label + 1
-FOLDERS = {"house": "houses", "face": "faces"}
-PARTS = ("train", "val", "test")
-LARGEST = 1e5  # microvolts; a Muse's converter ends at 1682
-JITTER = 0.1  # s; radio packets are stamped on arrival, up to 0.06 s off an even clock; more than this is lost data
+CLASS_FOLDERS = {"house": "houses", "face": "faces"}
+MAX_MICROVOLTS = 1e5  # a Muse's converter ends at 1682
+MAX_JITTER = 0.1  # s; packets are stamped on arrival, up to 0.06 s off an even clock; a larger step means lost data
 WORDINGS = {
     "house": ("A photograph of a house.", "A black and white photograph of a house.",
               "A picture of a house on a grey background.", "The outside of a single house."),
     "face": ("A photograph of a face.", "A black and white photograph of a face.",
              "A picture of a face on a grey background.", "The face of a single person."),
 }
-NAME = re.compile(r"subject(\d+)[/_]session(\d+)[/_].*?(\d{4}-\d\d-\d\d-\d\d\.\d\d\.\d\d)")
+FILE_NAME = re.compile(r"subject(\d+)[/_]session(\d+)[/_].*?(\d{4}-\d\d-\d\d-\d\d\.\d\d\.\d\d)")
 
 
 @dataclass
-class Cut:
-    """A CSV cut into trials: eeg [kept, 4, samples] microvolts, label [kept], onset [kept] in s from its first sample."""
+class MuseRecording:
+    """The trials of a CSV: eeg [kept, 4, samples] microvolts, label [kept], onset [kept] in s from its first sample."""
 
     path: Path
     name: str
@@ -61,30 +65,32 @@ class Cut:
     part: str = "train"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recordings", required=True, help="folder of the Muse CSVs, for example n170/muse2016")
     parser.add_argument("--stimuli", required=True, help="folder with the photographs' folders `houses` and `faces`")
-    epochs.add_arguments(parser, band=(1.0, 30.0), window=(-0.1, 0.8), reject=100.0)
+    group = parser.add_argument_group("processing, in this order")
+    epochs.filter_options(group, 1., 30.)
+    epochs.window_options(group, -.1, .8, "none, as in EEG-ExPy's own analysis of this experiment")
+    epochs.rejection_options(group, 100., 0.)
 
 
-def find(args):
-    """The DataSet: a recording a CSV. All are read now, as the parts and the pictures depend on every one's trials."""
+def find(args: argparse.Namespace) -> DataSet:
+    """The DataSet, with a recording for each CSV. All are read now: parts and pictures depend on the trials of all."""
     from tqdm import tqdm
 
-    epochs.check_arguments(args, SFREQ)
-    check_fractions(args)
-    found, pictures = find_recordings(args.recordings), find_pictures(args.stimuli)
-    cuts = [read_recording(*each, args) for each in tqdm(found, desc="read", unit="file")]
-    split_recordings(cuts, args.val_fraction, args.test_fraction)
+    settings = epochs.settle(args, SFREQ, unset=epochs.no_baseline)
+    check_fractions(args.val_fraction, args.test_fraction)
+    found, pictures = find_recordings(args.recordings), find_photographs(args.stimuli)
+    recordings = [read_recording(*each, settings) for each in tqdm(found, desc="read", unit="file")]
+    split_recordings(recordings, args.val_fraction, args.test_fraction)
     if args.split_by in (None, "given"):
-        check_parts(cuts)
-    shown = rotate(cuts, share_out(pictures, args.val_fraction, args.test_fraction))
-    first, last = epochs.window_samples(args, SFREQ)
-    options = {name: getattr(args, name) for name in ("band_low", "band_high", "tmin", "tmax", "reject")}
+        check_parts(recordings)
+    assigned = rotate(recordings, share_out(pictures, args.val_fraction, args.test_fraction))
+    options = {name: getattr(args, name) for name in epochs.OPTIONS}
     return DataSet(
-        [Recording(cut.name, cut.subject, cut.session, [file_hash(cut.path), options, cut.part, names],
-                   partial(_read, cut, names)) for cut, names in zip(cuts, shown, strict=True)],
-        sfreq=SFREQ, ch_names=list(CHANNELS), n_times=last - first + 1, tmin=first / SFREQ, units="uV",
+        [Recording(one.name, one.subject, one.session, [file_hash(one.path), options, one.part, names],
+                   partial(_read, one, names)) for one, names in zip(recordings, assigned, strict=True)],
+        sfreq=settings.sfreq, ch_names=list(CHANNELS), n_times=settings.n_times, tmin=settings.tmin, units="uV",
         class_ids=list(CLASSES), class_names=list(CLASSES),
         pictures={name: Picture(path, (caption(class_id, name),))
                   for class_id, by_name in pictures.items() for name, path in by_name.items()},
@@ -92,20 +98,15 @@ def find(args):
         about={"experiment": "N170 (NeuroTechX EEG-ExPy): photographs of faces and houses",
                "pictures": "the markers name the class only; the picture within class is NOT known: each trial has one of "
                            "its class in a fixed rotation, from photographs that belong to its part",
-               **options, "steps": epochs.steps(args)})
+               **options, "steps": epochs.steps(settings, [SFREQ])})
 
 
-def _read(cut, pictures):
-    yield Block(cut.eeg, cut.label, pictures, cut.onset, [cut.part] * len(pictures), cut.dropped, cut.notes)
+def _read(recording, pictures):
+    yield Block(recording.eeg, recording.label, pictures, recording.onset, [recording.part] * len(pictures),
+                recording.dropped, recording.notes)
 
 
-def check_fractions(args):
-    if not 0 < args.val_fraction < 1 or not 0 < args.test_fraction < 1 or args.val_fraction + args.test_fraction >= 1:
-        raise InputError(f"--val_fraction {args.val_fraction} --test_fraction {args.test_fraction}: both must be above "
-                         "0 and their sum below 1")
-
-
-def find_recordings(folder):
+def find_recordings(folder: Path | str) -> list[tuple[Path, str, int, int]]:
     """[(path, name, subject, session)] in order of subject and time."""
     folder = Path(folder)
     if not folder.is_dir():
@@ -115,7 +116,7 @@ def find_recordings(folder):
         if not path.is_file() or path.name.startswith("."):
             continue
         name = path.relative_to(folder).as_posix()
-        match = NAME.search(name)
+        match = FILE_NAME.search(name)
         if match is None:
             raise InputError(f"--recordings {path}: subject, session and time cannot be read from the name; expected "
                              "subject<n>_session<n>_..._YYYY-MM-DD-HH.MM.SS.csv")
@@ -131,7 +132,7 @@ def find_recordings(folder):
     return [each[:4] for each in sorted(found, key=lambda each: (each[2], each[4], each[1]))]
 
 
-def read_csv(path):
+def read_csv(path: Path | str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One Muse CSV -> timestamps [samples] in s, signal [4, samples] in microvolts, marker [samples] of 0, 1, 2."""
     import numpy as np
     import pandas
@@ -153,11 +154,11 @@ def read_csv(path):
         name = ("timestamps", *CHANNELS, marker_column)[column]
         raise InputError(f"{path}, line {row + 2}: {name} is '{table[name].iloc[row]}', expected a finite number; the "
                          "file is damaged or cut short")
-    damaged = np.argwhere(np.abs(numbers[:, 1:-1]) > LARGEST)
+    damaged = np.argwhere(np.abs(numbers[:, 1:-1]) > MAX_MICROVOLTS)
     if damaged.size:
         row, column = damaged[0]
         raise InputError(f"{path}, line {row + 2}: {CHANNELS[column]} is {numbers[row, column + 1]:g}, expected microvolts "
-                         f"of at most {LARGEST:g}; the file is damaged")
+                         f"of at most {MAX_MICROVOLTS:g}; the file is damaged")
     marker = numbers[:, -1]
     unknown = sorted(set(marker) - {0, 1, 2})
     if unknown:
@@ -167,65 +168,52 @@ def read_csv(path):
     return numbers[:, 0], numbers[:, 1:-1].T, marker.astype(int)
 
 
-def check_clock(times, path):
+def check_clock(times: np.ndarray, path: Path | str) -> tuple[np.ndarray, int]:
     """Positions after which samples are missing, and how many timestamps step back within the packets' jitter.
 
-    The rows are taken as evenly sampled between gaps. Raises InputError where time runs back further than `JITTER`
+    The rows are taken as evenly sampled between gaps. Raises InputError where time runs back further than `MAX_JITTER`
     or the rate is not that of a Muse 2016.
     """
     import numpy as np
 
     steps = np.diff(times)
     behind = np.maximum.accumulate(times) - times
-    if (behind > JITTER).any():
-        row = int(np.argmax(behind > JITTER))
+    if (behind > MAX_JITTER).any():
+        row = int(np.argmax(behind > MAX_JITTER))
         raise InputError(f"{path}, line {row + 2}: the timestamp is {behind[row]:.3f} s before an earlier one; "
                          "expected the rows of one recording in order of time")
-    even = steps[steps <= JITTER]
+    even = steps[steps <= MAX_JITTER]
     rate = len(even) / even.sum() if even.sum() > 0 else 0.0
     if abs(rate - SFREQ) > 0.02 * SFREQ:
         raise InputError(f"{path}: the timestamps say {rate:.1f} samples/s, expected {SFREQ:g} (Muse 2016)")
-    return np.flatnonzero(steps > JITTER), int((steps < 0).sum())
+    return np.flatnonzero(steps > MAX_JITTER), int((steps < 0).sum())
 
 
-def read_recording(path, name, subject, session, args):
+def read_recording(path: Path, name: str, subject: int, session: int, settings: epochs.Epoching) -> MuseRecording:
     import numpy as np
 
     times, signal, marker = read_csv(path)
-    epochs.check_length(len(times), SFREQ, args, path)
+    epochs.check_filters(settings, path, SFREQ, len(times) / SFREQ)
     gaps, backward = check_clock(times, path)
     onsets = np.flatnonzero(marker)
-    eeg, kept, dropped = epochs.cut_trials(signal, SFREQ, CHANNELS, onsets, gaps, args)
+    eeg, kept, dropped = epochs.cut_array(signal, SFREQ, CHANNELS, onsets / SFREQ, settings, gaps)
     notes = [f"{len(gaps)} gaps of lost samples"] * bool(len(gaps)) + [
-        f"{backward} timestamps stand before an earlier one, by {JITTER:g} s at most"] * bool(backward)
-    return Cut(path, name, subject, session, eeg, label=marker[onsets][kept] - 1, onset=(times[onsets] - times[0])[kept],
-               dropped=dropped, notes=notes)
+        f"{backward} timestamps stand before an earlier one, by {MAX_JITTER:g} s at most"] * bool(backward)
+    return MuseRecording(path, name, subject, session, eeg, label=marker[onsets][kept] - 1,
+                         onset=(times[onsets] - times[0])[kept], dropped=dropped, notes=notes)
 
 
-def part_sizes(count, val_fraction, test_fraction):
-    """How many of `count` things in order are for validation and testing: at least one each, if there are three."""
-    if count < 3:
-        return 0, int(count == 2)
-    n_val, n_test = max(1, round(count * val_fraction)), max(1, round(count * test_fraction))
-    if n_val + n_test >= count:
-        raise InputError(f"--val_fraction {val_fraction} --test_fraction {test_fraction} leave none of {count} for "
-                         "training; lower them")
-    return n_val, n_test
+def split_recordings(recordings: list[MuseRecording], val_fraction: float, test_fraction: float) -> None:
+    """Set each recording's `part` by the rule of the module's docstring; `recordings` are in order of time."""
+    for subject in {recording.subject for recording in recordings}:
+        whole = [one for one in recordings if one.subject == subject and len(set(one.label)) == len(CLASSES)]
+        for recording, part in zip(whole, parts_in_order(len(whole), val_fraction, test_fraction).tolist(), strict=True):
+            recording.part = part
 
 
-def split_recordings(cuts, val_fraction, test_fraction):
-    """Set each recording's `part` by the rule of the module's docstring; `cuts` are in order of time."""
-    for subject in {cut.subject for cut in cuts}:
-        whole = [cut for cut in cuts if cut.subject == subject and len(set(cut.label)) == len(CLASSES)]
-        n_val, n_test = part_sizes(len(whole), val_fraction, test_fraction)
-        n_train = len(whole) - n_val - n_test
-        for position, cut in enumerate(whole[n_train:]):
-            cut.part = "val" if position < n_val else "test"
-
-
-def check_parts(cuts):
+def check_parts(recordings: list[MuseRecording]) -> None:
     for part in PARTS:
-        labels = {int(label) for cut in cuts if cut.part == part for label in cut.label}
+        labels = {int(label) for recording in recordings if recording.part == part for label in recording.label}
         missing = [name for label, name in enumerate(CLASSES) if label not in labels]
         if missing:
             raise InputError(f"the part {part} has no trial of {' and '.join(missing)}: at least one subject needs "
@@ -233,12 +221,11 @@ def check_parts(cuts):
                              "another --split_by")
 
 
-def find_pictures(folder):
+def find_photographs(folder: Path | str) -> dict[str, dict[str, Path]]:
     """{class: {picture name: path}} of the photographs, sorted."""
     pictures = {}
-    for class_id, subfolder in FOLDERS.items():
-        paths = sorted(path for path in (Path(folder) / subfolder).glob("*")
-                       if path.suffix.lower() in (".jpg", ".jpeg", ".png") and not path.name.startswith("."))
+    for class_id, subfolder in CLASS_FOLDERS.items():
+        paths = picture_files(Path(folder) / subfolder)
         if len(paths) < len(PARTS):
             raise InputError(f"--stimuli {Path(folder) / subfolder}: {len(paths)} photographs (.jpg, .png), expected "
                              f"at least {len(PARTS)}")
@@ -246,30 +233,28 @@ def find_pictures(folder):
     return pictures
 
 
-def share_out(pictures, val_fraction, test_fraction):
+def share_out(pictures: dict, val_fraction: float, test_fraction: float) -> dict[str, dict[str, list[str]]]:
     """{class: {part: picture names}} in sorted order, so that views of one face or house mostly stay together."""
     shares = {}
     for class_id, by_name in pictures.items():
-        names = list(by_name)
-        n_val, n_test = part_sizes(len(names), val_fraction, test_fraction)
-        n_train = len(names) - n_val - n_test
-        shares[class_id] = {"train": names[:n_train], "val": names[n_train:-n_test], "test": names[-n_test:]}
+        parts = parts_in_order(len(by_name), val_fraction, test_fraction)
+        shares[class_id] = {part: [name for name, its in zip(by_name, parts, strict=True) if its == part] for part in PARTS}
     return shares
 
 
-def rotate(cuts, shares):
+def rotate(recordings: list[MuseRecording], shares: dict) -> list[list[str]]:
     """The picture names of each recording's trials: the photographs of the trial's class and part, in turn."""
-    turns, shown = Counter(), []
-    for cut in cuts:
-        shown.append([])
-        for label in cut.label.tolist():
-            names = shares[CLASSES[label]][cut.part]
-            shown[-1].append(names[turns[label, cut.part] % len(names)])
-            turns[label, cut.part] += 1
-    return shown
+    turns, assigned = Counter(), []
+    for recording in recordings:
+        assigned.append([])
+        for label in recording.label.tolist():
+            names = shares[CLASSES[label]][recording.part]
+            assigned[-1].append(names[turns[label, recording.part] % len(names)])
+            turns[label, recording.part] += 1
+    return assigned
 
 
-def caption(class_id, name):
+def caption(class_id: str, name: str) -> str:
     """One of the class's wordings, chosen by a checksum of the picture's name."""
     wordings = WORDINGS[class_id]
     return wordings[zlib.crc32(name.encode()) % len(wordings)]

@@ -4,16 +4,19 @@
     python prepare_data.py raw --bids ROOT --task images --pictures ROOT/stimuli --output data/mine
 
 Events come from --events, else from <recording>_events.tsv beside a recording, else from the annotations or the stim
-channel in the file. A table has the columns onset (s from the recording's start; or sample), and picture (or stim_file,
-image), class, or trial_type or value; and, if it is one for several recordings, file. --picture_map tells what other names
-mean: event, and picture or class. A picture is named by its path below --pictures, its file name or that without suffix;
-its class is the folder it lies in, unless a table's column class says otherwise. Captions: columns caption, caption2, ...
-of any table, or <name>_caption.txt or <name>.txt beside the picture.
+channel in the file. A table of events has the columns onset (s from the start of the recording) or sample, and at least one
+of picture (or stim_file, image), class, trial_type and value. A table for several recordings also has the column file.
+--picture_map translates other event names: its columns are event, and picture or class.
 
-Where events name a class only, each gets a picture of the class in a fixed rotation, and the record says so; without
---pictures the data set has classes only, as chosen by --event_names or a column class.
+A picture is named by its path below --pictures, its file name, or its file name without suffix. Its class is the folder
+that it lies in, unless a table has the column class. Captions come from the columns caption, caption2, ... of any table, or
+from <name>_caption.txt or <name>.txt beside the picture.
+
+Where events name a class only, each gets a picture of that class in a fixed rotation, and the record says so. Without
+--pictures the data set has classes only, chosen by --event_names or a column class.
 """
 
+import argparse
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
@@ -26,76 +29,67 @@ from runtime.runs import content_key, read_json
 
 from eegdata.records import Block, DataSet, Recording
 
-from . import bids, preprocessing, raw_files
+from . import bids, epochs, preprocessing, raw_files
 from .events import check_moments, choose_by_name, mark_boundaries, read_events, recorded_events, settle_times, share_table
 from .stimuli import assign_in_turn, find_stimuli, name_pictures, slug
 
-AVERAGE_FROM = 16  # channels, for --reference auto
-RATE, RATE_ABOVE = 250., 256.  # Hz, for --resample unset
-PROCESSING = ("exclude", "l_freq", "h_freq", "notch", "unit_scale", "bads", "reference", "resample", "tmin", "tmax",
+MIN_AVERAGE_CHANNELS = 16  # channels, for --reference auto
+DEFAULT_RATE, KEPT_RATE = 250., 256.  # Hz, for --resample unset
+PROCESSING_OPTIONS = ("exclude", "l_freq", "h_freq", "notch", "unit_scale", "bads", "reference", "resample", "tmin", "tmax",
               "baseline", "reject", "flat", "event_names", "stim_channel", "stream", "task", "cut_short")
 
 
-def add_arguments(parser):
-    number, frequency, rate = options.bounded(float), options.bounded(float, 0), options.bounded(float, 0, 20000)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("recordings")
-    group.add_argument("--recordings", nargs="+", metavar="PATH", help="files, and folders to search for recordings "
+    group.add_argument("--recordings", nargs="+", metavar="PATH", help="files, or folders to search for recordings "
                                                                        "(EDF, BDF, GDF, BrainVision, EEGLAB, FIF, ANT, "
                                                                        "Neuroscan, EGI, Nicolet, Curry, XDF, ...)")
     group.add_argument("--bids", metavar="ROOT", help="a BIDS folder, in place of --recordings")
     group.add_argument("--task", help="task in the BIDS folder (unset: all)")
-    group.add_argument("--participants", metavar="TSV", help="table of columns file, subject and perhaps session (unset: "
-                                                             "sub- and ses- in the paths, else each file is a subject)")
+    group.add_argument("--participants", metavar="TSV", help="table with the columns file, subject and, if wanted, session "
+                                                             "(unset: sub- and ses- in the paths, else each file is a "
+                                                             "subject)")
     group.add_argument("--stream", help="name of the EEG stream in XDF files that hold several")
-    group.add_argument("--cut_short", action="store_true", help="take files that end before their header says so")
+    group.add_argument("--cut_short", action="store_true", help="accept files that end before their header says")
     group = parser.add_argument_group("events and pictures")
     group.add_argument("--events", metavar="TSV", help="table of events (unset: <recording>_events.tsv beside a recording, "
                                                        "else its annotations or stim channel)")
     group.add_argument("--event_names", metavar="REGEX", help="use only events whose trial_type, value or annotation "
                                                               "matches this regular expression as a whole")
     group.add_argument("--stim_channel", help="channel to read event codes from, in place of annotations")
-    group.add_argument("--picture_map", metavar="TSV", help="table of columns event, and picture or class: what the "
-                                                            "events' names mean")
+    group.add_argument("--picture_map", metavar="TSV", help="table with the columns event, and picture or class, that "
+                                                            "says what event names mean")
     group.add_argument("--pictures", metavar="FOLDER", help="pictures as <class>/<file>, or all in one folder with their "
                                                             "classes in a table (unset: the data set has classes only; in "
                                                             "BIDS, ROOT/stimuli if it is there)")
     group.add_argument("--picture_list", metavar="TSV", help="table of columns picture, class, caption; a picture may have "
                                                              "several rows")
     group = parser.add_argument_group("processing, in this order")
-    group.add_argument("--exclude", metavar="NAME,...", help="channels to leave out, besides all that are no EEG by type or"
-                                                             " name")
+    group.add_argument("--exclude", metavar="NAME,...", help="channels to leave out, besides those that are not EEG by "
+                                                             "type or name")
     group.add_argument("--unit_scale", type=options.bounded(float, 1e-12), default=1., help="factor for files whose header "
                        "names the wrong unit")
-    group.add_argument("--notch", type=frequency, default=0., help="mains frequency to take out with its multiples, in Hz; "
-                                                                   "0 is off")
-    group.add_argument("--l_freq", type=frequency, default=.5, help="lower edge of the band-pass in Hz; 0 is off")
-    group.add_argument("--h_freq", type=frequency, default=40., help="upper edge of the band-pass in Hz; 0 is off")
-    group.add_argument("--bads", default="auto", metavar="auto|none|NAME,...", help="channels to interpolate from the "
-                       "others; auto: those that the file marks, flat ones and outliers")
-    group.add_argument("--reference", default="auto", metavar="auto|keep|average|NAME,...", help="auto: average from "
-                       f"{AVERAGE_FROM} channels on, else keep")
-    group.add_argument("--match_encoder", metavar="FOLDER", help="bring channels and sampling rate to those of this "
-                                                                 "encoder, by name; missing channels are interpolated")
-    group.add_argument("--resample", type=rate, help=f"sampling rate in Hz; 0 keeps it (unset: {RATE:g} for "
-                                                          f"recordings above {RATE_ABOVE:g} Hz)")
-    group.add_argument("--tmin", type=number, default=-.2, help="start of a trial in s from the picture's onset; the "
-                                                                "stages read from the onset on")
-    group.add_argument("--tmax", type=number, default=.8, help="end of a trial in s from the picture's onset")
-    group.add_argument("--baseline", nargs="+", metavar="S", help="start and end in s of what is subtracted as baseline, "
-                                                                  "or none (unset: from --tmin to 0 if --tmin is below 0)")
-    group.add_argument("--reject", type=frequency, default=500., help="leave out trials with more microvolts peak to peak "
-                       "on any channel; 0 keeps all. The default drops electrode pops and movement and keeps blinks; ERP "
-                       "studies use 100 to 150")
-    group.add_argument("--flat", type=frequency, default=.1, help="leave out trials with less microvolts peak to peak on "
-                                                                  "any channel; 0 keeps all")
+    group.add_argument("--notch", type=options.bounded(float, 0), default=0., help="line frequency to filter out with its "
+                                                                                   "multiples, in Hz; 0 is off")
+    epochs.filter_options(group, .5, 40.)
+    group.add_argument("--bads", default="auto", metavar="auto|none|NAME,...", help="bad channels, which are "
+                       "interpolated; auto: those marked in the file, flat ones and outliers")
+    group.add_argument("--reference", default="auto", metavar="auto|keep|average|NAME,...", help="reference; auto: "
+                       f"average for {MIN_AVERAGE_CHANNELS} channels or more, else as recorded")
+    group.add_argument("--match_encoder", metavar="FOLDER", help="trained encoder whose channels and sampling rate the "
+                                                                 "trials get; missing channels are interpolated")
+    epochs.window_options(group, -.2, .8, "from --tmin to 0 if --tmin is below 0",
+                          f"{DEFAULT_RATE:g} for recordings above {KEPT_RATE:g} Hz")
+    epochs.rejection_options(group, 500., .1, "The default drops electrode pops and movement and keeps blinks; ERP studies "
+                                              "use 100 to 150")
 
 
 @dataclass
-class Found:
+class OpenRecording:
     """A recording before it is read: file; sfreq, duration in s; names of its EEG channels;
     places of electrodes; bads that the file names; all_names; notes; events and, later, what they show."""
 
-    file: raw_files.File
+    file: raw_files.RecordingFile
     sfreq: float
     duration: float
     names: list
@@ -107,7 +101,7 @@ class Found:
     shown: list | None = None
 
 
-def find(args):
+def find(args: argparse.Namespace) -> DataSet:
     """The DataSet of --recordings or --bids: headers and events are read now, the EEG later."""
     from tqdm import tqdm
 
@@ -148,11 +142,7 @@ def _check(args):
     for flag in ("bads", "reference"):
         if not _names(getattr(args, flag)):
             raise InputError(f"--{flag} '{getattr(args, flag)}': names nothing; expected auto or channels, see --help")
-    if not -60 <= args.tmin < args.tmax <= 60 or args.tmax <= 0:
-        raise InputError(f"--tmin {args.tmin:g} --tmax {args.tmax:g}: expected seconds from the onset, -60 <= tmin < tmax "
-                         "<= 60, and tmax above 0")
-    if args.l_freq and args.h_freq and args.l_freq >= args.h_freq:
-        raise InputError(f"--l_freq {args.l_freq:g} --h_freq {args.h_freq:g}: expected l_freq below h_freq, or 0 for none")
+    epochs.check_arguments(args)
 
 
 def _names(text):
@@ -197,8 +187,8 @@ def _open(file, events, exclude, stim_channel):
         events = recorded_events(file, raw, stim_channel)
     notes = [*notes, *more]
     notes += [f"{len(each)} channels left out ({why}): {', '.join(each[:20])}" for why, each in left.items()]
-    return Found(file, sfreq, float(raw.n_times / sfreq), names, places, list(raw.info["bads"]), list(raw.ch_names), notes,
-                 events)
+    return OpenRecording(file, sfreq, float(raw.n_times / sfreq), names, places, list(raw.info["bads"]), list(raw.ch_names),
+                         notes, events)
 
 
 def _show(args, found):
@@ -243,29 +233,26 @@ def _settle(args, found):
     wanted, rate = _encoder(args.match_encoder, args.resample) if args.match_encoder else (_common(found), args.resample)
     rates = sorted({each.sfreq for each in found})
     if rate is None:
-        rates = sorted({RATE if each > RATE_ABOVE else each for each in rates})
+        rates = sorted({DEFAULT_RATE if each > KEPT_RATE else each for each in rates})
     rates = [rate] if rate else rates
     if len(rates) > 1:
         odd = next(each for each in found if each.sfreq != found[0].sfreq)
         raise InputError(f"{odd.file.path}: {odd.sfreq:g} samples a second, {found[0].file.name} has {found[0].sfreq:g}; "
                          "give --resample")
     sfreq = float(rates[0])
-    first, last = round(args.tmin * sfreq), round(args.tmax * sfreq)
-    if last - first < 2:
-        raise InputError(f"--tmin {args.tmin:g} --tmax {args.tmax:g}: that is {last - first} samples at {sfreq:g} Hz, "
-                         "expected two or more; make trials longer, or the sampling rate higher")
-    reference = {"auto": "average" if len(wanted) >= AVERAGE_FROM else "keep"}.get(args.reference, args.reference)
+    first, last = epochs.window_samples(args, sfreq)
+    reference = {"auto": "average" if len(wanted) >= MIN_AVERAGE_CHANNELS else "keep"}.get(args.reference, args.reference)
     reference = reference if reference in ("keep", "average") else _names(reference)
     if isinstance(reference, list):
         wanted = preprocessing.without_reference(wanted, reference, args.match_encoder)
     bads = args.bads if args.bads in ("auto", "none") else _names(args.bads)
     settings = preprocessing.Settings(
-        args.l_freq, args.h_freq, args.notch, bads, reference, sfreq, first, last,
-        _baseline(args, first / sfreq, (last - 1) / sfreq), args.reject, args.flat, args.unit_scale, wanted)
+        args.l_freq, args.h_freq, args.notch, sfreq, first, last, epochs.settle_baseline(args, first, last, sfreq),
+        args.reject, args.flat, bads, reference, args.unit_scale, wanted)
     _check_names(bads if isinstance(bads, list) else [], found, "--bads")
     for each in found:
         _check_names(reference if isinstance(reference, list) else [], [each], "--reference")
-        preprocessing.check_filters(settings, each.file.path, each.sfreq, each.duration)
+        epochs.check_filters(settings, each.file.path, each.sfreq, each.duration)
         named = preprocessing.find_bads(None, each.names, [], settings)[0] if isinstance(bads, list) else {}
         recorded = preprocessing.with_references(each.names, settings)
         try:
@@ -307,22 +294,6 @@ def _encoder(folder, rate):
     return list(config["ch_names"]), float(config["sfreq"])
 
 
-def _baseline(args, start, end):
-    given = args.baseline
-    if given is None:
-        return (start, 0.) if start < 0 else None
-    if given == ["none"]:
-        return None
-    try:
-        low, high = map(float, given)
-    except ValueError:
-        raise InputError(f"--baseline {' '.join(given)}: expected START END in seconds, or none") from None
-    if not args.tmin <= low < high <= args.tmax:
-        raise InputError(f"--baseline {low:g} {high:g}: expected a stretch of the trial, {args.tmin:g} <= START < END <= "
-                         f"{args.tmax:g}")
-    return (max(low, start), min(high, end))
-
-
 def _data_set(args, found, stimuli, ignored, settings, people):
     shown = [what for each in found for what in each.shown]
     kinds = sorted({what.kind for what in shown}, key=lambda kind: (slug(kind), kind))
@@ -356,7 +327,7 @@ def _data_set(args, found, stimuli, ignored, settings, people):
                      f"{Path(args.match_encoder).name}, missing ones interpolated")
     about = {
         "steps": steps,
-        "options": {name: getattr(args, name) for name in PROCESSING} | {"baseline": settings.baseline,
+        "options": {name: getattr(args, name) for name in PROCESSING_OPTIONS} | {"baseline": settings.baseline,
                                                                         "reference": settings.reference},
         "files": [{"name": each.file.name, "sha256": each.file.hashes, "sfreq": each.sfreq, "channels": len(each.names),
                    "seconds": round(each.duration, 3), "events": len(each.events)}
@@ -365,9 +336,8 @@ def _data_set(args, found, stimuli, ignored, settings, people):
     if in_turn:
         about["pictures"] = (f"{in_turn} of {len(shown)} events name the class only: the picture within the class is NOT "
                              "known, each of them has one of its class in a fixed rotation")
-    return DataSet(recordings, settings.sfreq, settings.ch_names, settings.last - settings.first,
-                   settings.first / settings.sfreq, "uV", class_ids, kinds, pictures, known, positions,
-                   _split_by(shown, known, len(found)), about)
+    return DataSet(recordings, settings.sfreq, settings.ch_names, settings.n_times, settings.tmin, "uV", class_ids, kinds,
+                   pictures, known, positions, _split_by(shown, known, len(found)), about)
 
 
 def _split_by(shown, known, recordings):
@@ -393,9 +363,9 @@ def _read(found, settings, label, picture):
     if marks:
         notes.append(f"{marks} pauses in the recording: neither filters nor trials reach across them")
     onset, label = np.array([event.onset for event in found.events]), np.array(label)
-    trials, dropped, more = preprocessing.cut_trials(found.file.path, raw, found.names, found.places, found.bads, onset,
-                                                     settings)
+    trials, dropped, more = preprocessing.process(found.file.path, raw, found.names, found.places, found.bads, onset,
+                                                  settings)
     for eeg, rows in trials:
         yield Block(eeg, label[rows], [picture[row] for row in rows], onset[rows])
-    nothing = np.zeros((0, len(settings.ch_names), settings.last - settings.first), np.float32)
+    nothing = np.zeros((0, len(settings.ch_names), settings.n_times), np.float32)
     yield Block(nothing, label[:0], [], onset[:0], dropped=dropped, notes=[*notes, *more])

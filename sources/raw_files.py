@@ -10,32 +10,37 @@ import subprocess
 import sys
 import warnings
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 from runtime.runs import file_hash
 
 from .tables import read_table
 
+if TYPE_CHECKING:
+    import mne
+
 # What a folder is searched for; a format of several files counts once. A file that is named itself may be of any kind
 # that mne.io.read_raw takes.
 SUFFIXES = (".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".fif", ".fif.gz", ".cnt", ".mff", ".raw", ".nxe", ".data",
             ".cdt", ".lay", ".mefd", ".xdf", ".xdfz")
-PARTS = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set", ".evt": ".cnt", ".dat": ".vhdr"}  # of the file to give
+HEADER_SUFFIX = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set", ".evt": ".cnt", ".dat": ".vhdr"}  # of the file to give
 NO_RECORDING = re.compile(r"-(epo|ave|cov|trans|src|fwd|inv|eve|ica|proj)\.fif(\.gz)?$|"
                           r"(-\d+|_split-0*([2-9]|\d\d+)_\w+)\.fif(\.gz)?$")  # FIF of another kind, or a later part
-ENTITY = {name: re.compile(rf"(?:^|[/_]){short}-([0-9A-Za-z]+)(?=[/_.]|$)") for name, short in
+ENTITY_LABEL = {name: re.compile(rf"(?:^|[/_]){short}-([0-9A-Za-z]+)(?=[/_.]|$)") for name, short in
           (("subject", "sub"), ("session", "ses"))}
-BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}  # of a sample in BrainVision files
-MOST_CHANNELS = 4096  # of a table of channels
+SAMPLE_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}  # of a sample in BrainVision files
+MAX_CHANNELS = 4096  # of a table of channels
 ANT_SECONDS = 60  # a header takes a fraction of one
-CUT = "the file is cut short; get it again, or give --cut_short to take what is there"
+CUT_SHORT = "the file is cut short; get it again, or give --cut_short to take what is there"
 
 
 @dataclass
-class File:
+class RecordingFile:
     """A recording's file. name: unique, without the folder that the user gave; subject, session: labels or None; hashes
     of all its data files; open(): -> (mne Raw, notes); events: the events TSV that belongs to it, or None."""
 
@@ -49,7 +54,7 @@ class File:
 
 
 @contextlib.contextmanager
-def mne_reads(path):
+def mne_reads(path: Path | str) -> Iterator[list[str]]:
     """Collect what MNE warns of in the list that it yields; anything that MNE raises becomes an InputError."""
     notes = []
     with warnings.catch_warnings(record=True) as caught:
@@ -84,7 +89,7 @@ def _brief(error):
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def find_files(given, stream=None, cut_short=False):
+def find_files(given: Sequence[str], stream: str | None = None, cut_short: bool = False) -> list[RecordingFile]:
     """The recordings among files and folders, as Files in order; a folder is searched with all that it holds."""
     found = {}
     for start in map(Path, given):
@@ -95,7 +100,7 @@ def find_files(given, stream=None, cut_short=False):
             text = path.as_posix() if single else path.relative_to(start.absolute().parent).as_posix()
             found.setdefault(path.absolute(), (path, text))
     paths = [path for path, _ in found.values()]
-    return [File(path, name, lambda path=path: open_raw(path, stream, cut_short), _label("subject", text),
+    return [RecordingFile(path, name, lambda path=path: open_raw(path, stream, cut_short), _label("subject", text),
                  _label("session", text), events_beside(path))
             for (path, text), name in zip(found.values(), _short_names(paths), strict=True)]
 
@@ -124,12 +129,12 @@ def _short_names(paths):
 
 def _label(entity, text):
     """The label after `sub-` or `ses-` in a path."""
-    labels = ENTITY[entity].findall(text)
+    labels = ENTITY_LABEL[entity].findall(text)
     return labels[-1] if labels else None
 
 
-def named(files, text, place):
-    """The File that a table's cell names, by the end of its path, with or without what comes after the stem; else None."""
+def named(files: list[RecordingFile], text: str, place: str) -> RecordingFile | None:
+    """The RecordingFile that a table's cell names by the end of its path or by its stem; None where there is none."""
     fits = [file for file in files if f"/{file.path.as_posix()}".endswith(f"/{text}") or text in
             (file.name, recording_stem(file.path))]
     if len(fits) > 1:
@@ -138,18 +143,18 @@ def named(files, text, place):
     return fits[0] if fits else None
 
 
-def recording_stem(path):
+def recording_stem(path: Path) -> str:
     """The name without its kind: `sub-01_task-x_eeg.vhdr` and `sub-01_task-x.edf` both give `sub-01_task-x`."""
     suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if path.name.lower().endswith(s)), path.suffix)
     return path.name[:len(path.name) - len(suffix)].removesuffix("_eeg")
 
 
-def events_beside(path):
+def events_beside(path: Path) -> Path | None:
     events = path.with_name(f"{recording_stem(path)}_events.tsv")
     return events if events.is_file() else None
 
 
-def open_raw(path, stream=None, cut_short=False):
+def open_raw(path: Path | str, stream: str | None = None, cut_short: bool = False) -> tuple["mne.io.BaseRaw", list[str]]:
     """Open a recording without reading its EEG; returns mne Raw and notes.
 
     stream: name of the stream of an XDF file; cut_short: take a file that ends before its header says so.
@@ -158,15 +163,15 @@ def open_raw(path, stream=None, cut_short=False):
     suffix = path.suffix.lower()
     if path.is_file() and not path.stat().st_size:
         raise InputError(f"{path}: is empty; get it again or leave it out")
-    if suffix in PARTS and path.with_suffix(PARTS[suffix]).is_file():
-        raise InputError(f"{path}: is a part of a recording; give {path.with_suffix(PARTS[suffix]).name} instead")
+    if suffix in HEADER_SUFFIX and path.with_suffix(HEADER_SUFFIX[suffix]).is_file():
+        raise InputError(f"{path}: is a part of a recording; give {path.with_suffix(HEADER_SUFFIX[suffix]).name} instead")
     with mne_reads(path) as notes:
         raw = _reader(path, stream, cut_short)(path)
     check_whole(path, raw, notes, cut_short)
     return raw, notes
 
 
-def check_whole(path, raw, notes, cut_short):
+def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: bool) -> None:
     """Raise InputError for a recording that holds nothing or, unless `cut_short`, less than its header says."""
     suffix = path.suffix.lower()
     for note in notes:
@@ -176,7 +181,7 @@ def check_whole(path, raw, notes, cut_short):
         if (truncated or missing) and not cut_short:
             what = ("its header tells of more or fewer data than it holds" if truncated else
                     f"{re.sub('[^0-9]', '', note)} of its markers lie after the end of its data file")
-            raise InputError(f"{path}: {what}; {CUT}")
+            raise InputError(f"{path}: {what}; {CUT_SHORT}")
     if suffix in (".vhdr", ".ahdr") and not cut_short:
         _check_brainvision(path, raw)
     if not raw.n_times:
@@ -240,7 +245,7 @@ def _ant_order(path):
             if name == b"LIST" and file.read(4) == b"raw3":
                 at += 4 + size.size + 4
             elif name == b"chan":
-                content = file.read(min(length, MOST_CHANNELS * 2))
+                content = file.read(min(length, MAX_CHANNELS * 2))
                 return struct.unpack(f"<{len(content) // 2}H", content[:len(content) // 2 * 2])
             else:
                 at += 4 + size.size + length + length % 2
@@ -272,21 +277,21 @@ def _check_brainvision(path, raw):
     points = re.search(r"^DataPoints=(\d+)", text, re.M | re.I)
     size = sum(Path(name).stat().st_size for name in raw.filenames)
     count = re.search(r"^NumberOfChannels=(\d+)", text, re.M | re.I)
-    row = int(count[1]) * BYTES.get(form[1].upper(), 1) if count and form else 1
+    row = int(count[1]) * SAMPLE_BYTES.get(form[1].upper(), 1) if count and form else 1
     if size % row:
-        raise InputError(f"{path}: its data file of {size} bytes is no whole number of samples of {row} bytes; {CUT}")
+        raise InputError(f"{path}: its data file of {size} bytes is no whole number of samples of {row} bytes; {CUT_SHORT}")
     if points and int(points[1]) != raw.n_times:
-        raise InputError(f"{path}: its header counts {points[1]} samples, its data file holds {raw.n_times}; {CUT}")
+        raise InputError(f"{path}: its header counts {points[1]} samples, its data file holds {raw.n_times}; {CUT_SHORT}")
 
 
-def hash_files(file, raw):
+def hash_files(file: RecordingFile, raw: "mne.io.BaseRaw") -> list[str]:
     """SHA-256 of the recording's file and of its data files; a folder counts as a file."""
     paths = [file.path, *(Path(name) for name in raw.filenames if name is not None)]
     inside = file.path.is_dir()
     return [file_hash(path) for path in dict.fromkeys(path.resolve() for path in (paths[:1] if inside else paths))]
 
 
-def drop_copies(files):
+def drop_copies(files: list[RecordingFile]) -> list[RecordingFile]:
     """Leave out recordings whose data files are equal byte for byte: a copy could be in two parts of a split.
 
     Of equal ones, that stays whose path says most of subject and session, else the first.
@@ -299,8 +304,8 @@ def drop_copies(files):
     return [file for file in files if any(file is other for other in best.values())]
 
 
-def set_people(files, participants=None):
-    """Give each File `subject` and `session` as numbers; returns {"subjects": {number: label}, "sessions": ...}.
+def set_people(files: list[RecordingFile], participants: str | None = None) -> dict:
+    """Give each RecordingFile `subject` and `session` as numbers; returns {"subjects": {number: label}, "sessions": ...}.
 
     The labels come from `participants` (a TSV: file, subject, perhaps session), else from `sub-` and `ses-` in the paths,
     else each file is a subject of its own, and it says so. Whole numbers from 1 on are kept, other labels are numbered in
@@ -319,7 +324,7 @@ def set_people(files, participants=None):
         for number, file in enumerate(files, 1):
             file.subject = str(number)
     names = {}
-    for entity in ENTITY:
+    for entity in ENTITY_LABEL:
         labels = [getattr(file, entity) or "1" for file in files]
         kinds = sorted(set(labels), key=lambda label: (len(label), label) if label.isdigit() else (0, label))
         as_they_are = all(label.isdecimal() and int(label) for label in kinds) and len(set(map(int, kinds))) == len(kinds)

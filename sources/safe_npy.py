@@ -8,12 +8,13 @@ import pickle
 import re
 import struct
 import tokenize
+from pathlib import Path
 
 from runtime.errors import InputError
 
 import numpy as np
 
-MAPPED = 1 << 20  # bytes; longer arrays stay on disk
+MAX_READ_BYTES = 1 << 20  # bytes; longer arrays stay on disk
 OPCODES = b"".join((
     pickle.PROTO, pickle.FRAME, pickle.STOP, pickle.MARK, pickle.MEMOIZE, pickle.BINPUT, pickle.LONG_BINPUT, pickle.BINGET,
     pickle.LONG_BINGET, pickle.GLOBAL, pickle.STACK_GLOBAL, pickle.REDUCE, pickle.BUILD, pickle.EMPTY_DICT, pickle.SETITEM,
@@ -23,7 +24,7 @@ OPCODES = b"".join((
     pickle.SHORT_BINBYTES, pickle.BINBYTES8))
 
 
-def read_object_npy(path):
+def read_object_npy(path: Path | str) -> dict:
     """The dict that an .npy file holds: of np.save, or a bare pickle under that name, as NICE-EEG's scripts write.
 
     Arrays above 1 MiB are np.memmap. Raises InputError for any other content, a damaged file or forbidden types.
@@ -72,7 +73,7 @@ class _Payload:
 
 
 class _Reader:
-    """A file that gives a _Payload in place of more than MAPPED bytes."""
+    """A file that gives a _Payload in place of more than MAX_READ_BYTES bytes."""
 
     def __init__(self, file):
         self.file, self.readline = file, file.readline
@@ -84,7 +85,7 @@ class _Reader:
         offset = self.file.tell()
         if offset + n > self.end:
             raise EOFError(f"the file ends {offset + n - self.end} bytes too early")
-        if n <= MAPPED:
+        if n <= MAX_READ_BYTES:
             return self.file.read(n)
         self.file.seek(n, 1)
         return _Payload(offset, n)
@@ -136,13 +137,13 @@ def _scalar(dtype, content):
     return np.frombuffer(content, dtype.make())[0].item()
 
 
-NAMES = {("numpy", "ndarray"): _Array, ("numpy", "dtype"): _DType,
+ALLOWED_NAMES = {("numpy", "ndarray"): _Array, ("numpy", "dtype"): _DType,
          ("numpy.core.multiarray", "_reconstruct"): _reconstruct, ("numpy.core.multiarray", "scalar"): _scalar}
 
 
 class _Unpickler(pickle._Unpickler):  # not the C one, which would read large arrays into memory
     def find_class(self, module, name):
-        found = NAMES.get((module.replace("numpy._core.", "numpy.core."), name))
+        found = ALLOWED_NAMES.get((module.replace("numpy._core.", "numpy.core."), name))
         if found is None:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which is never run")
         return found

@@ -2,106 +2,126 @@
 
     python prepare_data.py simulated --output runs/demo/data --snr 1.0
 
-Current dipoles in visual areas of a four-shell sphere (MNE) answer each picture with evoked components between 90 and
-420 ms; amplitudes and latencies are a code of the picture's class, colour, number, place and background, shared by
-all subjects up to each subject's own dipole places, orientations and gains. Behind it run 1/f activity of the whole
-cortex, occipital alpha, mains hum, eye blinks and sensor noise. The continuous recording is then treated as a real
-one: band-pass, standardised per channel, cut into epochs, baseline. Records stand in the order of presentation, which
-is random. With `--snr 0` the EEG holds no trace of the pictures; `--order blocks --drift 20` then shows what the
-audit is for: slow changes give the class away.
+Current dipoles in visual areas of a four-shell sphere (MNE) respond to each picture with evoked components between 90 and
+420 ms. Their amplitudes and latencies encode the picture's class, colour, number, place and background. All subjects share
+this code, but each has dipole places, orientations and gains of its own. The background is 1/f activity of the whole
+cortex, occipital alpha, line noise, eye blinks and sensor noise. The continuous recording is then processed like a real
+one: band-pass, standardisation of each channel, epochs, baseline. Trials are in the order of presentation, which is random.
+
+With `--snr 0` the EEG holds no trace of the pictures. `--order blocks --drift 20` shows what the audit is for: slow changes
+then give the class away.
 """
 
+import argparse
 from functools import partial
+from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
+from runtime.options import seed_option
 
 import numpy as np
 
 from eegdata.records import Block, DataSet, Picture, Recording
 
-from . import drawings
+from . import drawings, epochs
+
+if TYPE_CHECKING:
+    import mne
 
 MONTAGE = "biosemi64"
 HEAD_RADIUS, BRAIN_RADIUS = .095, .072  # m; dipoles lie within the brain's sphere
-ATTRIBUTES = {"kind": drawings.CLASSES, "colour": tuple(drawings.COLOURS), "number": tuple(drawings.NUMBERS),
+ATTRIBUTE_VALUES = {"kind": drawings.CLASSES, "colour": tuple(drawings.COLOURS), "number": tuple(drawings.NUMBERS),
               "place": tuple(drawings.PLACES), "background": tuple(drawings.BACKGROUNDS)}
 COMPONENTS = ((.095, .018), (.160, .025), (.230, .035), (.310, .045), (.420, .060))  # s: latency, standard deviation
-WEIGHTS = {"kind": 1.5, "colour": 1.3, "number": .9, "place": 1., "background": 1.}  # strength of each in the code
-CODE_SEED = 1812  # the code from attributes to dipoles is the same in each simulation, as in each brain of a kind
+ATTRIBUTE_WEIGHTS = {"kind": 1.5, "colour": 1.3, "number": .9, "place": 1., "background": 1.}  # strengths
+CODE_SEED = 1812  # the code from attributes to dipoles is the same in every simulation
 # Unit directions (right, front, up) of the visual dipoles, left hemisphere; each has its mirror on the right.
-VISUAL = ((-.15, -.97, .05), (-.25, -.92, .30), (-.40, -.90, -.10), (-.60, -.78, .10), (-.70, -.65, -.20),
+VISUAL_DIPOLES = ((-.15, -.97, .05), (-.25, -.92, .30), (-.40, -.90, -.10), (-.60, -.78, .10), (-.70, -.65, -.20),
           (-.80, -.50, -.10), (-.90, -.25, -.15), (-.55, -.60, .58))
-EYES = ((-.33, .93, -.15), (.33, .93, -.15))
+EYE_DIPOLES = ((-.33, .93, -.15), (.33, .93, -.15))
 SOA = (.85, 1.05)  # s between picture onsets
 BACKGROUND_RMS, ALPHA_RMS, LINE_RMS, SENSOR_RMS, BLINK_PEAK = 10., 5., 4., 1., 90.  # microvolt on the scalp
-CONTENT = .65  # of the evoked RMS amplitude, what depends on the picture
+PICTURE_SHARE = .65  # share of the evoked RMS amplitude that depends on the picture
+BASELINE_SECONDS = .1  # s before the onset
 
 
-def add_arguments(parser):
-    parser.add_argument("--snr", type=float, default=1.0, help="RMS amplitude of the evoked response on the scalp, 0-0.6 s "
-                        "after onset, over that of the 1/f background; 0 switches the signal off")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--snr", type=float, default=1.0, help="RMS amplitude of the evoked response on the scalp, 0 to "
+                        "0.6 s after the onset, divided by that of the 1/f background; 0 switches the response off")
     parser.add_argument("--n_subjects", type=int, default=4, help="number of simulated people")
     parser.add_argument("--n_pictures", type=int, default=480, help="number of different pictures, shared by all subjects")
-    parser.add_argument("--trials_per_picture", type=int, default=1, help="times that each subject sees each picture")
+    parser.add_argument("--trials_per_picture", type=int, default=1, help="how often each subject sees each picture")
     parser.add_argument("--classes", nargs="+", default=list(drawings.CLASSES), choices=drawings.CLASSES,
                         metavar="CLASS", help="classes to draw")
-    parser.add_argument("--sfreq", type=float, default=250., help="sampling rate in Hz")
-    parser.add_argument("--tmin", type=float, default=-.2, help="start of an epoch in s from picture onset; "
-                        "the stages read from the onset on")
-    parser.add_argument("--tmax", type=float, default=.6, help="end of an epoch in s from picture onset")
-    parser.add_argument("--band", nargs=2, type=float, default=(.5, 40.), metavar=("LOW", "HIGH"),
-                        help="band-pass in Hz")
+    parser.add_argument("--sfreq", type=float, default=250., help="sampling rate of the simulation in Hz")
+    epochs.filter_options(parser, .5, 40.)
+    epochs.window_options(parser, -.2, .6, f"the {BASELINE_SECONDS:g} s before the onset, without the sample at the onset; "
+                                           "none if --tmin is not below 0", "that of the simulation, --sfreq")
     parser.add_argument("--order", choices=("random", "blocks"), default="random",
-                        help="order of presentation: random, or one block a class (the design to avoid)")
-    parser.add_argument("--drift", type=float, default=0., help="slow changes over the recording: RMS in microvolts of "
-                        "each electrode's wandering potential, and in percent of each source's wandering amplitude")
+                        help="order of presentation: random, or one block for each class (a design to avoid)")
+    parser.add_argument("--drift", type=float, default=0., help="slow drift over the recording: its RMS in "
+                        "microvolts at each electrode, and in percent of the amplitude of each source")
     parser.add_argument("--image_size", type=int, default=224, help="width and height of the pictures in pixels")
-    parser.add_argument("--seed", type=int, default=0, help="seed of pictures, people, noise and order")
+    seed_option(parser, "pictures, people, noise and order")
 
 
-def find(args):
+def find(args: argparse.Namespace) -> DataSet:
     """The simulated DataSet: a recording a subject."""
-    _check(args)
-    scenes = drawings.sample_scenes(args.n_pictures, args.seed, args.classes)
+    classes = list(dict.fromkeys(args.classes))
+    _check(args, classes)
+    settings = epochs.settle(args, args.sfreq, unset=before_onset)
+    epochs.check_filters(settings, "the simulation", args.sfreq, np.inf)
+    scenes = drawings.sample_scenes(args.n_pictures, args.seed, classes)
     names = [f"{scene.kind}_{i:04d}" for i, scene in enumerate(scenes)]
-    options = {key: value for key, value in vars(args).items() if key in (
-        "snr", "n_pictures", "trials_per_picture", "classes", "sfreq", "tmin", "tmax", "band", "image_size", "seed",
-        "order", "drift")}
-    recordings = [Recording(f"subject {n}", n, 1, [n, options], partial(_read, scenes, names, args, n))
+    asked = {name: getattr(args, name) for name in ("snr", "n_pictures", "trials_per_picture", "sfreq", "tmin", "tmax",
+                                                    "image_size", "seed", "order", "drift")}
+    asked |= {"classes": classes, "band": [settings.l_freq, settings.h_freq]}
+    asked |= {name: value for name in ("resample", "baseline") if (value := getattr(args, name)) is not None}
+    recordings = [Recording(f"subject {n}", n, 1, [n, asked], partial(_read, scenes, names, classes, args, settings, n))
                   for n in range(1, args.n_subjects + 1)]
     return DataSet(
-        recordings, sfreq=args.sfreq, ch_names=montage().ch_names, n_times=round(args.tmax * args.sfreq) -
-        round(args.tmin * args.sfreq), tmin=round(args.tmin * args.sfreq) / args.sfreq, units="standardised",
-        class_ids=list(args.classes), class_names=list(args.classes),
+        recordings, sfreq=settings.sfreq, ch_names=montage().ch_names, n_times=settings.n_times, tmin=settings.tmin,
+        units="standardised", class_ids=classes, class_names=classes,
         pictures={name: Picture(partial(drawings.draw, scene, args.image_size), (drawings.caption(scene),))
                   for name, scene in zip(names, scenes, strict=True)},
-        about={**options, "steps": [f"band-pass {args.band[0]:g} to {args.band[1]:g} Hz", "each channel standardised over "
-                                    "the recording", "mean of the 0.1 s before the picture subtracted"]})
+        about={**asked, "steps": _steps(args, settings)})
 
 
-def _read(scenes, names, args, subject):
+def _read(scenes, names, classes, args, settings, subject):
     """One subject's trials, in the order of presentation."""
     recording = simulate_recording(scenes, args.trials_per_picture, args.snr, args.sfreq, (args.seed, subject), args.order,
                                    args.drift)
-    label = [args.classes.index(scenes[i].kind) for i in recording["image"]]
-    yield Block(preprocess(recording, args.tmin, args.tmax, args.band), np.array(label),
-                [names[i] for i in recording["image"]], recording["onset"] / args.sfreq)
+    label = [classes.index(scenes[i].kind) for i in recording["image"]]
+    eeg, kept, dropped = preprocess(recording, settings)
+    yield Block(eeg, np.array(label)[kept], [names[recording["image"][i]] for i in kept],
+                recording["onset"][kept] / args.sfreq, dropped=dropped)
 
 
-def _check(args):
-    args.classes = list(dict.fromkeys(args.classes))
-    most = len(args.classes) * drawings.SCENES_PER_CLASS
+def _steps(args, settings):
+    """What was done to the EEG, as sentences for the record."""
+    resampled = [f"resampled to {settings.sfreq:g} Hz"] if settings.sfreq != args.sfreq else []
+    baseline = ("no baseline subtracted" if settings.baseline is None else
+                f"mean of the {BASELINE_SECONDS:g} s before the picture subtracted" if args.baseline is None else
+                f"mean from {settings.baseline[0]:g} to {settings.baseline[1]:g} s subtracted")
+    return [epochs.band_text(settings), "each channel standardised over the recording", *resampled, baseline]
+
+
+def before_onset(start: float, sfreq: float) -> epochs.Baseline:
+    """The baseline without --baseline: up to BASELINE_SECONDS s before the onset, without the onset's own sample."""
+    return (max(start, -round(BASELINE_SECONDS * sfreq) / sfreq), -1 / sfreq) if start < 0 else None
+
+
+def _check(args, classes):
+    most = len(classes) * drawings.SCENES_PER_CLASS
     for flag, good, expected in (
             ("snr", np.isfinite(args.snr) and args.snr >= 0, "0 or more"),
-            ("seed", args.seed >= 0, "0 or more"),
-            ("classes", len(args.classes) >= 2, "two or more classes"),
+            ("classes", len(classes) >= 2, "two or more classes"),
             ("n_subjects", args.n_subjects >= 1, "1 or more"),
             ("trials_per_picture", args.trials_per_picture >= 1, "1 or more"),
-            ("n_pictures", 3 * len(args.classes) <= args.n_pictures <= most,
-             f"{3 * len(args.classes)} (3 a class, one for each part) to {most} (all different scenes)"),
+            ("n_pictures", 3 * len(classes) <= args.n_pictures <= most,
+             f"{3 * len(classes)} (3 a class, one for each part) to {most} (all different scenes)"),
             ("image_size", 16 <= args.image_size <= 1024, "16 to 1024"),
             ("drift", 0 <= args.drift <= 100, "0 to 100"),
-            ("band", 0 < args.band[0] < args.band[1] < args.sfreq / 2, "0 < LOW < HIGH < half the sampling rate"),
             ("sfreq", 110 <= args.sfreq <= 2000, "110 to 2000 (the mains hum at 50 Hz must be below half of it)"),
             ("tmin", -.2 <= args.tmin < args.tmax, "-0.2 or more and less than tmax"),
             ("tmax", args.tmax <= SOA[0] - .2, f"at most {SOA[0] - .2:g}, before the next picture")):
@@ -109,13 +129,13 @@ def _check(args):
             raise InputError(f"--{flag} {getattr(args, flag)}: expected {expected}")
 
 
-def montage():
+def montage() -> "mne.channels.DigMontage":
     import mne
 
     return mne.channels.make_standard_montage(MONTAGE, head_size=HEAD_RADIUS)
 
 
-def forward_gain(positions, orientations):
+def forward_gain(positions: np.ndarray, orientations: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Potential on each electrode of unit dipoles (MNE spherical head model).
 
     positions [n, 3] m, orientations [n, 3]; returns gain [channels, n] and the channel names.
@@ -132,31 +152,32 @@ def forward_gain(positions, orientations):
     return gain - gain.mean(0), info.ch_names  # average reference
 
 
-def scene_code(scenes):
+def scene_code(scenes: list[drawings.Scene]) -> tuple[np.ndarray, np.ndarray]:
     """What each scene does to each visual dipole: amplitudes [scenes, dipoles, components] and delays [scenes] in s.
 
     Each value of each attribute has its own pattern; the patterns of a scene add up, and a part of the sum's strength
     saturates. A thing at one side drives the other hemisphere, early more than late.
     """
     rng = np.random.default_rng(CODE_SEED)
-    shape = (2 * len(VISUAL), len(COMPONENTS))
+    shape = (2 * len(VISUAL_DIPOLES), len(COMPONENTS))
     amplitude, delay = np.zeros((len(scenes), *shape)), np.zeros(len(scenes))
-    for attribute, values in ATTRIBUTES.items():
+    for attribute, values in ATTRIBUTE_VALUES.items():
         patterns = rng.normal(size=(len(values), *shape))
         delays = rng.normal(size=len(values)) * .004
         if attribute == "place":
-            hemisphere = np.repeat([-1., 1.], len(VISUAL))[:, None] * np.linspace(1.5, .5, len(COMPONENTS))
+            hemisphere = np.repeat([-1., 1.], len(VISUAL_DIPOLES))[:, None] * np.linspace(1.5, .5, len(COMPONENTS))
             patterns[values.index("left")] += hemisphere
             patterns[values.index("right")] -= hemisphere
         patterns = (patterns - patterns.mean(0)) / patterns.std()
         index = [values.index(getattr(scene, attribute)) for scene in scenes]
-        amplitude += patterns[index] * WEIGHTS[attribute]
+        amplitude += patterns[index] * ATTRIBUTE_WEIGHTS[attribute]
         delay += delays[index]
-    amplitude /= np.sqrt(sum(weight ** 2 for weight in WEIGHTS.values()))
+    amplitude /= np.sqrt(sum(weight ** 2 for weight in ATTRIBUTE_WEIGHTS.values()))
     return .7 * amplitude + .5 * np.tanh(amplitude), delay
 
 
-def simulate_recording(scenes, trials_per_picture, snr, sfreq, seed, order="random", drift=0.):
+def simulate_recording(scenes: list[drawings.Scene], trials_per_picture: int, snr: float, sfreq: float,
+                       seed: int | tuple[int, ...], order: str = "random", drift: float = 0.) -> dict:
     """One subject's continuous recording.
 
     Returns a dict: `data` [channels, samples] microvolt, `sfreq`, `ch_names`, `onset` [trials] samples of picture
@@ -181,14 +202,15 @@ def simulate_recording(scenes, trials_per_picture, snr, sfreq, seed, order="rand
 
 def _subject_gain(rng):
     """Gains of one subject's visual, cortical, alpha and eye dipoles: name -> [channels, dipoles]."""
-    left = np.array(VISUAL)
+    left = np.array(VISUAL_DIPOLES)
     visual = np.concatenate([left, left * [-1, 1, 1]])
     visual_orientation = visual + np.random.default_rng(CODE_SEED + 1).normal(scale=.6, size=visual.shape)
     cortex = rng.normal(size=(80, 3))
     cortex[:, 2] = np.abs(cortex[:, 2]) - .3
     alpha = np.array([(-.2, -.9, .4), (.2, -.9, .4), (-.4, -.8, .3), (.4, -.8, .3)])
+    eyes = np.array(EYE_DIPOLES)
     groups = {"visual": (visual, .85, .07, visual_orientation, .25), "cortex": (cortex, .85, 0., cortex, .8),
-              "alpha": (alpha, .8, .1, alpha, .3), "eyes": (np.array(EYES), 1.1, .02, np.array(EYES) * [0, 1, 0], .05)}
+              "alpha": (alpha, .8, .1, alpha, .3), "eyes": (eyes, 1.1, .02, eyes * [0, 1, 0], .05)}
     gain, ch_names = {}, None
     for name, (directions, depth, spread, orientation, tilt) in groups.items():
         places = directions / np.linalg.norm(directions, axis=1, keepdims=True) * depth
@@ -204,7 +226,7 @@ def _evoked(scenes, gain, sfreq, rng):
     time = np.arange(0, .6, 1 / sfreq)
     amplitude, delay = scene_code(scenes)
     mean = np.random.default_rng(CODE_SEED + 2).normal(size=amplitude.shape[1:])
-    amplitude = CONTENT * amplitude / amplitude.std() + np.sqrt(1 - CONTENT ** 2) * mean
+    amplitude = PICTURE_SHARE * amplitude / amplitude.std() + np.sqrt(1 - PICTURE_SHARE ** 2) * mean
     amplitude = amplitude * rng.lognormal(sigma=.15, size=amplitude.shape[1:])
     latency, width = np.array(COMPONENTS).T
     latency = latency + rng.normal(scale=.006, size=len(latency))
@@ -260,17 +282,19 @@ def _scaled(data, rms):
     return data * (rms / np.sqrt(np.mean(data ** 2)))
 
 
-def preprocess(recording, tmin, tmax, band):
-    """Band-pass, standardise each channel over the recording, cut epochs, subtract the 0.1 s before onset.
+def preprocess(recording: dict, settings: epochs.Epoching) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+    """Band-pass, standardise each channel over the recording, and cut it as `settings` (epochs.Epoching) say.
 
-    Returns [trials, channels, samples] float32, samples from `tmin` to `tmax` (exclusive) in s.
+    Returns eeg [trials, channels, samples] float32, the numbers of the events that gave them, and {reason: events that gave
+    no trial}.
     """
     import mne
 
-    sfreq = recording["sfreq"]
-    data = mne.filter.filter_data(recording["data"].astype(float), sfreq, *band, verbose="error")
+    info = mne.create_info(recording["ch_names"], recording["sfreq"], "eeg", verbose="error")
+    raw = mne.io.RawArray(recording["data"].astype(float), info, verbose="error")
+    epochs.filter_recording(raw, settings)
+    data = raw.get_data()
     data = (data - data.mean(1, keepdims=True)) / data.std(1, keepdims=True)
-    window = np.arange(round(tmin * sfreq), round(tmax * sfreq))
-    epochs = data[:, recording["onset"][:, None] + window]  # [channels, trials, samples]
-    baseline = data[:, recording["onset"][:, None] + np.arange(-round(.1 * sfreq), 0)].mean(2, keepdims=True)
-    return (epochs - baseline).transpose(1, 0, 2).astype(np.float32)
+    trials, dropped = epochs.cut_trials(mne.io.RawArray(data, info, verbose="error"),
+                                        recording["onset"] / recording["sfreq"], settings, np.eye(len(data)))
+    return *epochs.joined(trials, len(data), settings), dropped

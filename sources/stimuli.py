@@ -9,19 +9,19 @@ from runtime.errors import InputError
 
 from eegdata.records import Picture
 
-from .events import NAME, PICTURE, captions_of
+from .events import NAME_COLUMNS, PICTURE_COLUMNS, Event, captions_of
 from .tables import first_of, read_table
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
-def slug(text):
+def slug(text: object) -> str:
     """A class id of a class's name: "air conditioner" -> "air-conditioner"; letters and digits only, no "_"."""
     return re.sub(r"[\W_]+", "-", str(text)).strip("-")
 
 
 @dataclass
-class Shown:
+class ShownPicture:
     """What an event shows: kind, its class's readable name; file: its picture, None where only the class is known."""
 
     kind: str
@@ -50,7 +50,7 @@ class Stimuli:
             self.by_stem.setdefault(path.stem.lower(), []).append(key)
         self.kinds = {slug(kind).lower(): kind for kind in sorted(set(self.kind_of.values()), reverse=True)}
 
-    def find(self, text, place=None):
+    def find(self, text: str, place: str | None = None) -> str | None:
         """The picture's path below the folder, by that path, its file name or that without suffix.
 
         None where there is none; with `place`, an InputError instead. A name that fits several is an InputError.
@@ -68,19 +68,19 @@ class Stimuli:
             raise InputError(f"{place}: picture '{text}' not found ({where}); mend the name or add the file")
         return fits[0] if fits else None
 
-    def class_named(self, text):
+    def class_named(self, text: str) -> str | None:
         """The class that `text` names, also by its slug or in other case; None where there is none."""
         return self.kinds.get(slug(text).lower())
 
-    def resolve(self, event, named):
-        """What an Event shows, as Shown; None where it shows no picture.
+    def resolve(self, event: Event, named: bool) -> ShownPicture | None:
+        """What an Event shows, as ShownPicture; None where it shows no picture.
 
         named: the user chose events by name, so that without pictures the name is the class.
         """
         row, place = self.map.get(event.name), event.place
         picture, kind, captions = event.picture, event.kind, event.captions
         if row:
-            picture, kind = picture or first_of(row, PICTURE), kind or row.get("class", "")
+            picture, kind = picture or first_of(row, PICTURE_COLUMNS), kind or row.get("class", "")
             captions += row["captions"]
         elif not picture and not kind:
             if self.map:
@@ -105,7 +105,7 @@ class Stimuli:
             self.captions[key] = tuple(dict.fromkeys(self.captions.get(key, ()) + captions))
         if not slug(kind):
             raise InputError(f"{place}: class '{kind}' holds no letter or digit; rename it")
-        return Shown(kind, key)
+        return ShownPicture(kind, key)
 
     def _known(self, kind, place):
         known = self.class_named(kind)
@@ -118,7 +118,7 @@ class Stimuli:
         return known
 
 
-def find_stimuli(pictures=None, picture_list=None, picture_map=None):
+def find_stimuli(pictures: str | None = None, picture_list: str | None = None, picture_map: str | None = None) -> Stimuli:
     """The Stimuli of --pictures FOLDER, --picture_list and --picture_map tables; each may be None."""
     files, kind_of, captions = {}, {}, {}
     folder = Path(pictures) if pictures else None
@@ -126,10 +126,10 @@ def find_stimuli(pictures=None, picture_list=None, picture_map=None):
         if not folder.is_dir():
             raise InputError(f"--pictures {folder}: no such folder")
         files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))
-                 if path.suffix.lower() in SUFFIXES and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-                 and not path.stem.endswith("_sketch")}
+                 if path.suffix.lower() in PICTURE_SUFFIXES and not path.stem.endswith("_sketch")
+                 and not any(part.startswith(".") for part in path.relative_to(folder).parts)}
         if not files:
-            raise InputError(f"--pictures {folder}: holds no picture ({' '.join(SUFFIXES)})")
+            raise InputError(f"--pictures {folder}: holds no picture ({' '.join(PICTURE_SUFFIXES)})")
         kind_of = {key: path.parent.name for key, path in files.items() if path.parent != folder}
     elif picture_list:
         raise InputError("--picture_list tells about the pictures of --pictures FOLDER; give that, too")
@@ -143,13 +143,13 @@ def find_stimuli(pictures=None, picture_list=None, picture_map=None):
 
 def _read_list(stimuli, path):
     columns, rows = read_table(path, "--picture_list")
-    if not set(columns) & {*PICTURE, "file"}:
+    if not set(columns) & {*PICTURE_COLUMNS, "file"}:
         raise InputError(f"--picture_list {path}, line 1: columns {', '.join(columns)[:200]}; expected picture, and class "
                          "or caption")
     listed = {}
     for line, row in rows:
         place = f"--picture_list {path}, line {line}"
-        key = stimuli.find(first_of(row, (*PICTURE, "file")) or "n/a", place)
+        key = stimuli.find(first_of(row, (*PICTURE_COLUMNS, "file")) or "n/a", place)
         if row.get("class"):
             if slug(listed.setdefault(key, row["class"])) != slug(row["class"]):
                 raise InputError(f"{place}: picture {key} is of class '{row['class']}', in an earlier line of class "
@@ -161,27 +161,27 @@ def _read_list(stimuli, path):
 
 def _read_map(stimuli, path):
     columns, rows = read_table(path, "--picture_map")
-    names = [name for name in ("event", *NAME) if name in columns]
-    if not names or not set(columns) & {*PICTURE, "class"}:
+    names = [name for name in ("event", *NAME_COLUMNS) if name in columns]
+    if not names or not set(columns) & {*PICTURE_COLUMNS, "class"}:
         raise InputError(f"--picture_map {path}, line 1: columns {', '.join(columns)[:200]}; expected event, and picture "
                          "or class")
     mapped = {}
     for line, row in rows:
         place, event = f"--picture_map {path}, line {line}", first_of(row, names)
-        if not event or not first_of(row, (*PICTURE, "class")):
+        if not event or not first_of(row, (*PICTURE_COLUMNS, "class")):
             raise InputError(f"{place}: expected an event and its picture or class")
         earlier = mapped.get(event)
-        if earlier and (first_of(earlier, PICTURE), earlier.get("class")) != (first_of(row, PICTURE), row.get("class")):
+        if earlier and any(first_of(earlier, keys) != first_of(row, keys) for keys in (PICTURE_COLUMNS, ("class",))):
             raise InputError(f"{place}: event '{event}' is another picture or class in an earlier line; expected one each")
-        if first_of(row, PICTURE):
-            stimuli.find(first_of(row, PICTURE), place)
+        if first_of(row, PICTURE_COLUMNS):
+            stimuli.find(first_of(row, PICTURE_COLUMNS), place)
         elif stimuli.files:
             stimuli._known(row["class"], place)
         mapped[event] = {**row, "captions": (*(earlier["captions"] if earlier else ()), *captions_of(row))}
     return mapped
 
 
-def name_pictures(stimuli, class_of, keys):
+def name_pictures(stimuli: Stimuli, class_of: dict[str, str], keys: list[str]) -> tuple[dict[str, str], dict[str, Picture]]:
     """{path below the folder: picture's name} and {name: records.Picture} of the pictures `keys`; class_of: kind -> id."""
     names, pictures = {}, {}
     for key in keys:
@@ -208,8 +208,8 @@ def _captions_beside(path):
     return ()
 
 
-def assign_in_turn(shown, stimuli):
-    """Give each Shown without a picture one of its class, in a fixed rotation; returns how many were given one."""
+def assign_in_turn(shown: list[ShownPicture], stimuli: Stimuli) -> int:
+    """Give each ShownPicture without a picture one of its class, in a fixed rotation; returns how many were given one."""
     of_kind, turns, given = {}, Counter(), 0
     for key in sorted(stimuli.files):
         kind = stimuli.settled.get(key) or stimuli.kind_of.get(key)

@@ -1,6 +1,7 @@
 """Tables that people write: TSV or CSV with a header line, each cell's line known for messages."""
 
 import csv
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from runtime.errors import InputError
@@ -8,7 +9,8 @@ from runtime.errors import InputError
 MISSING = ("", "n/a", "N/A")  # BIDS writes n/a
 
 
-def read_table(path, flag, needed=()):
+def read_table(path: Path | str, flag: str,
+               needed: Sequence[str] = ()) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """(column names, [(line number, {column: text, "" where missing})]) of a table.
 
     `.csv` files have commas between cells, others tabs. Raises InputError for a file that is no such table or lacks a
@@ -64,6 +66,6 @@ def _unquoted(cell):
     return cell if '"' in inner else cell[1:-1].replace('""', '"')
 
 
-def first_of(row, names):
+def first_of(row: dict[str, str], names: Iterable[str]) -> str:
     """The first cell of `names` that says something, else ""."""
     return next((row[name] for name in names if row.get(name)), "")

@@ -3,19 +3,21 @@
     python prepare_data.py things --folder things_eeg2 --output data/things
 
 `--folder` holds the preprocessed files `sub-01/preprocessed_eeg_training.npy`, `sub-01/preprocessed_eeg_test.npy` and so
-on, and, unless --images says where, the pictures in `training_images/00001_aardvark/aardvark_01b.jpg` and
-`test_images/00001_aircraft_carrier/aircraft_carrier_06s.jpg`, with `image_metadata.npy` if there, which the pictures are
-then checked against. Row i of a file is picture i of the sorted folders. Files made by NICE-EEG's scripts (250 Hz, 63
-channels) are read too. Nothing in them is executed, and large ones stay on disk.
+on. It also holds the pictures, unless --images names another folder: `training_images/00001_aardvark/aardvark_01b.jpg` and
+`test_images/00001_aircraft_carrier/aircraft_carrier_06s.jpg`. If `image_metadata.npy` lies beside them, the pictures are
+checked against it. Row i of a file is picture i of the sorted folders. Files of NICE-EEG's scripts (250 Hz, 63 channels)
+are read too. Nothing in the files is executed, and large ones stay on disk.
 
-Training trials are single repetitions (4 a picture), test trials the average of all 80, as in the published protocol;
---average_train and --average_test change that. The test is zero-shot: its 200 concepts are in no training picture. For
-validation concepts are taken out of the training part, evenly spaced in its sorted list: --val_fraction of them, at least
-one. THINGS brings no captions: `prepare_data.py caption` has a model write them.
+Training trials are single repetitions (4 for each picture), test trials the average of all 80, as in the published
+protocol; --average_train and --average_test change that. The test is zero-shot: none of its 200 concepts is in a training
+picture. For validation, --val_fraction of the training concepts are held out, evenly spaced in their sorted list, at least
+one. THINGS has no captions: `prepare_data.py caption` has a model write them.
 """
 
+import argparse
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,30 +27,31 @@ from runtime.runs import content_key, file_hash
 
 import numpy as np
 
+from eegdata.pictures import picture_files
 from eegdata.records import Block, DataSet, Picture, Recording
 
 from .safe_npy import read_object_npy
 
 FILES = {"training": "preprocessed_eeg_training.npy", "test": "preprocessed_eeg_test.npy"}
-KEYS = ("preprocessed_eeg_data", "ch_names", "times")
-BLOCK = 2000  # repetitions read at a time
-LARGEST = 1e6  # in whatever unit, EEG is below; a damaged exponent is mostly not
+EEG_KEYS = ("preprocessed_eeg_data", "ch_names", "times")
+BLOCK_REPETITIONS = 2000  # repetitions read at a time
+MAX_VALUE = 1e6  # in whatever unit, EEG is below; a damaged exponent is mostly not
 STEPS = ["epoched, baseline-corrected and resampled by the publishers' script",
          "multivariate noise normalisation of each session by the publishers' script, in the published files with "
          "covariances of training and test trials together"]
 
 
-def repetitions(text):
+def repetitions(text: str) -> str | int:
     """An argparse type: "all", "none" or how many repetitions to average."""
     if text not in ("all", "none") and not (text.isdecimal() and int(text) > 0):
         raise ValueError(text)
     return text if text in ("all", "none") else int(text)
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", required=True, help="folder of the preprocessed EEG, with sub-01, sub-02 and so on")
     parser.add_argument("--images", help="folder with training_images and test_images (unset: --folder)")
-    parser.add_argument("--subjects", nargs="+", type=int, metavar="N", help="numbers of the people to take (unset: all)")
+    parser.add_argument("--subjects", nargs="+", type=int, metavar="N", help="numbers of the subjects to use (unset: all)")
     parser.add_argument("--average_train", type=repetitions, default="none", metavar="all|none|N",
                         help="repetitions of a training picture to average into one trial")
     parser.add_argument("--average_test", type=repetitions, default="all", metavar="all|none|N",
@@ -56,7 +59,7 @@ def add_arguments(parser):
 
 
 @dataclass
-class Picked:
+class ConceptPicture:
     """A picture of the sorted folders, and the class id and readable name of its concept."""
 
     name: str
@@ -65,12 +68,12 @@ class Picked:
     path: Path
 
 
-def find(args):
+def find(args: argparse.Namespace) -> DataSet:
     """The DataSet: a recording a subject."""
     from tqdm import tqdm
 
     images = Path(args.images or args.folder)
-    pictures = {part: find_pictures(images / f"{part}_images") for part in FILES}
+    pictures = {part: find_concept_pictures(images / f"{part}_images") for part in FILES}
     check_metadata(images / "image_metadata.npy", pictures)
     class_names = {picked.class_id: picked.class_name for part in FILES for picked in pictures[part]}
     classes = list(class_names)
@@ -103,7 +106,7 @@ def find(args):
                "validation": f"{len(validation)} of the training part's concepts, evenly spaced in their sorted list"})
 
 
-def find_subjects(folder, wanted):
+def find_subjects(folder: Path | str, wanted: list[int] | None) -> dict[int, Path]:
     """{number: folder} of the people, in order."""
     found = {int(match[1]): path for path in Path(folder).glob("sub-*") if (match := re.fullmatch(r"sub-(\d+)", path.name))}
     if not found:
@@ -115,7 +118,7 @@ def find_subjects(folder, wanted):
     return {subject: found[subject] for subject in sorted(set(wanted or found))}
 
 
-def find_pictures(folder):
+def find_concept_pictures(folder: Path) -> list[ConceptPicture]:
     """The pictures of the concept folders, in the order of the EEG's rows."""
     concepts = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -131,8 +134,7 @@ def find_pictures(folder):
             f"two concept folders of number {Counter(numbers).most_common(1)[0][0]}")
         raise InputError(f"{folder}: {what}, of {max(numbers)} that are numbered; the EEG's rows follow them, so unpack "
                          "the pictures again")
-    found = {path: sorted(file for file in path.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png")
-                          and not file.name.startswith(".")) for path in concepts}
+    found = {path: picture_files(path) for path in concepts}
     usual = Counter(map(len, found.values())).most_common(1)[0][0]
     odd = [path for path, files in found.items() if len(files) != usual]
     if odd or not usual:
@@ -151,10 +153,10 @@ def _picked(file, concept, concepts):
         raise InputError(f"{file}: is a picture of {rest.rpartition('_')[0]} in the folder of {concept}; the EEG's rows "
                          "follow the pictures, so unpack them again")
     class_id = re.sub(r"[_\s]+", "-", concept)
-    return Picked(f"{class_id}_{rest}", class_id, concept.replace("_", " "), file)
+    return ConceptPicture(f"{class_id}_{rest}", class_id, concept.replace("_", " "), file)
 
 
-def check_metadata(path, pictures):
+def check_metadata(path: Path, pictures: dict[str, list[ConceptPicture]]) -> None:
     """Raise InputError where the publishers' list, if it is there, names other pictures, or parts share a concept."""
     concepts = {part: {picked.class_id for picked in pictures[part]} for part in FILES}
     shared = sorted(concepts["training"] & concepts["test"])
@@ -175,7 +177,7 @@ def check_metadata(path, pictures):
                              "list, so unpack the pictures again")
 
 
-def choose_validation(concepts, share):
+def choose_validation(concepts: list[str], share: float) -> set[str]:
     """The concepts held out for validation: evenly spaced in the list, at least one."""
     count = max(1, round(len(concepts) * share))
     if count >= len(concepts):
@@ -183,14 +185,14 @@ def choose_validation(concepts, share):
     return {concepts[int((i + .5) * len(concepts) / count)] for i in range(count)}
 
 
-def open_eeg(path):
+def open_eeg(path: Path | str) -> tuple[np.ndarray, list[str], list[float]]:
     """EEG [pictures, repetitions, channels, samples], on disk where it is large; channel names; times of samples in s."""
     content = read_object_npy(path)
-    missing = [key for key in KEYS if key not in content]
+    missing = [key for key in EEG_KEYS if key not in content]
     if missing:
         raise InputError(f"{path}: key '{missing[0]}' is missing (found {sorted(map(str, content))}); expected "
-                         f"{list(KEYS)}")
-    eeg, names, times = (content[key] for key in KEYS)
+                         f"{list(EEG_KEYS)}")
+    eeg, names, times = (content[key] for key in EEG_KEYS)
     if not isinstance(eeg, np.ndarray) or eeg.ndim != 4 or eeg.dtype.kind != "f" or not eeg.size:
         found = f"of shape {eeg.shape} and {eeg.dtype}" if isinstance(eeg, np.ndarray) else f"a {type(eeg).__name__}"
         raise InputError(f"{path}: 'preprocessed_eeg_data' is {found}, expected floats of four axes (pictures, "
@@ -209,7 +211,7 @@ def open_eeg(path):
     return eeg, names, [round(t, 6) for t in times.tolist()]
 
 
-def check_eeg(path, eeg, pictures, part, average):
+def check_eeg(path: Path | str, eeg: np.ndarray, pictures: list[ConceptPicture], part: str, average: str | int) -> None:
     if len(eeg) != len(pictures):
         raise InputError(f"{path}: EEG of {len(eeg)} pictures, but {part}_images holds {len(pictures)}; expected a row a "
                          "picture: unpack the pictures again, or copy the file again")
@@ -218,16 +220,17 @@ def check_eeg(path, eeg, pictures, part, average):
                          "picture")
 
 
-def read(folder, pictures, number, validation, average):
+def read(folder: Path, pictures: dict[str, list[ConceptPicture]], number: dict[str, int], validation: set[str],
+         average: dict[str, str | int]) -> Iterator[Block]:
     """One subject's trials: the training file's, then the test file's, in the order of pictures and repetitions."""
     for part, name in FILES.items():
         eeg = open_eeg(folder / name)[0]
-        step = max(1, BLOCK // eeg.shape[1])
+        step = max(1, BLOCK_REPETITIONS // eeg.shape[1])
         for start in range(0, len(eeg), step):
             picked = pictures[part][start:start + step]
             trials, left_over = averaged(eeg[start:start + step], average[part])
-            if max(trials.max(), -trials.min()) > LARGEST and np.isfinite(trials).all():  # NaN is for the writer to tell
-                raise InputError(f"{folder / name}: holds values above {LARGEST:g} among those of pictures {start} to "
+            if max(trials.max(), -trials.min()) > MAX_VALUE and np.isfinite(trials).all():  # NaN is for the writer to tell
+                raise InputError(f"{folder / name}: holds values above {MAX_VALUE:g} among those of pictures {start} to "
                                  f"{start + len(picked) - 1}; that is no EEG, the file is damaged: copy it again")
             each = trials.shape[1]
             parts = ["test" if part == "test" else "val" if p.class_id in validation else "train" for p in picked]
@@ -237,7 +240,7 @@ def read(folder, pictures, number, validation, average):
                         [each_part for each_part in parts for _ in range(each)], dropped if left_over else {})
 
 
-def averaged(eeg, average):
+def averaged(eeg: np.ndarray, average: str | int) -> tuple[np.ndarray, int]:
     """EEG [pictures, repetitions, channels, samples] averaged over `average` repetitions, float32, and how many of a
     picture's repetitions are left over."""
     size = {"all": eeg.shape[1], "none": 1}.get(average, average)

@@ -2,16 +2,21 @@
 
 import logging
 import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 
+if TYPE_CHECKING:
+    import mne
+
 MICROVOLTS = {"uv": 1., "µv": 1., "μv": 1., "microvolt": 1., "microvolts": 1., "mv": 1e3, "millivolt": 1e3,
               "millivolts": 1e3, "v": 1e6, "volt": 1e6, "volts": 1e6, "nv": 1e-3, "nanovolt": 1e-3, "nanovolts": 1e-3}
-MARKERS = ("markers", "marker", "events", "event", "stim")  # types of streams
-OFF = .02  # of the nominal rate; a clock that is off by more is another rate
+MARKER_TYPES = ("markers", "marker", "events", "event", "stim")  # types of streams
+MAX_RATE_ERROR = .02  # of the nominal rate; a clock that is off by more is another rate
 
 
-def read_raw_xdf(path, name=None, cut_short=False):
+def read_raw_xdf(path: Path | str, name: str | None = None, cut_short: bool = False) -> "mne.io.BaseRaw":
     """The EEG stream as mne Raw, with the marker streams as annotations; gaps are marked BAD_ACQ_SKIP.
 
     name: of the stream, where several are of type EEG. Raises InputError for none or several, and, unless `cut_short`,
@@ -30,13 +35,13 @@ def read_raw_xdf(path, name=None, cut_short=False):
                          "or give --cut_short to take what is there")
     rate, segments = float(_of(eeg, "nominal_srate") or 0), eeg["info"]["segments"]
     measured = float(eeg["info"]["effective_srate"])
-    if rate <= 0 or abs(measured / rate - 1) > OFF:
+    if rate <= 0 or abs(measured / rate - 1) > MAX_RATE_ERROR:
         raise InputError(f"{path}: the stream {_of(eeg, 'name')} says {rate:g} samples a second, its time stamps say "
                          f"{measured:.2f}; the recording is damaged or lost samples")
     names, scale, kinds = _channels(path, eeg, len(signal))
     raw = mne.io.RawArray(signal * scale[:, None] * 1e-6, mne.create_info(names, rate, kinds), verbose="error")
     marks = [(_sample(times, stamp, rate) / rate, 0., str(row[0])) for stream in streams if _of(stream, "type").lower() in
-             MARKERS for stamp, row in zip(stream["time_stamps"], stream["time_series"], strict=True)]
+             MARKER_TYPES for stamp, row in zip(stream["time_stamps"], stream["time_series"], strict=True)]
     kept = [mark for mark in marks if 0 <= mark[0] < len(times) / rate]
     if len(kept) < len(marks):
         warnings.warn(f"{len(marks) - len(kept)} of {len(marks)} marks lie before, after or in gaps of the EEG",

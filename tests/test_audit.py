@@ -3,86 +3,32 @@
 import dataclasses
 import itertools
 import json
-import shutil
 
 from runtime.wording import percent
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from scipy.linalg import logm
-from scipy.signal import butter, detrend, sosfilt, sosfiltfilt
-from scipy.stats import binomtest
 from sklearn.linear_model import Ridge
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 
 import prepare_data
-from audit import classifier, counts, duplicates, features, leaks, order, run_audit, same_pictures, signal
+from audit import classifier, duplicates, features, leaks, order, run_audit
 from audit.data import Material
 from audit.findings import SEVERITIES
+from audit_material import audited, made_trials, material_of, noise, opened, simulate, thirds
 from eegdata.splits import load_split
-from eegdata.trials import Trials, load_trials
+from eegdata.trials import load_trials
 from test_readme import make_published_data
 
 LEAK_CHECKS = ("Class against time of recording", "Before the picture", "Slow drift", "Labels of time-neighbours")
 
 
-def simulate(folder, *options):
-    prepare_data.main(["simulated", "--output", str(folder), "--n_subjects", "2", "--n_pictures", "160", "--image_size",
-                       "64", "--no_audit", *options])
-    return folder
-
-
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory):
     return simulate(tmp_path_factory.mktemp("honest"), "--snr", "1", "--order", "random")
-
-
-def opened(folder):
-    """Trials over the whole epoch, and the folder's split."""
-    trials = load_trials(folder, 0, load_trials(folder).record["n_times"])
-    return trials, load_split(folder / "splits.pth", trials)
-
-
-def audited(folder, **options):
-    return {finding.check: finding for finding in run_audit(*opened(folder), folder / "images", **options)}
-
-
-def made_trials(eeg, label, **fields):
-    """Trials in memory, in the order of presentation: a trial a second, every picture shown once, unless told otherwise."""
-    n = len(label)
-    eeg = torch.as_tensor(np.asarray(eeg), dtype=torch.float32)
-    given = {"subject": np.ones(n), "image": np.arange(n), "recording": np.zeros(n), **fields}
-    number = {name: torch.as_tensor(np.asarray(given.pop(name)).astype(np.int64))
-              for name in ("subject", "image", "recording")}
-    return Trials(**{"eeg": eeg, "label": torch.as_tensor(np.asarray(label)).long(), **number, "trial": torch.arange(n),
-                     "session": torch.ones(n).long(), "images": [f"c_{i}" for i in range(n)],
-                     "class_names": {k: f"class {k}" for k in range(int(max(label)) + 1)}, "sfreq": 100.,
-                     "ch_names": [f"E{c}" for c in range(eeg.shape[1])], "fingerprint": "", "path": "made",
-                     "chosen_subject": 0, "record_images": number["image"].tolist(),
-                     "record_subjects": number["subject"].tolist(), "tmin": 0., "onset": np.arange(n, dtype=float),
-                     "part": None, "record": {}, **given})
-
-
-def split_of(parts):
-    """{"train": [...], ...} of a list of part names."""
-    return {part: torch.from_numpy(np.flatnonzero(np.asarray(parts) == part)) for part in ("train", "val", "test")}
-
-
-def material_of(trials, parts, **options):
-    return Material(trials, split_of(parts), **options)
-
-
-def noise(n, n_chans=8, n_times=100, seed=0):
-    """Noise with a memory of some samples, as EEG has it."""
-    white = np.random.default_rng(seed).normal(size=(n, n_chans, n_times + 4)).astype(np.float32)
-    return sum(white[:, :, k:k + n_times] for k in range(5))
-
-
-def thirds(n):
-    return np.array(["train", "train", "test"])[np.arange(n) % 3]
 
 
 def test_drift_in_blocks_by_class_is_severe(tmp_path):
@@ -140,56 +86,6 @@ def test_published_layout_is_severe_by_what_is_known_of_it(tmp_path):
     assert found["Class against time of recording"].severity == "severe"
     assert "each class in one block" in found["Class against time of recording"].sentence
     assert found["Before the picture"].severity == found["Integrity of the files"].severity == "not checked"
-
-
-@pytest.mark.parametrize("copy", ("exact", "scaled", "noisy", "shifted"))
-def test_a_leaked_copy_is_found_and_named(honest, copy):
-    trials, split = opened(honest)
-    eeg = trials.eeg[np.arange(len(trials))]
-    source, target = int(split["test"][4]), int(split["train"][9])
-    white = torch.randn(eeg.shape[1:], generator=torch.Generator().manual_seed(0))
-    made = {"exact": lambda x: x, "scaled": lambda x: 2.5 * x, "noisy": lambda x: x + .1 * x.std(1, keepdim=True) * white,
-            "shifted": lambda x: torch.cat([x[:, 5:], x[:, :5].flip(1)], 1)}[copy]
-    eeg[target] = made(eeg[source])
-    finding = duplicates.check_duplicates(Material(dataclasses.replace(trials, eeg=eeg), split))
-    assert finding.severity == "severe"
-    assert finding.numbers["exact" if copy == "exact" else "near"] == {"train-test": 1}
-    assert set(finding.numbers["pairs"][0]["trials"]) == {source, target}
-    assert f"trials {target} and {source}" in finding.sentence or f"trials {source} and {target}" in finding.sentence
-
-
-def test_no_copies_no_finding_not_even_with_hum(honest):
-    trials, split = opened(honest)
-    time = np.arange(trials.eeg.shape[2]) / trials.sfreq
-    hum = np.random.default_rng(0).uniform(0, 6.3, (len(trials), 1, 1)) + 2 * np.pi * 50 * time
-    eeg = trials.eeg[np.arange(len(trials))] + 20 * torch.from_numpy(np.sin(hum)).float()
-    for each in (trials, dataclasses.replace(trials, eeg=eeg)):
-        assert duplicates.check_duplicates(Material(each, split)).severity == "passed"
-
-
-def test_shifted_correlation_is_numpys():
-    a, b = noise(2, 3, 80)
-    r = [abs(np.corrcoef(_flat(a[:, max(0, -s):80 - max(0, s)]), _flat(b[:, max(0, s):80 + min(0, s)]))[0, 1])
-         for s in range(-20, 21)]
-    assert duplicates._shifted_correlation(a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)) == pytest.approx(
-        max(r), abs=.05)
-    shifted = np.concatenate([np.zeros((3, 7)), a[:, :-7]], axis=1)
-    assert duplicates._shifted_correlation(a, shifted) == pytest.approx(1)
-
-
-def _flat(x):
-    return (x - x.mean(1, keepdims=True)).ravel()
-
-
-def test_overlap_by_hand():
-    label, parts = [0, 1, 0, 1, 0, 1], ["train", "test", "val", "train", "test", "train"]
-    trials = made_trials(noise(6), label, onset=np.array([0., .75, 3., 3.5, 9., 10.]))  # windows of 1 s
-    finding = duplicates.check_overlap(material_of(trials, parts))
-    assert finding.numbers["pairs"] == {"train-test": 1, "train-val": 1}
-    assert finding.numbers["largest_share"] == pytest.approx(.25) and finding.severity == "warning"
-    trials.onset[1] = .3
-    finding = duplicates.check_overlap(material_of(trials, parts))
-    assert finding.numbers["largest_share"] == pytest.approx(.7) and finding.severity == "severe"
 
 
 def test_neighbours_in_time_by_hand():
@@ -322,160 +218,6 @@ def test_subjects_that_training_lacks_share_a_pooled_classifier():
     trials = made_trials(eeg, label, subject=subject, recording=subject, tmin=-.2)
     numbers = leaks.Leaks(material_of(trials, np.where(subject == 4, "test", "train"))).check_prestimulus().numbers
     assert numbers["accuracy"] > .9 and numbers["p"] < .005 and numbers["test_trials"] == 30
-
-
-def test_pictures_shared_by_name_bytes_and_look(honest, tmp_path):
-    trials, split = opened(honest)
-    images = tmp_path / "images"
-    shutil.copytree(honest / "images", images)
-    check = lambda: same_pictures.check_pictures(Material(trials, split, images))  # noqa: E731
-    assert check().severity == "passed"
-    test, other = (trials.images[int(trials.image[split["test"][k]])] for k in (0, 1))
-    one, two = (trials.images[int(trials.image[split["train"][k]])] for k in (0, 1))
-    path = {name: images / name.split("_")[0] / f"{name}.JPEG" for name in (test, other, one, two)}
-    Image.open(path[other]).resize((96, 96)).save(path[two], quality=85)
-    finding = check()
-    assert finding.severity == "warning" and [other, two] in finding.numbers["near"]
-    shutil.copy(path[test], path[one])
-    finding = check()
-    assert finding.severity == "severe" and finding.numbers["same_file"] == [[test, one]] and test in finding.sentence
-    path[one].unlink()
-    assert check().numbers["missing"] == [one]
-    both = {**split, "train": torch.cat([split["train"], split["test"][:1]])}
-    assert same_pictures.check_pictures(Material(trials, both)).numbers["same_name"] == 1
-    known = dataclasses.replace(trials, record={**trials.record, "pictures_known": "class"})
-    assert same_pictures.check_pictures(Material(known, split)).severity == "note"
-
-
-def test_damaged_shard_is_named(honest, tmp_path):
-    folder = tmp_path / "data"
-    shutil.copytree(honest, folder)
-    shard = folder / "trials" / "00001-000.arrow"
-    content = bytearray(shard.read_bytes())
-    content[len(content) // 2] ^= 255
-    shard.write_bytes(content)
-    found = audited(folder, permutations=99)["Integrity of the files"]
-    assert found.severity == "severe" and found.numbers == {"shards": 2, "damaged": ["00001-000.arrow"]}
-
-
-def test_channels_flat_clipped_identical():
-    eeg = noise(40, 6, 200)
-    eeg[:, 1] = 0
-    eeg[:, 2] = np.clip(eeg[:, 2], -2.5, 2.5)
-    eeg[:, 4] = 3 * eeg[:, 3]
-    eeg[:10, 5] = 1
-    finding = signal.check_channels(material_of(made_trials(eeg, np.arange(40) % 2), thirds(40)))
-    numbers = {name: next(iter(finding.numbers[name].values())) for name in ("flat", "clipped", "identical")}
-    assert finding.severity == "warning" and numbers["flat"] == {"E1": 1., "E5": .25}
-    assert list(numbers["clipped"]) == ["E2"] and [pair[:2] for pair in numbers["identical"]] == [["E3", "E4"]]
-    coarse = np.round(noise(40, 4, 200))
-    assert signal.check_channels(material_of(made_trials(coarse, np.arange(40) % 2), thirds(40))).severity == "passed"
-
-
-def test_line_noise_share_of_the_power():
-    eeg, time = noise(40, 4, 200), np.arange(200) / 200
-    trials = made_trials(eeg, np.arange(40) % 2, sfreq=200.)
-    assert signal.check_line_noise(material_of(trials, thirds(40))).severity == "passed"
-    hum = torch.from_numpy(np.sqrt(2 * eeg.var()) * np.sin(2 * np.pi * 60 * time)).float()
-    finding = signal.check_line_noise(material_of(dataclasses.replace(trials, eeg=trials.eeg + hum), thirds(40)))
-    assert finding.severity == "warning" and finding.numbers["worst"]["line"] == "60 Hz"
-    assert finding.numbers["worst"]["share"] == pytest.approx(.5, abs=.07)  # as much hum as EEG
-
-
-@pytest.mark.parametrize(("factor", "word"), ((1., None), (1e-6, "volts"), (1e-3, "millivolts"), (1e3, "counts")))
-def test_units(factor, word):
-    eeg = noise(40) * 6
-    eeg *= 15 / eeg.std()
-    scale = (eeg * factor).std((0, 2))
-    record = {"units": "uV", "recordings": [{"name": "one", "scale": scale.tolist()}]}
-    trials = made_trials(eeg * factor / scale[:, None], np.arange(40) % 2, record=record)
-    finding = signal.check_units(material_of(trials, thirds(40)))
-    assert finding.numbers["median_microvolt"] == pytest.approx(15 * factor, rel=.1)
-    assert finding.severity == ("warning" if word else "passed") and (word or "") in finding.sentence
-    trials.record["units"] = "standardised"
-    assert signal.check_units(material_of(trials, thirds(40))).severity == "not checked"
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, -3e7])
-def test_damaged_numbers_are_named_and_left_out_of_the_rest(value):
-    eeg, label = noise(120), np.arange(120) % 2
-    eeg[60:, 0] *= 1e-6  # a recording of another unit, whose trials are not damaged
-    eeg[7, 2, 5], eeg[70] = value, 0.
-    trials = made_trials(eeg, label, recording=np.arange(120) // 60)
-    found = {f.check: f for f in run_audit(trials, split_of(thirds(120)), permutations=99)}
-    assert found["Values"].severity == "severe"
-    assert found["Values"].numbers == {"trials": 120, "broken": ["7 of subject 1"], "still": ["70 of subject 1"]}
-    assert found["Counts"].numbers["parts"] == {"train": 78, "val": 0, "test": 40}
-    json.dumps([finding.numbers for finding in found.values()], allow_nan=False)
-    found = {f.check: f for f in run_audit(made_trials(noise(60), label[:60]), split_of(thirds(60)), permutations=99)}
-    assert found["Values"].severity == "passed"
-
-
-def test_eeg_that_never_changes():
-    trials = made_trials(np.ones((60, 4, 50)), np.arange(60) % 2)
-    found = {f.check: f for f in run_audit(trials, split_of(thirds(60)), permutations=99)}
-    assert found["Values"].severity == "warning" and "60 trials hold one value" in found["Values"].sentence
-    assert "0 of subject 1, 1 of subject 1, 2 of subject 1 and 57 more" in found["Values"].sentence
-    assert found["Counts"].severity == "severe" and "Channels" not in found
-
-
-def test_edges_of_trials_filtered_after_cutting():
-    rng = np.random.default_rng(0)
-    data = rng.normal(size=(4, 40 * 250)).cumsum(1)
-    high_pass = butter(4, 4., "high", fs=250., output="sos")
-    cut = data.reshape(4, 40, 250)
-    made = {"whole": sosfiltfilt(high_pass, data).reshape(cut.shape), "cut": sosfilt(high_pass, cut + 50),
-            "detrended": detrend(cut)}
-    for name, eeg in made.items():
-        trials = made_trials(eeg.transpose(1, 0, 2).copy(), np.arange(40) % 2)
-        finding = signal.check_edges(material_of(trials, thirds(40)))
-        assert finding.severity == ("passed" if name == "whole" else "warning"), name
-        power = ((eeg - eeg.mean(2, keepdims=True)) ** 2).mean(1)
-        power = (power / power.mean(1, keepdims=True)).mean(0)
-        ratio = power[:8].mean() / np.median(power[12:62])
-        assert finding.numbers["power_ratio"]["first"] == pytest.approx(ratio, abs=.002)
-
-
-def test_filter_longer_than_a_recording():
-    record = {"about": {"steps": ["band-pass 0.1 to 40 Hz"]}, "recordings": [{"name": "one"}]}
-    finding = signal.check_filters(material_of(made_trials(noise(30), np.arange(30) % 2, record=record), thirds(30)))
-    assert finding.numbers["filter_seconds"] == pytest.approx(33) and finding.severity == "warning"
-
-
-def test_counts_by_hand():
-    label = np.array([0] * 40 + [1] * 12 + [2] * 5)
-    parts = np.array((["train"] * 30 + ["test"] * 10) + (["train"] * 8 + ["test"] * 4) + ["test"] * 5)
-    record = {"recordings": [{"name": "one", "dropped": {"noisy": 57}, "shards": [{"trials": 57}]}]}
-    finding = counts.check_counts(material_of(made_trials(noise(57, 2, 20), label, record=record), parts))
-    assert finding.severity == "severe"  # class 2 is in the test part only
-    assert finding.numbers["classes"] == {"train": {"class 0": 30, "class 1": 8, "class 2": 0},
-                                          "val": {"class 0": 0, "class 1": 0, "class 2": 0},
-                                          "test": {"class 0": 10, "class 1": 4, "class 2": 5}}
-    text = finding.sentence
-    assert "class 2" in text and "1 class with fewer than 10" in text and "8 to 30" in text and "30% of the events" in text
-
-
-def test_zero_shot_is_no_flaw():
-    """Classes of training and test that have nothing in common are meant so."""
-    trials = made_trials(noise(80, 2, 20), np.arange(80) // 20)
-    finding = counts.check_counts(material_of(trials, np.repeat(["train", "train", "val", "test"], 20)))
-    assert finding.severity == "note" and "cannot be named by a classifier" in finding.sentence
-
-
-def test_classes_without_trials_are_named():
-    trials = made_trials(noise(90, 2, 20), np.arange(90) // 3 % 2, class_names={0: "cat", 1: "dog", 2: "cow"})
-    finding = counts.check_counts(material_of(trials, thirds(90)))
-    assert finding.severity == "warning" and "1 class without any trial (cow)" in finding.sentence
-
-
-@pytest.mark.parametrize("n", (12, 48, 300))
-def test_smallest_accuracy_is_the_binomial_tests(n):
-    label = np.arange(2 * n) % 4
-    finding = counts.check_test_size(material_of(made_trials(noise(2 * n, 2, 20), label), np.repeat(["train", "test"], n)))
-    first = round(finding.numbers["significant_from"] * n)
-    assert binomtest(first, n, .25, alternative="greater").pvalue <= .05 < binomtest(first - 1, n, .25, "greater").pvalue
-    assert finding.numbers["pictures"] == n
-    assert finding.severity == ("warning" if n == 12 else "passed")
 
 
 def test_real_recordings_in_random_order_pass(shared, tmp_path):

@@ -104,10 +104,10 @@ def test_the_page_names_facts_findings_and_events(folder, page):
 
 
 def test_responses_are_those_of_mne(trials, monkeypatch):
-    monkeypatch.setattr(evoked, "CHUNK", 7 * 64 * 200)  # 8 chunks, the last of 5 trials
+    monkeypatch.setattr(evoked, "CHUNK_VALUES", 7 * 64 * 200)  # 8 chunks, the last of 5 trials
     found, epochs = evoked.responses(trials), epochs_of(trials)
     assert np.allclose(found.mean, epochs.average().data) and np.allclose(found.times, 1000 * epochs.times)
-    for place, label in enumerate(found.shown):
+    for place, label in enumerate(found.labels):
         own = epochs[epochs.events[:, 2] == label]
         assert np.allclose(found.class_mean[place], own.average().data)
         assert np.allclose(found.class_error[place], sem(own.get_data(), axis=0))
@@ -124,7 +124,7 @@ def test_the_eeg_is_read_in_chunks(trials, monkeypatch):
             self.sizes.append(len(rows))
             return trials.eeg[rows]
 
-    monkeypatch.setattr(evoked, "CHUNK", 10 * 64 * 200)
+    monkeypatch.setattr(evoked, "CHUNK_VALUES", 10 * 64 * 200)
     watched = dataclasses.replace(trials, eeg=Watched())
     evoked.responses(watched)
     evoked.spectrum(watched)
@@ -136,7 +136,7 @@ def test_the_largest_classes_are_shown_and_all_trials_count():
     eeg = torch.randn(len(labels), 2, 20, generator=torch.Generator().manual_seed(0))
     trials = stand_in(eeg, labels)
     found = evoked.responses(trials)
-    assert found.shown == [0, 1, 2, 3, 4, 5, 6, 9]
+    assert found.labels == [0, 1, 2, 3, 4, 5, 6, 9]
     assert np.allclose(found.mean, eeg.mean(0), atol=1e-6)
 
 
@@ -165,19 +165,19 @@ def stand_in(eeg, label, ch_names=None, **record):
 
 
 def test_places_on_the_scalp_come_from_the_record_or_the_name():
-    eeg, label = torch.randn(4, 4, 50), torch.tensor([0, 0, 1, 1])
-    info, rows = evoked.scalp(stand_in(eeg, label, ["EEG Oz", "FP1", "T3", "nd"]))
-    expected = mne.create_info(["Oz", "Fp1", "T7"], 1., "eeg").set_montage("colin27_1005" if "colin27_1005" in
+    eeg, label = torch.randn(4, 5, 50), torch.tensor([0, 0, 1, 1])
+    info, rows = evoked.scalp(stand_in(eeg, label, ["EEG Oz", "FP1", "T3", "Cz", "nd"]))
+    expected = mne.create_info(["Oz", "Fp1", "T7", "Cz"], 1., "eeg").set_montage("colin27_1005" if "colin27_1005" in
                                                                           mne.channels.get_builtin_montages() else
                                                                           "standard_1005")
-    assert rows == [0, 1, 2]
+    assert rows == [0, 1, 2, 3]
     assert np.allclose([c["loc"][:3] for c in info["chs"]], [c["loc"][:3] for c in expected["chs"]])
-    names = [f"E{i}" for i in range(4)]
+    names = [f"E{i}" for i in range(5)]
     assert evoked.scalp(stand_in(eeg, label, names))[0] is None
     assert "E0, E1, E2" in evoked.scalp(stand_in(eeg, label, names))[1]
-    places = {name: [.01 * i, .05, .08] for i, name in enumerate(names[:3])}
+    places = {name: [.01 * i, .05 + .02 * (i % 2), .08] for i, name in enumerate(names[:4])}
     info, rows = evoked.scalp(stand_in(eeg, label, names, positions=places))
-    assert rows == [0, 1, 2] and np.allclose([c["loc"][:3] for c in info["chs"]], list(places.values()))
+    assert rows == [0, 1, 2, 3] and np.allclose([c["loc"][:3] for c in info["chs"]], list(places.values()))
 
 
 def test_counts_are_those_of_a_cross_table(trials, folder):
@@ -206,7 +206,7 @@ def test_many_classes_unknown_places_and_dropped_events_are_told(trials, folder,
     text = write_page(many, split, [], tmp_path, folder / "splits.pth").read_text(encoding="utf-8")
     Elements(text)
     for said in ("8 largest of 18 classes", "places on the scalp are known of 0 of 64", "amplitude above 100 uV 7",
-                 "no trigger channel", "54 trials kept, 7 events dropped", "the order is the file&#39;s", "the rainbow",
+                 "no trigger channel", "54 trials kept, 7 events dropped", "the order is that of the file", "the rainbow",
                  "Trials: test"):
         assert said in text, said
     assert "Scalp maps:" not in text
@@ -240,7 +240,7 @@ def test_the_headline_is_the_worst_finding():
     severe = [Finding("d", "severe", "D is bad."), Finding("e", "severe", "E is bad.")]
     assert headline([passed, passed]) == "No severe finding in 2 checks."
     assert headline([Finding("w", "warning", "W."), note, missing, passed]) == (
-        "No severe finding in 3 checks; 1 warning; 1 check could not be made.")
+        "No severe finding in 3 checks; 1 warning; 1 check could not be run.")
     assert headline([severe[0], passed]) == "1 severe finding: D is bad."
     assert headline(severe) == "2 severe findings, first: D is bad."
 
@@ -282,7 +282,7 @@ def test_audit_of_a_file(leaking, data, tmp_path, capsys):
     assert "without --image_dir" in said and "severe: Duplicate trials" in said and "audit.html" in said
     text = (output / "audit.html").read_text(encoding="utf-8")
     Elements(text)
-    assert "severe" in text and "does not say which events" in text and "picture&#39;s onset is not known" in text
+    assert "severe" in text and "does not say which events" in text and "picture&#39;s onset is unknown" in text
     assert prepare_data.main([*command, "--image_dir", str(data / "images"), "--strict"]) == 1
     assert "24 pictures with 1 caption" in (output / "audit.html").read_text(encoding="utf-8")
 

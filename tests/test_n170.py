@@ -13,29 +13,10 @@ from PIL import Image
 import prepare_data
 from eegdata.splits import read_splits
 from eegdata.trials import load_trials
-from sources import n170
+from source_material import muse_name, write_muse
+from sources import epochs, n170
 
-COLUMNS = ["timestamps", "TP9", "AF7", "AF8", "TP10", "Right AUX", "Marker0"]
 PARTS = ("train", "val", "test")
-
-
-def write_recording(path, signal=None, every=200, seconds=20, seed=0):
-    """A made-up Muse CSV: 10 microvolts of noise, or `signal` [4, samples]; house and face in turn."""
-    rng = np.random.default_rng(seed)
-    count = int(seconds * 256)
-    signal = rng.normal(0, 10, (4, count)) if signal is None else signal
-    marker = np.zeros(count, int)
-    onsets = np.arange(100, count - 300, every)
-    marker[onsets] = 1 + np.arange(len(onsets)) % 2
-    table = np.column_stack([1000 + np.arange(count) / 256, *signal, np.zeros(count)])
-    frame = pandas.DataFrame(table, columns=COLUMNS[:-1]).round(4).assign(Marker0=marker)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(path, index=False)
-    return path
-
-
-def name(subject, minute):
-    return f"subject{subject:04d}_session001_data_2020-01-01-10.{minute:02d}.00.csv"
 
 
 @pytest.fixture
@@ -43,7 +24,7 @@ def folder(tmp_path):
     """Subject 1 with five recordings, subject 2 with two, subject 3 with one; three photographs a class."""
     for subject, count in ((1, 5), (2, 2), (3, 1)):
         for minute in range(count):
-            write_recording(tmp_path / "recordings" / name(subject, minute), seed=10 * subject + minute)
+            write_muse(tmp_path / "recordings" / muse_name(subject, minute), seed=10 * subject + minute)
     for class_folder in ("faces", "houses"):
         for number in range(6):
             path = tmp_path / "stimuli" / class_folder / f"one{number}.1.jpg"
@@ -90,10 +71,11 @@ def parts_of(trials, split):
 def test_made_up_recordings_are_split_by_time_within_subject(folder):
     trials, split = prepare(folder)
     check_split(trials, split)
-    assert parts_of(trials, split) == {name(1, 0): "train", name(1, 1): "train", name(1, 2): "train", name(1, 3): "val",
-                     name(1, 4): "test", name(2, 0): "train", name(2, 1): "test", name(3, 0): "train"}
+    assert parts_of(trials, split) == {
+        **{muse_name(1, minute): part for minute, part in enumerate(("train", "train", "train", "val", "test"))},
+        muse_name(2, 0): "train", muse_name(2, 1): "test", muse_name(3, 0): "train"}
     assert trials.sfreq == 256 and trials.ch_names == ["TP9", "AF7", "AF8", "TP10"]
-    assert trials.class_names == {0: "house", 1: "face"} and trials.tmin == -26 / 256 and trials.eeg.shape[1:] == (4, 232)
+    assert trials.class_names == {0: "house", 1: "face"} and trials.tmin == -26 / 256 and trials.eeg.shape[1:] == (4, 231)
     assert load_trials(folder / "out").tmin == 0  # what the stages read
     assert (trials.record["units"], trials.record["pictures_known"], trials.record["split_by"]) == ("uV", "class", "given")
     onsets = {number: trials.onset[trials.recording == number] for number in range(8)}
@@ -106,7 +88,7 @@ def test_test_recordings_do_not_change_what_the_training_trials_are(folder):
     trials, split = prepare(folder, "--reject", 0)
     before, test = trials.eeg[split["train"]], trials.eeg[split["test"]]
     signal = np.random.default_rng(3).normal(0, 100, (4, 20 * 256))
-    write_recording(folder / "recordings" / name(1, 4), signal)
+    write_muse(folder / "recordings" / muse_name(1, 4), signal)
     trials, split = prepare(folder, "--reject", 0, "--overwrite")
     assert torch.equal(before, trials.eeg[split["train"]]) and not torch.equal(test, trials.eeg[split["test"]])
 
@@ -142,8 +124,8 @@ def test_filter_keeps_10_hz_and_takes_60_hz_and_drift_away(folder):
     """Sines on four channels, against the sines themselves: only the one inside 1..30 Hz comes through, unshifted."""
     times = np.arange(20 * 256) / 256
     sines = np.stack([30 * np.sin(2 * np.pi * frequency * times) for frequency in (10, 60, 0.1, 20)])
-    path = write_recording(folder / "one.csv", sines)
-    recording = n170.read_recording(path, "one", 1, 1, parse(folder, "--reject", 0))
+    path = write_muse(folder / "one.csv", sines)
+    recording = n170.read_recording(path, "one", 1, 1, settings(folder, "--reject", 0))
     onsets = np.flatnonzero(pandas.read_csv(path).Marker0)
     assert not recording.dropped and len(onsets) == len(recording.label)
     assert recording.label.tolist() == [number % 2 for number in range(len(onsets))]
@@ -154,22 +136,23 @@ def test_filter_keeps_10_hz_and_takes_60_hz_and_drift_away(folder):
         assert np.abs(epoch[1]).max() < 0.5 and np.abs(epoch[2]).max() < 1.0
 
 
-def parse(folder, *options):
+def settings(folder, *options):
     parser = ArgumentParser()
     n170.add_arguments(parser)
-    return parser.parse_args(["--recordings", str(folder), "--stimuli", str(folder), *map(str, options)])
+    given = ["--recordings", str(folder), "--stimuli", str(folder), *map(str, options)]
+    return epochs.settle(parser.parse_args(given), n170.SFREQ, unset=epochs.no_baseline)
 
 
 def test_large_amplitudes_are_rejected_and_gaps_cut_off(folder):
     signal = np.random.default_rng(0).normal(0, 5, (4, 20 * 256))
-    path = write_recording(folder / "one.csv", signal)
+    path = write_muse(folder / "one.csv", signal)
     table = pandas.read_csv(path)
     onsets = np.flatnonzero(table.Marker0)
     table.loc[onsets[5] + 50, "AF7"] += 1500  # an artefact in one trial
     table.loc[onsets[12] + 20 :, "timestamps"] += 0.5  # half a second was lost within another
     table.to_csv(path, index=False)
-    recording = n170.read_recording(path, "one", 1, 1, parse(folder))
-    assert recording.dropped == {"amplitude above 100 uV": 1, "cut off or across a gap": 1}
+    recording = n170.read_recording(path, "one", 1, 1, settings(folder))
+    assert recording.dropped == {"more than 100 uV peak to peak": 1, "across lost samples": 1}
     assert recording.notes == ["1 gaps of lost samples"] and len(recording.label) == len(onsets) - 2
     later = onsets[13:] / 256 + 0.5  # the clock of the timestamps goes on in the gap
     np.testing.assert_allclose(recording.onset[-len(later):] + 100 / 256 - onsets[0] / 256, later, atol=1e-4)
@@ -190,10 +173,10 @@ def change(path, edit):
     (lambda t: t.assign(TP9=t.TP9.astype(str).where(t.index != 7, "1.2#")), "line 9: TP9 is '1.2#'"),
     (lambda t: t.assign(TP9=t.TP9.where(t.index != 7, np.inf)), "line 9: TP9 is 'inf'"),
     (lambda t: t.assign(TP9=t.TP9.where(t.index != 7, -1e300)), "line 9: TP9 is -1e+300, expected microvolts"),
-    (lambda t: t.iloc[:300], "cut short"),
+    (lambda t: t.iloc[:300], "lasts 1.17 s, but the filters"),
 ])
 def test_bad_recordings_are_named(folder, capsys, edit, expected):
-    path = folder / "recordings" / name(1, 2)
+    path = folder / "recordings" / muse_name(1, 2)
     change(path, edit)
     message = fails(capsys, folder)
     assert expected in message and path.name in message
@@ -201,7 +184,7 @@ def test_bad_recordings_are_named(folder, capsys, edit, expected):
 
 
 def test_files_that_are_cut_or_no_text(folder, capsys):
-    path = folder / "recordings" / name(1, 2)
+    path = folder / "recordings" / muse_name(1, 2)
     whole = path.read_bytes()
     for damaged in (whole[: len(whole) // 2 - 20], whole[:500] + b"\xff\xfe" + whole[502:], b""):
         path.write_bytes(damaged)
@@ -215,13 +198,13 @@ def test_what_is_missing_or_empty_is_named(folder, capsys):
     assert "the part val has no trial of house and face" in fails(capsys, folder)
     for file in recordings.glob("*"):
         file.unlink()
-    (recordings / name(1, 2)).mkdir()
-    write_recording(recordings / "._hidden.csv")
+    (recordings / muse_name(1, 2)).mkdir()
+    write_muse(recordings / "._hidden.csv")
     assert "holds no .csv" in fails(capsys, folder)
-    write_recording(recordings / "something.csv")
+    write_muse(recordings / "something.csv")
     assert "subject<n>_session<n>" in fails(capsys, folder)
     assert "no such folder" in fails(capsys, folder / "nowhere")
-    assert "--band_low" in fails(capsys, folder, "--band_low", "40")
+    assert "--l_freq 40 --h_freq 30" in fails(capsys, folder, "--l_freq", "40")
 
 
 def test_fractions_and_another_split(folder, capsys):
@@ -260,11 +243,11 @@ def test_real_recordings(real):
     for number, each in enumerate(record):
         table = pandas.read_csv(source / each["name"])
         marker = table.iloc[:, -1].to_numpy()
-        outside = [i for i in np.flatnonzero(marker) if i < 26 or i + 205 >= len(marker)]  # -0.1 to 0.8 s
+        outside = [i for i in np.flatnonzero(marker) if i < 26 or i + 204 >= len(marker)]  # -0.1 to 0.8 s
         own = (trials.recording == number).numpy()
         dropped = each["dropped"]
         assert own.sum() + sum(dropped.values()) == (marker > 0).sum()
-        assert dropped.get("cut off or across a gap", 0) == len(outside)
+        assert dropped.get("outside the recording", 0) == len(outside)
         shown = {(round(table.timestamps[i] - table.timestamps[0], 6), marker[i] - 1) for i in np.flatnonzero(marker)}
         assert set(zip(trials.onset[own].round(6).tolist(), trials.label[own].tolist(), strict=True)) <= shown
         assert set(trials.session[own].tolist()) <= {int(re.search(r"session(\d+)", each["name"])[1])}
@@ -294,7 +277,7 @@ def test_real_trials_are_the_files_own(real):
     for row in own[20:40].tolist():
         onset = trials.onset[row]
         at = np.flatnonzero((table.iloc[:, -1] > 0) & (np.abs(table.timestamps - table.timestamps[0] - onset) < 1e-6))
-        expected = filtered[:, at[0] - 26:at[0] + 206] / np.array(entry["scale"])[:, None]
+        expected = filtered[:, at[0] - 26:at[0] + 205] / np.array(entry["scale"])[:, None]
         np.testing.assert_allclose(trials.eeg[row].numpy(), expected, atol=2e-3)
         checked += trials.label[row] + 1 == table.iloc[at[0], -1]
     assert checked == 20

@@ -209,7 +209,7 @@ def test_nothing_to_read_and_too_few_recordings(tmp_path, folder, capsys):
     assert "too few recordings" in fails(capsys, "--dir", tmp_path / "few")
     assert "--val_fraction" in fails(capsys, "--dir", folder, "--val_fraction", "0.6", "--test_fraction", "0.5")
     message = fails(capsys, "--dir", folder, "--val_fraction", "0.4", "--test_fraction", "0.5")
-    assert "none is left for training" in message
+    assert "leave none of 4 for training" in message
     assert "--min_samples" in fails(capsys, "--dir", folder, "--min_samples", "0")
 
 

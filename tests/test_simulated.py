@@ -14,7 +14,7 @@ import prepare_data
 from eegdata.dataset_folder import read_record
 from eegdata.splits import read_splits
 from eegdata.trials import load_trials
-from sources import drawings, simulated
+from sources import drawings, epochs, simulated
 
 SFREQ = 250.
 
@@ -47,8 +47,9 @@ def at(recording, names):
 
 def windows_and_kinds(recording, scenes):
     """Mean EEG in 12 windows of 48 ms a channel [trials, 64 * 12], and the class that each trial shows."""
-    epochs = simulated.preprocess(recording, 0., .6, (.5, 40.))
-    features = epochs[:, :, :144].reshape(len(epochs), 64, 12, 12).mean(3).reshape(len(epochs), -1)
+    settings = epochs.Epoching(.5, 40., 0., SFREQ, -50, 150, (-.1, -.004), 0., 0.)
+    eeg = simulated.preprocess(recording, settings)[0][:, :, 50:]
+    features = eeg[:, :, :144].reshape(len(eeg), 64, 12, 12).mean(3).reshape(len(eeg), -1)
     return features, np.array([drawings.CLASSES.index(scenes[i].kind) for i in recording["image"]])
 
 
@@ -137,7 +138,7 @@ def test_files_and_splits(prepared):
     trials, (split,) = load_trials(prepared), read_splits(prepared / "splits.pth")
     record = trials.record
     assert trials.eeg.shape == (48, 64, 150) and trials.sfreq == 250 and record["n_times"] == 200 and record["tmin"] == -.2
-    assert len(trials.ch_names) == 64 and record["about"]["snr"] == 1.0 and record["about"]["seed"] == 0
+    assert len(trials.ch_names) == 64 and record["about"]["snr"] == 1.0 and record["about"]["seed"] == 42
     assert sorted(i for part in ("train", "val", "test") for i in split[part]) == list(range(48))
     pictures = {part: set(trials.image[split[part]].tolist()) for part in ("train", "val", "test")}
     assert sum(map(len, pictures.values())) == len(trials.images) == 24  # no picture in two parts
@@ -165,7 +166,7 @@ def test_blocks_and_drift_change_only_what_they_say(scenes):
 
 
 def test_captions_lie_beside_the_pictures_and_name_their_scenes(prepared):
-    for name, scene in zip(read_record(prepared)["pictures"], drawings.sample_scenes(24, 0), strict=True):
+    for name, scene in zip(read_record(prepared)["pictures"], drawings.sample_scenes(24, 42), strict=True):
         folder = prepared / "images" / scene.kind
         assert (folder / f"{name}.JPEG").is_file()
         assert (folder / f"{name}_caption.txt").read_text().strip() == drawings.caption(scene)
@@ -180,7 +181,7 @@ def test_equal_seeds_give_equal_files(prepared, tmp_path):
     assert not torch.equal(first.eeg[0], third.eeg[0])
 
 
-@pytest.mark.parametrize("options", [["--snr", "-1"], ["--n_pictures", "10"], ["--band", "40", "1"], ["--tmax", ".8"],
+@pytest.mark.parametrize("options", [["--snr", "-1"], ["--n_pictures", "10"], ["--l_freq", "50"], ["--tmax", ".8"],
                                      ["--drift", "-1"], ["--sfreq", "100"], ["--classes", "ball"], ["--seed", "-1"]])
 def test_bad_options_end_with_one_sentence(options, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:

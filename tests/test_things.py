@@ -185,8 +185,8 @@ def test_large_files_stay_on_disk(tmp_path, monkeypatch):
                                                                    times=np.arange(100) / 100))
     write(tmp_path / "preprocessed_eeg_test.npy", whole=content(eeg[:2], ch_names=[f"P{i}" for i in range(17)],
                                                                 times=np.arange(100) / 100))
-    monkeypatch.setattr(things, "BLOCK", 80)
-    pictures = {part: [things.Picked(f"a_{i}", "a", "a", None) for i in range(n)] for part, n in (("training", 200),
+    monkeypatch.setattr(things, "BLOCK_REPETITIONS", 80)
+    pictures = {part: [things.ConceptPicture(f"a_{i}", "a", "a", None) for i in range(n)] for part, n in (("training", 200),
                                                                                                  ("test", 2))}
     tracemalloc.start()
     sizes, total = [], 0.
@@ -318,5 +318,5 @@ def test_bad_options(folder, tmp_path, capsys, options, said):
 
 def test_mapping_does_not_depend_on_the_size(folder, monkeypatch):
     for size in (1 << 14, 1 << 16, 1 << 30):
-        monkeypatch.setattr(safe_npy, "MAPPED", size)
+        monkeypatch.setattr(safe_npy, "MAX_READ_BYTES", size)
         assert np.array_equal(things.open_eeg(folder / FILE)[0], signals(1, 0))
