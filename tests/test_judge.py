@@ -307,7 +307,7 @@ def test_rate_limit_then_answer(server, judge):
 
 
 @pytest.mark.parametrize(("answer", "requests", "words"), [
-    (problem(500, "broken"), MAX_RETRIES + 1, ["--judge_url", "HTTP 500", "broken", "goes on"]),
+    (problem(500, "broken"), MAX_RETRIES + 1, ["--judge_url", "HTTP 500", "broken", "repeat the command"]),
     (problem(429, "no quota"), MAX_RETRIES + 1, ["HTTP 429", "no quota", "account"]),
     (problem(401), 1, ["--judge_url", "OPENAI_API_KEY is not set", "--judge_key_env"]),
     (problem(404, "no model m"), 1, ["--judge_model m", "no model m", "/v1"]),

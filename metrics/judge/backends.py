@@ -176,7 +176,7 @@ class Endpoint:
         else:
             problem = (f"refused the request for --judge_model {self.model} (HTTP {status}, {reason}); expected a base "
                        "URL, which usually ends in /v1, and a chat model that it serves")
-        return InputError(f"--judge_url {self.url}: {problem}. Answers so far are kept, so the same command goes on there")
+        return InputError(f"--judge_url {self.url}: {problem}. The answers so far are kept; repeat the command to continue")
 
 
 def _supported(parameters, error):
