@@ -1,14 +1,14 @@
 """Turn recordings and pictures into a data set folder that every stage takes as --eeg_dataset.
 
-    python prepare_data.py simulated --output runs/demo/data
-    python prepare_data.py n170 --recordings n170/muse2016 --stimuli n170/stimuli --output runs/n170/data
+    python prepare_data.py simulated --output demo/simulated/data
+    python prepare_data.py n170 --recordings n170/muse2016 --stimuli n170/stimuli --output demo/n170/data
 
 Then, on such a folder:
 
-    python prepare_data.py audit runs/demo/data
-    python prepare_data.py split runs/demo/data --split_by subject
-    python prepare_data.py caption runs/demo/data --model Salesforce/blip-image-captioning-base
-    python prepare_data.py push runs/demo/data org/name
+    python prepare_data.py audit demo/simulated/data
+    python prepare_data.py split demo/simulated/data --split_by subject
+    python prepare_data.py caption demo/simulated/data --model Salesforce/blip-image-captioning-base
+    python prepare_data.py push demo/simulated/data org/name
 """
 
 import argparse

@@ -27,8 +27,8 @@ from runtime.errors import exits_cleanly
 from runtime.options import Options
 
 from bench import ours
+from bench.comparison import digits
 from bench.measurement import ProcessRunner, device_name, packages, table, time_calls, write_section
-from bench.speed import digits
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH_SIZE, CAPTIONER_BATCH_SIZE = 64, 16  # over all processes

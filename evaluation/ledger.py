@@ -1,7 +1,7 @@
 """The ledger of a run folder: how often a test split was scored by a family of runs.
 
-Each further scoring of a test split is another chance of a lucky result. `test_ledger.jsonl` in the run folder (runs/demo
-for runs/demo/captioner) has a line for each scoring: date, script, family, model, and what was scored.
+Each further scoring of a test split is another chance of a lucky result. `test_ledger.jsonl` in the run folder
+(demo/simulated for demo/simulated/captioner) has a line for each scoring: date, script, family, model, what was scored.
 """
 
 import errno

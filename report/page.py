@@ -107,9 +107,10 @@ def pictures_of(run: Run) -> dict:
 
 def option_tables(content: dict) -> list[tuple[str, list]]:
     """[(heading, rows)] of an args.json or a record."""
-    parts = [part for part in ("options", "versions") if isinstance(content.get(part), dict)]
-    found = [(part.capitalize(), rows_of(content[part])) for part in parts]
-    rest = {name: value for name, value in content.items() if name not in parts}
+    headings = {"options": "Options", "used": "Chosen by the program", "versions": "Versions"}
+    found = [(heading, rows_of(content[part])) for part, heading in headings.items() if isinstance(content.get(part), dict)]
+    rest = {name: value for name, value in content.items()
+            if name not in headings or not isinstance(content.get(name), dict)}
     return [*found, ("Data and other facts", rows_of(rest))] if rest else found
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.errors import InputError
-from runtime.runs import file_hash, read_json
+from runtime.runs import file_hash, options_used, read_json
 
 from audit.page import audit_files, finding_dicts, read_audit, write_audit
 
@@ -161,7 +161,7 @@ def data_of(run: Run, provenance: dict, record: dict) -> tuple[dict, dict] | Non
     """
     contents = [content for content in reversed(run.options.values()) if isinstance(content, dict)]
     for content in [*contents, {"options": provenance, **record}]:
-        options = {**provenance, **(content.get("options") or {})}
+        options = {**provenance, **{name: value for name, value in options_used(content).items() if value is not None}}
         splits = content.get("splits")
         if splits is None and options.get("splits_path") and Path(options["splits_path"]).is_file():
             splits = file_hash(options["splits_path"])

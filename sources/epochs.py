@@ -63,7 +63,9 @@ class Epoching:
 def filter_options(group: argparse._ActionsContainer, l_freq: float, h_freq: float, where: str = "") -> None:
     """--l_freq and --h_freq with the defaults of a source, in Hz; where: words on what is filtered."""
     frequency = options.bounded(float, 0)
-    for flag, default, edge in (("--l_freq", l_freq, "lower"), ("--h_freq", h_freq, "upper")):
+    for flag, earlier, default, edge in (("--l_freq", "--band_low", l_freq, "lower"),
+                                         ("--h_freq", "--band_high", h_freq, "upper")):
+        group.add_argument(earlier, dest=flag.strip("-"), type=frequency, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         group.add_argument(flag, type=frequency, default=default, help=f"{edge} edge of the band-pass in Hz{where and ', '}"
                                                                        f"{where}; 0 is off")
 

@@ -1,6 +1,6 @@
 """Recordings of people who look at photographs of faces and houses (N170 experiment of NeuroTechX EEG-ExPy).
 
-    python prepare_data.py n170 --recordings n170/muse2016 --stimuli n170/stimuli --output runs/n170/data
+    python prepare_data.py n170 --recordings n170/muse2016 --stimuli n170/stimuli --output demo/n170/data
 
 `--recordings`: a folder with one Muse CSV for each recording, at any depth. Each path holds `subject<n>`, `session<n>` and
 the time `YYYY-MM-DD-HH.MM.SS`. The columns are `timestamps` (s), `TP9 AF7 AF8 TP10` (microvolts, 256 Hz) and, last, the

@@ -1,6 +1,6 @@
 """Simulated EEG of people who look at drawn pictures, through the forward model of a spherical head.
 
-    python prepare_data.py simulated --output runs/demo/data --snr 1.0
+    python prepare_data.py simulated --output demo/simulated/data --snr 1.0
 
 Current dipoles in visual areas of a four-shell sphere (MNE) respond to each picture with evoked components between 90 and
 420 ms. Their amplitudes and latencies encode the picture's class, colour, number, place and background. All subjects share
