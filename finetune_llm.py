@@ -85,7 +85,7 @@ def parse(argv: list[str] | None) -> options.Options:
 
 
 @exits_cleanly
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int | None:
     args = parse(argv)
     if args.plan is not None:
         from captioning.planning import plan_memory
@@ -95,10 +95,10 @@ def main(argv=None):
             print(f"{size / 1e9:8.2f} GB  {term}")
         return
     with profiler.profiled(args.output if args.profile else None, "finetune_llm"):
-        run(args)
+        _run(args)
 
 
-def run(args):
+def _run(args):
     from runtime.checkpoints import check_output, resolve_checkpoint
     from runtime.runs import file_hash, save_run, write_json
 

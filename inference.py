@@ -18,7 +18,7 @@ from metrics.caption_files import ABSTAINED
 ONE_TRIAL = tuple(condition.name for condition in conditions.TABLE if condition.one_trial)
 
 
-def parse(argv):
+def parse(argv: list[str] | None) -> options.Options:
     parser = options.make_parser(__doc__)
     options.data_options(parser, required=False)
     options.picture_options(parser, trained="captioner")
@@ -51,7 +51,7 @@ def parse(argv):
     return args
 
 
-def one_of_data_set(captioner, args):
+def _trial_of_data_set(captioner, args):
     """EEG [1, C, T] of the record --trial; prints a note if the captioner was trained on its picture."""
     import torch
 
@@ -74,7 +74,7 @@ def one_of_data_set(captioner, args):
     return trials.eeg[found]
 
 
-def caption_one(captioner, args):
+def _caption_one(captioner, args):
     """Caption one record or one file; returns (predicted class name, its probability, caption)."""
     from captioning.captioner import read_eeg_file
     from language_model.prompts import instruction_of
@@ -82,7 +82,7 @@ def caption_one(captioner, args):
     if args.eeg_file:
         eeg = read_eeg_file(args.eeg_file, captioner.model.encoder.config)
     else:
-        eeg = one_of_data_set(captioner, args)
+        eeg = _trial_of_data_set(captioner, args)
     embeddings, predicted, probability = captioner.read(eeg)
     name = captioner.class_names[int(predicted)]
     if float(probability) < (args.abstain_below or 0):
@@ -95,22 +95,22 @@ def caption_one(captioner, args):
 
 
 @exits_cleanly
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int | None:
     args = parse(argv)
     files = options.caption_files(args, [args.condition], suffix=False)
     results = files[args.condition].parent
     with profiler.profiled(results if args.profile else None, "inference", "caption batch", first=2, last=2):
-        return run(args, files)
+        return _run(args, files)
 
 
-def run(args, files):
+def _run(args, files):
     from captioning.captioner import load_captioner
 
     profiler.stage("loading the captioner")
     captioner = load_captioner(args)
     profiler.stage("captions")
     if args.trial is not None or args.eeg_file:
-        name, probability, text = caption_one(captioner, args)
+        name, probability, text = _caption_one(captioner, args)
         print(f"predicted class: {name} (probability {probability:.2f})\ncaption: {text}")
         return 0
     from captioning.captions_csv import write_captions

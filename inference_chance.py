@@ -14,7 +14,7 @@ from runtime.errors import exits_cleanly
 from metrics import conditions
 
 
-def parse(argv):
+def parse(argv: list[str] | None) -> options.Options:
     parser = options.make_parser(__doc__)
     options.data_options(parser)
     options.picture_options(parser, trained="captioner")
@@ -29,16 +29,16 @@ def parse(argv):
 
 
 @exits_cleanly
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int | None:
     args = parse(argv)
     chosen = args.conditions or [condition for condition in conditions.NAMES if condition != conditions.MODEL_CONDITION]
     files = options.caption_files(args, chosen, suffix=True)
     results = files[chosen[0]].parent
     with profiler.profiled(results if args.profile else None, "inference_chance", "caption batch", first=2, last=2):
-        return run(args, files)
+        return _run(args, files)
 
 
-def run(args, files):
+def _run(args, files):
     from captioning.captioner import load_captioner
     from captioning.captions_csv import write_captions
 

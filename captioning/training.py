@@ -25,7 +25,7 @@ class CaptionTrainer(Trainer):
     """A Trainer whose checkpoints hold only what is trained (projector, adapter), and whose projector has its own learning
     rate."""
 
-    def create_optimizer(self, model=None):
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.is_fsdp_enabled:
             sharding.prepare(self, self.model)
         projector, rest = [], []
@@ -46,7 +46,8 @@ class CaptionTrainer(Trainer):
     def _get_eval_sampler(self, eval_dataset):  # longest first, so that a lack of memory shows at once
         return sorted(range(len(eval_dataset)), key=lambda i: -eval_dataset.lengths[i])
 
-    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+    def prediction_step(self, model: nn.Module, inputs: dict, prediction_loss_only: bool,
+                        ignore_keys: list[str] | None = None) -> tuple[torch.Tensor, None, None]:
         """The loss of a validation batch. It is scaled so that the mean over examples, which the Trainer takes, is the mean
         over all caption tokens for any batch size. No logits are kept."""
         inputs = self._prepare_inputs(inputs)
@@ -54,20 +55,20 @@ class CaptionTrainer(Trainer):
         with torch.no_grad(), self.compute_loss_context_manager():
             return model(**inputs, num_items_in_batch=tokens)["loss"], None, None
 
-    def evaluate(self, *args, **more):
+    def evaluate(self, *args: object, **more: object) -> dict[str, float]:
         with self.accelerator.unwrap_model(self.model).prefix.evaluation():
             return super().evaluate(*args, **more)
 
     def _save(self, output_dir=None, state_dict=None):
         self.accelerator.unwrap_model(self.model).save_trainable(output_dir or self.args.output_dir)
 
-    def compute_loss_context_manager(self):
+    def compute_loss_context_manager(self) -> contextlib.ExitStack:
         contexts = super().compute_loss_context_manager()
         if self.is_fsdp_enabled and self.args.bf16:  # which accelerate sees to for one process
             contexts.enter_context(torch.autocast(self.args.device.type, torch.bfloat16))
         return contexts
 
-    def save_model(self, output_dir=None, _internal_call=False):
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         if self.is_fsdp_enabled:
             self._save(output_dir)  # in all processes, which gather the weights for the first
         else:

@@ -17,7 +17,7 @@ SAFE_TYPES = [  # numpy values in old pickles; all else that would execute code 
     np.dtype, np.ndarray, np._core.multiarray.scalar, np._core.multiarray._reconstruct,
     *(type(np.dtype(kind)) for kind in (np.int64, np.int32, np.uint8, np.float32, np.float64)),
 ]
-PIECE = 2**20  # bytes read at a time
+READ_BYTES = 2**20  # bytes read at a time
 
 
 def load_pickle(path: str | Path, flag: str) -> object:
@@ -57,7 +57,7 @@ def _check_zip(path):
 
         def read(count):
             crc = 0
-            while count > 0 and (piece := file.read(min(count, PIECE))):
+            while count > 0 and (piece := file.read(min(count, READ_BYTES))):
                 digest.update(piece)
                 crc, count = zlib.crc32(piece, crc), count - len(piece)
             return crc

@@ -78,7 +78,7 @@ class Profile:
             activities=activities, profile_memory=cuda.is_available(), on_trace_ready=self.read,
             schedule=profiler.schedule(wait=first - 2, warmup=1, active=last - first + 1, repeat=1))
 
-    def read(self, tracer) -> None:
+    def read(self, tracer: object) -> None:
         """Keep the table of the traced steps and write their trace; torch.profiler calls this when they are over."""
         averages = tracer.key_averages()
         device = any(entry.self_device_time_total for entry in averages)

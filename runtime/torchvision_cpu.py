@@ -17,7 +17,7 @@ class DeclareOperators(importlib.abc.MetaPathFinder):
 
     library = None  # a torch.library.Library takes its operators with it when it is collected
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
         if fullname != "torchvision":
             return None
         sys.meta_path.remove(self)
