@@ -15,7 +15,6 @@ from torch import nn
 from tqdm import tqdm
 from transformers import PretrainedConfig, PreTrainedModel
 
-from config import ChannelNetConfig, EEGEncoderConfig
 from eegdata.montage import match_channels
 from eegdata.trials import Trials
 
@@ -24,13 +23,12 @@ from .channelnet import ChannelNetModel
 from .transformer import EEGTransformer
 
 ENCODERS = {"transformer": EEGTransformer, "channelnet": ChannelNetModel}
-BY_MODEL_TYPE = {config.model_type: (config, encoder) for config, encoder in
-                 ((EEGEncoderConfig, EEGTransformer), (ChannelNetConfig, ChannelNetModel))}
+BY_MODEL_TYPE = {encoder.config_class.model_type: encoder for encoder in ENCODERS.values()}
 
 
 def build_encoder(config: PretrainedConfig) -> PreTrainedModel:
     """A new encoder for a config of config.py."""
-    return BY_MODEL_TYPE[config.model_type][1](config)
+    return BY_MODEL_TYPE[config.model_type](config)
 
 
 def load_encoder(name: str | Path, flag: str = "--eeg_encoder_path") -> PreTrainedModel:
@@ -44,8 +42,8 @@ def load_encoder(name: str | Path, flag: str = "--eeg_encoder_path") -> PreTrain
     if content.get("model_type") not in BY_MODEL_TYPE:
         raise InputError(f"{folder}/config.json: model_type {content.get('model_type')!r}, expected one of "
                          f"{list(BY_MODEL_TYPE)}; give the folder of an encoder")
-    config, encoder = BY_MODEL_TYPE[content["model_type"]]
-    model = encoder(config.from_dict(content))
+    encoder = BY_MODEL_TYPE[content["model_type"]]
+    model = encoder(encoder.config_class.from_dict(content))
     file = folder / "model.safetensors"
     load_strictly(model, read_tensors(file), file)
     return model.eval()
