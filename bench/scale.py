@@ -23,8 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import ours
+from bench.comparison import digits
 from bench.measurement import ProcessRunner, device_name, packages, table, time_calls, write_section
-from bench.speed import digits
 from runtime import options
 from runtime.errors import exits_cleanly
 from runtime.options import Options

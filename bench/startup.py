@@ -9,13 +9,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench import speed_data
-from bench.measurement import paired, side_cells, table
-
-if TYPE_CHECKING:
-    from bench.speed import Bench
+from bench.comparison import Bench, paired, side_cells
+from bench.measurement import table
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ("prepare_data", "pretrain_data_processor", "train_eeg_classifier", "test_eeg_classifier", "finetune_llm",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import measurement, plain, speed, startup
+from bench import comparison, measurement, plain, speed, startup
 from bench.ours import _until_end
 from language_model.prompts import IMAGE, render
 
@@ -110,8 +110,8 @@ def test_tokens_are_counted_to_the_first_end_token():
 def test_a_failed_side_is_a_failed_row():
     fine = {"step": 2.0, "peak GiB": 1.0, "tokens": 100, "flops": 1e9}
     limit = {"FLOP/s": 5e9, "bytes/s": 1e9}
-    good, bad = (speed.summary(runs, 16, limit) for runs in ([fine], [fine, {"error": "exit code 1"}]))
-    row = speed.row("1", "some work", "trials/s", good, bad, 10)
+    good, bad = (comparison.summary(runs, 16, limit) for runs in ([fine], [fine, {"error": "exit code 1"}]))
+    row = comparison.row("1", "some work", "trials/s", good, bad, 10)
     assert row[3] == "8" and row[5] == "failed: exit code 1" and row[7] == row[15] == "" and row[9] == "not run"
     assert (row[12], row[14]) == ("50", "10.0%") and len(row) == len(speed.COLUMNS)
 
