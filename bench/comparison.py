@@ -1,4 +1,4 @@
-"""Runs of our scripts and of the predecessors' way of working on the same work, in turn, and what they come to."""
+"""Runs of two sides, ours and the predecessors' way of working, and the rows of a table that compares them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from pathlib import Path
 from runtime import options
 from runtime.options import Options
 
-from bench import roofline, speed_data
-from bench.measurement import ProcessRunner, paired, side_cells
+from bench import roofline
+from bench.measurement import ProcessRunner
 
 
 class Bench:
     """Data, device and its roofline, and the runs of both sides."""
 
     def __init__(self, args: Options, scratch: Path):
+        from bench import speed_data
+
         self.args, self.scratch, self.device = args, scratch, options.resolve_device(args.device)
         self.kind = self.device.split(":")[0]
         self.processes, self.runs = ProcessRunner(self.kind), 0
@@ -86,3 +88,18 @@ def row(stage: str, work: str, unit: str, ours: dict | None, plain: dict | None,
     met = "" if goal is None else "not run" if ratio is None else "yes" if ratio >= goal else "no"
     return [stage, work, unit, *sides[0][:2], *sides[1][:2], "" if ratio is None else f"{ratio:.2f}",
             "" if goal is None else f"{goal:g}x", met, *paired(*sides)]
+
+
+def side_cells(side: dict | None, digits: Callable[[float], str]) -> list[str]:
+    """One of two sides that a row compares: its median, its range and three more texts.
+
+    side: {"median", "low", "high", "more": three texts}, {"error": ...} if it failed, or None if it was not run.
+    """
+    if side is None or "error" in side:
+        return ["not run" if side is None else f"failed: {side['error']}", "", "", "", ""]
+    return [digits(side["median"]), f"{digits(side['low'])} to {digits(side['high'])}", *side["more"]]
+
+
+def paired(first: Sequence[str], second: Sequence[str]) -> list[str]:
+    """The texts of both sides in turn, without median and range."""
+    return [text for both in zip(first[2:], second[2:], strict=True) for text in both]

@@ -152,21 +152,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         "\n", "\n|" + "---|" * len(columns) + "\n", 1)
 
 
-def side_cells(side: dict | None, digits: Callable[[float], str]) -> list[str]:
-    """One of two sides that a row compares: its median, its range and three more texts.
-
-    side: {"median", "low", "high", "more": three texts}, {"error": ...} if it failed, or None if it was not run.
-    """
-    if side is None or "error" in side:
-        return ["not run" if side is None else f"failed: {side['error']}", "", "", "", ""]
-    return [digits(side["median"]), f"{digits(side['low'])} to {digits(side['high'])}", *side["more"]]
-
-
-def paired(first: Sequence[str], second: Sequence[str]) -> list[str]:
-    """The texts of both sides in turn, without median and range."""
-    return [text for both in zip(first[2:], second[2:], strict=True) for text in both]
-
-
 def replace_section(text: str, heading: str, body: str) -> str:
     """`text` with the section under `## heading` replaced, or added at the end. Other sections stay as they are."""
     head, *sections = (text or TITLE).split("\n## ")

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import speed_data
-from bench.comparison import Bench
-from bench.measurement import paired, side_cells, table
+from bench.comparison import Bench, paired, side_cells
+from bench.measurement import table
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ("prepare_data", "pretrain_data_processor", "train_eeg_classifier", "test_eeg_classifier", "finetune_llm",
