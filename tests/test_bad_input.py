@@ -163,7 +163,7 @@ def test_outputs_never_overwrite_inputs(tmp_path, capsys):
                               "Expected Caption": "A cat.", "Generated Caption": "A cat."})
     table.to_csv(tmp_path / "m.csv", index=False)
     before = (tmp_path / "m.csv").read_bytes()
-    stops(evaluate.main, [tmp_path / "m.csv", "--json", tmp_path / "m.csv"], capsys, "--json", "is an input")
+    stops(evaluate.main, [tmp_path / "m.csv", "--json", tmp_path / "m.csv"], capsys, "--json", "is also an input")
     stops(evaluate.main, [tmp_path / "m.csv", "--metrics", "BLEU", "--json", tmp_path], capsys, "is a folder or a device")
     assert (tmp_path / "m.csv").read_bytes() == before
 
