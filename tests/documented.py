@@ -13,6 +13,8 @@ import subprocess
 from pathlib import Path
 from unittest import mock
 
+from runtime.errors import InputError
+
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -58,7 +60,20 @@ def parse(module, arguments):
         raise Parsed(self, real(self, args, namespace))
 
     parsed = _run_to_parser(module, arguments, parse_args)
+    _check_required(module, arguments)
     return parsed and parsed.arguments
+
+
+def _check_required(module, arguments):
+    """Refuse what the script asks for only after parsing, such as the data set that `--plan` does without."""
+    script = importlib.import_module(module)
+    try:
+        getattr(script, "parse", lambda argv: None)(list(arguments))
+    except SystemExit as stop:
+        if stop.code:
+            raise Refused(f"{module}: it refuses {shlex.join(arguments)}") from None
+    except InputError:  # about files that a page's example does not have
+        return
 
 
 @functools.cache

@@ -119,6 +119,8 @@ WRONG = [
     "python evaluate.py results/*.csv --no_such_option",
     "python evaluate.py --no_such_option",
     "python evaluate.py",
+    "python finetune_llm.py --eeg_dataset data/mine --output captioner",
+    "python train_eeg_classifier.py --output encoder",
     "python inference.py --model_path captioner --condition no_such_condition",
     "python prepare_data.py no_such_source --output data/mine",
     "python prepare_data.py split data/mine --split_by no_such_split",
