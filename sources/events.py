@@ -65,7 +65,7 @@ def read_events(path: Path | str, flag: str = "--events") -> list[tuple[str, Eve
         before, its_line = last.get(file, (-math.inf, 0))
         if time < before:
             raise InputError(f"{place}: {when[0]} {row[when[0]]} is before that of line {its_line}; expected the events of "
-                             "a recording in order of time: sort the rows, or mend the one that is wrong")
+                             "a recording in order of time; sort the rows, or correct the wrong one")
         last[file] = (time, line)
         events.append((file, event))
     return events
@@ -86,10 +86,11 @@ def share_table(path: Path | str, files: list[RecordingFile]) -> dict[str, list[
     """{name of a File: its Events} from the one --events table."""
     rows = read_events(path)
     if not rows:
-        raise InputError(f"--events {path}: holds no event below its header line; expected a line each")
+        raise InputError(f"--events {path}: has no events below its header line; expected one line per event")
     if not any(file for file, _ in rows):
         if len(files) > 1:
-            raise InputError(f"--events {path}: {len(files)} recordings, and no column file says which one an event "
+            raise InputError(f"--events {path}: there are {len(files)} recordings, but no column file that says which "
+                             "one an event "
                              "belongs to; add that column, or put <recording>_events.tsv beside each recording and leave "
                              "--events out")
         return {files[0].name: [event for _, event in rows]}
@@ -98,7 +99,7 @@ def share_table(path: Path | str, files: list[RecordingFile]) -> dict[str, list[
         if name not in owner:
             owner[name] = named(files, name, event.place)
         if owner[name] is None:
-            raise InputError(f"{event.place}: file '{name}' is none of the recordings ({', '.join(shared)[:200]})")
+            raise InputError(f"{event.place}: file '{name}' is not one of the recordings ({', '.join(shared)[:200]})")
         shared[owner[name].name].append(event)
     return shared
 
@@ -143,7 +144,7 @@ def check_moments(events: list[Event], sfreq: float) -> None:
         other = at.setdefault(round(event.onset * sfreq), event)
         if other is not event:
             raise InputError(f"{event.place}: shows a picture at {event.onset:.3f} s, as {other.place} does; expected one "
-                             "a moment, choose with --event_names or mend the events")
+                             "picture at a time; choose events with --event_names, or correct them")
 
 
 def choose_by_name(events: list[Event], pattern: str | None) -> tuple[list[Event], Counter]:
@@ -153,7 +154,7 @@ def choose_by_name(events: list[Event], pattern: str | None) -> tuple[list[Event
     try:
         match = re.compile(pattern).fullmatch
     except re.error as error:
-        raise InputError(f"--event_names {pattern}: no regular expression ({error})") from None
+        raise InputError(f"--event_names {pattern}: not a regular expression ({error})") from None
     chosen = [event for event in events if match(event.name)]
     return chosen, Counter(event.name for event in events if not match(event.name))
 

@@ -64,18 +64,18 @@ def mne_reads(path: Path | str) -> Iterator[list[str]]:
         except InputError:
             raise
         except FileNotFoundError as error:
-            raise InputError(f"{path}: a file that belongs to it is not there ({_brief(error)}); keep the files of a "
-                             "recording together, under the names that they were written with") from None
+            raise InputError(f"{path}: a file that belongs to it is missing ({_brief(error)}); keep all files of a "
+                             "recording together, under their original names") from None
         except ImportError as error:
-            raise InputError(f"{path}: its kind needs a package that is not installed ({_brief(error)}); pip install "
-                             "it") from None
+            raise InputError(f"{path}: reading this format needs a package that is not installed ({_brief(error)}); pip "
+                             "install it") from None
         except MemoryError as error:
             raise InputError(f"{path}: does not fit into memory ({_brief(error)}); lower --resample, or cut the recording "
                              "into shorter ones") from None
         except Exception as error:  # a damaged file makes the readers fail in any way
             raise InputError(f"{path}: not readable ({_brief(error)}); " + (
                 "install that package" if "could not be imported" in str(error) else
-                "the file is damaged, cut short or of another kind than its name says; get it again or leave it out")
+                "the file is damaged, cut short, or not of the type that its name says; copy it again or leave it out")
             ) from None
         finally:
             texts = [str(w.message).strip() for w in caught if issubclass(w.category, RuntimeWarning)]
@@ -116,7 +116,7 @@ def _search(folder):
     found = sorted(path for path in folder.rglob("*") if path.name.lower().endswith(SUFFIXES) and seen(path)
                    and not NO_RECORDING.search(path.name.lower()))
     if not found:
-        raise InputError(f"--recordings {folder}: holds no recording; expected files that end in {' '.join(SUFFIXES)}")
+        raise InputError(f"--recordings {folder}: contains no recordings; expected files that end in {' '.join(SUFFIXES)}")
     return found
 
 
@@ -138,8 +138,8 @@ def named(files: list[RecordingFile], text: str, place: str) -> RecordingFile | 
     fits = [file for file in files if f"/{file.path.as_posix()}".endswith(f"/{text}") or text in
             (file.name, recording_stem(file.path))]
     if len(fits) > 1:
-        raise InputError(f"{place}: file '{text}' fits {len(fits)} recordings, {fits[0].name} and {fits[1].name}; write "
-                         "more of the path")
+        raise InputError(f"{place}: file '{text}' matches {len(fits)} recordings, such as {fits[0].name} and "
+                         f"{fits[1].name}; give more of the path")
     return fits[0] if fits else None
 
 
@@ -164,7 +164,8 @@ def open_raw(path: Path | str, stream: str | None = None, cut_short: bool = Fals
     if path.is_file() and not path.stat().st_size:
         raise InputError(f"{path}: is empty; get it again or leave it out")
     if suffix in HEADER_SUFFIX and path.with_suffix(HEADER_SUFFIX[suffix]).is_file():
-        raise InputError(f"{path}: is a part of a recording; give {path.with_suffix(HEADER_SUFFIX[suffix]).name} instead")
+        raise InputError(f"{path}: is only one file of a recording; give {path.with_suffix(HEADER_SUFFIX[suffix]).name} "
+                         "instead")
     with mne_reads(path) as notes:
         raw = _reader(path, stream, cut_short)(path)
     check_whole(path, raw, notes, cut_short)
@@ -260,8 +261,8 @@ def _read_set(path):
     except TypeError as error:
         if "number of trials" not in str(error):
             raise
-        raise InputError(f"{path}: holds trials that are cut already, expected the continuous recording; save it before "
-                         "epochs are extracted") from None
+        raise InputError(f"{path}: contains epochs, expected a continuous recording; export it before epochs "
+                         "are extracted") from None
 
 
 def _unfinished(path):
@@ -279,7 +280,8 @@ def _check_brainvision(path, raw):
     count = re.search(r"^NumberOfChannels=(\d+)", text, re.M | re.I)
     row = int(count[1]) * SAMPLE_BYTES.get(form[1].upper(), 1) if count and form else 1
     if size % row:
-        raise InputError(f"{path}: its data file of {size} bytes is no whole number of samples of {row} bytes; {CUT_SHORT}")
+        raise InputError(f"{path}: its data file has {size} bytes, not a whole number of samples of {row} bytes; "
+                         f"{CUT_SHORT}")
     if points and int(points[1]) != raw.n_times:
         raise InputError(f"{path}: its header counts {points[1]} samples, its data file holds {raw.n_times}; {CUT_SHORT}")
 
@@ -300,7 +302,7 @@ def drop_copies(files: list[RecordingFile]) -> list[RecordingFile]:
     for file in sorted(files, key=lambda file: (file.subject is None) + (file.session is None)):
         other = best.setdefault(tuple(file.hashes[1:] or file.hashes), file)
         if other is not file:
-            print(f"{file.name}: left out, its data are those of {other.name}")
+            print(f"{file.name}: left out, because it holds the same data as {other.name}")
     return [file for file in files if any(file is other for other in best.values())]
 
 
@@ -315,12 +317,12 @@ def set_people(files: list[RecordingFile], participants: str | None = None) -> d
         _read_participants(files, participants)
     without = [file.name for file in files if file.subject is None]
     if without and len(without) < len(files):
-        raise InputError(f"--recordings: the path of {without[0]} names no subject (sub-<label>), others do; give "
-                         "--participants with columns file, subject")
+        raise InputError(f"--recordings: the path of {without[0]} has no subject (sub-<label>), but others do; "
+                         "give --participants with the columns file and subject")
     if without:
         order = ", ".join(f"{number} {file.name}" for number, file in enumerate(files[:12], 1))
-        print(f"the paths name no subjects (sub-<label>), so each recording is one: {order}{', ...' * (len(files) > 12)}; "
-              "to change that, give --participants")
+        print("the paths name no subjects (sub-<label>), so each recording counts as a subject: "
+              f"{order}{', ...' * (len(files) > 12)}; --participants changes this")
         for number, file in enumerate(files, 1):
             file.subject = str(number)
     names = {}
@@ -344,7 +346,7 @@ def _read_participants(files, path):
             raise InputError(f"{place}: expected a file and a subject")
         file = named(files, row["file"], place)
         if file and people.setdefault(file.name, line) != line:
-            raise InputError(f"{place}: {file.name} has a row already, line {people[file.name]}; expected one")
+            raise InputError(f"{place}: {file.name} already has a row, line {people[file.name]}; expected one row")
         if file:
             file.subject, file.session = row["subject"], row.get("session") or None
     for file in files:

@@ -61,11 +61,11 @@ class Stimuli:
                 return key.removeprefix(prefix)
         fits = [] if "/" in key else self.by_name.get(key.lower()) or self.by_stem.get(key.lower(), [])
         if len(fits) > 1:
-            raise InputError(f"{place or 'event ' + text}: '{text}' fits {len(fits)} pictures, {fits[0]} and {fits[1]}; "
-                             "name it with its folder")
+            raise InputError(f"{place or 'event ' + text}: '{text}' matches {len(fits)} pictures, such as {fits[0]} and "
+                             f"{fits[1]}; add its folder to the name")
         if not fits and place:
             where = f"the {len(self.files)} pictures of --pictures {self.folder}" if self.folder else "no --pictures given"
-            raise InputError(f"{place}: picture '{text}' not found ({where}); mend the name or add the file")
+            raise InputError(f"{place}: picture '{text}' not found ({where}); correct the name or add the file")
         return fits[0] if fits else None
 
     def class_named(self, text: str) -> str | None:
@@ -95,8 +95,8 @@ class Stimuli:
         if key:
             kind = kind or self.kind_of.get(key) or (event.name if event.picture and event.name != event.picture else "")
             if not kind:
-                raise InputError(f"{place}: the class of picture {key} is not known; put the pictures into one folder a "
-                                 "class below --pictures, or give the column class")
+                raise InputError(f"{place}: the class of picture {key} is not known; put the pictures into one folder "
+                                 "per class below --pictures, or give the column class")
             other = self.settled.setdefault(key, kind)
             if slug(other) != slug(kind):
                 raise InputError(f"{place}: picture {key} is of class '{kind}', elsewhere of class '{other}'; a picture "
@@ -110,11 +110,12 @@ class Stimuli:
     def _known(self, kind, place):
         known = self.class_named(kind)
         if known is None and self.kinds:
-            raise InputError(f"{place}: class '{kind}' is none of the pictures' classes "
-                             f"({', '.join(sorted(self.kinds.values()))[:200]}); mend the name or add a folder of pictures")
+            raise InputError(f"{place}: class '{kind}' is not one of the classes of the pictures "
+                             f"({', '.join(sorted(self.kinds.values()))[:200]}); correct the name or add a folder of "
+                             "pictures")
         if known is None:
             raise InputError(f"{place}: only the class '{kind}' is known, and the pictures of --pictures {self.folder} "
-                             "have no classes; put them into one folder a class, or name each event's picture")
+                             "have no classes; put them into one folder per class, or name the picture of each event")
         return known
 
 
@@ -129,10 +130,10 @@ def find_stimuli(pictures: str | None = None, picture_list: str | None = None, p
                  if path.suffix.lower() in PICTURE_SUFFIXES and not path.stem.endswith("_sketch")
                  and not any(part.startswith(".") for part in path.relative_to(folder).parts)}
         if not files:
-            raise InputError(f"--pictures {folder}: holds no picture ({' '.join(PICTURE_SUFFIXES)})")
+            raise InputError(f"--pictures {folder}: contains no pictures ({' '.join(PICTURE_SUFFIXES)})")
         kind_of = {key: path.parent.name for key, path in files.items() if path.parent != folder}
     elif picture_list:
-        raise InputError("--picture_list tells about the pictures of --pictures FOLDER; give that, too")
+        raise InputError("--picture_list describes the pictures in --pictures FOLDER; give --pictures as well")
     stimuli = Stimuli(folder, files, kind_of, captions)
     if picture_list:
         _read_list(stimuli, picture_list)
@@ -172,7 +173,8 @@ def _read_map(stimuli, path):
             raise InputError(f"{place}: expected an event and its picture or class")
         earlier = mapped.get(event)
         if earlier and any(first_of(earlier, keys) != first_of(row, keys) for keys in (PICTURE_COLUMNS, ("class",))):
-            raise InputError(f"{place}: event '{event}' is another picture or class in an earlier line; expected one each")
+            raise InputError(f"{place}: event '{event}' has another picture or class in an earlier line; expected one "
+                             "per event")
         if first_of(row, PICTURE_COLUMNS):
             stimuli.find(first_of(row, PICTURE_COLUMNS), place)
         elif stimuli.files:
@@ -189,7 +191,8 @@ def name_pictures(stimuli: Stimuli, class_of: dict[str, str], keys: list[str]) -
         stem = re.sub(r"[^\w-]+", "-", path.stem).removeprefix(f"{class_id}_") or "picture"
         name = f"{class_id}_{stem}"
         if name in pictures:
-            raise InputError(f"--pictures {path}: would be named {name}, as {pictures[name].photo} is; rename one of them")
+            raise InputError(f"--pictures {path}: would get the name {name}, which {pictures[name].photo} has already; "
+                             "rename one of them")
         sketch = next((p for p in (path.with_name(f"{path.stem}_sketch{s}") for s in (path.suffix, ".JPEG", ".png"))
                        if p.is_file()), None)
         texts = stimuli.captions.get(key, ()) or _captions_beside(path)
@@ -203,7 +206,7 @@ def _captions_beside(path):
             try:
                 lines = beside.read_text(encoding="utf-8-sig").splitlines()
             except UnicodeDecodeError as error:
-                raise InputError(f"{beside}: byte {error.start} is no UTF-8 text; write the caption again") from None
+                raise InputError(f"{beside}: byte {error.start} is not UTF-8 text; write the caption again") from None
             return tuple(text for line in lines if (text := line.replace("<s>", "").replace("</s>", "").strip()))
     return ()
 

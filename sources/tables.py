@@ -24,9 +24,9 @@ def read_table(path: Path | str, flag: str,
     except IsADirectoryError:
         raise InputError(f"{flag} {path}: is a folder, expected a table (.tsv)") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{flag} {path}: byte {error.start} is no UTF-8 text; save the table as UTF-8 text") from None
+        raise InputError(f"{flag} {path}: byte {error.start} is not UTF-8 text; save the table as UTF-8 text") from None
     if "\0" in text:
-        raise InputError(f"{flag} {path}: holds zero bytes, which no UTF-8 text has; save the table as UTF-8 text")
+        raise InputError(f"{flag} {path}: contains zero bytes, so it is not UTF-8 text; save the table as UTF-8 text")
     comma = path.suffix.lower() == ".csv"
     rows = [_cells(line, comma) for line in text.split("\n")]  # splitlines() would take other characters for ends, too
     columns = rows[0] if rows else []
@@ -36,8 +36,8 @@ def read_table(path: Path | str, flag: str,
         raise InputError(f"{flag} {path}, line 1: found {', '.join(columns)[:200] or 'nothing'}; expected {expected}, each "
                          f"once, with {between} between them")
     if len(columns) == 1 and not comma and ("," in columns[0] or ";" in columns[0]):
-        raise InputError(f"{flag} {path}, line 1: {columns[0][:200]} is one cell; expected tabs between cells, or commas "
-                         "in a file that ends in .csv")
+        raise InputError(f"{flag} {path}, line 1: found one cell only, {columns[0][:200]}; expected tabs between the "
+                         "cells, or commas in a file that ends in .csv")
     missing = [name for name in needed if name not in columns]
     if missing:
         raise InputError(f"{flag} {path}, line 1: column {', '.join(missing)} is missing (found "

@@ -36,8 +36,8 @@ def read_raw_xdf(path: Path | str, name: str | None = None, cut_short: bool = Fa
     rate, segments = float(_of(eeg, "nominal_srate") or 0), eeg["info"]["segments"]
     measured = float(eeg["info"]["effective_srate"])
     if rate <= 0 or abs(measured / rate - 1) > MAX_RATE_ERROR:
-        raise InputError(f"{path}: the stream {_of(eeg, 'name')} says {rate:g} samples a second, its time stamps say "
-                         f"{measured:.2f}; the recording is damaged or lost samples")
+        raise InputError(f"{path}: the stream {_of(eeg, 'name')} states {rate:g} samples per second, but its time stamps "
+                         f"give {measured:.2f}; the recording is damaged or lost samples")
     names, scale, kinds = _channels(path, eeg, len(signal))
     raw = mne.io.RawArray(signal * scale[:, None] * 1e-6, mne.create_info(names, rate, kinds), verbose="error")
     marks = [(_sample(times, stamp, rate) / rate, 0., str(row[0])) for stream in streams if _of(stream, "type").lower() in

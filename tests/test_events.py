@@ -152,7 +152,7 @@ WRONG = {  # what is wrong: header, rows, words of the message
     "after the end": (EXPLICIT, [(3, "cat_0.png"), (41, "cat_1.png")], ["line 3", "41", "40.000 s", "milliseconds"]),
     "before the start": (EXPLICIT, [(-1, "cat_0.png")], ["line 2", "-1"]),
     "swapped rows": (EXPLICIT, [(3, "cat_0.png"), (5, "dog_0.png"), (4, "cat_1.png")], ["line 4", "line 3", "sort"]),
-    "twice at once": (EXPLICIT, [(3, "cat_0.png"), (3.001, "dog_0.png")], ["line 3", "line 2", "moment"]),
+    "twice at once": (EXPLICIT, [(3, "cat_0.png"), (3.001, "dog_0.png")], ["line 3", "line 2", "one picture at a time"]),
     "no such picture": (EXPLICIT, [(3, "cat_0.png"), (4, "cat_77.png")], ["line 3", "cat_77.png", "8 pictures"]),
     "no such class": (("onset", "class"), [(3, "cat"), (4, "fish")], ["line 3", "fish", "cat, dog"]),
     "a cell too few": (EXPLICIT, [(3, "cat_0.png"), (4,)], ["line 3", "1 cells, expected 2"]),
@@ -209,7 +209,7 @@ def test_cells_as_spreadsheets_and_web_pages_give_them(prepare, tmp_path):
 
 def test_nothing_in_the_table_or_in_the_recording(fails, tmp_path):
     table = write_table(tmp_path / "events.tsv", EXPLICIT)
-    assert f"{table}: holds no event" in fails("--events", table)
+    assert f"{table}: has no events" in fails("--events", table)
     table.write_bytes("onset\tpicture\n".encode("utf-16-le"))
     assert "zero bytes" in fails("--events", table)
     silent = make_raw().set_annotations(None)
@@ -221,7 +221,7 @@ def test_mistakes_in_maps_lists_and_folders(fails, tmp_path, recording):
     pictures, events = make_pictures(tmp_path / "pictures"), ("--event_names", ".*")
     assert "no such folder" in fails("--pictures", tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    assert "holds no picture" in fails("--pictures", tmp_path / "empty")
+    assert "contains no pictures" in fails("--pictures", tmp_path / "empty")
     assert "--event_names [" in fails("--event_names", "[")
     assert "--pictures FOLDER" in fails("--picture_list", write_table(tmp_path / "l.tsv", ("picture",), ("a",)))
     wrong = write_table(tmp_path / "m.tsv", ("event", "picture"), ("cat", "cat_0.png"), ("dog", "none.png"))
@@ -247,7 +247,7 @@ def test_mistakes_in_maps_lists_and_folders(fails, tmp_path, recording):
     both = write_table(tmp_path / "both.tsv", EXPLICIT, (3, "cat_0.png"), (4, "cat_0.bmp"))
     assert "rename" in fails("--events", both, "--pictures", same)
     unclear = write_table(tmp_path / "b.tsv", EXPLICIT, (3, "cat_0"))
-    assert "fits 2 pictures" in fails("--events", unclear, "--pictures", same)
+    assert "matches 2 pictures" in fails("--events", unclear, "--pictures", same)
     (same / "cat" / "cat_1.png").write_bytes((same / "cat" / "cat_1.png").read_bytes()[:40])
     broken = write_table(tmp_path / "c.tsv", EXPLICIT, (3, "cat_1.png"), (4, "dog_1.png"))
     assert "cat_1.png" in fails("--events", broken, "--pictures", same)
@@ -268,11 +268,11 @@ def test_mistakes_between_tables_and_recordings(fails, tmp_path):
     assert "column subject is missing" in fails("--participants", people, "--event_names", ".*", recordings=paths)
     twins = [save(make_raw(seed=i), tmp_path / f"sub-{i}" / "run_raw.fif") for i in (1, 2)]
     table = write_table(tmp_path / "events.tsv", ("file", "onset", "class"), ("run_raw.fif", 3, "cat"))
-    assert "fits 2 recordings" in fails("--events", table, recordings=twins)
+    assert "matches 2 recordings" in fails("--events", table, recordings=twins)
     people = write_table(tmp_path / "people.tsv", ("file", "subject"), *[("sub-1/run_raw.fif", "a")] * 2)
     assert "line 3" in fails("--participants", people, "--event_names", ".*", recordings=twins)
     other = save(make_raw(seed=3), tmp_path / "other_raw.fif")
-    assert "other_raw.fif names no subject" in fails("--event_names", ".*", recordings=[*paths, other])
+    assert "other_raw.fif has no subject" in fails("--event_names", ".*", recordings=[*paths, other])
 
 
 def test_class_ids():

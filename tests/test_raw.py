@@ -211,7 +211,7 @@ def test_several_recordings(tmp_path, capsys):
     shutil.copy(tmp_path / "all/sub-03/ses-1/sub-03_ses-1_raw.fif", tmp_path / "all" / "sub-03" / "copy_raw.fif")
     record, eeg, columns = prepare(tmp_path / "out", "--recordings", tmp_path / "all", "--event_names", ".*", *AS_IT_IS)
     printed = capsys.readouterr().out
-    assert "left out, its data are those of" in printed and "Pz" in printed
+    assert "left out, because it holds the same data as" in printed and "Pz" in printed
     assert record["ch_names"] == ["Fz", "Cz", *CHANNELS[3:]]
     assert [r["name"] for r in record["recordings"]] == [f"sub-{s}_ses-{i}_raw.fif" for s in ("03", "11") for i in "12"]
     people = set(zip(columns["subject"].tolist(), columns["session"].tolist(), strict=True))

@@ -29,7 +29,7 @@ def test_recordings_that_do_not_fit(tmp_path, capsys):
     assert "--cut" not in fails(capsys, tmp_path / "no", "--recordings", _file(tmp_path / "a.cnt"), *options)
     assert "unsupported" in fails(capsys, tmp_path / "no", "--recordings", _file(tmp_path / "a.xyz"), *options).lower()
     (tmp_path / "notes").mkdir()
-    assert "holds no recording" in fails(capsys, tmp_path / "no", "--recordings", tmp_path / "notes", *options)
+    assert "contains no recordings" in fails(capsys, tmp_path / "no", "--recordings", tmp_path / "notes", *options)
     assert "either --recordings or --bids" in fails(capsys, tmp_path / "no")
 
 
@@ -99,7 +99,7 @@ def test_damaged_real_recordings(shared, tmp_path, capsys, monkeypatch, name):
         path = fresh()
         (folder / (source / part).name).unlink()
         message = run()
-        assert path.name in message and "not there" in message
+        assert path.name in message and "is missing" in message
     rng = np.random.default_rng(0)
     for _ in range(12):
         path = fresh()
@@ -166,4 +166,4 @@ def test_parts_and_cut_trials_are_refused(shared, tmp_path, capsys):
     events, _ = mne.events_from_annotations(raw, verbose="error")
     epochs = mne.Epochs(raw, events, None, 0, 1, baseline=None, verbose="error", preload=True)
     epochs.export(tmp_path / "cut.set", verbose="error")
-    assert "cut already" in fails(capsys, tmp_path / "out", "--recordings", tmp_path / "cut.set", "--event_names", ".*")
+    assert "contains epochs" in fails(capsys, tmp_path / "out", "--recordings", tmp_path / "cut.set", "--event_names", ".*")
