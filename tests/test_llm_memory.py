@@ -8,6 +8,7 @@ from runtime.runs import read_json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -322,6 +323,37 @@ def test_stage_2_is_reused_whatever_memory_is_free(data, clip, encoder, llm, tmp
         out = capsys.readouterr().out
         assert f"batches of {most}" in out and ("stage 2: made before" in out) == (name == "little")
     assert len(list((tmp_path / "stage2").iterdir())) == 1
+
+
+def test_a_stopped_training_resumes_though_less_memory_is_free(data, clip, encoder, llm, tmp_path, capsys, monkeypatch):
+    """The batches are smaller then, and more of them make a step, so the rest is learned from the same examples."""
+    from captioning import training
+
+    real, common = memory.training_memory, ["--no_stage2", "--max_steps", "4", "--batch_size", "8", "--save_steps", "1",
+                                            "--lora_dropout", "0", "--label_dropout", "0", "--embedding_dropout", "0"]
+
+    def free_for(most):
+        monkeypatch.setattr(memory, "training_memory", lambda *args, batch, **more: real(
+            *args, batch=batch, **more) | {"else": 0 if batch <= most else 1e15})
+
+    free_for(8)
+    whole = finetune(data, clip, encoder, llm, tmp_path / "whole", *common)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        step, calls = training.CaptionTrainer.training_step, []
+
+        def stop(self, *given):
+            calls.append(1)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return step(self, *given)
+
+        patch.setattr(training.CaptionTrainer, "training_step", stop)
+        finetune(data, clip, encoder, llm, tmp_path / "part", *common)
+    free_for(4)
+    part = finetune(data, clip, encoder, llm, tmp_path / "part", *common, "--resume")
+    assert "batches of 4, 2 of them in place of one of 8" in capsys.readouterr().out
+    found, expected = (load_file(folder / "projector.safetensors") for folder in (part, whole))
+    assert all(torch.allclose(found[name], expected[name], rtol=0, atol=1e-4) for name in expected)
 
 
 def test_weights_that_do_not_fit_are_not_loaded(llm, monkeypatch):
