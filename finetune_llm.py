@@ -101,6 +101,7 @@ def main(argv: list[str] | None = None) -> int | None:
 def _run(args):
     from runtime.checkpoints import check_output, resolve_checkpoint
     from runtime.runs import file_hash, save_run, write_json
+    from runtime.trainer_arguments import training_arguments
 
     import torch
     from transformers import set_seed
@@ -121,7 +122,7 @@ def _run(args):
     from model import EEGModelForCausalLM
 
     device = options.resolve_device(args.device)
-    options.training_arguments(args, device, args.output)  # refuse wrong flags before the long work
+    training_arguments(args, device, args.output)  # refuse wrong flags before the long work
     paths = find_data(args.eeg_dataset, args.splits_path, args.image_dir, args.picture)
     check_output(args.output, EEGModelForCausalLMConfig.model_type)
     set_seed(args.seed)

@@ -5,9 +5,10 @@ import hashlib
 from functools import partial
 from pathlib import Path
 
-from runtime import options, processes
+from runtime import processes
 from runtime.options import Options
 from runtime.runs import cache_dir, content_key, read_json, write_json
+from runtime.trainer_arguments import training_arguments
 
 import torch
 from torch import nn
@@ -149,7 +150,7 @@ class Stage:
         """
         self.model.projector.set_statistics(modality, embeddings["train"].to(self.device))
         plan = self.plan
-        arguments = options.training_arguments(
+        arguments = training_arguments(
             self.args, self.device, folder, num_train_epochs=epochs, eval_strategy="epoch", save_strategy="epoch",
             load_best_model_at_end=True, metric_for_best_model="loss", gradient_checkpointing=plan.checkpointing,
             per_device_train_batch_size=plan.batch_size, per_device_eval_batch_size=plan.batch_size,

@@ -19,6 +19,7 @@ from PIL import Image
 from bench.synthetic import write_pth
 from eegdata.pictures import write_captions
 from eegdata.splits import write_splits
+from split_material import make_people, make_sessions
 from tiny import CHANNELS, CLASSES, data_arguments, make_llm
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -37,6 +38,17 @@ def own_cache(tmp_path_factory):
     patch.setenv("EEG_TO_TEXT_CACHE", str(tmp_path_factory.mktemp("cache")))
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """Made anew for each file of tests, because its tests write into the folder."""
+    return make_people(tmp_path_factory.mktemp("people"))
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory):
+    return make_sessions(tmp_path_factory.mktemp("sessions"))
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from runtime import options, processes
+from runtime import processes
 from runtime.errors import InputError
+from runtime.trainer_arguments import training_arguments
 
 import pytest
 import torch
@@ -124,7 +125,7 @@ def test_what_accelerates_config_cannot_ask_for(monkeypatch, given, said):
         monkeypatch.setenv(name, value)
     args = argparse.Namespace(report_to="none", llm_backbone_name_or_path="x", resume=True)
     with pytest.raises(InputError, match=said):
-        options.training_arguments(args, "cpu", "out")
+        training_arguments(args, "cpu", "out")
 
 
 def test_an_error_is_said_once(tmp_path):

@@ -11,17 +11,7 @@ import prepare_data
 from eegdata.make_splits import make_splits
 from eegdata.splits import check_split, describe, load_split, read_splits, write_splits
 from eegdata.trials import load_trials
-from split_material import PARTS, dataset, make_people, make_sessions, rows
-
-
-@pytest.fixture(scope="module")
-def people(tmp_path_factory):
-    return make_people(tmp_path_factory.mktemp("people"))
-
-
-@pytest.fixture(scope="module")
-def sessions(tmp_path_factory):
-    return make_sessions(tmp_path_factory.mktemp("sessions"))
+from split_material import PARTS, dataset, rows
 
 
 def command(folder, *options):

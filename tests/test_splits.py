@@ -9,17 +9,7 @@ from sklearn.model_selection import LeaveOneGroupOut
 from eegdata.make_splits import make_splits
 from eegdata.splits import describe
 from eegdata.trials import load_trials
-from split_material import PARTS, SAMPLES, SFREQ, dataset, disjoint, make_people, make_sessions, rows, values
-
-
-@pytest.fixture(scope="module")
-def people(tmp_path_factory):
-    return make_people(tmp_path_factory.mktemp("people"))
-
-
-@pytest.fixture(scope="module")
-def sessions(tmp_path_factory):
-    return make_sessions(tmp_path_factory.mktemp("sessions"))
+from split_material import PARTS, SAMPLES, SFREQ, dataset, disjoint, rows, values
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -1,0 +1,68 @@
+"""The shared training options as the arguments of transformers' Trainer."""
+
+import argparse
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from runtime import processes
+from runtime.errors import InputError
+
+from transformers import TrainingArguments
+
+
+def training_arguments(args: argparse.Namespace, device: str, output_dir: str | Path, **more: object) -> TrainingArguments:
+    """The shared training options for transformers' Trainer on the device of this process; `more` go over them."""
+    if args.report_to != "none" and not find_spec(args.report_to):
+        raise InputError(f"--report_to {args.report_to}: the package is not installed; pip install {args.report_to}")
+    if args.report_to == "wandb" and os.environ.get("WANDB_MODE", "online") == "online":
+        import wandb
+
+        if not wandb.api.api_key:
+            raise InputError("--report_to wandb: not logged in; run `wandb login`, or set WANDB_MODE=offline")
+    _check_sharding(args)
+    if args.bf16 and args.fp16:
+        raise InputError("--bf16 and --fp16 exclude each other; give one of them")
+    if args.fp16 and device == "cpu":
+        raise InputError("--fp16 needs a CUDA device, found --device cpu; use --bf16 or leave both out")
+    if processes.count() == 1 and device.startswith("cuda:") and device != "cuda:0":
+        raise InputError(f"--device {device}: training uses the first visible device; run with CUDA_VISIBLE_DEVICES="
+                         f"{device.removeprefix('cuda:')} and --device cuda")
+    options = {
+        "output_dir": str(output_dir), "per_device_train_batch_size": args.batch_size,
+        "per_device_eval_batch_size": args.batch_size, "learning_rate": args.learning_rate,
+        "gradient_accumulation_steps": args.gradient_accumulation_steps, "weight_decay": args.weight_decay,
+        "optim": "adamw_torch" if args.optim == "adamw_hf" else args.optim, "max_grad_norm": args.max_grad_norm,
+        "warmup_steps": args.warmup_ratio, "lr_scheduler_type": args.lr_scheduler_type, "max_steps": args.max_steps,
+        "logging_steps": args.logging_steps, "bf16": args.bf16, "fp16": args.fp16, "report_to": args.report_to,
+        "seed": args.seed, "data_seed": args.seed, "use_cpu": device == "cpu", "save_total_limit": 2,
+        "remove_unused_columns": False, "label_names": ["labels"], "dataloader_num_workers": 0,
+        "ddp_find_unused_parameters": False,  # every weight that is trained has a part in every loss
+        "ddp_backend": "gloo" if processes.count() > 1 and device == "cpu" else None,
+    }
+    if args.report_to == "tensorboard":  # beside the checkpoints, which do not outlive the training
+        os.environ["TENSORBOARD_LOGGING_DIR"] = os.path.join(args.output, "tensorboard", os.path.basename(output_dir))
+    try:
+        arguments = TrainingArguments(**options | more)
+    except ValueError as error:
+        raise InputError(f"{str(error).splitlines()[0]} (--optim, --lr_scheduler_type or a precision flag)") from None
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # else Trainer spreads one process over all cards by DataParallel
+    return arguments
+
+
+def _check_sharding(args):
+    """Raise InputError for options that the accelerate config of the launcher excludes."""
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
+        raise InputError("the accelerate config asks for DeepSpeed, which this project does not support; use FSDP "
+                         "(recipes/fsdp.yaml)")
+    if not processes.sharded():
+        return
+    if not hasattr(args, "llm_backbone_name_or_path"):
+        raise InputError("the accelerate config asks for FSDP, but an encoder fits on one device; launch "
+                         "without that config")
+    if os.environ.get("FSDP_VERSION") != "2":
+        raise InputError("the accelerate config asks for FSDP version 1; set fsdp_version: 2 (recipes/fsdp.yaml)")
+    for flag in ("resume", "load_in_8bit", "load_in_4bit"):
+        if getattr(args, flag):
+            raise InputError(f"--{flag} cannot be combined with FSDP, which the accelerate config asks for; leave it out, "
+                             "or launch without that config")
