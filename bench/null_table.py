@@ -9,9 +9,9 @@ import numpy as np
 
 from evaluation.claims import ALPHA
 
-VERDICTS = {"class": "the captions carry the class", "beyond_class": "more than the class",
-            "better_than_nothing": "better than every control and baseline"}
-ANY_VERDICT = "any of the three"
+VERDICTS = {"anything": "something of what was shown", "class": "the captions carry the class",
+            "beyond_class": "more than the class", "better_than_nothing": "better than every control and baseline"}
+ANY_VERDICT = "any of the four"
 
 
 def share(count: int, total: int) -> dict[str, float]:

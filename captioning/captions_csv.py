@@ -27,7 +27,8 @@ from metrics import caption_files
 from metrics.conditions import BASELINES
 from metrics.text_baselines import baseline_captions, nearest_pictures
 
-COLUMNS = (*caption_files.COLUMNS, "trial", "subject", "image", "split", "condition", "prompt", "probability", "model")
+COLUMNS = (*caption_files.COLUMNS, "trial", "subject", "session", "recording", "image", "split", "condition", "prompt",
+           "probability", "model")
 
 
 @dataclass
@@ -169,8 +170,10 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
     table = pandas.DataFrame(dict(zip(COLUMNS, (
         [str(picture_path(encoded.paths.image_dir, name)) for name in encoded.names],
         [trials.class_names[label] for label in truth.tolist()], guesses, encoded.references, texts,
-        trials.trial[positions].tolist(), trials.subject[positions].tolist(), encoded.names, args.split,
-        condition, args.prompt or args.prompt_type or "basic", [f"{p:.4f}" for p in encoded.probability[rows].tolist()],
+        trials.trial[positions].tolist(), trials.subject[positions].tolist(),
+        ["" if session < 0 else session for session in trials.session[positions].tolist()],
+        "" if trials.recording is None else trials.recording[positions].tolist(), encoded.names, args.split, condition,
+        args.prompt or args.prompt_type or "basic", [f"{p:.4f}" for p in encoded.probability[rows].tolist()],
         captioner.key), strict=True)))
     with atomic_path(file) as temporary:
         table.to_csv(temporary, index=False)

@@ -1,7 +1,7 @@
 """Caption CSVs: reading them, giving each a unique short name, pairing their rows.
 
-The columns are those of the predecessors' files, `COLUMNS`; ours add trial, subject, image, split, condition, prompt,
-probability and model, and a record of how the captions were made, `<file>.json`.
+The columns are those of the predecessors' files, `COLUMNS`; ours add trial, subject, session, recording, image, split,
+condition, prompt, probability and model, and a record of how the captions were made, `<file>.json`.
 """
 
 from dataclasses import dataclass, field
@@ -53,10 +53,21 @@ class Captions:
         return self.table["image" if named else COLUMNS[0]].to_numpy()
 
     @property
+    def people(self) -> np.ndarray | None:
+        """Person of each row: [n]; None where some row names none."""
+        named = "subject" in self.table and (self.table["subject"] != "").all()
+        return self.table["subject"].to_numpy() if named else None
+
+    @property
+    def sittings(self) -> np.ndarray:
+        """Person, session and recording of each row, as far as they are known, as one name: [n]."""
+        known = [column for column in ("subject", "session", "recording") if column in self.table]
+        return np.array(["/".join(row) for row in self.table[known].to_numpy()] if known else [""] * len(self.table))
+
+    @property
     def factors(self) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """What intervals resample: pictures, crossed with the people who saw them where these are known."""
-        named = "subject" in self.table and (self.table["subject"] != "").all()
-        return (self.clusters, self.table["subject"].to_numpy()) if named else self.clusters
+        return self.clusters if self.people is None else (self.clusters, self.people)
 
     def texts(self, column: str) -> list[str]:
         """A column as a list."""

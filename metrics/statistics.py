@@ -135,6 +135,17 @@ def permutation_within(scores: ArrayLike, groups: ArrayLike, n_perm: int = 10000
     return float((1 + (abs(means - centre) >= observed - 1e-12).sum()) / (n_perm + 1))
 
 
+def t_interval(means: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """Student's t interval of the mean of k independent numbers, such as one mean per person; NaN for fewer than two."""
+    from scipy import stats
+
+    means = np.asarray(means, dtype=float)
+    if len(means) < 2:
+        return float("nan"), float("nan")
+    half = stats.t.ppf((1 + level) / 2, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means))
+    return float(means.mean() - half), float(means.mean() + half)
+
+
 def holm(p: ArrayLike) -> np.ndarray:
     """p-values [n] corrected for their number by Holm's step-down method (Scand. J. Stat. 6, 1979); NaN stays NaN."""
     p = np.asarray(p, dtype=float)

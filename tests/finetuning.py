@@ -8,7 +8,7 @@ import inference_chance
 from tiny import data_arguments
 
 COLUMNS = ["Ground Truth Image", "Expected object", "Predicted object", "Expected Caption", "Generated Caption", "trial",
-           "subject", "image", "split", "condition", "prompt", "probability", "model"]
+           "subject", "session", "recording", "image", "split", "condition", "prompt", "probability", "model"]
 
 
 def finetune(data, clip, encoder, llm, output, *more):
