@@ -49,7 +49,8 @@ def judge(design: Design, seed: int, n_perm: int, number: int) -> dict[str, tupl
     """(p, whether it is claimed) of each of CLAIMS in study `number` of a design."""
     rows = draw(design, np.random.default_rng([seed, number]))
     predicted, true = (np.char.add("kind", values.astype(str)) for values in (rows.predicted, rows.true))
-    fit = fit_of(rows.generated, rows.true_captions, rows.picture, predicted, true, rows.person, (rows.picture, rows.person))
+    fit = fit_of(rows.generated, rows.true_captions, rows.picture, predicted, true, rows.person,
+                 (rows.picture, rows.person))
     some, right, more = (test(fit, n_boot=1, n_perm=n_perm, seed=number)
                          for test in (of_anything, of_the_class, beyond_the_class))
     anything = verdict_of(some, "unknown")

@@ -74,6 +74,15 @@ def test_p_and_gain_equal_an_independent_regression_and_all_exchanges():
     assert beyond_the_class(fit, **FEW).mean == pytest.approx(0.25)
 
 
+def test_worked_example_of_the_docs():
+    """docs/claims.md: two of three captions name the colour of their cat."""
+    colours = ["red", "blue", "green"]
+    fit = fit_of(["A red cat.", "A red cat.", "A green cat."], [f"There is a {colour} cat." for colour in colours], colours,
+                 ["cat"] * 3, ["cat"] * 3, ["1"] * 3, np.array(colours))
+    found = beyond_the_class(fit, n_boot=50, n_perm=20000)
+    assert found.mean == pytest.approx(0.125) and found.p == pytest.approx(4 / 6, abs=0.02)
+
+
 def test_what_is_there_is_found():
     beyond = beyond_the_class(made(2, colour_known=0.7), n_perm=2000)
     assert beyond.p < 0.001 and beyond.low > 0
