@@ -41,15 +41,16 @@ def compare_files(studies: list[Study], files: list[Captions], args: Namespace) 
 
 
 def compare(file: Captions, reference: Captions, pairs: tuple[list[int], list[int]], args: Namespace) -> None:
-    """Mean paired differences, the file minus the reference, on the rows that have the score in both.
+    """Mean paired differences, the file minus the reference, on the rows that have the score in both, and their p.
 
     pairs: rows of the file and of the reference that belong together.
     """
     import numpy as np
 
+    from metrics.means import weighted_mean
     from metrics.statistics import paired_permutation
 
-    rows, others = pairs
+    rows, others = map(np.asarray, pairs)
     metrics = [metric for metric in file.scores if metric in reference.scores]
     gains = file.scores[metrics].to_numpy()[rows] - reference.scores[metrics].to_numpy()[others]
     pictures = file.clusters[rows]
@@ -60,8 +61,10 @@ def compare(file: Captions, reference: Captions, pairs: tuple[list[int], list[in
         known = gains[~gaps][:, places]
         if not len(known):
             continue
-        p = paired_permutation(known, np.zeros(known.shape), clusters=pictures[~gaps], n_perm=args.n_perm, seed=args.seed)
-        for place, mean, value in zip(places, known.mean(axis=0), p, strict=True):
+        weights = file.weights([metrics[place] for place in places], rows[~gaps])
+        p = paired_permutation(known * weights, np.zeros(known.shape), clusters=pictures[~gaps], n_perm=args.n_perm,
+                               seed=args.seed)
+        for place, mean, value in zip(places, weighted_mean(known, weights), p, strict=True):
             file.against[metrics[place]] = {"difference": float(mean), "p": float(value)}
     if len(rows) < max(len(file.table), len(reference.table)):
         file.notes.append(f"compared on the {len(rows)} trials that {reference.key} also holds")

@@ -73,7 +73,7 @@ def calibration_of(study: Study, args: Namespace) -> dict | None:
 
 def condition_entry(condition: str, file: Captions) -> dict:
     """One condition's scores."""
-    means = file.scores.mean()
+    means = file.means()
     scores = {metric: {"mean": known_or_none(means[metric]), "low": known_or_none(file.interval[metric][0]),
                        "high": known_or_none(file.interval[metric][1])} for metric in file.scores}
     return {"condition": condition, "kind": BY_NAME[condition].kind, "source": file.source or file.key,

@@ -20,7 +20,7 @@ def score(file: Captions, args: Namespace, embed: Callable | None = None, judge:
     """
     import pandas as pd
 
-    from metrics.caption_retrieval import retrieval_columns
+    from metrics.caption_retrieval import retrieval_columns, retrieval_units
     from metrics.corpus import corpus_scores
     from metrics.grounding import METRIC
     from metrics.objects import object_named
@@ -36,7 +36,7 @@ def score(file: Captions, args: Namespace, embed: Callable | None = None, judge:
         file.notes.append(f"{empty} of {len(generated)} generated captions are empty and {scored_as}")
     text_metrics = [metric for metric in METRICS if metric in (*args.metrics, METRIC)]  # claims rest on METRIC
     try:
-        scores = caption_scores(generated, true, args.protocol, cleaning, text_metrics)
+        scores = caption_scores(generated, true, args.protocol, cleaning, text_metrics, file.clusters)
     except InputError as error:
         raise InputError(f"{file.path}: {error}") from None
     file.corpus = corpus_scores(generated, true, args.protocol, cleaning)
@@ -48,7 +48,9 @@ def score(file: Captions, args: Namespace, embed: Callable | None = None, judge:
     if vectors:
         scores["Sentence similarity"] = (vectors[0] * vectors[1]).sum(axis=1)
     if N_WAY in args.metrics:
-        scores |= retrieval_columns(file.clean, true, expected, vectors)
+        retrieval = retrieval_columns(file.clean, true, expected, vectors)
+        scores |= retrieval
+        file.units |= retrieval_units(retrieval, true, expected)
     if OBJECT_WORD in args.metrics and all(expected):
         scores[OBJECT_WORD] = object_named(file.clean, expected)
     if any(predicted):
@@ -66,16 +68,15 @@ def score(file: Captions, args: Namespace, embed: Callable | None = None, judge:
 
 
 def add_intervals(file: Captions, args: Namespace) -> None:
-    """The 95% interval of each score's mean."""
-    import numpy as np
+    """The 95% interval of each score's mean.
 
+    A row has the same weight in each resample as in the file: a picture drawn twice brings its candidate caption twice.
+    """
+    from metrics.means import weighted_mean
     from metrics.statistics import bootstrap_interval
 
-    def means(rows):  # of the rows that have the score: a trial may lack a distractor, or the judge's answer a rating
-        counts = (~np.isnan(rows)).sum(axis=0)
-        return np.divide(np.nansum(rows, axis=0), counts, out=np.full(rows.shape[1], np.nan), where=counts > 0)
-
-    low, high = bootstrap_interval(means, file.scores.to_numpy(), clusters=file.factors, n_boot=args.n_boot, seed=args.seed)
+    low, high = bootstrap_interval(weighted_mean, file.scores.to_numpy(), file.weights(file.scores), clusters=file.factors,
+                                   n_boot=args.n_boot, seed=args.seed)
     file.interval = {metric: (float(a), float(b)) for metric, a, b in zip(file.scores, low, high, strict=True)}
 
 
@@ -84,7 +85,7 @@ def summary(file: Captions) -> dict:
     from metrics.statistics import known_or_none
 
     known = {metric: [known_or_none(end) for end in ends] for metric, ends in file.interval.items()}
-    means = {metric: known_or_none(mean) for metric, mean in file.scores.mean().items()}
+    means = {metric: known_or_none(mean) for metric, mean in file.means().items()}
     entry = {"n": len(file.table), **means, "95%": known, "condition": file.condition, "corpus": file.corpus}
     entry |= {"source": file.source} if file.source else {}
     return entry | ({"against": file.against} if file.against else {})

@@ -92,7 +92,7 @@ def print_table(files: list[Captions]) -> None:
         print()
         row("", "n", block)
         for file, head in zip(files, heads, strict=True):
-            means = file.scores.mean()
+            means = file.means()
             row(_shortened(head, MAX_FILE_NAME), len(file.table), [_short(means.get(metric)) for metric in block])
             row("  95% interval", "", [interval(*file.interval[metric], zero=False) if metric in file.interval else ""
                                        for metric in block])
@@ -123,7 +123,7 @@ def write_csv(path: str | Path, files: list[Captions]) -> None:
     rows = []
     for file in files:
         row = {"file": file.key, "condition": file.condition, "n": len(file.table)}
-        for metric, mean in file.scores.mean().items():
+        for metric, mean in file.means().items():
             low, high = file.interval[metric]
             row |= {metric: mean, f"{metric} 95% low": low, f"{metric} 95% high": high}
             if file.against and metric in file.against:
@@ -144,13 +144,13 @@ def write_chart(path: str | Path, files: list[Captions]) -> None:
     columns = min(5, len(metrics))
     rows = math.ceil(len(metrics) / columns)
     figure = Figure(figsize=(2.5 + 2.6 * columns, rows * (1.0 + 0.32 * len(files))), layout="constrained")
+    means = [file.means() for file in files]
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     for panel, metric in zip(panels, metrics, strict=False):
         for place, file in enumerate(files):
             if metric not in file.scores:
                 continue
-            mean = file.scores[metric].mean()
-            panel.barh(place, mean, color=PALETTE[place % len(PALETTE)], height=0.7)
+            panel.barh(place, means[place][metric], color=PALETTE[place % len(PALETTE)], height=0.7)
             low, high = file.interval[metric]
             if not math.isnan(low):
                 panel.plot([low, high], [place, place], color="black", marker="|", markersize=5, linewidth=1)
@@ -164,6 +164,6 @@ def write_chart(path: str | Path, files: list[Captions]) -> None:
     panels[0].invert_yaxis()
     for panel in panels[len(metrics):]:
         panel.set_visible(False)
-    figure.supxlabel("mean over the rows, with 95% interval", fontsize=9)
+    figure.supxlabel("mean with 95% interval", fontsize=9)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150)

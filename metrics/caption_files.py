@@ -4,6 +4,7 @@ The columns are those of the predecessors' files, `COLUMNS`; ours add trial, sub
 condition, prompt, probability and model, and a record of how the captions were made, `<file>.json`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from runtime.errors import InputError
 from runtime.runs import read_json
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from metrics.conditions import NAMES
+from metrics.means import shares, weighted_mean
 
 COLUMNS = ("Ground Truth Image", "Expected object", "Predicted object", "Expected Caption", "Generated Caption")
 ABSTAINED = "no confident reading"  # inference.py --abstain_below writes it in place of a caption
@@ -40,6 +43,7 @@ class Captions:
     source: str = ""  # how the captions were made, if they are not from a file
     clean: list | None = None  # generated captions without what the model wrote around them, as they are scored
     scores: object = None  # pandas DataFrame [n, metrics], one column each metric
+    units: dict = field(default_factory=dict)  # metric -> [n] what counts once in its mean; metrics not named: each row
     headline: object = None  # [n] the metric that claims rest on
     corpus: dict = field(default_factory=dict)  # measures of all captions together
     interval: dict = field(default_factory=dict)  # metric -> (low, high)
@@ -68,6 +72,17 @@ class Captions:
     def factors(self) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """What intervals resample: pictures, crossed with the people who saw them where these are known."""
         return self.clusters if self.people is None else (self.clusters, self.people)
+
+    def weights(self, metrics: Iterable[str], rows: ArrayLike = slice(None)) -> np.ndarray:
+        """How much each of `rows` counts in the mean of each metric over just these rows: [rows, metrics]."""
+        alone = np.arange(len(self.table))
+        return np.stack([shares(self.units.get(metric, alone)[rows]) for metric in metrics], axis=1)
+
+    def means(self) -> object:
+        """Mean of each metric as all tables show it, a pandas Series; its interval and tests use the same weights."""
+        import pandas as pd
+
+        return pd.Series(weighted_mean(self.scores, self.weights(self.scores)), index=self.scores.columns)
 
     def texts(self, column: str) -> list[str]:
         """A column as a list."""

@@ -2,6 +2,9 @@
 
 This is the 2-way and 50-way identification of the decoding literature (as in Ozcelik and VanRullen 2023, arXiv 2303.05334).
 No candidates are drawn: the scores are the exact expectation over all draws.
+
+Chance is 1/n in a mean in which each candidate counts once: of one sentence given to all, one candidate in n is the most
+similar. In a mean over rows a sentence near the caption that most rows have would be above chance without any knowledge.
 """
 
 import functools
@@ -17,7 +20,9 @@ WAYS = (2, 50, 200)  # numbers of candidates
 
 
 def n_way(similarity: ArrayLike, target: ArrayLike, n: int, allowed: ArrayLike | None = None) -> np.ndarray:
-    """Probability that each row's own candidate is the most similar among n: [rows], chance 1/n.
+    """Probability that each row's own candidate is the most similar among n: [rows].
+
+    Of one sentence its mean over all candidates, each as often the own one, is 1/n.
 
     similarity [rows, M]: of each generated caption to M candidates. target [rows]: which is its own. The n - 1 others are
     drawn at random, without replacement, from the other M - 1, or those of them that `allowed` (bool [rows, M]) names; with
@@ -61,12 +66,7 @@ def retrieval_columns(predictions: list[str], references: list[str], objects: li
     product. objects: n class names; adds 2-way against candidates of the row's own class, NaN in rows whose class has no
     other caption or no name. An n above the number of candidates is left out, and "in class" where every row is NaN.
     """
-    texts = [" ".join(reference.lower().split()) for reference in references]
-    first = {}  # candidate -> the first row that has it
-    for row, text in enumerate(texts):
-        first.setdefault(text, row)
-    place = {text: i for i, text in enumerate(first)}
-    target = np.array([place[text] for text in texts])
+    target, first = _candidates(references)
     similarity = {"text": rouge1_matrix(predictions, list(first))}
     if embeddings is not None:
         predicted, true = (np.asarray(one, dtype=float) for one in embeddings)
@@ -78,6 +78,29 @@ def retrieval_columns(predictions: list[str], references: list[str], objects: li
             in_class = n_way(matrix, target, 2, _same_class(objects, target, len(first)))
             columns |= {} if np.isnan(in_class).all() else {f"2-way in class ({kind})": in_class}
     return columns
+
+
+def retrieval_units(columns: Iterable[str], references: list[str],
+                    objects: list[str] | None = None) -> dict[str, np.ndarray]:
+    """What counts once in the mean of each of retrieval_columns' columns: {name: [rows] numbers or names}.
+
+    It is the row's candidate, and "in class" the candidate as one of its class. So the mean of one sentence for all rows is
+    exactly 1/n, and "in class" that of one sentence for each class is 1/2. references, objects: as for retrieval_columns.
+    """
+    target, _ = _candidates(references)
+    classes = [""] * len(target) if objects is None else [name.strip() for name in objects]
+    within = np.array([f"{place} {name}" for place, name in zip(target, classes, strict=True)])
+    return {name: within if "in class" in name else target for name in columns}
+
+
+def _candidates(references):
+    """Number of each row's candidate: [rows], and {candidate: the first row that has it}."""
+    texts = [" ".join(reference.lower().split()) for reference in references]
+    first = {}
+    for row, text in enumerate(texts):
+        first.setdefault(text, row)
+    place = {text: i for i, text in enumerate(first)}
+    return np.array([place[text] for text in texts]), first
 
 
 def _same_class(objects, target, n_candidates):

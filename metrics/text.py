@@ -12,22 +12,22 @@ METEOR is NLTK's: exact, stemmed and WordNet matches (Banerjee and Lavie 2005). 
 word, so that `auto` matches `car` but `automobile`, stem `automobil`, does not. This is kept for comparable numbers.
 
 CIDEr is `pycocoevalcap`'s variant CIDEr-D (Vedantam et al. 2015, arXiv 1411.5726), on its own scale of 0 to 10. It weights
-an n-gram by how few true captions contain it. Each row's true caption is one document, since it is not known here which
-rows show the same picture. (With equally many rows for each picture, n-grams of true captions get the same weights either
-way; n-grams that no true caption contains get more.) So a row's CIDEr depends on the other rows: compare files of the same
-rows. COCO's tokenizer needs Java. Here words are the Treebank-style tokens in lower case without punctuation, which COCO's
-also drops. chrF is `sacrebleu`'s chrF2 of the single sentence (Popovic 2015), scaled to 0..1.
+an n-gram by how few pictures have a true caption that contains it. A picture counts once, however many rows show it. So a
+row's CIDEr depends on the other pictures: compare files of the same pictures. COCO's tokenizer needs Java. Here words are
+the Treebank-style tokens in lower case without punctuation, which COCO's also drops. chrF is `sacrebleu`'s chrF2 of the
+single sentence (Popovic 2015), scaled to 0..1.
 """
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 from runtime.errors import InputError
 from runtime.options import resolve_device
 
 import numpy as np
 
+from metrics.cider import cider
 from metrics.wordnet import require_wordnet
 
 PROTOCOLS = ("ours", "thought2text")
@@ -44,7 +44,7 @@ DESCRIPTIONS = {
     "ROUGE-L": "F measure of the longest sequence of words in common with the true caption (rouge-score)",
     "METEOR": "words in common (same word, same stem or WordNet synonyms) with a penalty for their order (NLTK)",
     "CIDEr": "CIDEr-D (pycocoevalcap): n-grams up to 4 words in common, weighted by how rare they are in the true captions "
-             "of the rows; from 0 to 10",
+             "of the pictures; from 0 to 10",
     "chrF": "chrF2 (sacrebleu): F measure of character n-grams up to 6, recall counting twice; from 0 to 1",
     "BERTScore": "F1 of words matched by their contextual embeddings (bert-score), without rescaling",
     "Sentence similarity": "cosine of the embeddings of generated and true caption by the sentence model that was named",
@@ -63,11 +63,11 @@ DESCRIPTIONS = {
 for _kind, _by in (("text", "ROUGE-1"), ("embedding", "sentence embedding")):
     for _n in (2, 50, 200):
         DESCRIPTIONS[f"{_n}-way ({_kind})"] = (f"how often a caption is most similar, by {_by}, to its own true "
-                                               f"caption among {_n} different ones, the others drawn at random; chance is "
-                                               f"1/{_n}")
+                                               f"caption among {_n} different ones, the others drawn at random; each true "
+                                               f"caption counts once, so chance is 1/{_n}")
     DESCRIPTIONS[f"2-way in class ({_kind})"] = (f"how often a caption is more similar, by {_by}, to its own true "
-                                                 "caption than to another one of the same class; chance is 1/2, also for "
-                                                 "captions that carry only the class")
+                                                 "caption than to another one of the same class; each true caption counts "
+                                                 "once, so chance is 1/2, also for captions that carry only the class")
 SYSTEM_TURN = "<s>System:"
 NO_RESPONSE = "No response."
 
@@ -154,11 +154,17 @@ def _meteor(predictions, references):
                      for prediction, reference in zip(predictions, references, strict=True)], dtype=float)
 
 
-def _words(texts):
-    """Treebank-style tokens, without nltk's sentence splitter, whose data (punkt) would have to be downloaded."""
-    from nltk.tokenize import word_tokenize
+def _words(texts, by_sentence=False):
+    """Treebank-style tokens of each text. Only the full stop at its end is a token of its own.
 
-    return [word_tokenize(text, preserve_line=True) for text in texts]
+    by_sentence: of each sentence, as NLTK's word_tokenize does by default, so that each sentence's full stop is one. NLTK
+    splits with data that would have to be downloaded. Without these its splitter does the same, but knows no abbreviations.
+    """
+    from nltk.tokenize import word_tokenize
+    from nltk.tokenize.punkt import PunktSentenceTokenizer
+
+    split = PunktSentenceTokenizer().tokenize if by_sentence else lambda text: [text]
+    return [[word for sentence in split(text) for word in word_tokenize(sentence, preserve_line=True)] for text in texts]
 
 
 def plain_words(texts: list[str]) -> list[list[str]]:
@@ -170,16 +176,6 @@ def plain_words(texts: list[str]) -> list[list[str]]:
 def bleu_tokens(texts: list[str], protocol: str) -> list[list[str]]:
     """What BLEU counts as words: Treebank-style tokens; for `thought2text` what whitespace separates."""
     return _words(texts) if protocol == "ours" else [text.split() for text in texts]
-
-
-def _cider(predictions, references):
-    """CIDEr-D of strings, 0..10: [n]. All 0 where there is one row only: every idf is log 1."""
-    from pycocoevalcap.cider.cider import Cider
-
-    def documents(texts):
-        return {row: [" ".join(words)] for row, words in enumerate(plain_words(texts))}
-
-    return np.array(Cider().compute_score(documents(references), documents(predictions))[1], dtype=float)
 
 
 def _chrf(predictions, references):
@@ -212,11 +208,13 @@ def protocol_texts(predictions: list[str], references: list[str], protocol: str 
 
 
 def caption_scores(predictions: list[str], references: list[str], protocol: str = "ours", cleaning: str | None = None,
-                   metrics: Iterable[str] = METRICS) -> dict[str, np.ndarray]:
+                   metrics: Iterable[str] = METRICS,
+                   pictures: Iterable[Hashable] | None = None) -> dict[str, np.ndarray]:
     """Scores of each generated caption against its true caption: {metric: float array [n]}, in 0..1, CIDEr in 0..10.
 
     predictions, references: n strings each. cleaning: one of CLEANINGS; None: `default_cleaning`. metrics: which of
-    METRICS. An empty prediction scores 0 (with a predecessors' cleaning it is "No response." and scores as such).
+    METRICS. pictures: the picture of each row, which CIDEr counts once; None: each row shows one of its own. An empty
+    prediction scores 0 (with a predecessors' cleaning it is "No response." and scores as such).
     Raises InputError for an unknown protocol, cleaning or metric, an empty reference, or METEOR without WordNet;
     ValueError where the lengths differ.
     """
@@ -232,9 +230,11 @@ def caption_scores(predictions: list[str], references: list[str], protocol: str 
         rouge = (_rouge if protocol == "ours" else _legacy_rouge)(predictions, references)
         scores |= dict(zip(("ROUGE-1", "ROUGE-2", "ROUGE-L"), rouge.T, strict=True))
     if "METEOR" in metrics:
-        scores["METEOR"] = _meteor(_words(predictions), _words(references))
+        by_sentence = protocol == "thought2text"
+        scores["METEOR"] = _meteor(_words(predictions, by_sentence), _words(references, by_sentence))
     if "CIDEr" in metrics:
-        scores["CIDEr"] = _cider(predictions, references)
+        scores["CIDEr"] = cider(*([" ".join(words) for words in plain_words(texts)] for texts in (predictions, references)),
+                                pictures)
     if "chrF" in metrics:
         scores["chrF"] = _chrf(predictions, references)
     return {metric: scores[metric] for metric in METRICS if metric in metrics}

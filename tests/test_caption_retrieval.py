@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from metrics.caption_retrieval import n_way, retrieval_columns
+from metrics.caption_retrieval import n_way, retrieval_columns, retrieval_units
+from metrics.means import shares, weighted_mean
 from metrics.text import DESCRIPTIONS
 
 
@@ -136,6 +137,41 @@ def test_captions_that_carry_the_class_only_are_at_chance_within_it():
     assert columns["2-way in class (text)"] == pytest.approx(np.full(12, 0.5))
     # 8 of the 11 others are of other classes and lose, 3 tie
     assert columns["2-way (text)"] == pytest.approx(np.full(12, (8 + 3 / 2) / 11))
+
+
+def means_of(predictions, references, objects, ways=(2,)):
+    columns = retrieval_columns(predictions, references, objects, ways=ways)
+    units = retrieval_units(columns, references, objects)
+    return {name: weighted_mean(values[:, None], shares(units[name])[:, None])[0] for name, values in columns.items()}
+
+
+@pytest.mark.parametrize("sentence", ["a red dog there", "an old tiny car", ""])
+def test_one_sentence_for_all_is_at_chance_however_often_each_caption_occurs(sentence):
+    """Pictures with different numbers of trials, and pictures that share a caption, within a class and across classes."""
+    references = [f"a {look} {kind} there" for kind in ("dog", "car") for look in ("red", "blue", "old", "tiny")]
+    references += ["one tree", "A red  dog there", "a red car there"]  # the last two are of class `thing`
+    objects = ["dog"] * 4 + ["car"] * 4 + ["tree"] + ["thing"] * 2
+    times = [20, 1, 1, 3, 2, 1, 9, 1, 5, 2, 7]
+    references, objects = (np.repeat(items, times).tolist() for items in (references, objects))
+    found = means_of([sentence] * len(references), references, objects, ways=(2, 5, 9))
+    chance = {"2-way (text)": 1 / 2, "5-way (text)": 1 / 5, "9-way (text)": 1 / 9, "2-way in class (text)": 1 / 2}
+    assert found == pytest.approx(chance, rel=1e-12)
+    by_row = retrieval_columns([sentence] * len(references), references, objects)["2-way (text)"].mean()
+    assert (by_row > 0.65) == (sentence == "a red dog there")  # what a mean over rows would make of it
+
+
+def test_one_sentence_for_each_class_is_at_chance_within_the_classes_only():
+    references = np.repeat(["a red dog", "a blue dog", "a red car", "a blue car", "an old car"], [9, 1, 4, 2, 1]).tolist()
+    objects = [reference.split()[2] for reference in references]
+    found = means_of(["a red dog" if name == "dog" else "a blue car" for name in objects], references, objects)
+    assert found["2-way in class (text)"] == pytest.approx(1 / 2, rel=1e-12) and found["2-way (text)"] > 0.6
+
+
+def test_a_weighted_mean_is_over_the_rows_that_have_the_score():
+    scores = np.array([[1, np.nan], [2, np.nan], [np.nan, np.nan], [6, np.nan]])
+    weights = np.stack([shares(["a", "a", "b", "b"]), np.ones(4)], axis=1)
+    assert weighted_mean(scores, weights) == pytest.approx([(1 + 2 + 6) / 3, np.nan], nan_ok=True)
+    assert weighted_mean(scores[:, :1], [[1], [1], [1], [2]]) == pytest.approx([15 / 4])
 
 
 def test_every_column_is_described():

@@ -69,6 +69,29 @@ def test_many_files_to_table_json_csv_and_chart(results, capsys):
     assert f"{noise['BLEU-1']:.3f}"[1:] in printed and f"{noise['against']['BLEU-1']['p']:.4f}"[1:] in printed
 
 
+def test_a_constant_sentence_is_at_chance_in_every_table(tmp_path, capsys):
+    """With unequal numbers of trials, and two pictures of one class that share a caption."""
+    sentences = {"eeg+label": " A dog stands on number 0. ", "noise": "A dog stands there."}
+    for condition, sentence in sentences.items():
+        table = rows(condition, n_pictures=16, people=8).assign(**{"Generated Caption": sentence})
+        table.loc[table["image"] == 4, "Expected Caption"] = " A dog stands on number 0. "
+        table[table["subject"] <= 8 - table["image"] / 2].to_csv(tmp_path / f"{condition}.csv", index=False)
+    run(*sorted(tmp_path.glob("*.csv")), "--json", tmp_path / "s.json", "--csv", tmp_path / "s.csv", "--report", tmp_path,
+        "--metrics", "n-way", "ROUGE-1", "--n_boot", "1000", "--n_perm", "1000")
+    content, table = json.loads((tmp_path / "s.json").read_text()), pd.read_csv(tmp_path / "s.csv").set_index("file")
+    report = json.loads((tmp_path / "results.json").read_text())["studies"][0]["conditions"]
+    shown = {entry["source"]: entry["scores"] for entry in report}
+    for metric in ("2-way (text)", "2-way in class (text)"):
+        for key in ("eeg+label.csv", "noise.csv"):
+            half = pytest.approx(1 / 2, rel=1e-12)
+            assert content[key][metric] == table.loc[key, metric] == shown[key][metric]["mean"] == half
+            low, high = content[key]["95%"][metric]
+            assert low - 1e-9 <= 0.5 <= high + 1e-9 and [shown[key][metric][end] for end in ("low", "high")] == [low, high]
+        against = content["noise.csv"]["against"][metric]
+        assert against["difference"] == pytest.approx(0, abs=1e-12) and against["p"] > 0.05
+    assert capsys.readouterr().out.count("  .500") >= 4
+
+
 def test_intervals_draw_whole_pictures(tmp_path):
     table = rows("eeg", n_pictures=20, people=10, right=1.0)
     wrong = table["image"] % 5 == 0  # the same pictures go wrong for everybody
