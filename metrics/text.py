@@ -1,11 +1,12 @@
 """Scores of generated captions against the true ones, a number for each row.
 
 There are two protocols. `ours`: captions are stripped and lowercased. BLEU and METEOR use the tokens of NLTK's
-Treebank-style word tokenizer (punctuation is a token of its own), ROUGE those of `rouge-score` (runs of letters and digits,
-no stemmer). `thought2text` is that of the evaluation notebooks of Thought2Text (Mishra et al. 2025, arXiv 2410.07507) and
-DL_Proj_EEG-to-Text, for comparison with their published numbers. What the model wrote after its caption is removed. BLEU
-splits words at whitespace and keeps their case. ROUGE comes from the package `rouge`, which counts a space after the last
-full stop as a word. The true captions are left as they are.
+Treebank-style word tokenizer (punctuation is a token of its own, but a full stop only at the end), ROUGE those of
+`rouge-score` (runs of letters and digits, no stemmer). `thought2text` is that of the evaluation notebooks of Thought2Text
+(Mishra et al. 2025, arXiv 2410.07507) and DL_Proj_EEG-to-Text, for comparison with their published numbers. What the model
+wrote after its caption is removed. BLEU splits words at whitespace and keeps their case. METEOR splits sentences before
+words, so that a full stop within the caption is a token of its own. ROUGE comes from the package `rouge`, which counts a
+space after the last full stop as a word. The true captions are left as they are.
 
 BLEU is BLEU-4 of the single sentence with NLTK's smoothing method 4 (Chen and Cherry 2014); ROUGE is the F measure;
 METEOR is NLTK's: exact, stemmed and WordNet matches (Banerjee and Lavie 2005). NLTK looks up synonyms by the stem of a
