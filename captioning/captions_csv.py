@@ -141,7 +141,8 @@ def _provenance(captioner, args, paths, trials, names, training):
     given = {name: getattr(args, name) for name in ("model_path", "split", "split_num", "subject", "abstain_below")}
     given |= {"eeg_dataset": paths.eeg_dataset, "splits_path": paths.splits_path, "image_dir": paths.image_dir}
     return {"options": vars(args), "versions": versions(), **given, "model": captioner.key, "data": trials.fingerprint,
-            "splits": file_hash(paths.splits_path), "trained_on": known, "repeated": repeated, "same_split": same,
+            "source": trials.record.get("source"), "splits": file_hash(paths.splits_path), "trained_on": known,
+            "repeated": repeated, "same_split": same,
             "selected_on": chosen, "machine_made": len(made), "pictures": len(pictures)}
 
 

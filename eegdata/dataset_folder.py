@@ -318,7 +318,7 @@ configs:
   - split: train
     path: trials/*.arrow
 ---
-# EEG of people who look at pictures
+# {"Simulated " if record["source"] == "simulated" else ""}EEG of people who look at pictures
 
 {trials} trials of {len(record["ch_names"])} channels x {record["n_times"]} samples at {record["sfreq"]:g} Hz, source
 `{record["source"]}`, units {record["units"]}. The split `train` above is all trials; the parts are in `splits.pth`, the

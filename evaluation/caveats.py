@@ -41,6 +41,9 @@ def about_files(members: list[Captions], model: Captions | None) -> list[dict[st
     if model is None:
         return caveats
     caveats += [caveat for caveat in (rows_left_out(members, model), made_otherwise(members, model)) if caveat]
+    if model.condition and model.record is None:
+        caveats.append(severe(f"{model.key} has no record of how the captions were made ({model.path.name}.json), so "
+                              "training on the test pictures, changed rows and repeated scorings go unseen"))
     without_record = [file.key for file in members if file is not model and file.record is None]
     if without_record and model.record:
         has = "has" if len(without_record) == 1 else "have"

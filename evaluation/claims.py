@@ -22,6 +22,7 @@ from metrics.statistics import (
     units_needed,
 )
 
+from .data_source import eeg_of
 from .study import Study
 
 ALPHA = 0.05
@@ -106,7 +107,8 @@ def class_verdict(anything: dict, of_class: Grounding | None, unknown: str) -> d
 
 def direction(numbers: dict) -> int:
     """1 or -1 where p < ALPHA, else 0. p decides, since its error rate is known (bench/claim_size.py)."""
-    if numbers["p"] is None or numbers["p"] >= ALPHA:
+    p = numbers.get("p_studies", numbers["p"])
+    if p is None or p >= ALPHA:
         return 0
     return 1 if numbers["difference"] > 0 else -1
 
@@ -251,17 +253,35 @@ def power(study: Study, found: Grounding | None, effects: list[float]) -> dict |
                        for effect in effects]}
 
 
+def correct_over_studies(verdicts: list[dict[str, dict]]) -> None:
+    """Holm's correction of each verdict's p over the studies of one command: of ten models without any information, one
+    would else be likely to be claimed something of. Adds "p_studies" and takes claims back that do not hold with it."""
+    for key in ("anything", "class", "beyond_class", "better_than_nothing"):
+        tested = [one[key] for one in verdicts if one and one[key]["p"] is not None]
+        if len(tested) < 2:
+            continue
+        for one, p in zip(tested, holm([one["p"] for one in tested]), strict=True):
+            one["p_studies"] = float(p)
+            one["holds"] = one["holds"] and one["p_studies"] < ALPHA
+            one["text"] += f", {p_value(one['p_studies'], 4, zero=True)} corrected for {len(tested)} models"
+
+
 def claim(study: Study, verdicts: dict) -> str:
     """One or two sentences from the verdicts; they say so where the numbers allow no claim."""
+    if study.model is None:
+        return "No claim: there are no captions under eeg+label. Write them with inference.py."
     beyond, better = verdicts["beyond_class"], verdicts["better_than_nothing"]
     abstained = f", {study.abstained} more without a caption" if study.abstained else ""
-    size = f"N = {counted(beyond.get('n'), 'trial')} of {counted(beyond.get('pictures'), 'picture')}{abstained}"
+    tested = beyond if beyond.get("n") else verdicts["anything"]
+    size = (f"{eeg_of(study)['text']}, N = {counted(tested.get('n'), 'trial')} of "
+            f"{counted(tested.get('pictures'), 'picture')}{abstained}")
     if beyond["holds"]:
         text = f"Beyond the class name the EEG adds {beyond['text']} ({size}){for_whom(beyond['people'])}"
     else:
         text = without_more(verdicts)
         if beyond["holds"] is None:
             text += f"whether the captions carry more than the class cannot be tested: {beyond['text']}"
+            text += f" ({size})" if tested.get("n") else f" ({eeg_of(study)['text']})"
         elif direction(beyond) < 0:
             text += "the trial's own EEG makes them worse than that of other trials of the class: "
             text += f"{beyond['text']} ({size})"
@@ -277,6 +297,9 @@ def claim(study: Study, verdicts: dict) -> str:
     else:
         text += f". The captions are not shown to be better than the best control or baseline: {better['text']}."
     text = text[0].upper() + text[1:]
+    looks = (study.ledger or {}).get("scored", 0)
+    if looks > 1:
+        text += f" These test data were scored {looks} times, with {counted(study.ledger['models'], 'model')}."
     doubts = [doubt["text"] for doubt in study.doubts if doubt["severity"] == "severe"]
     return f"Not to be relied on, since {' and '.join(doubts)}. {text}" if doubts else text
 
@@ -294,10 +317,9 @@ def without_more(verdicts: dict) -> str:
 
 
 def judge_study(study: Study, args: Namespace) -> dict:
-    """Claim, verdicts and what they rest on, as results.json holds them."""
+    """Verdicts and what they rest on, as results.json holds them."""
     if study.model is None:
-        return {"claim": "No claim: there are no captions under eeg+label. Write them with inference.py.", "verdicts": {},
-                "comparisons": [], "range": None, "subjects": [], "power": None}
+        return {"verdicts": {}, "comparisons": [], "range": None, "subjects": [], "power": None}
     found, comparisons = groundings(study, args), compare(study, args)
     nameless = sum(not name.strip() for name in study.model.texts("Predicted object"))
     unnamed = f"{nameless} of {len(study.model.table)} trials have no predicted object"
@@ -312,6 +334,6 @@ def judge_study(study: Study, args: Namespace) -> dict:
                 "beyond_class": verdict_of(found["beyond"], why, people),
                 "better_than_nothing": against_the_best(study, comparisons)}
     gain = found["beyond"] or found["anything"]
-    return {"claim": claim(study, verdicts), "verdicts": verdicts, "comparisons": comparisons,
+    return {"verdicts": verdicts, "comparisons": comparisons,
             "range": floor_to_ceiling(study, args), "subjects": by_subject(study, gain, args),
             "power": power(study, gain, args.effects)}

@@ -1,12 +1,15 @@
-"""The ledger of a run folder: how often a test split was scored by a family of runs.
+"""The ledger of a data set: how often its test part was scored.
 
-Each further scoring of a test split is another chance of a lucky result. `test_ledger.jsonl` in the run folder
-(demo/simulated for demo/simulated/captioner) has a line for each scoring: date, script, family, model, what was scored.
+Each further scoring of test trials is another chance of a lucky result, also with another split, subject or run folder.
+`test_ledger.jsonl` beside the data has a line for each scoring: date, script, family (the data and the part), split,
+subject, model, what was scored. Where the data cannot be written to, it is in the run folder (demo/simulated for
+demo/simulated/captioner).
 """
 
 import errno
 import json
 import os
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,20 +33,29 @@ def run_folder(model_path: str | Path) -> Path | None:
     return folder.parent if (folder / "config.json").is_file() else folder  # a captioner's files make its key
 
 
-def family(data: str, splits: str, split_num: int, split: str, subject: int) -> str:
-    """The key that all scorings of one test split share.
+def ledger_folder(data_path: str | Path | None, run: Path | None) -> Path | None:
+    """Where a scoring is noted: the folder of the data, or the run folder where the data is gone or cannot be written to."""
+    place = Path(data_path) if data_path else None
+    if place and place.exists():
+        place = place.resolve() if place.is_dir() else place.resolve().parent
+        if os.access(place, os.W_OK):
+            return place
+    return run
 
-    data: the data set's fingerprint; splits: file_hash of the splits file; split: test, val or train; subject: 0 for all.
-    """
-    return content_key([str(data), str(splits), int(split_num), str(split), int(subject)])
+
+def family(data: str, split: str) -> str:
+    """The key that all scorings of one part of a data set share. data: its fingerprint; split: test, val or train."""
+    return content_key([str(data), str(split)])
 
 
-def note_scoring(folder: str | Path | None, family: str, *, script: str, model: str, scored: str) -> bool:
+def note_scoring(folder: str | Path | None, family: str, *, script: str, model: str, scored: str, split: str = "",
+                 subject: int = 0) -> bool:
     """Write into the ledger of `folder` that `script` scored a `model` (key of its files) on `family`.
 
-    scored: hash of what was scored, such as captions or logits; scoring the same again adds no line. folder None (a Hub
-    checkpoint) has no ledger. Where the folder cannot be written to, such as that of a shared checkpoint, a note is printed
-    and the scoring goes on: the result is valid and only the count suffers. Returns whether the ledger has the scoring.
+    scored: hash of what was scored, such as captions or logits; scoring the same again adds no line. split: the file of
+    splits and its number; subject: 0 for all. folder None (a Hub checkpoint) has no ledger. Where the folder cannot be
+    written to, such as that of a shared checkpoint, a note is printed and the scoring goes on: the result is valid and only
+    the count suffers. Returns whether the ledger has the scoring.
     """
     if folder is None:
         return False
@@ -52,9 +64,10 @@ def note_scoring(folder: str | Path | None, family: str, *, script: str, model: 
     if file.is_dir():
         raise InputError(f"{file}: is a folder, expected the ledger of scorings (a file); move the folder")
     entries, _ = _read(file)
-    if entry in entries:
+    if entry in [{key: one[key] for key in KEYS} for one in entries]:
         return True
-    line = json.dumps({"date": datetime.now(UTC).isoformat(timespec="seconds"), **entry}) + "\n"
+    line = json.dumps({"date": datetime.now(UTC).isoformat(timespec="seconds"), **entry, "split": str(split),
+                       "subject": str(subject)}) + "\n"
     try:
         if file.is_file() and file.read_bytes()[-1:] not in (b"", b"\n"):
             line = "\n" + line  # the last line was cut short, and this one must not become part of it
@@ -72,26 +85,31 @@ def note_scoring(folder: str | Path | None, family: str, *, script: str, model: 
     return True
 
 
-def count_scorings(folder: str | Path | None, family: str) -> dict | None:
-    """How often `family` was scored according to the ledgers of `folder` and of the run folders beside it.
+def count_scorings(folders: Iterable[str | Path | None], family: str) -> dict | None:
+    """How often `family` was scored according to the ledgers of `folders`, and of the run folders beside the last of them.
 
-    Returns {"scored": scorings, "models": models, "text": a sentence}, or None for folder None.
+    Returns {"scored", "models", "splits", "subjects": numbers of each, "text": a sentence}, or None where no folder is
+    known.
     """
-    if folder is None:
+    folders = [Path(folder) for folder in folders if folder is not None]
+    if not folders:
         return None
-    scorings, folders, damaged = set(), set(), 0
-    for file in sorted({Path(folder) / LEDGER, *Path(folder).parent.glob(f"*/{LEDGER}")}):
+    scorings, splits, subjects, found, damaged = set(), set(), set(), set(), 0
+    for file in sorted({*(folder / LEDGER for folder in folders), *folders[-1].parent.glob(f"*/{LEDGER}")}):
         entries, lost = _read(file)
         damaged += lost
         for entry in entries:
             if entry["family"] == family:
                 scorings.add(tuple(entry[key] for key in KEYS))
-                folders.add(file)
+                splits.add(entry["split"])
+                subjects.add(entry["subject"])
+                found.add(file)
     models = {scoring[KEYS.index("model")] for scoring in scorings}
-    return {"scored": len(scorings), "models": len(models), "text": _sentence(scorings, len(folders), damaged)}
+    return {"scored": len(scorings), "models": len(models), "splits": len(splits), "subjects": len(subjects),
+            "text": _sentence(scorings, len(splits), len(found), damaged)}
 
 
-def _sentence(scorings, folders, damaged):
+def _sentence(scorings, splits, folders, damaged):
     """Counts by script: an honest run scores the encoder's classes once and the captions once."""
     counts, repeated = [], False
     for script in sorted({scoring[KEYS.index("script")] for scoring in scorings}):
@@ -100,17 +118,21 @@ def _sentence(scorings, folders, damaged):
         counts.append(f"{times} by {script} ({counted(len(set(models)), 'model')})")
         repeated |= len(models) > 1
     if not counts:
-        text = "No scoring of this test split is in the ledger."
+        text = "No scoring of these test data is in the ledger."
     else:
-        text = (f"According to the ledgers found, this test split was scored {joined(counts)}, in "
-                f"{counted(folders, 'run folder')}{'. Each further scoring makes a lucky result more likely' * repeated}.")
+        more = f", with {counted(splits, 'split')}" if splits > 1 else ""
+        text = (f"According to the ledgers found, these test data were scored {joined(counts)}{more}, in "
+                f"{counted(folders, 'folder')}{'. Each further scoring makes a lucky result more likely' * repeated}.")
     if damaged:
         text += f" {counted(damaged, 'line')} of the ledgers cannot be read and may hold further scorings."
     return text
 
 
 def _read(file):
-    """The entries of a ledger without their dates, and how many lines are damaged, such as one cut short by a full disk."""
+    """The entries of a ledger without their dates, and how many lines are damaged, such as one cut short by a full disk.
+
+    split and subject are "" in lines of an earlier version.
+    """
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
@@ -121,7 +143,8 @@ def _read(file):
     for line in filter(str.strip, lines):
         try:
             entry = json.loads(line)
-            entries.append({key: str(entry[key]) for key in KEYS})
+            entries.append({key: str(entry[key]) for key in KEYS}
+                           | {key: str(entry.get(key, "")) for key in ("split", "subject")})
         except (ValueError, TypeError, KeyError):
             damaged += 1
     return entries, damaged

@@ -7,7 +7,7 @@ from runtime.runs import file_hash, versions
 
 import numpy as np
 
-from evaluation.ledger import count_scorings, family, note_scoring, run_folder
+from evaluation.ledger import count_scorings, family, ledger_folder, note_scoring, run_folder
 from metrics.calibration import calibration
 from metrics.caption_files import Captions, paired_rows
 from metrics.conditions import BY_NAME, MODEL_CONDITION
@@ -16,7 +16,9 @@ from metrics.judge import Judge
 from metrics.statistics import holm, known_or_none
 
 from .caveats import about_scores
-from .claims import ALPHA, difference, judge_study
+from .claims import ALPHA, claim, correct_over_studies, difference, judge_study
+from .data_audit import add_audit
+from .data_source import eeg_of
 from .study import Study
 
 FORMAT = "eeg-to-text results 1"
@@ -35,19 +37,20 @@ def refuse_overlap(files: list[Captions], allowed: bool) -> None:
 
 
 def look_up_ledger(study: Study) -> dict | None:
-    """Note this scoring of a test split in the ledger of the model's run folder, and return the ledger's count of scorings;
-    None where the record does not say what was scored."""
+    """Note this scoring of test data in their ledger, and return its count of scorings; None where the record does not say
+    what was scored."""
     count = None
     for file in study.members:  # further captions of the model are further scorings, whether claims rest on them or not
         record = file.record or {}
         identified = all(record.get(name) is not None for name in (*FAMILY_KEYS, "model", "model_path"))
         if file.condition != MODEL_CONDITION or record.get("split") != "test" or not identified:
             continue
-        folder = run_folder(record["model_path"]) or file.path.resolve().parent
-        key = family(*(record[name] for name in FAMILY_KEYS))
-        note_scoring(folder, key, script="evaluate.py", model=record["model"], scored=file_hash(file.path))
+        run = run_folder(record["model_path"]) or file.path.resolve().parent
+        place, key = ledger_folder(record.get("eeg_dataset"), run), family(record["data"], record["split"])
+        note_scoring(place, key, script="evaluate.py", model=record["model"], scored=file_hash(file.path),
+                     split=f"{record['splits']}/{record['split_num']}", subject=record["subject"])
         if file is study.model:
-            count = folder, key
+            count = (place, run), key
     return count and count_scorings(*count)
 
 
@@ -58,7 +61,7 @@ def provenance(study: Study, args: Namespace) -> dict:
     paths = {name: record.get(name) for name in ("model_path", "eeg_dataset", "splits_path", "image_dir", "split_num",
                                                  "subject", "abstain_below")}
     return {"trained_on": None if known is None else len(known), "allowed": args.allow_overlap,
-            "machine_made": record.get("machine_made"), "ledger": look_up_ledger(study), **paths}
+            "machine_made": record.get("machine_made"), "ledger": study.ledger, **paths}
 
 
 def calibration_of(study: Study, args: Namespace) -> dict | None:
@@ -86,6 +89,8 @@ def study_results(study: Study, args: Namespace, judge: Judge | None) -> dict:
     factors = first.factors
     only = {name: first.only(name) or None for name in ("model", "prompt", "split")}
     study.doubts += about_scores(study, args)
+    add_audit(study, args)
+    study.ledger = look_up_ledger(study)
     judged = judge_study(study, args)  # which adds to the notes
     notes = study.notes + [f"{file.key}: {note}" for file in study.files.values() for note in file.notes]
     return {"name": study.name, **only, "n": len(first.table), "pictures": len(set(first.clusters)),
@@ -94,7 +99,7 @@ def study_results(study: Study, args: Namespace, judge: Judge | None) -> dict:
             "conditions": [condition_entry(condition, file) for condition, file in study.files.items()],
             "missing": study.missing, "calibration": calibration_of(study, args) if study.model else None,
             "judge": judge.summary() if judge else None, "provenance": provenance(study, args), "notes": notes,
-            "doubts": study.doubts}
+            "doubts": study.doubts, "audit": study.audit, "eeg": eeg_of(study)}
 
 
 def model_comparisons(studies: list[Study], args: Namespace) -> list[dict]:
@@ -116,6 +121,9 @@ def model_comparisons(studies: list[Study], args: Namespace) -> list[dict]:
 def all_results(studies: list[Study], args: Namespace, judge: Judge | None = None) -> dict:
     """The dict of results.json. judge: that rated the captions."""
     models = model_comparisons(studies, args)
+    found = [study_results(study, args, judge) for study in studies]
+    correct_over_studies([entry["verdicts"] for entry in found])
+    for study, entry in zip(studies, found, strict=True):
+        entry["claim"] = claim(study, entry["verdicts"])
     return {"format": FORMAT, "title": args.title, "metric": METRIC, "protocol": args.protocol, "alpha": ALPHA,
-            "studies": [study_results(study, args, judge) for study in studies], "models": models,
-            "options": vars(args), "versions": versions()}
+            "studies": found, "models": models, "options": vars(args), "versions": versions()}

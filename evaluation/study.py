@@ -14,7 +14,8 @@ class Study:
     one. members: all files, also further ones of a condition.
 
     probability: of the predicted class in every trial, before abstained trials are left out. correct: whether that class is
-    right. Both are None where unknown. doubts: [{"severity", "text"}], as evaluation.caveats makes them.
+    right. Both are None where unknown. doubts: [{"severity", "text"}], as evaluation.caveats makes them. audit: as
+    evaluation.data_audit.add_audit sets it. ledger: as count_scorings returns it.
     """
 
     name: str
@@ -26,6 +27,8 @@ class Study:
     correct: np.ndarray | None = None
     notes: list[str] = field(default_factory=list)
     doubts: list[dict[str, str]] = field(default_factory=list)
+    ledger: dict | None = None
+    audit: dict = field(default_factory=lambda: {"findings": [], "note": ""})
 
     @property
     def missing(self) -> list[str]:

@@ -19,18 +19,17 @@ MAX_ENTRIES = 12  # of a list that is shown in a table of options; of a longer o
 CONTRASTS = ("shuffled_within_class", "label")
 
 
-def render_page(results: dict, files: list[dict], other: tuple[str, dict] | None, count: int, folder: Path) -> str:
-    """The page as text. other: (name, results) that are shown beside, or None; count: of examples in each study; folder: of
-    the report."""
-    content = page(results, files, other, count, folder)
+def render_page(results: dict, files: list[dict], other: tuple[str, dict] | None, count: int) -> str:
+    """The page as text. other: (name, results) that are shown beside, or None; count: of examples in each study."""
+    content = page(results, files, other, count)
     return unique_ids(render("report.html", content, Path(__file__).parent, Path(audit.page.__file__).parent))
 
 
-def page(results: dict, files: list[dict], other: tuple[str, dict] | None, count: int, folder: Path) -> dict:
+def page(results: dict, files: list[dict], other: tuple[str, dict] | None, count: int) -> dict:
     """Content of the template."""
     metric, found = results["metric"], results["studies"]
     theirs = other[1]["studies"] if other else []
-    studies = [study_part(study, captions, results, partner(study, found, theirs), count, folder, f"s{place}")
+    studies = [study_part(study, captions, results, partner(study, found, theirs), count, f"s{place}")
                for place, (study, captions) in enumerate(zip(found, files, strict=True))]
     metrics = list(dict.fromkeys(name for study in found for name in tables.metrics_of(study)))
     conditions = {one["condition"] for study in found for one in study["conditions"]}
@@ -58,20 +57,21 @@ def partner(study: dict, studies: list[dict], theirs: list[dict]) -> dict | None
     return next((one for one in theirs if one["name"] == study["name"]), None)
 
 
-def study_part(study: dict, files: dict, results: dict, other: dict | None, count: int, folder: Path, key: str) -> dict:
+def study_part(study: dict, files: dict, results: dict, other: dict | None, count: int, key: str) -> dict:
     """What the page shows of one study.
 
     files: {condition: Captions}; other: the study beside it, or None; key: prefix of its ids in the page.
     """
     metric, model, origin = results["metric"], files.get(MODEL_CONDITION), study["provenance"]
     record = model.record if model else None
-    run = read_run(origin, record, folder)
+    run = read_run(origin)
     best = study["verdicts"].get("better_than_nothing", {}).get("best")
     contrasts = [*CONTRASTS, *([best] if best and best not in CONTRASTS else [])]
     main, everything = tables.main_metrics(study, metric), tables.metrics_of(study)
     return {
-        "key": key, "study": study, "notes": run.notes, "findings": finding_texts(run.findings),
-        "warnings": sections.warnings(study, record, run.findings),
+        "key": key, "study": study, "notes": run.notes,
+        "findings": finding_texts(study["audit"]["findings"]), "audit_note": study["audit"]["note"],
+        "warnings": sections.warnings(study, record),
         "verdicts": sections.verdict_cards(study, results["alpha"]),
         "range": sections.range_part(study, metric), "main": tables.score_table(study, main, metric),
         "all": tables.score_table(study, everything, metric) if len(everything) > len(main) else None,

@@ -1,4 +1,4 @@
-"""Read the folders of a study's model: options, losses, encoder scores, the audit of its data.
+"""Read the folders of a study's model: options, losses, encoder scores.
 
 The study's record names the captioner's folder, and that folder's args.json names the encoder's. A missing file becomes a
 note, a broken file an InputError.
@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.errors import InputError
-from runtime.runs import file_hash, options_used, read_json
-
-from audit.page import audit_files, finding_dicts, read_audit, write_audit
+from runtime.runs import file_hash, read_json
 
 STAGES = {"stage1": "Stage 1: EEG encoder", "stage2": "Stage 2: captioner on picture embeddings",
           "stage3": "Stage 3: captioner on EEG embeddings"}
@@ -28,7 +26,6 @@ class Run:
     losses: dict = field(default_factory=dict)  # stage -> {"training" | "validation": [(epoch, loss)]}
     scores: dict = field(default_factory=dict)  # the encoder's on the test trials
     when_where: dict = field(default_factory=dict)
-    findings: list = field(default_factory=list)  # of the data's audit, worst first
     notes: dict = field(default_factory=dict)  # part of the page -> [what is to be said there]
 
     def note(self, part: str, text: str) -> None:
@@ -43,18 +40,14 @@ class Run:
         return read_json(path)
 
 
-def read_run(provenance: dict, record: dict | None, folder: Path) -> Run:
-    """Run of a study. provenance: the study's; record: of its model's CSV, or None; folder: of the report."""
+def read_run(provenance: dict) -> Run:
+    """Run of a study, from its provenance."""
     run = Run()
     if provenance.get("model_path"):
         run.captioner = Path(provenance["model_path"])
         read_captioner(run)
     if run.encoder:
         read_encoder(run)
-    find_audit(run, provenance, record or {}, folder)
-    for finding in run.findings:
-        if finding["severity"] == "severe":
-            print(f"severe finding on the data: {finding['sentence']}")
     return run
 
 
@@ -115,71 +108,6 @@ def loss_curves(run: Run, folder: Path, name: str, entries: list[dict]) -> dict[
     if not any(curves.values()):
         run.note("losses", f"{name}: the log holds no losses.")
     return curves
-
-
-def find_audit(run: Run, provenance: dict, record: dict, folder: Path) -> None:
-    """Set run.findings, from an audit.json beside the report, the data or the model, or else from an audit made now.
-
-    They are kept with the report.
-    """
-    made = data_of(run, provenance, record)
-    if made is None:
-        if provenance.get("eeg_dataset"):
-            run.note("audit", "No audit of the data: it is not known which split was tested.")
-        return
-    options, made_from = made
-    path, kept = Path(options["eeg_dataset"]), Path(folder) / "audit.json"
-    places = [kept, path / "audit.json"] + ([run.captioner.parent / "audit.json"] if run.captioner else [])
-    for file in places:
-        findings = read_audit(file, made_from)
-        if findings is not None:
-            run.findings = findings
-            if file != kept:
-                write_audit(kept, findings, made_from)  # severe findings remain when the data is gone
-            return
-    refusal = cannot_be_audited(path, Path(options["splits_path"]), made_from)
-    if refusal:
-        run.note("audit", f"No audit of the data: {refusal}.")
-        return
-    print(f"auditing {path}")
-    image_dir = options.get("image_dir")
-    try:
-        _, _, findings = audit_files(path, options["splits_path"], image_dir if image_dir and Path(image_dir).is_dir() else
-                                     None, made_from["split_num"], made_from["subject"],
-                                     options.get("splits_index") or "auto")
-    except InputError as error:
-        run.note("audit", f"The data could not be audited: {error}")
-        return
-    run.findings = finding_dicts(findings)
-    write_audit(kept, run.findings, made_from)
-
-
-def data_of(run: Run, provenance: dict, record: dict) -> tuple[dict, dict] | None:
-    """(options that name the data and its splits, what its audit must be made from); None where nothing names them.
-
-    The encoder's options come first, as it was trained on most of the data, then the captioner's, then the captions'.
-    """
-    contents = [content for content in reversed(run.options.values()) if isinstance(content, dict)]
-    for content in [*contents, {"options": provenance, **record}]:
-        options = {**provenance, **{name: value for name, value in options_used(content).items() if value is not None}}
-        splits = content.get("splits")
-        if splits is None and options.get("splits_path") and Path(options["splits_path"]).is_file():
-            splits = file_hash(options["splits_path"])
-        if isinstance(content.get("data"), str) and options.get("eeg_dataset") and options.get("splits_path") and splits:
-            return options, {"fingerprint": content["data"], "subject": options.get("subject") or 0, "splits": splits,
-                             "split_num": options.get("split_num") or 0}
-    return None
-
-
-def cannot_be_audited(path: Path, splits_path: Path, made_from: dict) -> str:
-    """Why the data at path cannot be audited; "" where it can be."""
-    for file in (path, splits_path):
-        if not file.exists():
-            return f"{file} was not found"
-    refusal = why_not_readable(path, made_from["fingerprint"])
-    if not refusal and file_hash(splits_path) != made_from["splits"]:
-        refusal = f"{splits_path} has changed since the model was trained"
-    return refusal
 
 
 def why_not_readable(path: Path, fingerprint: str | None) -> str:

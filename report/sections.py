@@ -13,16 +13,15 @@ ANSWERS = {True: ("yes", "yes"), False: ("no evidence", "no"), None: ("not testa
 TABLE_COVERAGES = (1.0, 0.9, 0.75, 0.5, 0.25)  # shares answered that the table of abstention lists
 
 
-def warnings(study: dict, record: dict | None, findings: list[dict]) -> list[tuple[str, str]]:
-    """[(severity, sentence)] that the claim must be read with: severe findings about the data, and the provenance.
+def warnings(study: dict, record: dict | None) -> list[tuple[str, str]]:
+    """[(severity, sentence)] that the claim must be read with: caveats, and the provenance.
 
     record: of the model's CSV, None where there is none.
     """
     origin, pictures = study["provenance"], study["pictures"]
     trained, machine_made = origin.get("trained_on"), origin.get("machine_made")
-    found = [("severe", one["sentence"]) for one in findings if one["severity"] == "severe"]
     # The claim itself states the severe ones.
-    found += [("warning", one["text"]) for one in study.get("doubts", []) if one["severity"] == "warning"]
+    found = [("warning", one["text"]) for one in study.get("doubts", []) if one["severity"] == "warning"]
     if trained:
         by_design = (record or {}).get("repeated") == trained  # of a split by people or time; a caveat says so
         found.append(("warning" if by_design else "severe",
