@@ -72,10 +72,10 @@ def add_intervals(file: Captions, args: Namespace) -> None:
 
     A row has the same weight in each resample as in the file: a picture drawn twice brings its candidate caption twice.
     """
-    from metrics.means import weighted_mean
+    from metrics.means import mean_of_parts, parts
     from metrics.statistics import bootstrap_interval
 
-    low, high = bootstrap_interval(weighted_mean, file.scores.to_numpy(), file.weights(file.scores), clusters=file.factors,
+    low, high = bootstrap_interval(mean_of_parts, *parts(file.scores, file.weights(file.scores)), clusters=file.factors,
                                    n_boot=args.n_boot, seed=args.seed)
     file.interval = {metric: (float(a), float(b)) for metric, a, b in zip(file.scores, low, high, strict=True)}
 

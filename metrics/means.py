@@ -15,7 +15,16 @@ def weighted_mean(scores: ArrayLike, weights: ArrayLike) -> np.ndarray:
 
     A score may be missing (NaN): a trial may lack a distractor, or the judge's answer a rating.
     """
-    scores = np.asarray(scores, dtype=float)
-    weights = np.where(np.isnan(scores), 0.0, weights)
+    return mean_of_parts(*parts(scores, weights))
+
+
+def parts(scores: ArrayLike, weights: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Scores times weights, and weights, both 0 where a row lacks the score: what resamples of a mean are made of."""
+    missing = np.isnan(scores)
+    return np.where(missing, 0.0, np.multiply(scores, weights)), np.where(missing, 0.0, weights)
+
+
+def mean_of_parts(weighted: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """weighted_mean of what `parts` returns, or of some of its rows."""
     total = weights.sum(axis=0)
-    return np.divide(np.nansum(scores * weights, axis=0), total, out=np.full(len(total), np.nan), where=total > 0)
+    return np.divide(weighted.sum(axis=0), total, out=np.full(len(total), np.nan), where=total > 0)
