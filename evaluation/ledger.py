@@ -34,7 +34,7 @@ def run_folder(model_path: str | Path) -> Path | None:
 
 
 def ledger_folder(data_path: str | Path | None, run: Path | None) -> Path | None:
-    """Where a scoring is noted: the folder of the data, or the run folder where the data is gone or cannot be written to."""
+    """Where a scoring is noted: the folder of the data, or the run folder where that is gone or cannot be written to."""
     place = Path(data_path) if data_path else None
     if place and place.exists():
         place = place.resolve() if place.is_dir() else place.resolve().parent

@@ -25,7 +25,7 @@ def write_report(folder: str | Path, results: dict, files: list[dict], other: tu
 
     folder = Path(folder)
     # JSON can hold what UTF-8 cannot, such as half a surrogate pair; it becomes a character reference or "?".
-    contents = {"report.html": render_page(results, files, other, examples, folder).encode(errors="xmlcharrefreplace"),
+    contents = {"report.html": render_page(results, files, other, examples).encode(errors="xmlcharrefreplace"),
                 "results.json": (json.dumps(results, indent=2, default=str) + "\n").encode(),
                 "table.tex": tables(results).encode(errors="replace")}
     with ExitStack() as stack:  # they take their names together, once all are written

@@ -1,6 +1,7 @@
 """What a report is made of, without models: a run folder, caption files with their records, and results by hand."""
 
 import json
+from argparse import Namespace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from PIL import Image, ImageDraw
 from eegdata.dataset_folder import read_record, write_folder
 from eegdata.records import Block, DataSet, Picture, Recording
 from eegdata.splits import write_splits
+from evaluation.data_audit import add_audit
+from evaluation.study import Study
 from metrics.caption_files import COLUMNS, RECORD_FORMAT, read_captions
 from report import read_beside, write_report
 
@@ -110,7 +113,7 @@ def make_run(folder, pictures=24, subjects=3, seed=0):
     write(folder / "data" / "audit.json", {
         "format": "eeg-to-text audit 1", "facts": {},
         "made_from": {"fingerprint": made["data"], "subject": 0, "splits": made["splits"], "split_num": 0},
-        "findings": [{"check": "Blocks", "severity": "severe", "sentence": "Each class was shown in one block.",
+        "findings": [{"check": "Blocks", "severity": "warning", "sentence": "Each class was shown in one block.",
                       "numbers": {"p": 0.001}},
                      {"check": "Units", "severity": "passed", "sentence": "Microvolts.", "numbers": {}}]})
     for condition in KINDS:
@@ -226,6 +229,10 @@ class Elements(HTMLParser):
 def page_of(run, results=None, files=None, beside=None, **more):
     results = results or make_results(run)
     files = files or [read_files(run)] * len(results["studies"])
+    for entry, captions in zip(results["studies"], files, strict=True):
+        study = Study(entry["name"], captions, captions.get("eeg+label"), list(captions.values()))
+        add_audit(study, Namespace(report=str(run / "report")))
+        entry |= {"audit": study.audit, "doubts": entry["doubts"] + study.doubts}
     paths = write_report(run / "report", results, files, read_beside(beside) if beside else None, **more)
     assert [path.name for path in paths] == ["report.html", "results.json", "table.tex"]
     return paths[0].read_text(encoding="utf-8")

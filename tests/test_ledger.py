@@ -42,37 +42,49 @@ def test_the_run_folder_holds_the_checkpoint(tmp_path, monkeypatch):
 
 def test_each_look_counts_once(tmp_path):
     first, second = tmp_path / "runs" / "a", tmp_path / "runs" / "b"
-    assert count_scorings(first, "f") == {"scored": 0, "models": 0,
-                                          "text": "No scoring of this test split is in the ledger."}
+    assert count_scorings([first], "f") == {
+        "scored": 0, "models": 0, "splits": 0, "subjects": 0, "text": "No scoring of these test data is in the ledger."}
     assert note(first) and note(first)
-    assert len(lines(first)) == 1 and {"date", "script", "family", "model", "scored"} == set(json.loads(lines(first)[0]))
-    assert count_scorings(first, "f") == {
-        "scored": 1, "models": 1, "text": "According to the ledgers found, this test split was scored once by evaluate.py "
-                                          "(1 model), in 1 run folder."}
+    assert len(lines(first)) == 1 and {"date", "script", "family", "model", "scored", "split",
+                                         "subject"} == set(json.loads(lines(first)[0]))
+    assert count_scorings([first], "f") == {
+        "scored": 1, "models": 1, "splits": 1, "subjects": 1,
+        "text": "According to the ledgers found, these test data were scored once by evaluate.py (1 model), in 1 folder."}
     note(first, scored="s2")
     note(first, script="test_eeg_classifier.py")
     note(first, key="another split")
     note(second, model="m2")
     note(second, model="m3")
-    counted = count_scorings(first, "f")
+    counted = count_scorings([first], "f")
     assert (counted["scored"], counted["models"]) == (5, 3)
-    assert counted["text"] == ("According to the ledgers found, this test split was scored 4 times by evaluate.py (3 "
+    assert counted["text"] == ("According to the ledgers found, these test data were scored 4 times by evaluate.py (3 "
                                "models) and once by "
-                               "test_eeg_classifier.py (1 model), in 2 run folders. Each further scoring makes a lucky "
+                               "test_eeg_classifier.py (1 model), in 2 folders. Each further scoring makes a lucky "
                                "result more likely.")
-    assert count_scorings(second, "f") == counted
-    assert count_scorings(first, "another split")["scored"] == 1
+    assert count_scorings([second], "f") == counted
+    assert count_scorings([first], "another split")["scored"] == 1
     (second / "test_ledger.jsonl").write_text((second / "test_ledger.jsonl").read_text() + lines(first)[0] + "\n")
-    assert count_scorings(first, "f")["scored"] == 5  # a copied run folder adds no look
+    assert count_scorings([first], "f")["scored"] == 5  # a copied run folder adds no look
 
 
-def test_families_are_told_apart():
-    key = family("data", "splits", 0, "test", 0)
-    assert key == family("data", "splits", 0, "test", 0)
-    others = {family("data 2", "splits", 0, "test", 0), family("data", "splits 2", 0, "test", 0),
-              family("data", "splits", 1, "test", 0), family("data", "splits", 0, "val", 0),
-              family("data", "splits", 0, "test", 1), family("datas", "plits", 0, "test", 0)}
-    assert len(others) == 6 and key not in others
+def test_all_looks_at_the_test_part_of_a_data_set_count_together(tmp_path):
+    """Splits made anew, single subjects and run folders anywhere are looks at the same data."""
+    assert family("data", "test") == family("data", "test")
+    assert len({family("data", "test"), family("data 2", "test"), family("data", "val"), family("datat", "est")}) == 4
+    data = tmp_path / "data" / "mine"
+    data.mkdir(parents=True)
+    for number in range(5):
+        run = tmp_path / "runs" / f"exp{number}" / "seed0"
+        place = ledger.ledger_folder(data, run)
+        assert place == data
+        note_scoring(place, family("d", "test"), script="evaluate.py", model="m", scored=str(number),
+                     split=f"s{number % 2}/0", subject=number)
+    counted = count_scorings((place, run), family("d", "test"))
+    assert (counted["scored"], counted["splits"], counted["subjects"]) == (5, 2, 5)
+    assert "scored 5 times by evaluate.py (1 model), with 2 splits" in counted["text"]
+    assert ledger.ledger_folder(tmp_path / "gone", run) == run and ledger.ledger_folder(None, run) == run
+    (tmp_path / "eeg.pth").write_text("")
+    assert ledger.ledger_folder(tmp_path / "eeg.pth", run) == tmp_path
 
 
 def test_processes_at_once_lose_nothing(tmp_path):
@@ -91,7 +103,7 @@ def test_a_file_that_another_process_has_just_made(tmp_path, before):
     file.write_text(before)
     assert note(file.parent) and note(file.parent, model="m2")
     assert file.read_text().startswith(before + "{") and file.read_text().count("\n") == before.count("\n") + 2
-    counted = count_scorings(file.parent, "f")
+    counted = count_scorings([file.parent], "f")
     assert counted["scored"] == 2 and "cannot be read" not in counted["text"]
 
 
@@ -101,11 +113,11 @@ def test_a_line_that_was_cut_short_swallows_no_other(tmp_path):
     file.write_bytes(file.read_bytes() + file.read_bytes()[:40])
     note(tmp_path / "a", model="m2")
     assert len(lines(tmp_path / "a")) == 3
-    counted = count_scorings(tmp_path / "a", "f")
+    counted = count_scorings([tmp_path / "a"], "f")
     assert (counted["scored"], counted["models"]) == (2, 2)
     assert counted["text"].endswith(" 1 line of the ledgers cannot be read and may hold further scorings.")
     file.write_bytes(b'\xff\xfe\n[1]\n{"family": "f"}\n' + file.read_bytes())
-    assert count_scorings(tmp_path / "a", "f")["scored"] == 2
+    assert count_scorings([tmp_path / "a"], "f")["scored"] == 2
 
 
 def test_where_it_cannot_be_written(tmp_path, monkeypatch, capsys):
@@ -128,9 +140,9 @@ def test_where_it_cannot_be_written(tmp_path, monkeypatch, capsys):
     (tmp_path / "test_ledger.jsonl").rename(tmp_path / "moved")  # beside other tests' folders it would count for theirs
     (tmp_path / "runs" / "other" / "test_ledger.jsonl").mkdir(parents=True)
     note(tmp_path / "runs" / "own")
-    counted = count_scorings(tmp_path / "runs" / "own", "f")  # what lies beside it ends no scoring
+    counted = count_scorings([tmp_path / "runs" / "own"], "f")  # what lies beside it ends no scoring
     assert counted["scored"] == 1 and "1 line of the ledgers cannot be read" in counted["text"]
 
 
 def test_a_hub_checkpoint_has_no_ledger():
-    assert note_scoring(None, "f", script="x", model="m", scored="s") is False and count_scorings(None, "f") is None
+    assert note_scoring(None, "f", script="x", model="m", scored="s") is False and count_scorings([None], "f") is None

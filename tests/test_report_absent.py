@@ -55,14 +55,12 @@ def test_findings_stay_with_the_report_and_hold_for_their_data_and_split_only(ow
     assert "Each class was shown in one block." in page_of(own_run, examples=0).split("</header>")[0]
     (own_run / "data").rename(own_run.parent / "away")
     assert "Each class was shown in one block." in page_of(own_run, examples=0).split("</header>")[0]
-    for file in ("eeg_encoder/args.json", "captioner/args.json"):
-        edit(own_run / file, lambda content: content.update(splits="0" * 64))
+    edit(own_run / "results" / "captions.csv.json", lambda content: content.update(splits="0" * 64))
     page = page_of(own_run, examples=0)
     assert "one block" not in page and f"No audit of the data: {own_run / 'data'} was not found" in page
     (own_run.parent / "away").rename(own_run / "data")
     assert "splits.pth has changed since the model was trained" in page_of(own_run, examples=0)
-    for file in ("eeg_encoder/args.json", "captioner/args.json"):
-        edit(own_run / file, lambda content: content.update(data="0" * 16))
+    edit(own_run / "results" / "captions.csv.json", lambda content: content.update(data="0" * 16))
     assert f"{own_run / 'data'} has changed since it was used" in page_of(own_run, examples=0)
 
 
