@@ -118,6 +118,7 @@ def _run(args):
     from encoders.clip import clip_identity
     from evaluation.provenance import ENCODER, new_records, read_records, same_split, write_records
     from language_model import memory
+    from language_model.identity import llm_identity
     from language_model.prompts import choose_template
     from model import EEGModelForCausalLM
 
@@ -178,7 +179,8 @@ def _run(args):
                             "gradient_accumulation_steps": plan.accumulation,
                             "gradient_checkpointing": plan.checkpointing}
     save_run(output, args, used=used, data=trials.fingerprint, splits=file_hash(paths.splits_path),
-             clip=None if args.no_stage2 else clip_identity(args.clip_model))
+             clip=None if args.no_stage2 else clip_identity(args.clip_model),
+             llm=llm_identity(args.llm_backbone_name_or_path))
     print(f"captioner written to {output}")
 
 

@@ -20,6 +20,7 @@ from datautils import CaptionDataset, collate
 from eegdata.dataset_folder import MappedEEG
 from encoders import encode
 from encoders.temperature import class_probabilities
+from language_model.identity import llm_identity
 from language_model.memory import batch_that_fits
 from language_model.prompts import choose_template, pad_id, prompt_ids
 from model import EEGModelForCausalLM
@@ -45,7 +46,7 @@ class Captioner:
 
     def __init__(self, model_path: str | Path, device: str, dtype: torch.dtype | None = None,
                  loading: str | None = "as trained", llm: str | None = None):
-        self.device = device
+        self.device, self.llm_place = device, llm
         self.folder = resolve_checkpoint(model_path, "--model_path")
         self.model = EEGModelForCausalLM.from_pretrained(self.folder, device=device, dtype=dtype, loading=loading, llm=llm)
         self.tokenizer = load_tokenizer(self.folder)
@@ -70,6 +71,11 @@ class Captioner:
     def key(self) -> str:
         """16 hex digits that identify the captioner in caption files and tables."""
         return content_key(self.weights)
+
+    @cached_property
+    def llm(self) -> str:
+        """Identity of the LLM that writes the captions."""
+        return llm_identity(self.llm_place or self.model.config.llm)
 
     def read(self, eeg: torch.Tensor | MappedEEG, rows: torch.Tensor | None = None,
              batch_size: int = 256) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

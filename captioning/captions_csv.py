@@ -140,10 +140,11 @@ def _provenance(captioner, args, paths, trials, names, training):
               f"({', '.join(sorted(set(made.values())))}), not by people, so scores compare two models")
     given = {name: getattr(args, name) for name in ("model_path", "split", "split_num", "subject", "abstain_below")}
     given |= {"eeg_dataset": paths.eeg_dataset, "splits_path": paths.splits_path, "image_dir": paths.image_dir}
-    return {"options": vars(args), "versions": versions(), **given, "model": captioner.key, "data": trials.fingerprint,
+    return {"options": vars(args), "versions": versions(), **given, "model": captioner.key, "llm": captioner.llm,
+            "llm_trained": read_run(captioner.folder)[0].get("llm"), "data": trials.fingerprint,
             "source": trials.record.get("source"), "splits": file_hash(paths.splits_path), "trained_on": known,
-            "repeated": repeated, "same_split": same,
-            "selected_on": chosen, "machine_made": len(made), "pictures": len(pictures)}
+            "repeated": repeated, "same_split": same, "selected_on": chosen,
+            "machine_made": len(made), "pictures": len(pictures)}
 
 
 def _write_condition(captioner, encoded, condition, args, batch_size, file, facts):
@@ -232,8 +233,8 @@ def _generated(captioner, encoded, condition, shown, answered, args, batch_size,
     rows = list(first.values())
     instruction = instruction_of(args.prompt_type or "basic", args.prompt)
     decoding = options.generation_options(args)
-    key = content_key([captioner.weights, encoded.trials.fingerprint, encoded.positions.tolist(), condition, args.asked(),
-                       args.clip_model, captioner.model.config.to_dict()])
+    key = content_key([captioner.weights, captioner.llm, encoded.trials.fingerprint, encoded.positions.tolist(), condition,
+                       args.asked(), args.clip_model, captioner.model.config.to_dict()])
     done = processes.from_main(_resume_partial, partial, key)
 
     def keep(new):

@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase, Trainer
 from datautils import CaptionDataset, collate
 from encoders.training import SaveEvery, checkpoint_of, train
 from language_model import sharding
+from language_model.identity import llm_identity
 from language_model.memory import Plan
 from language_model.prompts import choose_template, instruction_of, pad_id
 from model import EEGModelForCausalLM
@@ -176,7 +177,7 @@ class Stage:
         """What the result of a stage depends on, to recognise one that was made before: what was asked for and the data,
         never the memory that happened to be free."""
         part = "stage2" if modality == "image" else "stage3"
-        return content_key([self.before, self.args.asked(part), _identity(self.args.llm_backbone_name_or_path), modality,
+        return content_key([self.before, self.args.asked(part), llm_identity(self.args.llm_backbone_name_or_path), modality,
                             [_tensor_keys(value) for value in content]])
 
     def reuse_or_run(self, embeddings: dict, labels: dict, captions: dict, epochs: float, clip: str) -> list[dict]:
@@ -203,11 +204,3 @@ def _tensor_keys(content):
     if isinstance(content, dict):
         return {name: _tensor_keys(value) for name, value in content.items()}
     return hashlib.sha256(content.cpu().numpy().tobytes()).hexdigest() if hasattr(content, "numpy") else content
-
-
-def _identity(llm):
-    """A local LLM folder by its files' names, sizes and times (hashing 14 GB of weights takes half a minute)."""
-    if not Path(llm).is_dir():
-        return llm
-    files = sorted(path for path in Path(llm).rglob("*") if path.is_file())
-    return [[str(path.relative_to(llm)), path.stat().st_size, path.stat().st_mtime_ns] for path in files]

@@ -81,6 +81,7 @@ def made_otherwise(members: list[Captions], model: Captions) -> dict[str, str] |
         theirs, ours = file.record, model.record
         keys = [key for key in DATA_KEYS if theirs.get(key) != ours.get(key)]
         if file.condition not in BASELINES:
+            keys += [key for key in ("llm",) if None not in (theirs.get(key), ours.get(key)) and theirs[key] != ours[key]]
             theirs, ours = ({**one, **one.get("options", {})} for one in (theirs, ours))
             keys += [key for key in DECODING_OPTIONS if theirs.get(key) != ours.get(key)]
         for key in keys:
@@ -95,7 +96,10 @@ def about_scores(study: Study, args: Namespace) -> list[dict[str, str]]:
     """Caveats that depend on what was scored and how: [{"severity", "text"}]."""
     if study.model is None:
         return []
-    caveats, n = about_training(study), len(study.model.table)
+    caveats, n, record = about_training(study), len(study.model.table), study.record
+    if record.get("llm_trained") and record.get("llm") not in (None, record["llm_trained"]):
+        caveats.append(severe(f"the captions were written with the base LLM {record['llm']}, while the model was trained "
+                              f"with {record['llm_trained']}"))
     if study.abstained:
         caveats.append(warning(f"The model gave no caption ({ABSTAINED}) for {study.abstained} of {study.abstained + n} "
                                "trials. All numbers except the calibration, also those of the controls, are of the other "

@@ -24,8 +24,8 @@ CONSTANT_COLUMNS = ("condition", "model", "prompt", "split")
 RECORD_TYPES = {"options": dict, "versions": dict, "trained_on": list, "split_num": int, "subject": int,
                 "machine_made": int, **dict.fromkeys(
                     ("condition", "model", "model_path", "data", "splits", "split", "eeg_dataset", "splits_path",
-                     "image_dir", "sha256", "source"), str)}
-NULLABLE_KEYS = ("source", "trained_on", "machine_made", "splits", "splits_path", "image_dir", "sha256")
+                     "image_dir", "sha256", "source", "llm", "llm_trained"), str)}
+NULLABLE_KEYS = ("source", "llm_trained", "trained_on", "machine_made", "splits", "splits_path", "image_dir", "sha256")
 
 
 @dataclass

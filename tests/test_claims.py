@@ -415,3 +415,15 @@ def test_several_models_in_one_command_are_corrected_for_their_number():
                                                                      "better_than_nothing")}]
     correct_over_studies(alone)
     assert alone[0]["class"] == {"p": 0.03, "holds": True, "text": "x"}
+
+
+def test_controls_of_another_base_llm_are_said(tmp_path):
+    files = write(tmp_path / "r", all_conditions(0.8), {"llm": "a" * 16, "llm_trained": "a" * 16})
+    assert "Not to be relied on" not in results_of(files, tmp_path)["studies"][0]["claim"]
+    record = next(file for file in files if "noise" in file.name)
+    record = record.with_name(f"{record.name}.json")
+    record.write_text(record.read_text().replace('"llm": "a', '"llm": "b'))
+    claim = results_of(files, tmp_path)["studies"][0]["claim"]
+    assert claim.startswith("Not to be relied on, since noise") and "made with llm baaaaaaa" in claim
+    files = write(tmp_path / "s", all_conditions(0.8), {"llm": "b" * 16, "llm_trained": "a" * 16})
+    assert "while the model was trained with aaaa" in results_of(files, tmp_path)["studies"][0]["claim"]
