@@ -36,7 +36,7 @@ class Material:
         for part, rows in self.split.items():
             self.part[rows] = part
         self.picture_known = trials.knows_pictures
-        self.about = trials.record.get("about") or {}
+        self.about = trials.about or trials.record.get("about") or {}
 
     def _unusable(self):
         peak, still = np.empty(len(self.label)), np.empty(len(self.label), bool)

@@ -12,7 +12,7 @@ from .classifier import Model, fit, p_of_fixed, predict
 from .data import ALPHA, Material
 from .features import Features
 from .findings import Finding
-from .order import shown_in_blocks, tied_to_time
+from .order import in_blocks, shown_in_blocks, tied_to_time
 
 MAX_TRAIN, MAX_TEST = 4000, 2000  # trials that the classifiers use
 MIN_TRAIN, MIN_TEST = 20, 10
@@ -111,7 +111,8 @@ class Leaks:
         Two kinds of features hold that state: the EEG before any response, and, over the whole trial, the covariance of the
         channel mixtures that hold the least of what is phase-locked to the picture. An induced response, such as a change
         of alpha power, can be in the second. So the second is left out where the order is known to be random, and alone it
-        does not prove drift where the order is unknown.
+        does not prove drift where nothing is known of the order. Classes that stand in blocks in the file are enough for
+        it: such data cannot be told from drift.
         """
         check = "Slow drift"
         if self.why_not:
@@ -134,14 +135,15 @@ class Leaks:
             return Finding(check, "warning", f"{text}. The order of classes is random, so the cause is not drift: a "
                            "zero-phase filter smeared the response back in time, or the preceding picture predicts the "
                            "class.", numbers)
-        # Blocks in the order of a file may be a sorted file. Together with slow changes that tell the class they are not.
-        tied = self.material.timed or shown_in_blocks(self.material) or tied_to_time(self.material.order)
-        if "before" not in fired and not tied:
+        tied = self.material.timed or shown_in_blocks(self.material)
+        blocks = not tied and in_blocks(self.material.order)
+        if "before" not in fired and not (tied or blocks):
             return Finding(check, "warning", f"{text}. Either the class depends on the time of recording, or the classes "
                            "differ in responses that are not phase-locked to the picture. The times of presentation would "
                            "decide which.", numbers)
-        text += ". The class depends on the time of recording" + (
-            "" if tied else ", or what preceded a picture predicts its class")
+        text += (". The classes stand in blocks in the file, and nothing shows that they were not recorded so" if blocks else
+                 ". The class depends on the time of recording" + (
+                     "" if tied else ", or what preceded a picture predicts its class"))
         if large(numbers[best]):
             return Finding(check, "severe", f"{text}, so accuracies on this split say nothing about what the EEG holds.",
                            numbers)

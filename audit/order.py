@@ -6,6 +6,8 @@ TPAMI 43:316, on EEGCVPR40).
 
 from runtime.wording import p_value, percent
 
+from eegdata.eegcvpr40 import has_its_classes
+
 from .data import ALPHA, Material
 from .findings import Finding
 
@@ -21,20 +23,25 @@ def tied_to_time(numbers: dict) -> bool:
     return numbers.get("p", 1.) <= ALPHA or numbers.get("p_recording", 1.) <= ALPHA
 
 
-def is_eegcvpr40(material: Material) -> bool:
-    """Whether a .pth file is EEGCVPR40's as published: its classes, and no sampling rate of its own."""
-    from config import EEGCVPR40_LABELS
-
-    trials = material.trials
-    return not trials.record and trials.tmin is not None and set(trials.class_names.values()) == set(EEGCVPR40_LABELS)
+def in_blocks(numbers: dict) -> bool:
+    """Whether neighbours have the same class so much more often than in a random order that classes stand in blocks."""
+    if numbers.get("p", 1.) > ALPHA:
+        return False
+    excess = numbers["same"] - numbers["expected"]
+    return numbers["pure"] >= MIN_SHARE_IN_ONE_RUN or (
+        excess >= MIN_EXCESS and excess >= MIN_DEVIATIONS * numbers["deviation"])
 
 
 def shown_in_blocks(material: Material) -> str:
-    """What the source says about a presentation in blocks by class, "" where it says nothing."""
+    """What is known about a presentation in blocks by class, "" where nothing is.
+
+    EEGCVPR40 is known by its classes, unless the data have times of their own or say how the pictures were shown: others
+    recorded the same pictures in random order.
+    """
     presentation = str(material.about.get("presentation", ""))
     if presentation.lower().startswith("block"):
         return presentation
-    if is_eegcvpr40(material):
+    if not presentation and not material.timed and has_its_classes(material.trials.class_ids):
         return "blocks: EEGCVPR40 showed each class in one block (Spampinato et al. 2017; Li et al. 2021)"
     return ""
 
@@ -70,10 +77,7 @@ def _blocks(material, numbers):
         text = f"Each class was shown in one block: {text}"
     else:
         text = f"Trials that are near in time tend to have the same class: {text}"
-    excess = numbers["same"] - numbers["expected"]
-    strong = numbers["pure"] >= MIN_SHARE_IN_ONE_RUN or (
-        excess >= MIN_EXCESS and excess >= MIN_DEVIATIONS * numbers["deviation"])
-    if strong and numbers["exposed"] > .05:
+    if in_blocks(numbers) and numbers["exposed"] > .05:
         return "severe", (f"{text}. {percent(numbers['exposed'])} of the test trials come from a run of their class that "
                           "also holds training trials. Slow changes of the recording predict the class, so accuracies on "
                           "this split say nothing about what the EEG holds.")

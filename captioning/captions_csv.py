@@ -142,7 +142,7 @@ def _provenance(captioner, args, paths, trials, names, training):
     given |= {"eeg_dataset": paths.eeg_dataset, "splits_path": paths.splits_path, "image_dir": paths.image_dir}
     return {"options": vars(args), "versions": versions(), **given, "model": captioner.key, "llm": captioner.llm,
             "llm_trained": read_run(captioner.folder)[0].get("llm"), "data": trials.fingerprint,
-            "source": trials.record.get("source"), "splits": file_hash(paths.splits_path), "trained_on": known,
+            "source": trials.source, "splits": file_hash(paths.splits_path), "trained_on": known,
             "repeated": repeated, "same_split": same, "selected_on": chosen,
             "machine_made": len(made), "pictures": len(pictures)}
 

@@ -1,6 +1,6 @@
 """Trials of a data set folder or an EEGCVPR40 .pth file, as every stage reads them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.errors import InputError
@@ -10,6 +10,7 @@ import torch
 
 from eegdata.dataset_folder import MappedEEG, open_folder
 from eegdata.pth_file import LENGTHS, WINDOW, class_ids, names_of, read_pth
+from eegdata.source import source_of, source_of_record
 
 IN_NUMPY = (torch.float32, torch.float64, torch.float16)  # numpy has no bfloat16
 
@@ -24,7 +25,7 @@ class Trials:
     of every record in the data set, which splits are checked against. tmin: seconds from the picture's onset to the first
     sample; onset [N]: seconds from the start of the recording to the picture; recording LongTensor [N]: number of the
     recording; part [N]: the publishers' part of each trial, "" where they name none; all four None where unknown. record:
-    the folder's dataset.json, {} of a file.
+    the folder's dataset.json, {} of a file. about: what folder or file says of how it was made.
     """
 
     eeg: MappedEEG
@@ -47,9 +48,20 @@ class Trials:
     recording: torch.Tensor | None
     part: np.ndarray | None
     record: dict
+    about: dict = field(default_factory=dict)
 
     def __len__(self):
         return len(self.label)
+
+    @property
+    def class_ids(self) -> set[str]:
+        """Class ids, by which the pictures' names begin."""
+        return {name.split("_")[0] for name in self.images}
+
+    @property
+    def source(self) -> dict:
+        """{"name", "simulated"} of the data set (eegdata.source)."""
+        return source_of_record(self.record) if self.record else source_of(None, self.about, self.class_ids)
 
     def names(self, positions: torch.Tensor | slice) -> list[str]:
         """Picture names of trials."""
@@ -110,7 +122,7 @@ def load_trials(path: Path | str, time_low: int | None = None, time_high: int | 
         ch_names=list(content["ch_names"]) if content.get("ch_names") else None, fingerprint=fingerprint,
         path=str(path), chosen_subject=subject, record_images=[int(record["image"]) for record in records],
         record_subjects=[int(record["subject"]) for record in records], tmin=low / 1000 if published else None, onset=None,
-        recording=None, part=None, record={})
+        recording=None, part=None, record={}, about=about if isinstance(about := content.get("about"), dict) else {})
     return trials
 
 
@@ -140,7 +152,8 @@ def _from_folder(folder, time_low, time_high, subject):
         ch_names=record["ch_names"], fingerprint=record["fingerprint"], path=str(folder), chosen_subject=subject,
         record_images=image.tolist(), record_subjects=columns["subject"].tolist(),
         tmin=None if record["tmin"] is None else record["tmin"] + low / record["sfreq"], onset=columns["onset"][rows],
-        recording=torch.from_numpy(columns["recording"][rows].astype(np.int64)), part=columns["part"][rows], record=record)
+        recording=torch.from_numpy(columns["recording"][rows].astype(np.int64)), part=columns["part"][rows], record=record,
+        about=record["about"] or {})
 
 
 def _blocks(records, kept, low, high, path):

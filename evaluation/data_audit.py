@@ -7,14 +7,13 @@ from runtime.errors import InputError
 from runtime.runs import file_hash
 
 from audit.page import audit_files, finding_dicts, read_audit, write_audit
-from config import CLASS_NAMES, EEGCVPR40_LABELS
+from eegdata.eegcvpr40 import has_its_classes
 from metrics.caption_files import COLUMNS
 
 from .caveats import severe, warning
 from .study import Study
 
 ORDER_CHECK = "Class against time of recording"  # of audit.order
-MIN_CLASSES = 10  # of EEGCVPR40's names that tell its pictures from others
 
 
 def add_audit(study: Study, args: Namespace) -> None:
@@ -35,16 +34,9 @@ def add_audit(study: Study, args: Namespace) -> None:
                      if finding["severity"] in ("severe", "warning")]
     if not findings:
         study.doubts.append(warning(note))
-    if is_eegcvpr40(study) and all(finding["check"] != ORDER_CHECK for finding in findings):
+    if has_its_classes(study.model.texts(COLUMNS[1])) and all(finding["check"] != ORDER_CHECK for finding in findings):
         study.doubts.append(severe("its classes are those of EEGCVPR40, which showed each class in one block, so that slow "
                                    "changes of the recording give the class away (Li et al. 2021)"))
-
-
-def is_eegcvpr40(study: Study) -> bool:
-    """Whether the classes are those of EEGCVPR40, as their names say."""
-    shown = {name.strip() for name in study.model.texts(COLUMNS[1])}
-    known = {*EEGCVPR40_LABELS, *(synset for synset, name in CLASS_NAMES.items() if name in EEGCVPR40_LABELS)}
-    return len(shown) >= MIN_CLASSES and shown <= known
 
 
 def find_audit(study: Study, args: Namespace) -> tuple[list[dict], str]:

@@ -21,11 +21,11 @@ COLUMNS = ("Ground Truth Image", "Expected object", "Predicted object", "Expecte
 ABSTAINED = "no confident reading"  # inference.py --abstain_below writes it in place of a caption
 RECORD_FORMAT = "eeg-to-text captions 1"
 CONSTANT_COLUMNS = ("condition", "model", "prompt", "split")
-RECORD_TYPES = {"options": dict, "versions": dict, "trained_on": list, "split_num": int, "subject": int,
+RECORD_TYPES = {"options": dict, "source": dict, "versions": dict, "trained_on": list, "split_num": int, "subject": int,
                 "machine_made": int, **dict.fromkeys(
                     ("condition", "model", "model_path", "data", "splits", "split", "eeg_dataset", "splits_path",
-                     "image_dir", "sha256", "source", "llm", "llm_trained"), str)}
-NULLABLE_KEYS = ("source", "llm_trained", "trained_on", "machine_made", "splits", "splits_path", "image_dir", "sha256")
+                     "image_dir", "sha256", "llm", "llm_trained"), str)}
+NULLABLE_KEYS = ("llm_trained", "trained_on", "machine_made", "splits", "splits_path", "image_dir", "sha256")
 
 
 @dataclass
