@@ -141,9 +141,11 @@ class Leaks:
             return Finding(check, "warning", f"{text}. Either the class depends on the time of recording, or the classes "
                            "differ in responses that are not phase-locked to the picture. The times of presentation would "
                            "decide which.", numbers)
-        text += (". The classes stand in blocks in the file, and nothing shows that they were not recorded so" if blocks else
-                 ". The class depends on the time of recording" + (
-                     "" if tied else ", or what preceded a picture predicts its class"))
+        if blocks:
+            text += ". The classes stand in blocks in the file, and nothing shows that they were not recorded so"
+        else:
+            text += ". The class depends on the time of recording"
+            text += "" if tied else ", or what preceded a picture predicts its class"
         if large(numbers[best]):
             return Finding(check, "severe", f"{text}, so accuracies on this split say nothing about what the EEG holds.",
                            numbers)
