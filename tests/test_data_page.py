@@ -297,17 +297,3 @@ def test_bad_input_exits_with_2_and_writes_nothing(data, folder, tmp_path, capsy
             prepare_data.main(["audit", *map(str, arguments)])
         assert stop.value.code == 2 and said in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.html"))
-
-
-def test_a_model_trained_by_stage_1_names_what_the_report_looks_for(folder, clip, tmp_path, capsys):
-    import train_eeg_classifier
-    from report.run import Run, find_audit, read_encoder
-
-    train_eeg_classifier.main(["--eeg_dataset", str(folder), "--clip_model", str(clip), "--output",
-                               str(tmp_path / "eeg_encoder"), "--max_steps", "1", "--d_model", "32", "--layers", "1",
-                               "--device", "cpu"])
-    run = Run(encoder=tmp_path / "eeg_encoder")
-    read_encoder(run)
-    find_audit(run, {}, {}, tmp_path)
-    assert "auditing" not in capsys.readouterr().out and (tmp_path / "audit.json").is_file()
-    assert any("Size of the test part" in one["check"] for one in run.findings)

@@ -268,6 +268,8 @@ def test_calibration_of_the_scores(data, clip, encoder, tmp_path):
 
 def test_scorings_of_the_test_part_are_counted(data, clip, encoder, tmp_path, capsys):
     folder = shutil.copytree(encoder, tmp_path / "run" / "encoder")
+    data = shutil.copytree(data, tmp_path / "data")  # the ledger lies beside the data, which other tests score as well
+    (data / "test_ledger.jsonl").unlink(missing_ok=True)
 
     def counted(*more):
         score(data, clip, folder, "--results_dir", str(tmp_path / "scores"), *more)
@@ -282,7 +284,7 @@ def test_scorings_of_the_test_part_are_counted(data, clip, encoder, tmp_path, ca
     state = load_file(folder / "model.safetensors")
     save_file({name: tensor + 0.01 for name, tensor in state.items()}, folder / "model.safetensors", {"format": "pt"})
     assert "scored 2 times by test_eeg_classifier.py (2 models)" in counted()
-    assert len((tmp_path / "run" / "test_ledger.jsonl").read_text().splitlines()) == 2
+    assert len((data / "test_ledger.jsonl").read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize("options, said", [
