@@ -87,12 +87,13 @@ def _count_scoring(args, splits_path, folder, trials, rows):
 
     from evaluation import ledger
 
-    run = ledger.run_folder(args.output)
-    place, family = ledger.ledger_folder(trials.path, run), ledger.family(trials.fingerprint, args.split)
-    ledger.note_scoring(place, family, script="test_eeg_classifier.py", model=file_hash(folder / "model.safetensors")[:16],
+    folders = ledger.ledger_folders(trials.path, ledger.run_folder(args.output))
+    family = ledger.family(trials.fingerprint, args.split)
+    ledger.note_scoring(folders, family, script="test_eeg_classifier.py",
+                        model=file_hash(folder / "model.safetensors")[:16],
                         scored=content_key([sorted(trials.trial[rows].tolist()), args.time_low, args.time_high]),
                         split=f"{file_hash(splits_path)}/{args.split_num}", subject=args.subject)
-    counted = ledger.count_scorings((place, run), family)
+    counted = ledger.count_scorings(folders, family)
     return counted and counted["text"]
 
 

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from runtime.errors import InputError
-from runtime.runs import atomic_path, content_key, file_hash, read_json, versions, write_json
+from runtime.runs import LEDGER, atomic_path, content_key, file_hash, read_json, versions, write_json
 
 import numpy as np
 import torch
@@ -164,6 +164,7 @@ def _check_output(data, output):
     """Raise InputError for a folder of other things, or one whose pictures would be read and written."""
     if output.is_dir() and not (output / "dataset.json").is_file():
         own = OWN_FILES if (output / "trials").is_dir() else {"images"}  # what an interrupted run may leave
+        own = own | {LEDGER}  # which stays when other data come: its lines name the data that they are of
         others = sorted(path.name for path in output.iterdir() if path.name not in own and not path.name.startswith("."))
         if others:
             raise InputError(f"--output {output}: holds {', '.join(others)[:200]} and no data set; expected an empty or a "

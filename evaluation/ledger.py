@@ -14,10 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from runtime.errors import InputError
-from runtime.runs import content_key
+from runtime.runs import LEDGER, content_key
 from runtime.wording import counted, joined
 
-LEDGER = "test_ledger.jsonl"
 KEYS = ("script", "family", "model", "scored")
 READ_ONLY_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -33,14 +32,11 @@ def run_folder(model_path: str | Path) -> Path | None:
     return folder.parent if (folder / "config.json").is_file() else folder  # a captioner's files make its key
 
 
-def ledger_folder(data_path: str | Path | None, run: Path | None) -> Path | None:
-    """Where a scoring is noted: the folder of the data, or the run folder where that is gone or cannot be written to."""
-    place = Path(data_path) if data_path else None
-    if place and place.exists():
-        place = place.resolve() if place.is_dir() else place.resolve().parent
-        if os.access(place, os.W_OK):
-            return place
-    return run
+def ledger_folders(data_path: str | Path | None, run: Path | None) -> list[Path]:
+    """Where a scoring is noted: the folder of the data, and the run folder where that is gone or cannot be written to."""
+    place = Path(data_path).resolve() if data_path else None
+    data = [] if place is None or not place.exists() else [place if place.is_dir() else place.parent]
+    return data + ([] if run is None else [Path(run)])
 
 
 def family(data: str, split: str) -> str:
@@ -48,45 +44,49 @@ def family(data: str, split: str) -> str:
     return content_key([str(data), str(split)])
 
 
-def note_scoring(folder: str | Path | None, family: str, *, script: str, model: str, scored: str, split: str = "",
+def note_scoring(folders: Iterable[Path], family: str, *, script: str, model: str, scored: str, split: str = "",
                  subject: int = 0) -> bool:
-    """Write into the ledger of `folder` that `script` scored a `model` (key of its files) on `family`.
+    """Write into a ledger that `script` scored a `model` (key of its files) on `family`: into that of the first of
+    `folders` that can be written to.
 
     scored: hash of what was scored, such as captions or logits; scoring the same again adds no line. split: the file of
-    splits and its number; subject: 0 for all. folder None (a Hub checkpoint) has no ledger. Where the folder cannot be
-    written to, such as that of a shared checkpoint, a note is printed and the scoring goes on: the result is valid and only
-    the count suffers. Returns whether the ledger has the scoring.
+    splits and its number; subject: 0 for all. A Hub checkpoint without data has no folder. Where none can be written to, a
+    note is printed and the scoring goes on: the result is valid and only the count suffers. Returns whether it is noted.
     """
-    if folder is None:
-        return False
     entry = {"script": str(script), "family": str(family), "model": str(model), "scored": str(scored)}
-    file = Path(folder) / LEDGER
+    refused = None
+    for folder in folders:
+        try:
+            _append(folder / LEDGER, entry, {"split": str(split), "subject": str(subject)})
+            return True
+        except OSError as error:
+            if error.errno not in READ_ONLY_ERRORS:
+                raise
+            refused = error
+    if refused:
+        print(f"note: this scoring is not counted: {LEDGER} can be written neither beside the data nor in the folder of "
+              f"the checkpoint ({refused.strerror}); copy one of them to your own folder to have scorings counted")
+    return False
+
+
+def _append(file, entry, more):
     if file.is_dir():
         raise InputError(f"{file}: is a folder, expected the ledger of scorings (a file); move the folder")
-    entries, _ = _read(file)
-    if entry in [{key: one[key] for key in KEYS} for one in entries]:
-        return True
-    line = json.dumps({"date": datetime.now(UTC).isoformat(timespec="seconds"), **entry, "split": str(split),
-                       "subject": str(subject)}) + "\n"
+    if entry in [{key: one[key] for key in KEYS} for one in _read(file)[0]]:
+        return
+    line = json.dumps({"date": datetime.now(UTC).isoformat(timespec="seconds"), **entry, **more}) + "\n"
+    if file.is_file() and file.read_bytes()[-1:] not in (b"", b"\n"):
+        line = "\n" + line  # the last line was cut short, and this one must not become part of it
+    handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
-        if file.is_file() and file.read_bytes()[-1:] not in (b"", b"\n"):
-            line = "\n" + line  # the last line was cut short, and this one must not become part of it
-        handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            os.write(handle, line.encode())  # one write at the end of the file, so that processes do not mix their lines
-        finally:
-            os.close(handle)
-    except OSError as error:
-        if error.errno not in READ_ONLY_ERRORS:
-            raise
-        print(f"note: this scoring is not counted: {LEDGER} in the folder of the checkpoint cannot be written "
-              f"({error.strerror}); copy the checkpoint to your own folder to have its scorings counted")
-        return False
-    return True
+        os.write(handle, line.encode())  # one write at the end of the file, so that processes do not mix their lines
+    finally:
+        os.close(handle)
 
 
 def count_scorings(folders: Iterable[str | Path | None], family: str) -> dict | None:
-    """How often `family` was scored according to the ledgers of `folders`, and of the run folders beside the last of them.
+    """How often `family` was scored according to the ledgers of `folders`, and of the run folders around the last of them:
+    those beside it, one level deeper, and runs/exp*/seed0 for runs/exp1/seed0.
 
     Returns {"scored", "models", "splits", "subjects": numbers of each, "text": a sentence}, or None where no folder is
     known.
@@ -95,7 +95,7 @@ def count_scorings(folders: Iterable[str | Path | None], family: str) -> dict | 
     if not folders:
         return None
     scorings, splits, subjects, found, damaged = set(), set(), set(), set(), 0
-    for file in sorted({*(folder / LEDGER for folder in folders), *folders[-1].parent.glob(f"*/{LEDGER}")}):
+    for file in sorted({*(folder / LEDGER for folder in folders), *_around(folders[-1])}):
         entries, lost = _read(file)
         damaged += lost
         for entry in entries:
@@ -107,6 +107,13 @@ def count_scorings(folders: Iterable[str | Path | None], family: str) -> dict | 
     models = {scoring[KEYS.index("model")] for scoring in scorings}
     return {"scored": len(scorings), "models": len(models), "splits": len(splits), "subjects": len(subjects),
             "text": _sentence(scorings, len(splits), len(found), damaged)}
+
+
+def _around(run):
+    """Ledgers in the run folders around a run folder: beside it, one level deeper, and those of its name in the folders
+    beside its own."""
+    yield from (*run.parent.glob(f"*/{LEDGER}"), *run.parent.glob(f"*/*/{LEDGER}"))
+    yield from run.parent.parent.glob(f"*/{run.name}/{LEDGER}")
 
 
 def _sentence(scorings, splits, folders, damaged):

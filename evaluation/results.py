@@ -1,13 +1,14 @@
 """All results of an evaluation as one dict: results.json, from which the report is written."""
 
 from argparse import Namespace
+from pathlib import Path
 
 from runtime.errors import InputError
 from runtime.runs import file_hash, versions
 
 import numpy as np
 
-from evaluation.ledger import count_scorings, family, ledger_folder, note_scoring, run_folder
+from evaluation.ledger import count_scorings, family, ledger_folders, note_scoring, run_folder
 from metrics.calibration import calibration
 from metrics.caption_files import Captions, paired_rows
 from metrics.conditions import BY_NAME, MODEL_CONDITION
@@ -36,22 +37,31 @@ def refuse_overlap(files: list[Captions], allowed: bool) -> None:
                              "report says so)")
 
 
-def look_up_ledger(study: Study) -> dict | None:
-    """Note this scoring of test data in their ledger, and return its count of scorings; None where the record does not say
-    what was scored."""
-    count = None
-    for file in study.members:  # further captions of the model are further scorings, whether claims rest on them or not
-        record = file.record or {}
-        identified = all(record.get(name) is not None for name in (*FAMILY_KEYS, "model", "model_path"))
-        if file.condition != MODEL_CONDITION or record.get("split") != "test" or not identified:
-            continue
-        run = run_folder(record["model_path"]) or file.path.resolve().parent
-        place, key = ledger_folder(record.get("eeg_dataset"), run), family(record["data"], record["split"])
-        note_scoring(place, key, script="evaluate.py", model=record["model"], scored=file_hash(file.path),
-                     split=f"{record['splits']}/{record['split_num']}", subject=record["subject"])
-        if file is study.model:
-            count = (place, run), key
-    return count and count_scorings(*count)
+def look_of(file: Captions) -> tuple[list[Path], str] | None:
+    """(folders of the ledger, family) of a scoring of a model's captions; None where the record does not say what is
+    scored, or where it is no test part."""
+    record = file.record or {}
+    identified = all(record.get(name) is not None for name in (*FAMILY_KEYS, "model", "model_path"))
+    if file.condition != MODEL_CONDITION or record.get("split") != "test" or not identified:
+        return None
+    run = run_folder(record["model_path"]) or file.path.resolve().parent
+    return ledger_folders(record.get("eeg_dataset"), run), family(record["data"], record["split"])
+
+
+def note_looks(studies: list[Study]) -> None:
+    """Note the scorings of test data in their ledgers, then let each study have the ledgers' count.
+
+    Further captions of a model are further scorings, whether claims rest on them or not.
+    """
+    for file in (file for study in studies for file in study.members):
+        look = look_of(file)
+        if look:
+            record = file.record
+            note_scoring(*look, script="evaluate.py", model=record["model"], scored=file_hash(file.path),
+                         split=f"{record['splits']}/{record['split_num']}", subject=record["subject"])
+    for study in studies:
+        look = study.model and look_of(study.model)
+        study.ledger = look and count_scorings(*look)
 
 
 def provenance(study: Study, args: Namespace) -> dict:
@@ -90,7 +100,6 @@ def study_results(study: Study, args: Namespace, judge: Judge | None) -> dict:
     only = {name: first.only(name) or None for name in ("model", "prompt", "split")}
     study.doubts += about_scores(study, args)
     add_audit(study, args)
-    study.ledger = look_up_ledger(study)
     judged = judge_study(study, args)  # which adds to the notes
     notes = study.notes + [f"{file.key}: {note}" for file in study.files.values() for note in file.notes]
     return {"name": study.name, **only, "n": len(first.table), "pictures": len(set(first.clusters)),
@@ -121,6 +130,7 @@ def model_comparisons(studies: list[Study], args: Namespace) -> list[dict]:
 def all_results(studies: list[Study], args: Namespace, judge: Judge | None = None) -> dict:
     """The dict of results.json. judge: that rated the captions."""
     models = model_comparisons(studies, args)
+    note_looks(studies)
     found = [study_results(study, args, judge) for study in studies]
     correct_over_studies([entry["verdicts"] for entry in found])
     for study, entry in zip(studies, found, strict=True):

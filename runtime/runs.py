@@ -16,6 +16,7 @@ from runtime import processes
 from runtime.errors import InputError
 
 T = TypeVar("T")
+LEDGER = "test_ledger.jsonl"  # counts the scorings of test data (evaluation/ledger.py), in data set and run folders
 PACKAGES = (  # those that make or read the numbers
     "torch", "transformers", "peft", "accelerate", "bitsandbytes", "open_clip_torch", "numpy", "scipy", "pandas",
     "scikit-learn", "mne", "mne-bids", "datasets", "pillow", "pyriemann", "nltk", "rouge-score", "rouge", "sacrebleu",

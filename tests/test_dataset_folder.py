@@ -4,6 +4,7 @@ import json
 import shutil
 
 from runtime.errors import InputError
+from runtime.runs import LEDGER
 
 import numpy as np
 import pytest
@@ -152,6 +153,17 @@ def test_another_data_set_is_replaced_only_when_asked(written, tmp_path):
     assert read_record(written)["fingerprint"] == before
     write_folder(other, written, "test", "none", overwrite=True)
     assert read_record(written)["sfreq"] == 200 and read_record(written)["fingerprint"] != before
+
+
+def test_the_ledger_beside_the_data_stays(written, tmp_path):
+    """It is no part of the data: their fingerprint stays, other data may come, and an unfinished folder goes on."""
+    before, ledger = read_record(written)["fingerprint"], written / LEDGER
+    ledger.write_text("mine\n")
+    write_folder(data_set(tmp_path), written, "test", "none", overwrite=True)
+    assert read_record(written)["fingerprint"] == before and len(load_trials(written)) and ledger.read_text() == "mine\n"
+    (written / "dataset.json").unlink()  # as a stop leaves it
+    write_folder(data_set(tmp_path), written, "test", "none")
+    assert read_record(written)["fingerprint"] == before and ledger.read_text() == "mine\n"
 
 
 def test_pictures_of_another_data_set_are_left_alone(tmp_path):

@@ -17,9 +17,17 @@ from evaluation.ledger import count_scorings, family, note_scoring, run_folder
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.fixture
+def tmp_path(tmp_path):
+    """A folder so deep that no other test's ledgers are around its own."""
+    folder = tmp_path / "a" / "study"
+    folder.mkdir(parents=True)
+    return folder
+
+
 def note(folder, key="f", script="evaluate.py", model="m1", scored="s1"):
     folder.mkdir(parents=True, exist_ok=True)
-    return note_scoring(folder, key, script=script, model=model, scored=scored)
+    return note_scoring([folder], key, script=script, model=model, scored=scored)
 
 
 def lines(folder):
@@ -75,21 +83,21 @@ def test_all_looks_at_the_test_part_of_a_data_set_count_together(tmp_path):
     data.mkdir(parents=True)
     for number in range(5):
         run = tmp_path / "runs" / f"exp{number}" / "seed0"
-        place = ledger.ledger_folder(data, run)
-        assert place == data
-        note_scoring(place, family("d", "test"), script="evaluate.py", model="m", scored=str(number),
+        folders = ledger.ledger_folders(data, run)
+        assert folders == [data, run]
+        note_scoring(folders, family("d", "test"), script="evaluate.py", model="m", scored=str(number),
                      split=f"s{number % 2}/0", subject=number)
-    counted = count_scorings((place, run), family("d", "test"))
+    counted = count_scorings(folders, family("d", "test"))
     assert (counted["scored"], counted["splits"], counted["subjects"]) == (5, 2, 5)
     assert "scored 5 times by evaluate.py (1 model), with 2 splits" in counted["text"]
-    assert ledger.ledger_folder(tmp_path / "gone", run) == run and ledger.ledger_folder(None, run) == run
+    assert ledger.ledger_folders(tmp_path / "gone", run) == [run] == ledger.ledger_folders(None, run)
     (tmp_path / "eeg.pth").write_text("")
-    assert ledger.ledger_folder(tmp_path / "eeg.pth", run) == tmp_path
+    assert ledger.ledger_folders(tmp_path / "eeg.pth", run) == [tmp_path, run]
 
 
 def test_processes_at_once_lose_nothing(tmp_path):
-    code = ("import sys; from evaluation.ledger import note_scoring\n"
-            "for i in range(100): note_scoring(sys.argv[1], 'f', script='x', model=sys.argv[2], scored=str(i))")
+    code = ("import sys; from pathlib import Path; from evaluation.ledger import note_scoring\n"
+            "for i in range(100): note_scoring([Path(sys.argv[1])], 'f', script='x', model=sys.argv[2], scored=str(i))")
     running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), f"m{i}"], cwd=ROOT) for i in range(3)]
     assert [process.wait() for process in running] == [0, 0, 0]
     entries = {(entry["model"], entry["scored"]) for entry in map(json.loads, lines(tmp_path))}
@@ -145,4 +153,30 @@ def test_where_it_cannot_be_written(tmp_path, monkeypatch, capsys):
 
 
 def test_a_hub_checkpoint_has_no_ledger():
-    assert note_scoring(None, "f", script="x", model="m", scored="s") is False and count_scorings([None], "f") is None
+    assert note_scoring([], "f", script="x", model="m", scored="s") is False and count_scorings([], "f") is None
+
+
+def test_where_the_data_cannot_be_written_to_the_run_folder_has_the_ledger(tmp_path, monkeypatch, capsys):
+    """Their folder may be open while the ledger in it is another user's."""
+    data, run, real = tmp_path / "data", tmp_path / "study" / "runs" / "own", os.open
+    data.mkdir()
+    run.mkdir(parents=True)
+
+    def refuse(path, *args):
+        if Path(path).parent == data:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path, *args)
+
+    monkeypatch.setattr(ledger.os, "open", refuse)
+    folders = ledger.ledger_folders(data, run)
+    assert note_scoring(folders, "f", script="x", model="m", scored="s") and not capsys.readouterr().out
+    assert len(lines(run)) == 1 and count_scorings(folders, "f")["scored"] == 1
+
+
+def test_run_folders_in_folders_of_their_own(tmp_path):
+    runs = tmp_path / "study" / "runs"
+    for number in range(3):
+        note(runs / f"exp{number}" / "seed0", model=f"m{number}")
+    note(runs / "flat", model="m3")
+    for folder, found in (("exp0/seed0", 3), ("exp2/seed0", 3), ("flat", 4)):  # the last has the others one level deeper
+        assert count_scorings([runs / folder], "f")["scored"] == found
