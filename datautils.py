@@ -8,7 +8,8 @@ from pathlib import Path
 
 from runtime import processes, profiler
 from runtime.errors import InputError
-from runtime.runs import atomic_path, cache_dir, content_key, file_hash
+from runtime.model_files import model_key
+from runtime.runs import atomic_path, cache_dir, file_hash
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -33,7 +34,7 @@ def image_embeddings(names: list[str], image_dir: str | Path, clip_model: str, p
             other = "photo" if picture == "sketch" else "sketch"
             raise InputError(f"{path}: picture not found under --image_dir {image_dir} (--picture {picture}); copy it "
                              f"there or try --picture {other}")
-    file = cache_dir(cache) / "picture_embeddings" / f"{content_key(clip_identity(clip_model))}.safetensors"
+    file = cache_dir(cache) / "picture_embeddings" / f"{model_key(clip_identity(clip_model))}.safetensors"
     hashes = [file_hash(path) for path in paths]
     with profiler.part("picture embeddings"), processes.main_first():
         known = _read_rows(file)

@@ -118,7 +118,6 @@ def _run(args):
     from encoders.clip import clip_identity
     from evaluation.provenance import ENCODER, new_records, read_records, same_split, write_records
     from language_model import memory
-    from language_model.identity import llm_identity
     from language_model.prompts import choose_template
     from model import EEGModelForCausalLM
 
@@ -178,9 +177,8 @@ def _run(args):
                             "bf16": plan.bf16, "batch_size": plan.batch_size,
                             "gradient_accumulation_steps": plan.accumulation,
                             "gradient_checkpointing": plan.checkpointing}
-    save_run(output, args, used=used, data=trials.fingerprint, splits=file_hash(paths.splits_path),
-             clip=None if args.no_stage2 else clip_identity(args.clip_model),
-             llm=llm_identity(args.llm_backbone_name_or_path))
+    save_run(output, args, used=used, data=trials.fingerprint, splits=file_hash(paths.splits_path), llm=stage.llm,
+             clip=None if args.no_stage2 else clip_identity(args.clip_model))
     print(f"captioner written to {output}")
 
 

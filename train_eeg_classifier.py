@@ -202,6 +202,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _run(args):
     from runtime.checkpoints import check_output
+    from runtime.model_files import model_key
     from runtime.runs import file_hash, save_run, write_json
 
     import torch
@@ -252,7 +253,8 @@ def _run(args):
     identity = clip_identity(args.clip_model) if trials.has_pictures else None
     profiler.stage("training")
     log = fit(objective, batches, rows, arguments, resume=args.resume, patience=args.patience,
-              options_key=[args.asked(), trials.fingerprint, [split[part].tolist() for part in rows], identity],
+              options_key=[args.asked(), trials.fingerprint, [split[part].tolist() for part in rows],
+                           identity and model_key(identity)],
               save_every=args.save_steps, compute_metrics=validation_scores)
     profiler.stage("results")
     logits = encode(encoder, eeg, rows["val"], device=device)[1]

@@ -7,9 +7,10 @@ from pathlib import Path
 from runtime import options, processes, profiler
 from runtime.checkpoints import resolve_checkpoint
 from runtime.errors import InputError
+from runtime.model_files import differing_files, model_identity, model_key
 from runtime.options import Options
 from runtime.pickles import load_pickle
-from runtime.runs import content_key, file_hash, read_json
+from runtime.runs import content_key, file_hash, read_json, read_run
 
 import numpy as np
 import torch
@@ -20,7 +21,6 @@ from datautils import CaptionDataset, collate
 from eegdata.dataset_folder import MappedEEG
 from encoders import encode
 from encoders.temperature import class_probabilities
-from language_model.identity import llm_identity
 from language_model.memory import batch_that_fits
 from language_model.prompts import choose_template, pad_id, prompt_ids
 from model import EEGModelForCausalLM
@@ -46,9 +46,10 @@ class Captioner:
 
     def __init__(self, model_path: str | Path, device: str, dtype: torch.dtype | None = None,
                  loading: str | None = "as trained", llm: str | None = None):
-        self.device, self.llm_place = device, llm
+        self.device = device
         self.folder = resolve_checkpoint(model_path, "--model_path")
         self.model = EEGModelForCausalLM.from_pretrained(self.folder, device=device, dtype=dtype, loading=loading, llm=llm)
+        self.llm_name = llm or self.model.config.llm
         self.tokenizer = load_tokenizer(self.folder)
         self.template = choose_template(self.tokenizer, self.model.config.prompt_template)
         try:
@@ -60,22 +61,29 @@ class Captioner:
             self.class_names.setdefault(label, f"class {label}")  # the predecessors saved only classes of one split
 
     @cached_property
-    def weights(self) -> dict[str, str | int]:
-        """What identifies this captioner: the hash of each of its files. For the LLM of a predecessor only the sizes count,
-        since hashing 14 GB takes half a minute. Computed on demand: a single trial does not need it."""
+    def weights(self) -> dict[str, str]:
+        """What identifies this captioner: the hash of each of its files; of the LLM in a predecessor's, its key.
+
+        Computed on demand: a single trial does not need it.
+        """
         own = {str(path.relative_to(self.folder)): path for path in sorted(self.folder.rglob("*")) if path.is_file()}
-        return {name: path.stat().st_size if name.startswith("llm/") else file_hash(path) for name, path in own.items()
-                if not name.startswith("checkpoints/")}
+        llm = {"llm": model_key(model_identity(self.folder / "llm"))} if (self.folder / "llm").is_dir() else {}
+        return llm | {name: file_hash(path) for name, path in own.items() if not name.startswith(("checkpoints/", "llm/"))}
+
+    @cached_property
+    def llm(self) -> dict:
+        """The identity of the LLM that was loaded (runtime.model_files)."""
+        return model_identity(self.llm_name)
+
+    def other_llm(self) -> list[str]:
+        """Names of the files in which that LLM differs from the one that the captioner was trained with; [] where they are
+        the same, or where the captioner is older or a predecessor's and does not tell."""
+        return differing_files(self.llm, read_run(self.folder)[0].get("llm"))
 
     @property
     def key(self) -> str:
         """16 hex digits that identify the captioner in caption files and tables."""
         return content_key(self.weights)
-
-    @cached_property
-    def llm(self) -> str:
-        """Identity of the LLM that writes the captions."""
-        return llm_identity(self.llm_place or self.model.config.llm)
 
     def read(self, eeg: torch.Tensor | MappedEEG, rows: torch.Tensor | None = None,
              batch_size: int = 256) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from runtime import options, processes, profiler
 from runtime.errors import InputError
+from runtime.model_files import model_key
 from runtime.options import Options
 from runtime.runs import atomic_path, content_key, file_hash, read_json, read_run, versions, write_json
+from runtime.wording import listed
 
 import torch
 
@@ -20,11 +22,11 @@ from eegdata.pictures import machine_made, picture_path, read_caption
 from eegdata.splits import load_split
 from eegdata.trials import Trials, load_trials
 from encoders import fit_to_encoder
-from encoders.clip import clip_identity
+from encoders.clip import clip_identity, is_other_clip
 from evaluation.provenance import overlap_error, read_records, selected_on, trained_on, trained_with
 from language_model.prompts import instruction_of
 from metrics import caption_files
-from metrics.conditions import BASELINES
+from metrics.conditions import BASELINES, BY_NAME
 from metrics.text_baselines import baseline_captions, nearest_pictures
 
 COLUMNS = (*caption_files.COLUMNS, "trial", "subject", "session", "recording", "image", "split", "condition", "prompt",
@@ -118,6 +120,11 @@ def _provenance(captioner, args, paths, trials, names, training):
     was trained on, unless --allow_overlap is given.
     """
     pictures = sorted(set(names))
+    other_llm = captioner.other_llm()
+    if other_llm:
+        print(f"note: the base LLM {captioner.llm_name} is not the one that the captioner was trained with (they differ in "
+              f"{listed(other_llm, 3)}), so nothing can be claimed from these captions; give the same with "
+              "--llm_backbone_name_or_path")
     known = trained_on(captioner.folder, paths.image_dir, pictures)
     same = trained_with(captioner.folder, args.model_path, trials.fingerprint, paths.splits_path, args.split_num,
                         args.split)
@@ -140,10 +147,9 @@ def _provenance(captioner, args, paths, trials, names, training):
               f"({', '.join(sorted(set(made.values())))}), not by people, so scores compare two models")
     given = {name: getattr(args, name) for name in ("model_path", "split", "split_num", "subject", "abstain_below")}
     given |= {"eeg_dataset": paths.eeg_dataset, "splits_path": paths.splits_path, "image_dir": paths.image_dir}
-    return {"options": vars(args), "versions": versions(), **given, "model": captioner.key, "llm": captioner.llm,
-            "llm_trained": read_run(captioner.folder)[0].get("llm"), "data": trials.fingerprint,
-            "source": trials.source, "splits": file_hash(paths.splits_path), "trained_on": known,
-            "repeated": repeated, "same_split": same, "selected_on": chosen,
+    return {"options": vars(args), "versions": versions(), **given, "model": captioner.key,
+            "data": trials.fingerprint, "source": trials.source, "splits": file_hash(paths.splits_path),
+            "trained_on": known, "repeated": repeated, "same_split": same, "selected_on": chosen,
             "machine_made": len(made), "pictures": len(pictures)}
 
 
@@ -180,19 +186,33 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
     with atomic_path(file) as temporary:
         table.to_csv(temporary, index=False)
         write_json(f"{file}.json", {"format": caption_files.RECORD_FORMAT, "condition": condition, **facts,
+                                    **_models_used(captioner, args, condition),
                                     "used": {"batch_size": batch_size}, "sha256": file_hash(temporary)})
     if processes.is_main():
         partial.unlink(missing_ok=True)  # the baselines have none
     print(f"{condition}: {len(table)} captions written to {file}")
 
 
+def _clip_model(captioner, args):
+    """The CLIP model that embeds pictures: the one given, else the one that the captioner was trained with."""
+    return args.clip_model or captioner.model.config.clip_model or options.CLIP_MODEL
+
+
+def _models_used(captioner, args, condition):
+    """The identities of the pretrained models that captions under a condition are made with, for their record."""
+    used = {}
+    if condition not in BASELINES:
+        used = {"llm": captioner.llm, "other_llm": captioner.other_llm()}
+    if BY_NAME[condition].needs_clip:
+        used["clip"] = clip_identity(_clip_model(captioner, args))
+    return used
+
+
 def _picture_rows(captioner, image_dir, names, args):
     """Embeddings of pictures from the CLIP model that the captioner was trained with."""
-    config = captioner.model.config
-    clip_model = args.clip_model or config.clip_model or options.CLIP_MODEL
+    config, clip_model = captioner.model.config, _clip_model(captioner, args)
     picture = args.picture or config.picture or "sketch"
-    then = read_run(captioner.folder)[0].get("clip")  # the predecessors' do not tell
-    if then not in (None, clip_identity(clip_model)):
+    if is_other_clip(clip_model, read_run(captioner.folder)[0].get("clip")):
         raise InputError(f"--clip_model {clip_model}: other weights than those that the captioner was trained with; name "
                          "the same CLIP model")
     rows = image_embeddings(names, image_dir, clip_model, picture, captioner.device, args.cache_dir)
@@ -233,8 +253,10 @@ def _generated(captioner, encoded, condition, shown, answered, args, batch_size,
     rows = list(first.values())
     instruction = instruction_of(args.prompt_type or "basic", args.prompt)
     decoding = options.generation_options(args)
-    key = content_key([captioner.weights, captioner.llm, encoded.trials.fingerprint, encoded.positions.tolist(), condition,
-                       args.asked(), args.clip_model, captioner.model.config.to_dict()])
+    models = {name: model_key(identity) for name, identity in _models_used(captioner, args, condition).items()
+              if name != "other_llm"}
+    key = content_key([captioner.weights, models, encoded.trials.fingerprint, encoded.positions.tolist(), condition,
+                       args.asked(), captioner.model.config.to_dict()])
     done = processes.from_main(_resume_partial, partial, key)
 
     def keep(new):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from runtime import processes
 from runtime.errors import InputError
+from runtime.model_files import model_key
 from runtime.options import Options
 from runtime.runs import read_run
 
@@ -15,7 +16,7 @@ from eegdata.data_paths import DataPaths
 from eegdata.pictures import read_captions
 from eegdata.trials import Trials
 from encoders import encode
-from encoders.clip import clip_identity
+from encoders.clip import clip_identity, is_other_clip
 
 
 def part_captions(image_dir: str, names: dict[str, list[str]], which: str) -> dict[str, dict[str, str | list[str]]]:
@@ -34,13 +35,13 @@ def image_stage(args: Options, paths: DataPaths, stage: Stage, names: dict, clas
     if embeddings["train"].shape[1] != size:
         raise InputError(f"--clip_model {args.clip_model}: embeddings of size {embeddings['train'].shape[1]}, but the "
                          f"encoder was trained towards size {size}; name the same CLIP model")
-    clip = clip_identity(args.clip_model)
-    if read_run(args.eeg_encoder_path)[0].get("clip") not in (None, clip):
+    if is_other_clip(args.clip_model, read_run(args.eeg_encoder_path)[0].get("clip")):
         raise InputError(f"--clip_model {args.clip_model}: other weights than those that the encoder in "
                          f"{args.eeg_encoder_path} was trained towards; name the same CLIP model")
     return stage.reuse_or_run(
         embeddings, {part: [class_of[name] for name in names[part]] for part in names},
-        {part: [captions[part][name] for name in names[part]] for part in names}, args.num_epochs_image, clip)
+        {part: [captions[part][name] for name in names[part]] for part in names}, args.num_epochs_image,
+        model_key(clip_identity(args.clip_model)))
 
 
 def eeg_stage(args: Options, stage: Stage, trials: Trials, split: dict, captions: dict) -> list:

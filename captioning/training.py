@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from runtime import processes
+from runtime.model_files import model_identity, model_key
 from runtime.options import Options
 from runtime.runs import cache_dir, content_key, read_json, write_json
 from runtime.trainer_arguments import training_arguments
@@ -17,7 +18,6 @@ from transformers import PreTrainedTokenizerBase, Trainer
 from datautils import CaptionDataset, collate
 from encoders.training import SaveEvery, checkpoint_of, train
 from language_model import sharding
-from language_model.identity import llm_identity
 from language_model.memory import Plan
 from language_model.prompts import choose_template, instruction_of, pad_id
 from model import EEGModelForCausalLM
@@ -134,6 +134,7 @@ class Stage:
                  device: str):
         self.model, self.tokenizer, self.args, self.plan, self.device = model, tokenizer, args, plan, device
         self.template = choose_template(tokenizer, args.prompt_template)
+        self.llm = model_identity(args.llm_backbone_name_or_path)
         self.before = None  # the key of the stage whose weights the next one starts from
 
     def dataset(self, embeddings: torch.Tensor, labels: list[str], captions: list, training: bool) -> CaptionDataset:
@@ -177,11 +178,11 @@ class Stage:
         """What the result of a stage depends on, to recognise one that was made before: what was asked for and the data,
         never the memory that happened to be free."""
         part = "stage2" if modality == "image" else "stage3"
-        return content_key([self.before, self.args.asked(part), llm_identity(self.args.llm_backbone_name_or_path), modality,
+        return content_key([self.before, self.args.asked(part), model_key(self.llm), modality,
                             [_tensor_keys(value) for value in content]])
 
     def reuse_or_run(self, embeddings: dict, labels: dict, captions: dict, epochs: float, clip: str) -> list[dict]:
-        """Stage 2, or its kept result when everything that it depends on is the same. clip: identity of the CLIP model."""
+        """Stage 2, or its kept result when everything that it depends on is the same. clip: key of the CLIP model."""
         key = self.key("image", embeddings, labels, captions, clip, epochs)
         root = Path(self.args.saved_pretrained_model_path or cache_dir(self.args.cache_dir) / "stage2")
         folder = root / f"{Path(self.args.llm_backbone_name_or_path).name}-{key}"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtime.errors import InputError
+from runtime.model_files import differing_files, model_identity
 from runtime.runs import file_hash, read_run
 
 import torch
@@ -12,19 +13,31 @@ from safetensors import SafetensorError
 from tqdm import tqdm
 
 
-def clip_identity(name: str) -> str:
-    """What identifies the model's weights in a cache key: the hash of a local folder, or the Hub name and commit."""
-    folder = _local(name)
-    if folder.is_dir():
-        return file_hash(folder)
-    if _is_open_clip(name):
-        return name
-    from transformers import AutoConfig
+def clip_identity(name: str) -> dict:
+    """What identifies the model (runtime.model_files). Of a Hub model, config.json is fetched: its commit is known then."""
+    if not _local(name).is_dir() and not _is_open_clip(name):
+        from transformers import AutoConfig
 
-    try:
-        return f"{name}@{AutoConfig.from_pretrained(name)._commit_hash}"
-    except (OSError, ValueError) as error:
-        raise _not_loadable(name, error) from None
+        try:
+            AutoConfig.from_pretrained(name)
+        except (OSError, ValueError) as error:
+            raise _not_loadable(name, error) from None
+    return model_identity(_local(name) if _local(name).is_dir() else name.removeprefix("hf-hub:"))
+
+
+def is_other_clip(name: str, then: dict | str | None) -> bool:
+    """Whether the CLIP model `name` is not the one of the identity `then`, as a checkpoint remembers it.
+
+    None: a predecessor's does not tell. Text: that of an older version, the hash of a folder, the Hub name and commit, or
+    open_clip's name.
+    """
+    if then is None:
+        return False
+    now = clip_identity(name)
+    if isinstance(then, str):
+        commit = f"@{now['commit']}" * (now["commit"] is not None and not _is_open_clip(name))
+        return then != (file_hash(_local(name)) if _local(name).is_dir() else f"{name}{commit}")
+    return bool(differing_files(now, then))
 
 
 def check_clip(folder: str | Path, clip_model: str, picture: str) -> None:
@@ -33,10 +46,9 @@ def check_clip(folder: str | Path, clip_model: str, picture: str) -> None:
     picture: "sketch" or "photo". A predecessor's encoder does not tell, so it passes.
     """
     content, trained_with = read_run(folder)
-    for flag, given, found, expected in (
-            ("clip_model", clip_model, clip_identity(clip_model), content.get("clip")),
-            ("picture", picture, picture, trained_with.get("picture"))):
-        if expected not in (None, found):
+    for flag, given, other in (("clip_model", clip_model, is_other_clip(clip_model, content.get("clip"))),
+                               ("picture", picture, trained_with.get("picture") not in (None, picture))):
+        if other:
             raise InputError(f"--{flag} {given}: the encoder in {folder} was trained with --{flag} "
                              f"{trained_with.get(flag)}; give the same")
 

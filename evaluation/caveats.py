@@ -41,14 +41,6 @@ def about_files(members: list[Captions], model: Captions | None) -> list[dict[st
     if model is None:
         return caveats
     caveats += [caveat for caveat in (rows_left_out(members, model), made_otherwise(members, model)) if caveat]
-    if model.condition and model.record is None:
-        caveats.append(severe(f"{model.key} has no record of how the captions were made ({model.path.name}.json), so "
-                              "training on the test pictures, changed rows and repeated scorings go unseen"))
-    without_record = [file.key for file in members if file is not model and file.record is None]
-    if without_record and model.record:
-        has = "has" if len(without_record) == 1 else "have"
-        caveats.append(severe(f"{_some(without_record)} {has} no record of how the captions were made, while the model's "
-                              "captions have one"))
     without_model = [file.key for file in members if file.condition and not file.only("model")]
     if len(members) > 1 and without_model:
         does = "does" if len(without_model) == 1 else "do"
@@ -81,7 +73,6 @@ def made_otherwise(members: list[Captions], model: Captions) -> dict[str, str] |
         theirs, ours = file.record, model.record
         keys = [key for key in DATA_KEYS if theirs.get(key) != ours.get(key)]
         if file.condition not in BASELINES:
-            keys += [key for key in ("llm",) if None not in (theirs.get(key), ours.get(key)) and theirs[key] != ours[key]]
             theirs, ours = ({**one, **one.get("options", {})} for one in (theirs, ours))
             keys += [key for key in DECODING_OPTIONS if theirs.get(key) != ours.get(key)]
         for key in keys:
@@ -96,10 +87,7 @@ def about_scores(study: Study, args: Namespace) -> list[dict[str, str]]:
     """Caveats that depend on what was scored and how: [{"severity", "text"}]."""
     if study.model is None:
         return []
-    caveats, n, record = about_training(study), len(study.model.table), study.record
-    if record.get("llm_trained") and record.get("llm") not in (None, record["llm_trained"]):
-        caveats.append(severe(f"the captions were written with the base LLM {record['llm']}, while the model was trained "
-                              f"with {record['llm_trained']}"))
+    caveats, n = about_training(study), len(study.model.table)
     if study.abstained:
         caveats.append(warning(f"The model gave no caption ({ABSTAINED}) for {study.abstained} of {study.abstained + n} "
                                "trials. All numbers except the calibration, also those of the controls, are of the other "

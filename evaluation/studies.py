@@ -9,6 +9,7 @@ from metrics.caption_files import ABSTAINED, COLUMNS, Captions
 from metrics.conditions import MODEL_CONDITION, ORDER, TABLE, TEXT_BASELINES, Condition
 
 from .caveats import about_files, severe, warning
+from .record_caveats import about_records
 from .study import Study
 
 RECORDED_DATA_OPTIONS = ("eeg_dataset", "splits_path", "image_dir", "split_num", "subject")
@@ -32,7 +33,7 @@ def group(files: list[Captions]) -> list[Study]:
                                       "which is newer."))
         model = by_condition.get(MODEL_CONDITION)
         study = Study((model or members[0]).key, by_condition, model, members)
-        study.doubts = about_files(members, model) + doubts
+        study.doubts = about_files(members, model) + about_records(members, model) + doubts
         if model is not None:
             _leave_abstained_out(study)
         studies.append(study)

@@ -22,10 +22,10 @@ ABSTAINED = "no confident reading"  # inference.py --abstain_below writes it in 
 RECORD_FORMAT = "eeg-to-text captions 1"
 CONSTANT_COLUMNS = ("condition", "model", "prompt", "split")
 RECORD_TYPES = {"options": dict, "source": dict, "versions": dict, "trained_on": list, "split_num": int, "subject": int,
-                "machine_made": int, **dict.fromkeys(
+                "machine_made": int, "other_llm": list, **dict.fromkeys(
                     ("condition", "model", "model_path", "data", "splits", "split", "eeg_dataset", "splits_path",
-                     "image_dir", "sha256", "llm", "llm_trained"), str)}
-NULLABLE_KEYS = ("llm_trained", "trained_on", "machine_made", "splits", "splits_path", "image_dir", "sha256")
+                     "image_dir", "sha256"), str)}
+NULLABLE_KEYS = ("trained_on", "machine_made", "splits", "splits_path", "image_dir", "sha256")
 
 
 @dataclass

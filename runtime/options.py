@@ -268,8 +268,9 @@ def inference_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     group = parser.add_argument_group("model")
     neutral(group.add_argument("--model_path", required=True, help="captioner: a local folder or a Hub id with subfolder, "
                                                                    "ours or a predecessor's"))
-    group.add_argument("--llm_backbone_name_or_path",
-                       help="where the base LLM lies now (unset: the place that the captioner names)")
+    neutral(group.add_argument("--llm_backbone_name_or_path",
+                               help="where the base LLM lies now (unset: the place that the captioner names); captions by "
+                                    "an LLM with other files than the captioner was trained with are marked as such"))
     group.add_argument("--load_in_8bit", action="store_true", help="load the LLM in 8 bit even if it was trained otherwise")
     group.add_argument("--load_in_4bit", action="store_true", help="load the LLM in 4 bit even if it was trained otherwise")
     group.add_argument("--bf16", action="store_true", help="compute in bfloat16")

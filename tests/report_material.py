@@ -139,7 +139,8 @@ def write_captions(folder, condition, pictures, subjects, rng, facts):
     path.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(path, index=False)
     write(Path(f"{path}.json"), {"format": RECORD_FORMAT, "condition": condition, "options": {"seed": 42}, "versions": {},
-                                 "model_path": str(folder / "captioner"), "trained_on": [], "machine_made": 0, **facts})
+                                 "model_path": str(folder / "captioner"), "model": "ab12ab12ab12ab12",
+                                 "sha256": file_hash(path), "trained_on": [], "machine_made": 0, **facts})
 
 
 def read_files(folder, seed=0):

@@ -2,6 +2,8 @@
 
 import json
 
+from runtime.runs import file_hash
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,7 +45,8 @@ def write(folder, tables, record=()):
         path = folder / f"captions_{condition}.csv"
         table.to_csv(path, index=False)
         if record is not None:
-            content = {"format": RECORD_FORMAT, "condition": condition, **dict(record)}
+            content = {"format": RECORD_FORMAT, "condition": condition, "model": str(table["model"].iloc[0]), "data": "d",
+                       "sha256": file_hash(path), **dict(record)}
             (folder / f"{path.name}.json").write_text(json.dumps(content))
     return sorted(folder.glob("*.csv"))
 
@@ -396,7 +399,8 @@ def test_nothing_is_claimed_of_other_people(shared, tmp_path, name, words):
 
 def test_captions_of_ours_without_a_record_are_not_to_be_relied_on(tmp_path):
     study = results_of(write(tmp_path / "r", all_conditions(0.8), record=None), tmp_path)["studies"][0]
-    assert study["claim"].startswith("Not to be relied on, since captions_eeg+label.csv has no record")
+    assert study["claim"].startswith("Not to be relied on, since captions_eeg+label.csv, ")
+    assert "10 more have no record of how the captions were made. " in study["claim"]
 
 
 def test_several_models_in_one_command_are_corrected_for_their_number():
@@ -418,12 +422,54 @@ def test_several_models_in_one_command_are_corrected_for_their_number():
 
 
 def test_controls_of_another_base_llm_are_said(tmp_path):
-    files = write(tmp_path / "r", all_conditions(0.8), {"llm": "a" * 16, "llm_trained": "a" * 16})
+    llm = {"name": "llm", "commit": None, "files": {"config.json": "0"}, "weights": {"w": "0"}}
+    files = write(tmp_path / "r", all_conditions(0.8), {"llm": llm, "other_llm": [], "clip": llm})
+
+    def record(condition, **change):
+        file = tmp_path / "r" / f"captions_{condition}.csv.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | change))
+
+    record("constant", llm=llm | {"weights": {"w": "1"}})  # no LLM writes a baseline
+    record("noise", llm=llm | {"weights": {}})  # not at hand, so not known
+    record("label", llm="0123456789abcdef")  # as an earlier version wrote it
     assert "Not to be relied on" not in results_of(files, tmp_path)["studies"][0]["claim"]
-    record = next(file for file in files if "noise" in file.name)
-    record = record.with_name(f"{record.name}.json")
-    record.write_text(record.read_text().replace('"llm": "a', '"llm": "b'))
-    claim = results_of(files, tmp_path)["studies"][0]["claim"]
-    assert claim.startswith("Not to be relied on, since noise") and "made with llm baaaaaaa" in claim
-    files = write(tmp_path / "s", all_conditions(0.8), {"llm": "b" * 16, "llm_trained": "a" * 16})
-    assert "while the model was trained with aaaa" in results_of(files, tmp_path)["studies"][0]["claim"]
+    record("noise", llm=llm | {"weights": {"w": "1"}})
+    record("image", clip=llm | {"files": {"config.json": "1"}})
+    assert results_of(files, tmp_path)["studies"][0]["claim"].startswith(
+        "Not to be relied on, since noise was made with another base LLM than the model's captions (they differ in w) and "
+        "nearest_picture was made with another CLIP model than image (they differ in config.json). ")
+    files = write(tmp_path / "s", all_conditions(0.8), {"llm": llm, "other_llm": ["w"]})
+    assert "written by another base LLM than the captioner was trained with (they differ in w). " in results_of(
+        files, tmp_path)["studies"][0]["claim"]
+
+
+def test_our_own_captions_without_a_whole_record_are_not_relied_on(tmp_path):
+    files = write(tmp_path / "none", {"eeg+label": captions("eeg+label", 0.9), "label": captions("label")}, None)
+    claim = doubted(files, tmp_path)[0]["claim"]
+    assert claim.startswith("Not to be relied on, since captions_eeg+label.csv, captions_label.csv have no record of how ")
+    one = captions("eeg+label", 0.9)
+    one.drop(columns="condition").to_csv(tmp_path / "trials.csv", index=False)  # still our columns
+    claim = doubted([tmp_path / "trials.csv"], tmp_path)[0]["claim"]
+    assert claim.startswith("Not to be relied on, since trials.csv has no record")
+    one.iloc[:, :5].to_csv(tmp_path / "five.csv", index=False)  # as the predecessors write it
+    assert "no record" not in doubted([tmp_path / "five.csv"], tmp_path)[0]["claim"]
+    files = write(tmp_path / "r", {"eeg+label": captions("eeg+label", 0.9), "label": captions("label")})
+    beside = tmp_path / "r" / "captions_label.csv.json"
+    content = json.loads(beside.read_text())
+    for lost, said in ((["sha256"], "sha256"), (["model", "sha256"], "model and sha256")):
+        beside.write_text(json.dumps({key: value for key, value in content.items() if key not in lost}))
+        assert doubted(files, tmp_path)[0]["claim"].startswith(
+            f"Not to be relied on, since the record of captions_label.csv lacks {said}. ")
+
+
+def test_all_models_of_a_command_are_looks_at_the_test_data(tmp_path):
+    """The count is the same for all of them, whichever is judged first; the run folders may lie in folders of their own."""
+    (tmp_path / "study" / "runs").mkdir(parents=True)
+    files = []
+    for subject in range(5):  # remade splits, other people, other folders; the data are gone
+        run = tmp_path / "study" / "runs" / f"exp{subject}" / "seed0"
+        (run / "captioner").mkdir(parents=True)
+        record = {"split": "test", "splits": f"s{subject % 2}", "split_num": 0, "subject": subject, "data": str(tmp_path),
+                  "eeg_dataset": "gone", "model_path": str(run / "captioner")}
+        files += write(run, {"eeg+label": captions("eeg+label", 0.9, model=f"m{subject}", seed=subject)}, record)
+    assert [study["provenance"]["ledger"]["scored"] for study in results_of(files, tmp_path)["studies"]] == [5] * 5

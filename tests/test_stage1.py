@@ -5,6 +5,7 @@ import shutil
 from itertools import pairwise
 
 from runtime import options
+from runtime.runs import file_hash
 
 import numpy as np
 import pandas
@@ -324,8 +325,23 @@ def test_bad_input_to_scoring(data, clip, encoder, capsys, options, said):
 
 def test_another_clip_model_is_refused(data, clip, encoder, tmp_path, capsys):
     other = shutil.copytree(clip, tmp_path / "clip")
-    (other / "note.txt").write_text("another model")
+    (other / "note.txt").write_text("not of the model")
+    score(data, other, encoder)
+    processor = json.loads((other / "preprocessor_config.json").read_text())
+    (other / "preprocessor_config.json").write_text(json.dumps(processor | {"image_mean": [0, 0, 0]}))
     assert "--clip_model" in refusal(capsys, score, data, other, encoder)
+
+
+def test_the_clip_model_that_an_older_version_recorded(data, clip, encoder, tmp_path, capsys):
+    """It wrote the hash of the whole folder."""
+    folder = shutil.copytree(encoder, tmp_path / "encoder")
+    content = json.loads((folder / "args.json").read_text())
+    for recorded, fits in ((file_hash(clip), True), ("0" * 64, False)):
+        (folder / "args.json").write_text(json.dumps(content | {"clip": recorded}))
+        if fits:
+            score(data, clip, folder)
+        else:
+            assert "--clip_model" in refusal(capsys, score, data, clip, folder)
 
 
 def test_a_full_disk_leaves_the_old_encoder(data, clip, encoder, tmp_path, capsys, full_disk):

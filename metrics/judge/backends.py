@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from runtime.errors import InputError
+from runtime.model_files import model_identity, model_key
 from runtime.runs import content_key
 
 from .answers import RESPONSE_FORMAT
@@ -198,9 +199,8 @@ class LocalModel:
     def __init__(self, name: str, device: str, tokens: int):
         self.name, self.device, self.tokens = str(name), device, tokens
         self.model, folder = None, Path(name)
-        # What answers depend on: path, size and time of each file of a folder, else the Hub id.
-        self.identity = [(str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns)
-                         for path in sorted(folder.rglob("*")) if path.is_file()] if folder.is_dir() else self.name
+        # What answers depend on. A Hub model's commit is not known before it is fetched, so its id stands for it.
+        self.identity = model_key(model_identity(folder)) if folder.is_dir() else self.name
 
     def ask(self, questions: list[str], keep: Callable) -> None:
         """Ask all questions, in batches. `keep(question, answer)` is called for each. InputError: the model is unusable."""
