@@ -45,7 +45,7 @@ def add_command(name: str, command: argparse.ArgumentParser) -> None:
     elif name == "audit":
         command.add_argument("--splits_path", help="splits file (unset: the folder's own)")
         command.add_argument("--image_dir", help="folder of pictures and captions (unset: the folder's own)")
-        command.add_argument("--split_num", type=options.bounded(int, 0), default=0, help="number of the split in the file")
+        options.trials_options(command)
         command.add_argument("--output", help="folder for audit.json and audit.html (unset: FOLDER)")
         command.add_argument("--strict", action="store_true", help="exit with code 1 if a finding is severe")
         options.audit_options(command)
@@ -127,14 +127,15 @@ def split_folder(args: argparse.Namespace, folder: Path | str, by: str | None, s
 def audit(args: argparse.Namespace) -> int:
     """Check a data set for what would invalidate a result; write audit.json and audit.html."""
     require("mne")
-    severe = audit_data(args.folder, args.splits_path, args.image_dir, args.split_num, args.output, args.permutations)
+    severe = audit_data(args.folder, args.splits_path, args.image_dir, args.split_num, args.output, args.permutations,
+                        args.subject, args.splits_index)
     return int(args.strict and severe)
 
 
 def audit_data(given: str, splits_path: str | None = None, image_dir: str | None = None, split_num: int = 0,
-               output: str | None = None, permutations: int = 1000) -> bool:
+               output: str | None = None, permutations: int = 1000, subject: int = 0, index: str = "auto") -> bool:
     """Audit a data set folder or file; returns whether a finding is severe. output: folder for the page, None for `given`
-    or the folder that it is in."""
+    or the folder that it is in; subject: 0 for all; index: as --splits_index."""
     from audit.page import audit_files, summary, write_page
     from eegdata.data_paths import find_data
 
@@ -142,7 +143,7 @@ def audit_data(given: str, splits_path: str | None = None, image_dir: str | None
     if not paths.image_dir:
         print("note: without --image_dir, pictures are compared by name only, and captions are not counted")
     trials, split, findings = audit_files(paths.eeg_dataset, paths.splits_path, paths.image_dir, split_num,
-                                          permutations=permutations)
+                                          subject, index, permutations)
     print(summary(findings))
     given = Path(given)
     folder = output or (given if given.is_dir() else given.parent if given.is_file() else ".")

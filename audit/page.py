@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 import numpy as np
 
 from eegdata.pictures import caption_path, machine_made, picture_path, read_captions
+from eegdata.source import source_text
 
 FORMAT = "eeg-to-text audit 1"
+FINDING = {"check", "severity", "sentence", "numbers"}  # what audit.json says of each
 MAX_CLASSES_IN_TABLE = 12  # more are drawn as a figure
 MAX_CARDS, CARD_SIZE = 8, 150  # example pictures, and their size in pixels
 MAX_NUMBERS = 16  # of a finding
@@ -58,13 +60,20 @@ def write_audit(file: Path | str, findings: list, made_from: dict, facts: dict |
 
 
 def read_audit(file: Path | str, made_from: dict) -> list[dict] | None:
-    """The findings of an audit.json, as dicts; None where it is absent or applies to other data or another split."""
+    """The findings of an audit.json, as dicts; None where it is absent or applies to other data or another split.
+
+    InputError where it is damaged.
+    """
     if not Path(file).is_file():
         return None
     content = read_json(file)
     if content.get("format") != FORMAT or content.get("made_from") != made_from:
         return None
-    return content["findings"]
+    findings = content.get("findings")
+    if not isinstance(findings, list) or not all(isinstance(one, dict) and one.keys() >= FINDING for one in findings):
+        raise InputError(f"{file}: expected a list of objects with {', '.join(sorted(FINDING))} under 'findings'; run "
+                         "prepare_data.py audit again, or remove the file")
+    return findings
 
 
 def write_page(trials: "Trials", split: dict, findings: list, folder: Path | str, splits_path: Path | str,
@@ -78,8 +87,9 @@ def write_page(trials: "Trials", split: dict, findings: list, folder: Path | str
 
     facts = facts_of(trials, split, splits_path, split_num, image_dir)
     page = Path(folder) / "audit.html"
+    simulated = "The EEG is simulated. " if trials.source["simulated"] else ""
     content = {"title": f"Data set {Path(trials.path).resolve().name}", "facts": fact_rows(facts), "steps": facts["steps"],
-               "claim": headline(findings), "findings": finding_texts(findings), "figures": pictures(trials),
+               "claim": simulated + headline(findings), "findings": finding_texts(findings), "figures": pictures(trials),
                "counts": count_table(trials, split), "recordings": recording_rows(trials),
                "cards": picture_cards(trials, image_dir)}
     text = render("page.html", content, Path(__file__).parent)
@@ -185,6 +195,7 @@ def facts_of(trials: "Trials", split: dict, splits_path: Path | str, split_num: 
         "classes": {trials.class_names[label]: count for label, count in sorted(Counter(labels).items())},
         "pictures": len(set(names)), "pictures_known": record.get("pictures_known", "yes"),
         "captions": caption_facts(sorted(set(names)), image_dir), "source": record.get("source", ".pth file"),
+        "origin": trials.source,
         "steps": (record.get("about") or {}).get("steps", []), "versions": record.get("versions", {}),
         "fingerprint": trials.fingerprint,
         "split": {"name": splits[split_num].get("name"), "number": split_num, "of": len(splits), "made_from": made_from,
@@ -239,7 +250,7 @@ def fact_rows(facts: dict) -> list[tuple[str, str]]:
          + (f"; made with: {made}" if made else "")),
         ("Trials in parts", ", ".join(f"{part} {count:,}" for part, count in split["parts"].items())
          + (f", in no part {left:,}" if left else "")),
-        ("Source", facts["source"]), ("Fingerprint", facts["fingerprint"]),
+        ("Source", facts["source"]), ("EEG", source_text(facts["origin"])), ("Fingerprint", facts["fingerprint"]),
         ("Made with", ", ".join(f"{name} {version}" for name, version in facts["versions"].items()) or "unknown")]
 
 

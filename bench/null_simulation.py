@@ -19,7 +19,7 @@ import torch
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from bench.synthetic import make_tokenizer, write_drawings, write_pth
+from bench.synthetic import SIMULATED, make_tokenizer, write_drawings, write_pth
 from datautils import CaptionDataset, collate
 from eegdata.splits import write_splits
 from language_model.prompts import instruction_of, pad_id
@@ -138,7 +138,7 @@ def make_study(folder: Path, args: Options, scenes: dict[str, Scene], number: in
         image += order.tolist()
         subject += [person + 1] * count
     write_pth(folder / "eeg.pth", eeg=np.concatenate(eeg), label=label[image], image=image, subject=subject, images=names,
-              class_ids=kinds, class_names=kinds, sfreq=SFREQ, ch_names=CHANNELS)
+              class_ids=kinds, class_names=kinds, sfreq=SFREQ, ch_names=CHANNELS, about=SIMULATED)
     write_splits(folder / "splits.pth", parts)
 
 

@@ -42,6 +42,7 @@ LLM_SHAPES = {
 }
 SMALL_CLIP = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
 MAX_VOCABULARY = 2000  # of the tokenizer, which is trained on the captions and fits every shape
+SIMULATED = {"source": "simulated"}  # `about` of a .pth file, so that claims call its EEG simulated
 SFREQ, SAMPLES, CHANNELS = 250.0, 150, ("O1", "Oz", "O2", "PO3", "POz", "PO4", "P7", "P8")
 
 
@@ -94,7 +95,7 @@ def make_dataset(folder: Path, pictures: int) -> None:
     eeg = rng.standard_normal((pictures, len(CHANNELS), SAMPLES), dtype=np.float32)
     eeg[range(pictures), label] += 2 * np.sin(2 * np.pi * 10 * np.arange(SAMPLES, dtype=np.float32) / SFREQ)
     write_pth(folder / "eeg.pth", eeg=eeg, label=label, image=range(pictures), subject=[1] * pictures, images=list(scenes),
-              class_ids=kinds, class_names=kinds, sfreq=SFREQ, ch_names=CHANNELS)
+              class_ids=kinds, class_names=kinds, sfreq=SFREQ, ch_names=CHANNELS, about=SIMULATED)
     order = rng.permutation(pictures).tolist()
     fifth = pictures // 5
     write_splits(folder / "splits.pth", {"train": order[2 * fifth:], "val": order[:fifth], "test": order[fifth:2 * fifth]})

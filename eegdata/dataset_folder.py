@@ -19,6 +19,7 @@ import torch
 
 from eegdata.pictures import machine_made, same_captions, write_captions, write_picture
 from eegdata.records import DataSet
+from eegdata.source import source_of_record
 
 FORMAT = "eeg-to-text data set 1"
 BATCH_TRIALS = 256  # trials in a record batch
@@ -310,7 +311,7 @@ def _write_shard(path, data, recording, number, block, eeg):
 
 def _write_card(path, record):
     """The dataset card: its YAML head tells the Hub where the shards are."""
-    trials = number_of_trials(record["recordings"])
+    trials, simulated = number_of_trials(record["recordings"]), source_of_record(record)["simulated"]
     with atomic_path(path) as temporary:
         temporary.write_text(f"""---
 configs:
@@ -319,7 +320,7 @@ configs:
   - split: train
     path: trials/*.arrow
 ---
-# {"Simulated " if record["source"] == "simulated" else ""}EEG of people who look at pictures
+# {"Simulated " if simulated else ""}EEG of people who look at pictures
 
 {trials} trials of {len(record["ch_names"])} channels x {record["n_times"]} samples at {record["sfreq"]:g} Hz, source
 `{record["source"]}`, units {record["units"]}. The split `train` above is all trials; the parts are in `splits.pth`, the

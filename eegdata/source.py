@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable
 
+from runtime.wording import counted
+
 from eegdata.eegcvpr40 import has_its_classes
 from eegdata.pth_file import BLOCKS
 
 UNKNOWN = {"name": "unknown", "simulated": None}
-TEXTS = {
-    "simulated": "simulated EEG", "unknown": "EEG of unknown source", "raw": "EEG of recordings read as they are",
-    "eegcvpr40": "EEG of EEGCVPR40", "things": "EEG of THINGS-EEG2", "mindbigdata": "EEG of MindBigData",
-    "bdd": "EEG of Brain-Download-Datasets", "n170": "EEG of the N170 experiment of EEG-ExPy",
-    "uci": "EEG of the UCI EEG Database",
+TITLES = {
+    "unknown": "an unknown source", "raw": "raw recordings", "eegcvpr40": "EEGCVPR40", "things": "THINGS-EEG2",
+    "mindbigdata": "MindBigData", "bdd": "Brain-Download-Datasets", "n170": "the N170 experiment of EEG-ExPy",
+    "uci": "the UCI EEG Database",
 }
 
 
@@ -37,7 +38,15 @@ def source_of_record(record: dict) -> dict:
     return source_of(record.get("source"), record.get("about"), record.get("class_ids", ()))
 
 
-def source_text(source: dict) -> str:
-    """"simulated EEG", "EEG of THINGS-EEG2", "EEG of unknown source"."""
+def says_another_origin(source: dict) -> bool:
+    """Whether a source rules out that the EEG is EEGCVPR40's. Raw recordings may be anybody's."""
+    return source.get("name", "unknown") not in ("unknown", "raw", "eegcvpr40")
+
+
+def source_text(source: dict, people: int | None = None) -> str:
+    """"simulated EEG of 4 people", "EEG of 10 people from THINGS-EEG2". people: None where unknown."""
+    of = f" of {counted(people, 'person')}" if people else ""
+    if source.get("simulated"):
+        return f"simulated EEG{of}"
     name = source.get("name") or UNKNOWN["name"]
-    return "simulated EEG" if source.get("simulated") else TEXTS.get(name, f"EEG of {name}")
+    return f"EEG{of} from {TITLES.get(name, name)}"

@@ -1,4 +1,4 @@
-"""What a study shows: the model against every control, three verdicts, and a claim that says no more than they do."""
+"""What a study shows: the model against every control, four verdicts, and a claim that says no more than they do."""
 
 from argparse import Namespace
 
@@ -22,7 +22,6 @@ from metrics.statistics import (
     units_needed,
 )
 
-from .data_source import eeg_of
 from .study import Study
 
 ALPHA = 0.05
@@ -218,9 +217,9 @@ def floor_to_ceiling(study: Study, args: Namespace) -> dict | None:
 
 def by_subject(study: Study, found: Grounding | None, args: Namespace) -> list[dict]:
     """For each person METRIC, that of exchanged captions, and the difference with its interval by picture."""
-    if found is None or not isinstance(study.model.factors, tuple):
+    if found is None or study.model.people is None:
         return []
-    pictures, subjects = study.model.factors
+    pictures, subjects = study.model.clusters, study.model.people
     rows = []
     for subject in sorted(set(subjects), key=lambda name: (len(name), name)):
         chosen = (subjects == subject) & ~np.isnan(found.rows)
@@ -256,7 +255,7 @@ def power(study: Study, found: Grounding | None, effects: list[float]) -> dict |
 def correct_over_studies(verdicts: list[dict[str, dict]]) -> None:
     """Holm's correction of each verdict's p over the studies of one command: of ten models without any information, one
     would else be likely to be claimed something of. Adds "p_studies" and takes claims back that do not hold with it."""
-    for key in ("anything", "class", "beyond_class", "better_than_nothing"):
+    for key in dict.fromkeys(key for one in verdicts for key in one):
         tested = [one[key] for one in verdicts if one and one[key]["p"] is not None]
         if len(tested) < 2:
             continue
@@ -273,7 +272,7 @@ def claim(study: Study, verdicts: dict) -> str:
     beyond, better = verdicts["beyond_class"], verdicts["better_than_nothing"]
     abstained = f", {study.abstained} more without a caption" if study.abstained else ""
     tested = beyond if beyond.get("n") else verdicts["anything"]
-    size = (f"{eeg_of(study)['text']}, N = {counted(tested.get('n'), 'trial')} of "
+    size = (f"{study.eeg['text']}, N = {counted(tested.get('n'), 'trial')} of "
             f"{counted(tested.get('pictures'), 'picture')}{abstained}")
     if beyond["holds"]:
         text = f"Beyond the class name the EEG adds {beyond['text']} ({size}){for_whom(beyond['people'])}"
@@ -281,7 +280,7 @@ def claim(study: Study, verdicts: dict) -> str:
         text = without_more(verdicts)
         if beyond["holds"] is None:
             text += f"whether the captions carry more than the class cannot be tested: {beyond['text']}"
-            text += f" ({size})" if tested.get("n") else f" ({eeg_of(study)['text']})"
+            text += f" ({size})" if tested.get("n") else f" ({study.eeg['text']})"
         elif direction(beyond) < 0:
             text += "the trial's own EEG makes them worse than that of other trials of the class: "
             text += f"{beyond['text']} ({size})"

@@ -96,19 +96,19 @@ def condition_entry(condition: str, file: Captions) -> dict:
 def study_results(study: Study, args: Namespace, judge: Judge | None) -> dict:
     """One study's entry."""
     first = study.model or next(iter(study.files.values()))
-    factors = first.factors
     only = {name: first.only(name) or None for name in ("model", "prompt", "split")}
+    study.eeg = eeg_of(study)
     study.doubts += about_scores(study, args)
     add_audit(study, args)
     judged = judge_study(study, args)  # which adds to the notes
     notes = study.notes + [f"{file.key}: {note}" for file in study.files.values() for note in file.notes]
     return {"name": study.name, **only, "n": len(first.table), "pictures": len(set(first.clusters)),
-            "people": len(set(factors[1])) if isinstance(factors, tuple) else None,
+            "people": study.eeg["people"],
             "classes": len(set(first.table["Expected object"].str.strip())), **judged,
             "conditions": [condition_entry(condition, file) for condition, file in study.files.items()],
             "missing": study.missing, "calibration": calibration_of(study, args) if study.model else None,
             "judge": judge.summary() if judge else None, "provenance": provenance(study, args), "notes": notes,
-            "doubts": study.doubts, "audit": study.audit, "eeg": eeg_of(study)}
+            "doubts": study.doubts, "audit": study.audit, "eeg": study.eeg}
 
 
 def model_comparisons(studies: list[Study], args: Namespace) -> list[dict]:

@@ -15,7 +15,8 @@ class Study:
 
     probability: of the predicted class in every trial, before abstained trials are left out. correct: whether that class is
     right. Both are None where unknown. doubts: [{"severity", "text"}], as evaluation.caveats makes them. audit: as
-    evaluation.data_audit.add_audit sets it. ledger: as count_scorings returns it.
+    evaluation.data_audit.add_audit sets it. ledger: as count_scorings returns it. eeg: as evaluation.data_source.eeg_of
+    returns it.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Study:
     notes: list[str] = field(default_factory=list)
     doubts: list[dict[str, str]] = field(default_factory=list)
     ledger: dict | None = None
+    eeg: dict = field(default_factory=dict)
     audit: dict = field(default_factory=lambda: {"findings": [], "note": ""})
 
     @property

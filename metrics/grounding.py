@@ -62,11 +62,6 @@ class Fit:
         return self.scores[np.arange(len(self.picture)), self.picture]
 
     @property
-    def nuisances(self) -> list[np.ndarray]:
-        """Codes [n] of what is removed in every test: the sitting."""
-        return [codes_of(self.sittings)]
-
-    @property
     def shown_together(self) -> np.ndarray:
         """[P] codes: pictures of sittings that have pictures in common, directly or through other sittings."""
         from scipy.sparse import coo_array
@@ -89,25 +84,25 @@ def fit_of(generated: list[str], true_captions: list[str], pictures: ArrayLike, 
 
 def of_anything(fit: Fit, **options) -> Grounding | None:
     """Gain of captions over those of any other pictures. options: n_boot, n_perm, seed."""
-    return exchange_pictures(fit, fit.scores, fit.shown_together, fit.nuisances, **options)
+    return exchange_pictures(fit, fit.scores, fit.shown_together, [], **options)
 
 
 def of_the_class(fit: Fit, **options) -> Grounding | None:
     """Gain in accuracy of the predicted class, in place of METRIC, over that of any other pictures."""
     right = (fit.predicted[:, None] == fit.true[None]).astype(float)
-    return exchange_pictures(fit, right, fit.shown_together, fit.nuisances, **options)
+    return exchange_pictures(fit, right, fit.shown_together, [], **options)
 
 
 def beyond_the_class(fit: Fit, **options) -> Grounding | None:
     """Gain of captions over those of other pictures of the same true class, without what the predicted class explains."""
     strata = codes_of(codes_of(fit.true) * len(fit.true) + fit.shown_together)
-    nuisances = [codes_of(fit.predicted), strata[fit.picture], *fit.nuisances]
-    return exchange_pictures(fit, fit.scores, strata, nuisances, **options)
+    return exchange_pictures(fit, fit.scores, strata, [codes_of(fit.predicted), strata[fit.picture]], **options)
 
 
 def exchange_pictures(fit: Fit, scores: np.ndarray, strata: np.ndarray, nuisances: list[np.ndarray], n_boot: int = 2000,
                       n_perm: int = 10000, seed: int = 0) -> Grounding | None:
-    """The gain of `scores` [n, P] where pictures are exchanged within `strata` [P], after removing `nuisances` ([n] codes).
+    """The gain of `scores` [n, P] where pictures are exchanged within `strata` [P], after removing `nuisances` ([n] codes)
+    and the sitting.
 
     None where no picture can be exchanged or nothing is left beside the nuisances.
     """
@@ -117,12 +112,13 @@ def exchange_pictures(fit: Fit, scores: np.ndarray, strata: np.ndarray, nuisance
     def own(values):  # what each trial has of its own picture more than of the others of the stratum
         return values[trials, fit.picture] - (values * common).sum(axis=1)
 
-    residual = without(scores, nuisances)
+    basis = basis_of([*nuisances, codes_of(fit.sittings)])
+    residual = without(scores, basis)
     is_own = np.zeros_like(residual)
     is_own[trials, fit.picture] = 1
     known = (same.sum(axis=1) > 1)[fit.picture]
     # What the residuals keep of a gain of 1 (Frisch and Waugh, Econometrica 1, 1933).
-    share = own(without(is_own, nuisances))[known].mean() if known.any() else 0
+    share = own(without(is_own, basis))[known].mean() if known.any() else 0
     if share < 1e-9:
         return None
     rows = np.where(known, own(residual) / share, np.nan)
@@ -135,10 +131,14 @@ def exchange_pictures(fit: Fit, scores: np.ndarray, strata: np.ndarray, nuisance
                      len(np.unique(fit.picture[known])), rows)
 
 
-def without(values: np.ndarray, nuisances: list[np.ndarray]) -> np.ndarray:
-    """Residuals of `values` [n, P], column by column, after a least-squares fit of the codes [n] of each nuisance."""
-    levels = [np.zeros(len(values), dtype=int), *nuisances]
+def basis_of(nuisances: list[np.ndarray]) -> np.ndarray:
+    """Orthonormal basis [n, k] of the constant and the indicators of each nuisance's codes [n]."""
+    levels = [np.zeros_like(nuisances[0]), *nuisances]
     design = np.concatenate([code[:, None] == np.arange(code.max() + 1) for code in levels], axis=1).astype(float)
     basis, sizes, _ = np.linalg.svd(design, full_matrices=False)
-    basis = basis[:, sizes > 1e-9 * sizes.max()]
+    return basis[:, sizes > 1e-9 * sizes.max()]
+
+
+def without(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Residuals of `values` [n, P], column by column, after a least-squares fit of an orthonormal `basis` [n, k]."""
     return values - basis @ (basis.T @ values)

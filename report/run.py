@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.errors import InputError
-from runtime.runs import file_hash, read_json
+from runtime.runs import read_json
+
+from eegdata.unchanged import why_other_data
 
 STAGES = {"stage1": "Stage 1: EEG encoder", "stage2": "Stage 2: captioner on picture embeddings",
           "stage3": "Stage 3: captioner on EEG embeddings"}
@@ -112,12 +114,7 @@ def loss_curves(run: Run, folder: Path, name: str, entries: list[dict]) -> dict[
 
 def why_not_readable(path: Path, fingerprint: str | None) -> str:
     """Why the data set at path is not read for the report; "" where it is. fingerprint: that it must have, None: any."""
-    from eegdata.dataset_folder import read_record
-
-    if not path.exists():
-        return f"{path} was not found"
     if path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
         return (f"{path} is a file of {path.stat().st_size / 1e9:.1f} GB, too large to be read for a report; make a data "
                 "set folder of it with prepare_data.py")
-    found = read_record(path)["fingerprint"] if path.is_dir() else file_hash(path)
-    return f"{path} has changed since it was used" if fingerprint and found != fingerprint else ""
+    return why_other_data(path, fingerprint)

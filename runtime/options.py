@@ -120,20 +120,25 @@ def data_options(parser: argparse.ArgumentParser, required: bool = True) -> argp
                                                      "in the data set folder)"))
     neutral(group.add_argument("--image_dir", help="folder of pictures and captions: <class>/<name>.JPEG and "
                                                    "<name>_caption.txt (unset: the one in the data set folder)"))
-    neutral(group.add_argument("-sn", "--split_num", type=bounded(int, 0), default=0,
-                               help="number of the split in the splits file"))
-    neutral(group.add_argument("-sub", "--subject", type=bounded(int, 0), default=0,
-                               help="use the trials of this subject only; 0 uses all subjects"))
+    trials_options(group)
     neutral(group.add_argument("-tl", "--time_low", type=samples,
                                help="first sample of the window (unset: 20 for EEGCVPR40 files, the picture onset for a "
                                     "data set folder, else 0)"), "stage2")
     neutral(group.add_argument("-th", "--time_high", type=samples,
                                help="end of the window in samples, exclusive (unset: 460 for EEGCVPR40 files, else the "
                                     "end)"), "stage2")
+    return group
+
+
+def trials_options(group: argparse._ActionsContainer) -> None:
+    """Which split, and whose trials."""
+    neutral(group.add_argument("-sn", "--split_num", type=bounded(int, 0), default=0,
+                               help="number of the split in the splits file"))
+    neutral(group.add_argument("-sub", "--subject", type=bounded(int, 0), default=0,
+                               help="use the trials of this subject only; 0 uses all subjects"))
     neutral(group.add_argument("--splits_index", choices=("auto", "all", "subject"), default="auto",
                                help="with --subject: whether the indices in the splits file count all records or only the "
                                     "records of that subject"))
-    return group
 
 
 def split_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:

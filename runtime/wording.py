@@ -49,8 +49,8 @@ def percent(share: float) -> str:
 
 
 def counted(count: object, noun: str) -> str:
-    """"1 picture", "2 pictures", "2 classes"; "?" in place of an unknown number."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    """"1 picture", "2 pictures", "2 classes", "2 people"; "?" in place of an unknown number."""
+    plural = "people" if noun == "person" else f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{count:,} {noun if count == 1 else plural}" if is_number(count) else f"? {plural}"
 
 
