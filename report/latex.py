@@ -54,7 +54,18 @@ def caption(study: dict, metric: str, alpha: float, bold: bool) -> str:
     missing = f" No captions under {', '.join(study['missing'])}." if study.get("missing") else ""
     mark = (f"Bold: better than every control and baseline in {metric} at p < {alpha:g}." if bold else
             f"Nothing is bold: the model is not shown to beat every control and baseline in {metric} at p < {alpha:g}.")
-    return escaped(f"{study['claim']} {size}. Means with 95% intervals in brackets. {mark}{missing}")
+    return escaped(f"{study['claim']} {audit_sentence(study)}{size}. Means with 95% intervals in brackets. {mark}{missing}")
+
+
+def audit_sentence(study: dict) -> str:
+    """What the audit of the data warns of, or that there is none; the claim itself states severe findings."""
+    audit = study.get("audit")  # results.json of an earlier version has none
+    if not audit or not study["verdicts"]:
+        return ""
+    if not audit["findings"]:
+        return "The data were not audited. "
+    names = [finding["check"] for finding in audit["findings"] if finding["severity"] == "warning"]
+    return f"The audit of the data warns of: {', '.join(names)}. " if names else ""
 
 
 def tables(results: dict) -> str:

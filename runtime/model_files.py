@@ -97,7 +97,9 @@ def _weights(folder):
         if (folder / name).is_file():
             return [folder / name]
         if index.is_file():
-            return [folder / shard for shard in sorted(set(read_json(index).get("weight_map", {}).values()))]
+            shards = read_json(index).get("weight_map")
+            names = {Path(str(shard)).name for shard in (shards.values() if isinstance(shards, dict) else ())}
+            return [folder / name for name in sorted(names)]
     return sorted(path for path in folder.glob("*") if path.suffix in (".safetensors", ".bin", ".pt"))
 
 

@@ -9,6 +9,7 @@ from runtime.runs import file_hash
 import numpy as np
 import pandas
 import pytest
+import torch
 
 import evaluate
 import prepare_data
@@ -63,6 +64,8 @@ def test_warnings_stand_beside_the_claim(own_run, capsys):
     scored(own_run)
     said = capsys.readouterr().out
     assert "Not to be relied on" not in said and "Audit of the data, Blocks: Each class was shown in one block." in said
+    scored(own_run, "--report", str(own_run / "report"))
+    assert "The audit of the data warns of: Blocks. N = 36 trials" in (own_run / "report" / "table.tex").read_text()
 
 
 def test_a_missing_audit_is_said_and_a_report_makes_it(own_run, capsys):
@@ -173,6 +176,16 @@ def test_blocks_and_drift_without_times_are_severe(tmp_path):
         _, _, findings = audit_files(folder / "eeg.pth", folder / "splits.pth", permutations=199)
         found = {one.check: one.severity for one in findings}
         assert found[ORDER_CHECK] == "warning" and (found["Slow drift"] == "severe") is severe, found
+
+
+def test_page_and_card_of_simulated_eeg_in_any_layout_say_so(tmp_path, data):
+    content = torch.load(data / "eeg.pth", weights_only=True) | {"about": {"source": "simulated"}}
+    torch.save(content, tmp_path / "eeg.pth")
+    prepare_data.main(["eegcvpr40", "--eeg_dataset", str(tmp_path / "eeg.pth"), "--image_dir", str(data / "images"),
+                       "--splits_path", str(data / "splits.pth"), "--output", str(tmp_path / "data"), "--permutations",
+                       "99"])
+    assert "# Simulated EEG of people" in (tmp_path / "data" / "README.md").read_text()
+    assert "The EEG is simulated. " in (tmp_path / "data" / "audit.html").read_text()
 
 
 def test_eegcvpr40_is_known_by_its_class_names(shared, capsys):
