@@ -4,7 +4,7 @@ No EEG and no model. A captioner is a rule that says which of the picture's prop
 what may be claimed.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,6 +15,7 @@ GROUNDS = ("a snowy field", "a green meadow", "a wooden table", "a night sky", "
 FRAMES = ("There is {n} {c} {k} at the {p} of {g}.", "{n} {c} {k} on the {p} of {g}.", "{g} with {n} {c} {k} at the {p}.",
           "A picture of {n} {k}, {c}, at the {p} of {g}.")
 SIZES = (len(COLOURS), len(NUMBERS), len(PLACES), len(GROUNDS))  # of the properties, in the order of a row of properties
+CONFUSION_ROWS, FIRST_COLOUR_ROW = 396, 200  # a row of three wrong names for each class, and from 200 on for each colour
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Design:
     captions: str = "predicted"
     named: str = "predicted"
     reading: float = 0.
-    true_of: frozenset = field(default_factory=frozenset)
+    true_of: frozenset = frozenset()
 
 
 @dataclass
@@ -106,10 +107,10 @@ def presented(design: Design, kind: np.ndarray, rng: np.random.Generator) -> tup
 def wrong_names(design: Design, kind: np.ndarray, properties: np.ndarray, picture: np.ndarray,
                 rng: np.random.Generator) -> np.ndarray:
     """The class that each trial is taken for where the encoder is wrong: [n]."""
-    n, other = len(picture), rng.integers(design.classes, size=(len(SIZES) * 99, 3))
+    n, other = len(picture), rng.integers(design.classes, size=(CONFUSION_ROWS, 3))
     if design.confusion == "class":
         return other[kind[picture], rng.integers(3, size=n)]
-    by_colour = other[200 + properties[picture, 0], rng.integers(3, size=n)]
+    by_colour = other[FIRST_COLOUR_ROW + properties[picture, 0], rng.integers(3, size=n)]
     by_picture = rng.integers(design.classes, size=design.pictures)[picture]
     return np.where(rng.random(n) < .5, by_colour, by_picture)
 
