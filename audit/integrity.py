@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from runtime.names import below
 from runtime.runs import file_hash
 from runtime.wording import counted, listed
 
@@ -19,9 +20,10 @@ def check_integrity(material: Material) -> Finding:
     if not recordings:
         return Finding(CHECK, "not checked", "A .pth file holds no checksums, so damage that leaves it readable is not "
                                              "detected.")
-    folder = Path(material.trials.path) / "trials"
+    data = Path(material.trials.path)
     shards = [shard for recording in recordings for shard in recording["shards"]]
-    damaged = [shard["file"] for shard in shards if file_hash(folder / shard["file"]) != shard["sha256"]]
+    damaged = [shard["file"] for shard in shards
+               if file_hash(below(data / "trials", shard["file"], data / "dataset.json")) != shard["sha256"]]
     numbers = {"shards": len(shards), "damaged": damaged}
     if damaged:
         return Finding(CHECK, "severe", f"{len(damaged)} of {len(shards)} files of trials have changed since they were "

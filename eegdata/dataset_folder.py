@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 from runtime.errors import InputError
+from runtime.names import below
 from runtime.runs import LEDGER, atomic_path, content_key, file_hash, read_json, versions, write_json
 
 import numpy as np
@@ -109,7 +110,7 @@ def open_folder(folder: Path | str) -> tuple[dict, list[np.ndarray], dict[str, n
     shape = (-1, len(record["ch_names"]), record["n_times"])
     blocks, tables = [], []
     for shard in (shard for recording in record["recordings"] for shard in recording["shards"]):
-        file = folder / "trials" / shard["file"]
+        file = below(folder / "trials", shard["file"], folder / "dataset.json")
         size = file.stat().st_size if file.is_file() else None
         if size != shard["bytes"]:
             raise InputError(f"{file}: {'absent' if size is None else f'{size} bytes'}, expected {shard['bytes']} bytes; "
@@ -228,8 +229,8 @@ def _write_trials(data, folder, head_key, scale):
         file = folder / f"{number:05d}.json"
         key = content_key([head_key, recording.key, recording.name, recording.subject, recording.session])
         entry = read_json(file) if file.is_file() else {}
-        whole = all((folder / shard["file"]).is_file() and (folder / shard["file"]).stat().st_size == shard["bytes"]
-                    for shard in entry.get("shards", ()))
+        shards = [(below(folder, shard["file"], file), shard["bytes"]) for shard in entry.get("shards", ())]
+        whole = all(path.is_file() and path.stat().st_size == size for path, size in shards)
         if entry.get("key") == key and whole:
             found += 1
         else:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from runtime.errors import InputError
+from runtime.names import below
 from runtime.runs import atomic_path, file_hash, read_json, write_json
 
 import numpy as np
@@ -18,8 +19,9 @@ MARKS_FILE = "machine_captions.json"
 
 
 def picture_path(image_dir: Path | str, name: str, picture: str = "photo") -> Path:
-    """The file of a picture: `<image_dir>/<class id>/<name>.JPEG`, or `<name>_sketch.JPEG`."""
-    return Path(image_dir) / name.split("_")[0] / f"{name}{'_sketch' if picture == 'sketch' else ''}.JPEG"
+    """The file of a picture: `<image_dir>/<class id>/<name>.JPEG`, or `<name>_sketch.JPEG`. InputError for a name that is
+    a path."""
+    return _file(image_dir, name, f"{'_sketch' if picture == 'sketch' else ''}.JPEG")
 
 
 def find_pictures(image_dir: Path | str) -> list[str]:
@@ -41,7 +43,13 @@ def picture_hashes(image_dir: Path | str, names: Iterable[str], picture: str) ->
 
 
 def caption_path(image_dir: Path | str, name: str) -> Path:
-    return Path(image_dir) / name.split("_")[0] / f"{name}_caption.txt"
+    """The file of a picture's captions: `<image_dir>/<class id>/<name>_caption.txt`. InputError as picture_path."""
+    return _file(image_dir, name, "_caption.txt")
+
+
+def _file(image_dir, name, ending):
+    below(image_dir, name, "the data set")
+    return below(image_dir, name.split("_")[0], "the data set") / f"{name}{ending}"
 
 
 def read_captions(image_dir: Path | str, name: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Good, median and bad examples, chosen by score: picture, captions, captions of other conditions, the trial's EEG."""
 
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
@@ -56,11 +56,12 @@ def examples(model: Captions | None, files: dict[str, Captions], contrasts: list
     chosen = choose_examples(scores, model.clusters, count)
     rows = [row for group in chosen.values() for row in group]
     beside = {name: texts_by_row(files[name], model) for name in contrasts if name in files and files[name] is not model}
-    pictures = {row: picture_uri(provenance.get("image_dir"), model.table.iloc[row]) for row in rows}
+    pictures = {row: picture_uri(provenance.get("image_dir"), model.table.iloc[row], model.path) for row in rows}
     eeg, notes = eeg_of(model, rows, provenance)
     if rows and not any(pictures.values()):
         notes.append("The pictures are not shown: they are not at the paths in the captions, such as "
-                     f"{model.table['Ground Truth Image'].iloc[rows[0]]}.")
+                     f"{model.table['Ground Truth Image'].iloc[rows[0]]}, or lie outside the folder of the captions "
+                     "and the picture folder that their record names.")
 
     def card(row):
         table, trial = model.table.iloc[row], trial_number(model.table.iloc[row])
@@ -103,9 +104,15 @@ def eeg_of(model: Captions, rows: list[int], provenance: dict) -> tuple[Eeg | No
     return eeg, [f"No EEG traces: {refusal}."] if refusal else []
 
 
-def picture_uri(image_dir: str | None, row: "Series") -> str | None:
-    """The row's picture as a data URI: from the picture folder, else from the path in the CSV, else None."""
-    given = row["Ground Truth Image"]
-    name = Path(row.get("image") or given).name.removesuffix(".JPEG")
-    places = ([picture_path(image_dir, name)] if image_dir else []) + [Path(given)]
+def picture_uri(image_dir: str | None, row: "Series", file: Path) -> str | None:
+    """The row's picture as a data URI: from the picture folder, else from the path in the CSV, else None.
+
+    file: the CSV. Its paths count only below its own folder and the picture folder: a page must not embed just any file.
+    """
+    given = row["Ground Truth Image"].replace("\0", "")
+    name = PureWindowsPath(row.get("image") or given).name.removesuffix(".JPEG")  # which takes / and \ for separators
+    places = [picture_path(image_dir, name)] if image_dir and name not in ("", "..") else []
+    allowed = [Path(folder).resolve() for folder in (image_dir, file.parent) if folder]
+    if any(Path(given).resolve().is_relative_to(folder) for folder in allowed):
+        places.append(Path(given))
     return next(filter(None, (data_uri(path, PICTURE_SIZE) for path in places)), None)
