@@ -10,6 +10,7 @@ from runtime.errors import InputError
 from runtime.model_files import model_key
 from runtime.options import Options
 from runtime.runs import atomic_path, content_key, file_hash, read_json, read_run, versions, write_json
+from runtime.secrets import without_secrets
 from runtime.wording import listed
 
 import torch
@@ -147,7 +148,7 @@ def _provenance(captioner, args, paths, trials, names, training):
               f"({', '.join(sorted(set(made.values())))}), not by people, so scores compare two models")
     given = {name: getattr(args, name) for name in ("model_path", "split", "split_num", "subject", "abstain_below")}
     given |= {"eeg_dataset": paths.eeg_dataset, "splits_path": paths.splits_path, "image_dir": paths.image_dir}
-    return {"options": vars(args), "versions": versions(), **given, "model": captioner.key,
+    return {"options": without_secrets(vars(args)), "versions": versions(), **given, "model": captioner.key,
             "data": trials.fingerprint, "source": trials.source, "splits": file_hash(paths.splits_path),
             "trained_on": known, "repeated": repeated, "same_split": same, "selected_on": chosen,
             "machine_made": len(made), "pictures": len(pictures)}

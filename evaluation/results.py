@@ -5,6 +5,7 @@ from pathlib import Path
 
 from runtime.errors import InputError
 from runtime.runs import file_hash, versions
+from runtime.secrets import without_secrets
 
 import numpy as np
 
@@ -136,4 +137,4 @@ def all_results(studies: list[Study], args: Namespace, judge: Judge | None = Non
     for study, entry in zip(studies, found, strict=True):
         entry["claim"] = claim(study, entry["verdicts"])
     return {"format": FORMAT, "title": args.title, "metric": METRIC, "protocol": args.protocol, "alpha": ALPHA,
-            "studies": found, "models": models, "options": vars(args), "versions": versions()}
+            "studies": found, "models": models, "options": without_secrets(vars(args)), "versions": versions()}

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from runtime import processes
 from runtime.errors import InputError
+from runtime.secrets import without_secrets
 
 T = TypeVar("T")
 LEDGER = "test_ledger.jsonl"  # counts the scorings of test data (evaluation/ledger.py), in data set and run folders
@@ -100,7 +101,7 @@ def save_run(folder: str | Path, args: argparse.Namespace, **facts: object) -> N
 
     The fact `used` holds what the program derived from options that were not given, by the option's name.
     """
-    write_json(Path(folder) / "args.json", {"options": vars(args), "versions": versions(), **facts})
+    write_json(Path(folder) / "args.json", {"options": without_secrets(vars(args)), "versions": versions(), **facts})
 
 
 def read_run(folder: str | Path) -> tuple[dict, dict]:

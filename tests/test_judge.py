@@ -1,6 +1,7 @@
 """The LLM judge with a local server that speaks OpenAI's protocol, and with a tiny local model."""
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -11,6 +12,7 @@ import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 from runtime.errors import InputError
 from runtime.options import run_options
@@ -18,8 +20,10 @@ from runtime.options import run_options
 import numpy as np
 import pytest
 
+import evaluate
 from metrics.judge import QUESTIONS, Judge, add_arguments, drawn_rows
-from metrics.judge.backends import MAX_RETRIES
+from metrics.judge.backends import MAX_RETRIES, Answer, Endpoint
+from report_material import make_run
 from tiny import make_llm
 
 TRUE = ["A red cat in the snow.", "A blue dog in the grass.", "A car."]
@@ -326,6 +330,29 @@ def test_what_stops_a_run_is_said_in_one_line(server, judge, answer, requests, w
     assert len(server.asked) == requests
     assert all(word in str(error.value) for word in words) and "\n" not in str(error.value), error.value
     assert not one.cache.path.exists()  # failed requests are not kept
+
+
+@pytest.mark.parametrize("place", ["http://me:s3cr%2Ft@{}", "http://{}?api_key=s3cr%2Ft&v=1", "http://tok3n@{}",
+                                   "me:s3cr%2Ft@{}", "http://me:s3@cr@{}"])
+def test_password_and_key_of_the_url_reach_no_file_and_no_message(server, tmp_path, capsys, monkeypatch, place):
+    host = server.url.removeprefix("http://")
+    url = place.format(host)
+    files = make_run(tmp_path / "run", pictures=4, subjects=2) / "results"
+    arguments = [*map(str, files.glob("*.csv")), "--metrics", "ROUGE-1", "--n_boot", "100", "--n_perm", "99", "--report",
+                 str(tmp_path / "report"), "--judge_model", "m", "--judge_url", url, "--judge_limit", "4", "--judge_cache",
+                 str(tmp_path / "cache")]
+    monkeypatch.setattr(Endpoint, "_request", lambda self, question: (Answer("4"), 0))
+    with contextlib.suppress(SystemExit):  # of the URL without a scheme
+        evaluate.main(arguments)
+    monkeypatch.setattr(Endpoint, "_request", lambda self, question: (_ for _ in ()).throw(self._failure(
+        RuntimeError(f"cannot serve {url}, {unquote(url)}"))))
+    with pytest.raises(SystemExit):
+        evaluate.main([*arguments[:-1], str(tmp_path / "other")])
+    said = capsys.readouterr()
+    texts = [said.out, said.err, *(path.read_text() for path in tmp_path.rglob("*") if path.is_file()
+                                   and path.suffix in (".json", ".html", ".tex", ".csv", ".jsonl"))]
+    assert "***" in said.err and host.split("/")[0] in said.err
+    assert not [text for text in texts for secret in ("s3cr", "tok3n", "s3@cr") if secret in text]
 
 
 def test_connection_refused(judge, server):

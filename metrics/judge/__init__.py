@@ -18,6 +18,7 @@ from pathlib import Path
 from runtime.errors import InputError
 from runtime.options import bounded, positive
 from runtime.runs import cache_dir, content_key
+from runtime.secrets import without_secrets
 
 import numpy as np
 
@@ -101,12 +102,12 @@ class Judge:
                  limit: int | None = None, cache: str | Path | None = None, threads: int = 4, tokens: int = 64,
                  device: str = "cpu", seed: int = 0):
         if url and not url.startswith(("http://", "https://")):
-            raise InputError(f"--judge_url {url}: expected the base URL of an OpenAI-compatible endpoint, which begins "
-                             "with http:// or https://, such as http://localhost:8000/v1")
+            raise InputError(f"--judge_url {without_secrets(url)}: expected the base URL of an OpenAI-compatible endpoint, "
+                             "which begins with http:// or https://, such as http://localhost:8000/v1")
         self.name = Path(model).resolve().name if not url and Path(model).is_dir() else model
         self.price, self.limit, self.tokens, self.seed = price, limit, tokens, seed
-        self.url = url.rstrip("/") if url else None
-        self.backend = (Endpoint(model, self.url, key_env, tokens, threads, need_key=key_env != KEY_ENV) if url
+        self.url = without_secrets(url.rstrip("/")) if url else None
+        self.backend = (Endpoint(model, url.rstrip("/"), key_env, tokens, threads, need_key=key_env != KEY_ENV) if url
                         else LocalModel(model, device, tokens))
         self.results = []
         # The answers' schema is no part of the key: what older versions paid for stays valid.

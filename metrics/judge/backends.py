@@ -12,6 +12,7 @@ from pathlib import Path
 from runtime.errors import InputError
 from runtime.model_files import model_identity, model_key
 from runtime.runs import content_key
+from runtime.secrets import HIDDEN, secrets_of, without_secrets
 
 from .answers import RESPONSE_FORMAT
 
@@ -85,7 +86,7 @@ class Endpoint:
             raise InputError("--judge_url needs the package openai, which is not installed; run "
                              "`pip install -r requirements-metrics.txt`") from None
         self.model = self.identity = model
-        self.url, self.key_env, self.threads = url, key_env, threads
+        self.url, self.key_env, self.threads = without_secrets(url), key_env, threads
         self.key = os.environ.get(key_env, "").strip()
         if need_key and not self.key:
             raise InputError(f"--judge_key_env {key_env}: this environment variable is not set; export it with the API "
@@ -93,6 +94,8 @@ class Endpoint:
         if not re.fullmatch("[!-~]*", self.key):  # the client's own error would print the key
             raise InputError(f"--judge_key_env {key_env}: holds a space, a line break or a character outside ASCII, which "
                              "no API key has; export the key again")
+        hidden = sorted(secrets_of(url), key=len, reverse=True)
+        self.secrets = ({self.key: "[API key]"} if self.key else {}) | dict.fromkeys(hidden, HIDDEN)
         # Where the server rejects a parameter, a copy without it replaces this dict for all questions that follow.
         self.parameters = {"temperature": 0, "max_tokens": tokens, "response_format": RESPONSE_FORMAT}
         self.lock = threading.Lock()
@@ -157,10 +160,12 @@ class Endpoint:
                       refused=bool(text) and not choice.message.content)
 
     def _reason(self, said):
-        """A server's error or text on one line, without the API key in case the server repeats it."""
+        """A server's error or text on one line, without the API key and the secrets of the URL."""
         body = getattr(said, "body", None) or said
         text = str(body.get("message") or body if isinstance(body, dict) else body)
-        return " ".join((text.replace(self.key, "[API key]") if self.key else text).split())[:200]
+        for secret, name in self.secrets.items():
+            text = text.replace(secret, name)
+        return " ".join(text.split())[:200]
 
     def _failure(self, error):
         status, reason = getattr(error, "status_code", None), self._reason(error.__cause__ or error)
