@@ -16,7 +16,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from runtime import options
+from runtime import locks, options
 from runtime.errors import InputError, exits_cleanly
 from runtime.options import bounded, make_parser, positive
 
@@ -150,7 +150,8 @@ def main(argv: list[str] | None = None) -> None:
         tables.write_chart(args.chart, files)
     written = [path for path in (args.json, args.csv, args.chart) if path]
     if args.report:
-        written += write_report(args.report, results, [study.files for study in studies], other, args.examples)
+        with locks.only_run(args.report, "--report"):
+            written += write_report(args.report, results, [study.files for study in studies], other, args.examples)
     for path in written:
         print(f"wrote {path}")
 

@@ -14,7 +14,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from runtime import options, processes, profiler
+from runtime import locks, options, processes, profiler
 from runtime.errors import InputError, exits_cleanly
 
 
@@ -94,7 +94,7 @@ def main(argv: list[str] | None = None) -> int | None:
         for term, size in plan_memory(args, device).terms.items():
             print(f"{size / 1e9:8.2f} GB  {term}")
         return
-    with profiler.profiled(args.output if args.profile else None, "finetune_llm"):
+    with locks.only_run(args.output, "--output"), profiler.profiled(args.output if args.profile else None, "finetune_llm"):
         _run(args)
 
 

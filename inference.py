@@ -9,7 +9,7 @@
 
 import sys
 
-from runtime import options, profiler
+from runtime import locks, options, profiler
 from runtime.errors import InputError, exits_cleanly
 
 from metrics import conditions
@@ -99,7 +99,9 @@ def main(argv: list[str] | None = None) -> int | None:
     args = parse(argv)
     files = options.caption_files(args, [args.condition], suffix=False)
     results = files[args.condition].parent
-    with profiler.profiled(results if args.profile else None, "inference", "caption batch", first=2, last=2):
+    written = {} if args.trial is not None or args.eeg_file else files
+    with locks.only_writer(written, "--dest"), profiler.profiled(results if args.profile else None, "inference",
+                                                               "caption batch", first=2, last=2):
         return _run(args, files)
 
 

@@ -8,7 +8,7 @@ baselines, which use the training captions and no LLM. One CSV per condition.
 
 import sys
 
-from runtime import options, profiler
+from runtime import locks, options, profiler
 from runtime.errors import exits_cleanly
 
 from metrics import conditions
@@ -34,7 +34,8 @@ def main(argv: list[str] | None = None) -> int | None:
     chosen = args.conditions or [condition for condition in conditions.NAMES if condition != conditions.MODEL_CONDITION]
     files = options.caption_files(args, chosen, suffix=True)
     results = files[chosen[0]].parent
-    with profiler.profiled(results if args.profile else None, "inference_chance", "caption batch", first=2, last=2):
+    with locks.only_writer(files, "--dest"), profiler.profiled(results if args.profile else None, "inference_chance",
+                                                               "caption batch", first=2, last=2):
         return _run(args, files)
 
 

@@ -17,8 +17,9 @@ from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
-from runtime import options
+from runtime import locks, options
 from runtime.errors import InputError, exits_cleanly
+from runtime.runs import TEMPORARY
 
 from sources import SOURCES
 
@@ -71,6 +72,11 @@ def require(*packages: str) -> None:
 def prepare(args: argparse.Namespace) -> None:
     """Write the data set of a source, its splits and its page."""
     require("datasets", "mne")
+    with locks.only_run(args.output, "--output"):
+        _prepare(args)
+
+
+def _prepare(args):
     from eegdata.dataset_folder import write_folder
 
     data = SOURCES[args.command].find(args)
@@ -160,8 +166,12 @@ def caption(args: argparse.Namespace) -> None:
     folder, names = Path(args.folder), None
     if (folder / "dataset.json").is_file() or (folder / "trials").is_dir():
         folder, names = folder / "images", read_record(folder)["pictures"]
-    caption_pictures(folder, names, args.model, options.resolve_device(args.device), args.overwrite, args.batch_size,
-                     args.max_new_tokens)
+    device = options.resolve_device(args.device)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected a data set folder, or a folder of pictures "
+                         "<class>/<name>.JPEG")
+    with locks.only_run(folder, "FOLDER"):
+        caption_pictures(folder, names, args.model, device, args.overwrite, args.batch_size, args.max_new_tokens)
 
 
 def push(args: argparse.Namespace) -> None:
@@ -175,7 +185,8 @@ def push(args: argparse.Namespace) -> None:
     api = HfApi()
     try:
         api.create_repo(args.repository, repo_type="dataset", private=args.private, exist_ok=True)
-        api.upload_folder(repo_id=args.repository, folder_path=args.folder, repo_type="dataset")
+        api.upload_folder(repo_id=args.repository, folder_path=args.folder, repo_type="dataset",
+                          ignore_patterns=[f"{locks.LOCK}*", f"{TEMPORARY}*"])
     except (HTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as error:
         raise InputError(f"{args.repository}: cannot be pushed to ({str(error).splitlines()[0][:200]}); log in with "
                          "`hf auth login`, check the name and the connection") from None

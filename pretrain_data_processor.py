@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime import options
+from runtime import locks, options
 from runtime.errors import InputError, exits_cleanly
 
 import numpy as np
@@ -163,7 +163,9 @@ def main(argv: list[str] | None = None) -> None:
                                args.val_fraction, args.test_fraction, args.seed)
     samples = np.concatenate([windows.stack() for windows in sources.values()])
     recordings = [recording for windows in sources.values() for recording in windows.recordings]
-    write_parts(Path(args.output or args.dir), samples, recordings, part_of)
+    output = Path(args.output or args.dir)
+    with locks.only_run(output, "--output"):
+        write_parts(output, samples, recordings, part_of)
 
 
 if __name__ == "__main__":

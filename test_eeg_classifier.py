@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime import options, profiler
+from runtime import locks, options, profiler
 from runtime.errors import InputError, exits_cleanly
 
 
@@ -177,13 +177,14 @@ def _run(args):
         scores["ledger"] = _count_scoring(args, paths.splits_path, folder, trials, rows)
     profiler.stage("results")
     results = Path(args.results_dir or folder / args.split)
-    tables = write_tables(results, labels, logits, trials.subject[rows].numpy(), trials.class_names)
-    write_json(results / "scores.json", scores)
-    print_scores(scores, tables["per_subject"])
-    if scores["ledger"]:
-        print(scores["ledger"])
-    if args.when_and_where:
-        _when_and_where(args, results, encoder, trials, rows, split["train"], clusters, device)
+    with locks.only_run(results, "--results_dir"):
+        tables = write_tables(results, labels, logits, trials.subject[rows].numpy(), trials.class_names)
+        write_json(results / "scores.json", scores)
+        print_scores(scores, tables["per_subject"])
+        if scores["ledger"]:
+            print(scores["ledger"])
+        if args.when_and_where:
+            _when_and_where(args, results, encoder, trials, rows, split["train"], clusters, device)
     print(f"written to {results}")
 
 

@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime import options, profiler
+from runtime import locks, options, profiler
 from runtime.errors import InputError, exits_cleanly
 
 if TYPE_CHECKING:
@@ -196,7 +196,8 @@ def _picture_targets(args, paths, trials, split, device):
 @exits_cleanly
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    with profiler.profiled(args.output if args.profile else None, "train_eeg_classifier"):
+    with locks.only_run(args.output, "--output"), profiler.profiled(args.output if args.profile else None,
+                                                                    "train_eeg_classifier"):
         _run(args)
 
 

@@ -8,6 +8,7 @@
     README.md               the card that lets the Hub stream the shards
 """
 
+import os
 import shutil
 from pathlib import Path
 
@@ -157,6 +158,7 @@ def write_folder(data: DataSet, output: Path | str, source: str, scale: str, ove
               "recordings": recordings, "versions": versions()}
     record["fingerprint"] = content_key([key, [[s["sha256"] for s in r["shards"]] for r in recordings]])
     _write_card(output / "README.md", record)
+    os.sync()  # the pictures too are on the disk before dataset.json says that the folder is whole
     write_json(output / "dataset.json", record)
     marker.unlink()
     return record
@@ -200,7 +202,8 @@ def _begin(output, key, overwrite):
 def _write_pictures(data, folder, replace=False):
     from tqdm import tqdm
 
-    foreign = {path.stem.removesuffix("_sketch") for path in folder.rglob("*.JPEG")} - set(data.pictures)
+    foreign = {path.stem.removesuffix("_sketch") for path in folder.rglob("*.JPEG") if not path.name.startswith(".")}
+    foreign -= set(data.pictures)
     if foreign:
         raise InputError(f"{folder}: holds {len(foreign)} pictures of another data set, {min(foreign)} among them; remove "
                          "that folder, choose another --output, or give --overwrite")

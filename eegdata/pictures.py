@@ -27,7 +27,8 @@ def picture_path(image_dir: Path | str, name: str, picture: str = "photo") -> Pa
 def find_pictures(image_dir: Path | str) -> list[str]:
     """Names of all photographs `<class id>/<name>.JPEG` of a folder, sorted; sketches are left out."""
     paths = sorted(Path(image_dir).glob("*/*.JPEG"))
-    return [path.stem for path in paths if not path.stem.endswith("_sketch") and path == picture_path(image_dir, path.stem)]
+    return [path.stem for path in paths if not path.stem.endswith("_sketch") and not path.name.startswith(".")
+            and path == picture_path(image_dir, path.stem)]
 
 
 def picture_files(folder: Path) -> list[Path]:
@@ -76,7 +77,7 @@ def read_caption(image_dir: Path | str, name: str) -> str:
 def write_captions(image_dir: Path | str, captions: dict[str, str | Sequence[str]]) -> None:
     """Write `<name>_caption.txt` for each picture name -> caption, or list of captions, a line each."""
     for name, texts in captions.items():
-        with atomic_path(caption_path(image_dir, name)) as temporary:
+        with atomic_path(caption_path(image_dir, name), sync=False) as temporary:
             temporary.write_bytes(_lines([texts] if isinstance(texts, str) else texts))
 
 
@@ -163,7 +164,7 @@ def write_picture(image_dir: Path | str, name: str, picture: Picture, replace: b
             raise InputError(f"{content}: picture not found; expected the file of picture {name}") from None
         except (UnidentifiedImageError, OSError, SyntaxError) as error:
             raise InputError(f"{content}: not a readable picture ({error}); get it again") from None
-        with atomic_path(path) as temporary:
+        with atomic_path(path, sync=False) as temporary:
             if as_it_is:
                 temporary.write_bytes(Path(content).read_bytes())
             else:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from runtime import processes
 
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST,
+              errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 class InputError(Exception):

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -17,6 +18,7 @@ from runtime.errors import InputError
 from runtime.secrets import without_secrets
 
 T = TypeVar("T")
+TEMPORARY = ".writing-"  # begins the name of a file that is not whole yet
 LEDGER = "test_ledger.jsonl"  # counts the scorings of test data (evaluation/ledger.py), in data set and run folders
 PACKAGES = (  # those that make or read the numbers
     "torch", "transformers", "peft", "accelerate", "bitsandbytes", "open_clip_torch", "numpy", "scipy", "pandas",
@@ -25,17 +27,18 @@ PACKAGES = (  # those that make or read the numbers
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which is renamed to `path` only if the block ends without an error.
 
-    Several processes all write the same; the file of process 0 is kept.
+    Several processes all write the same; the file of process 0 is kept. sync: the file is on the disk before it takes its
+    name, so that a loss of power leaves the old file or the new one; without it for one of very many files.
     """
     path = Path(os.path.realpath(path))  # a link stays a link
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path}: is a folder or a device, expected a file to write; choose another path")
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: is a folder or a device, expected a file to write; choose another path")
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=path.suffix)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); free space or choose another path") from None
     os.close(handle)
@@ -45,9 +48,24 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield Path(temporary)
         if processes.is_main():
+            if sync:
+                _to_disk(temporary)
             os.replace(temporary, path)
+            if sync:
+                _to_disk(path.parent)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def _to_disk(path):
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # a file system that cannot
+            raise
+    finally:
+        os.close(handle)
 
 
 def write_json(path: str | Path, content: object) -> None:
