@@ -15,6 +15,7 @@ from pathlib import Path
 from runtime.errors import InputError
 from runtime.names import below
 from runtime.runs import LEDGER, atomic_path, content_key, file_hash, read_json, versions, write_json
+from runtime.verified import has_hash
 
 import numpy as np
 import torch
@@ -77,6 +78,8 @@ class MappedEEG:
 
 def read_record(folder: Path | str) -> dict:
     """dataset.json of a finished data set folder."""
+    from eegdata.record_schema import check_record
+
     file = Path(folder) / "dataset.json"
     if not file.is_file():
         unfinished = (Path(folder) / "trials").is_dir()
@@ -86,10 +89,7 @@ def read_record(folder: Path | str) -> dict:
     record = read_json(file)
     if record.get("format") != FORMAT:
         raise InputError(f"{file}: format {record.get('format')!r}, expected {FORMAT!r}; prepare the data set again")
-    missing = [name for name in (*DATASET_FIELDS, "pictures", "picture", "recordings", "fingerprint") if name not in record]
-    if missing or not record["recordings"]:
-        raise InputError(f"{file}: {', '.join(missing) or 'recordings'} missing; it was changed by hand or is damaged, so "
-                         "prepare the data set again")
+    check_record(record, file)
     return record
 
 
@@ -116,8 +116,14 @@ def open_folder(folder: Path | str) -> tuple[dict, list[np.ndarray], dict[str, n
         if size != shard["bytes"]:
             raise InputError(f"{file}: {'absent' if size is None else f'{size} bytes'}, expected {shard['bytes']} bytes; "
                              "copy the data set folder again")
+        if not has_hash(file, shard["sha256"]):
+            raise InputError(f"{file}: damaged (its SHA-256 differs from that in dataset.json); copy the data set folder "
+                             "again, or prepare it again")
         try:
             table = pyarrow.ipc.open_stream(pyarrow.memory_map(str(file))).read_all()
+            table.validate(full=True)
+            if len(table) != shard["trials"]:
+                raise ValueError(f"{len(table)} trials, dataset.json says {shard['trials']}")
             for chunk in table.column("eeg").chunks:
                 values = chunk.flatten().flatten()  # to_numpy() would do the same, but import pandas
                 blocks.append(np.frombuffer(values.buffers()[1], np.float32, len(values), values.offset * 4).reshape(shape))

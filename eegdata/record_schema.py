@@ -1,0 +1,97 @@
+"""The schema of dataset.json: what a data set folder must say of itself before anything of it is used."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from runtime.errors import InputError
+from runtime.options import SPLITS
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+MAX_SFREQ, MAX_TMIN = 1e6, 1e6  # Hz, s: no recording has more
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+Name = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+def _unique(names):
+    if len(set(names)) < len(names):
+        raise ValueError("names one of them twice")
+    return names
+
+
+Names = Annotated[list[Name], AfterValidator(_unique)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)  # later versions may say more
+
+
+class Shard(_Part):
+    """A file of trials."""
+
+    file: Name
+    trials: Annotated[int, Field(gt=0, lt=2**53)]
+    bytes: Count
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class RecordingEntry(_Part):
+    """What became of a recording."""
+
+    name: Name
+    subject: Annotated[int, Field(ge=-2**31, lt=2**31)]
+    session: Annotated[int, Field(ge=-2**31, lt=2**31)]
+    shards: list[Shard]
+    dropped: dict[str, Count]
+    notes: list[str]
+    scale: list[Annotated[float, Field(gt=0)]] | None
+
+
+class DataSetRecord(_Part):
+    """dataset.json, the fields of records.DataSet among it."""
+
+    source: Name
+    sfreq: Annotated[float, Field(gt=0, le=MAX_SFREQ)]
+    ch_names: Annotated[Names, Field(min_length=1)]
+    positions: dict[str, Annotated[list[float], Field(min_length=3, max_length=3)]] | None
+    units: Literal["uV", "standardised"]
+    tmin: Annotated[float, Field(ge=-MAX_TMIN, le=MAX_TMIN)] | None
+    n_times: Annotated[int, Field(gt=0, lt=2**31)]
+    class_ids: Annotated[Names, Field(min_length=1)]
+    class_names: Annotated[Names, Field(min_length=1)]
+    pictures_known: Literal["yes", "class", "no"]
+    split_by: Literal[SPLITS]
+    about: dict | None
+    pictures: Names
+    picture: Literal["photo", "sketch"]
+    recordings: Annotated[list[RecordingEntry], Field(min_length=1)]
+    fingerprint: Name
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        if len(self.class_ids) != len(self.class_names):
+            raise ValueError(f"class_ids has {len(self.class_ids)} entries and class_names {len(self.class_names)}, so "
+                             "there is a class that dataset.json does not list")
+        wrong = [one.name for one in self.recordings if one.scale and len(one.scale) != len(self.ch_names)]
+        if wrong:
+            raise ValueError(f"recording {wrong[0]} has a scale for another number of channels than {len(self.ch_names)}")
+        if not any(one.shards for one in self.recordings):
+            raise ValueError("no recording has trials")
+        return self
+
+
+def check_record(record: dict, file: Path) -> None:
+    """Raise InputError where dataset.json does not have the form that prepare_data.py writes."""
+    try:
+        DataSetRecord.model_validate(record)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        if first["type"] == "missing":
+            problem = f"{place} missing"
+        elif first["type"] == "value_error":
+            problem = f"{place} {first['ctx']['error']}".strip()
+        else:
+            problem = f"{place}: {first['msg']} (found {str(first['input'])[:60]!r})"
+        raise InputError(f"{file}: {problem}; it was changed by hand or is damaged, so prepare the data set "
+                         "again") from None

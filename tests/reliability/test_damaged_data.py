@@ -1,0 +1,70 @@
+"""Damaged data set folders: each is refused with one message, none is used unnoticed, none ends Python."""
+
+import json
+import random
+import shutil
+
+from runtime.errors import InputError
+
+import numpy as np
+import pytest
+import torch
+
+from eegdata.trials import load_trials
+from report_material import make_run
+
+from .mutations import flipped, mutated
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("folder") / "run", pictures=4, subjects=2) / "data"
+
+
+def problem(folder):
+    """What is wrong with trials that were loaded; "" where nothing is, or where the folder is refused."""
+    try:
+        trials = load_trials(folder)
+        eeg = trials.eeg[torch.arange(len(trials))]
+        names = list(trials.class_names.values())
+        trials.names(slice(None))
+    except InputError as error:
+        return "" if str(error).strip() and "\n" not in str(error) and len(str(error)) < 1000 else f"message {error}"
+    sound = (len(trials) and eeg.shape == (len(trials), len(trials.ch_names), trials.eeg.shape[2])
+             and torch.isfinite(eeg).all() and 0 <= trials.label.min() <= trials.label.max() < len(names)
+             and len(set(names)) == len(names) and all(isinstance(name, str) for name in names + trials.ch_names)
+             and np.isfinite(trials.sfreq) and trials.sfreq > 0)
+    return "" if sound else "used although it is not sound"
+
+
+def test_damaged_records(folder, tmp_path):
+    copy, draw = shutil.copytree(folder, tmp_path / "data"), random.Random(0)
+    record = json.loads((folder / "dataset.json").read_text())
+    for number in range(300):
+        damaged = mutated(record, draw)
+        (copy / "dataset.json").write_text(json.dumps(damaged))
+        assert not (said := problem(copy)), (number, said)
+
+
+def test_records_that_fuzzing_found(folder, shared, tmp_path):
+    cases = sorted((shared.parent / "cases" / "reliability" / "fuzz").glob("dataset_*.bin"))
+    if not cases:
+        pytest.skip("../shared/cases/reliability is not here")
+    copy = shutil.copytree(folder, tmp_path / "data")
+    for case in cases:
+        content = case.read_bytes()
+        if content[:1] == b"B":  # dataset.json; A: a shard of another data set
+            (copy / "dataset.json").write_bytes(content[1:])
+            assert not (said := problem(copy)), (case.name, said)
+
+
+def test_no_flipped_bit_of_a_shard_is_used(folder, tmp_path):
+    copy, draw = shutil.copytree(folder, tmp_path / "data"), random.Random(1)
+    shard = next((copy / "trials").glob("*.arrow"))
+    content = shard.read_bytes()
+    for _ in range(50):
+        shard.write_bytes(flipped(content, draw))
+        with pytest.raises(InputError, match="damaged"):
+            load_trials(copy)
+    shard.write_bytes(content)
+    assert len(load_trials(copy))
