@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 import numpy as np
 
+from eegdata.picture_file import read_picture
 from eegdata.pictures import caption_path, machine_made, picture_path, read_captions
 from eegdata.source import source_text
 
@@ -42,7 +43,7 @@ def audit_files(path: Path | str, splits_path: Path | str, image_dir: Path | str
     from . import run_audit
 
     window = (0, read_record(path)["n_times"]) if Path(path).is_dir() else (None, None)
-    trials = load_trials(path, *window, subject)
+    trials = load_trials(path, *window, subject, damaged=True)
     split = load_split(splits_path, trials, split_num, index, needed=())
     return trials, split, run_audit(trials, split, image_dir, permutations)
 
@@ -110,15 +111,13 @@ def render(template: str, content: dict, *folders: Path | str) -> str:
 
 def data_uri(path: Path | str, size: int, kind: str = "JPEG") -> str | None:
     """The picture, at most size x size pixels, as a data URI; None where the file is absent or not a picture."""
-    from PIL import Image
-
     try:
-        with Image.open(path) as image:
-            image.thumbnail((size, size))
-            buffer = io.BytesIO()
-            image.convert("RGB").save(buffer, kind, quality=85)
-    except (OSError, ValueError, Image.DecompressionBombError):  # ValueError: a name with a null character
+        image = read_picture(path, about=(size, size))
+    except InputError:
         return None
+    image.thumbnail((size, size))
+    buffer = io.BytesIO()
+    image.save(buffer, kind, quality=85)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

@@ -1,10 +1,12 @@
 """Pictures that training and test share: by name, by their bytes, or nearly."""
 
+from runtime.errors import InputError
 from runtime.runs import file_hash
 from runtime.wording import counted, listed
 
 import numpy as np
 
+from eegdata.picture_file import read_picture
 from eegdata.pictures import picture_path
 
 from .data import Material
@@ -79,7 +81,7 @@ def _compare(material, parts, numbers):
     for i in np.union1d(train, test):
         try:
             looks[i] = _look(path[i])
-        except (OSError, SyntaxError):
+        except InputError:
             unreadable.append(names[i])
     train, test = ([i for i in rows if i in looks] for rows in (train, test))
     numbers["compared_by_look"] = {"train": len(train), "test": len(test)}
@@ -103,9 +105,7 @@ def _look(path):
     """
     from PIL import Image
 
-    with Image.open(path) as image:
-        image.draft("RGB", (256, 256))  # a large JPEG is decoded at a fraction of its size
-        image = image.convert("RGB")
-        grey = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
-        thumbnail = np.asarray(image.resize((32, 32), Image.Resampling.BOX), dtype=np.float32)
+    image = read_picture(path, about=(256, 256))
+    grey = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
+    thumbnail = np.asarray(image.resize((32, 32), Image.Resampling.BOX), dtype=np.float32)
     return (np.diff(grey, axis=1) > 2).ravel(), thumbnail

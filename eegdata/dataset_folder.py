@@ -98,8 +98,8 @@ def number_of_trials(recordings: list[dict]) -> int:
     return sum(shard["trials"] for recording in recordings for shard in recording["shards"])
 
 
-def open_folder(folder: Path | str) -> tuple[dict, list[np.ndarray], dict[str, np.ndarray]]:
-    """Open a data set folder without reading the EEG.
+def open_folder(folder: Path | str, damaged: bool = False) -> tuple[dict, list[np.ndarray], dict[str, np.ndarray]]:
+    """Open a data set folder without reading the EEG, except once to compare it with its hashes (not if `damaged`).
 
     Returns its record, the EEG as a list of arrays [n, channels, samples] that lie on disk, and the other columns as
     {name: array [trials]} (see COLUMNS).
@@ -116,7 +116,7 @@ def open_folder(folder: Path | str) -> tuple[dict, list[np.ndarray], dict[str, n
         if size != shard["bytes"]:
             raise InputError(f"{file}: {'absent' if size is None else f'{size} bytes'}, expected {shard['bytes']} bytes; "
                              "copy the data set folder again")
-        if not has_hash(file, shard["sha256"]):
+        if not damaged and not has_hash(file, shard["sha256"]):
             raise InputError(f"{file}: damaged (its SHA-256 differs from that in dataset.json); copy the data set folder "
                              "again, or prepare it again")
         try:

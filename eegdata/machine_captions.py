@@ -6,7 +6,7 @@ from pathlib import Path
 from runtime.errors import InputError
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from safetensors import SafetensorError
 from tqdm import tqdm
 from transformers import (
@@ -19,6 +19,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from eegdata.picture_file import read_picture
 from eegdata.pictures import find_pictures, has_caption, machine_made, picture_path, write_machine_captions
 
 PICTURE_ONLY_MODELS = ("blip", "git", "vision-encoder-decoder")  # kinds of models that are given a picture and nothing else
@@ -46,7 +47,7 @@ def caption_pictures(image_dir: Path | str, names: list[str] | None, model: str,
     with tqdm(total=len(wanted), desc="captions", unit="picture") as progress:
         for start in range(0, len(wanted), batch_size):
             batch = wanted[start:start + batch_size]
-            texts = write([_open(picture_path(image_dir, name)) for name in batch], max_new_tokens)
+            texts = write([read_picture(picture_path(image_dir, name)) for name in batch], max_new_tokens)
             captions = {name: text.strip() for name, text in zip(batch, texts, strict=True)}
             silent += [name for name, text in captions.items() if not text]
             write_machine_captions(image_dir, {name: text for name, text in captions.items() if text}, label)
@@ -54,15 +55,6 @@ def caption_pictures(image_dir: Path | str, names: list[str] | None, model: str,
     print(f"{len(wanted) - len(silent)} captions written to {image_dir} and marked as machine-made")
     if silent:
         print(f"{len(silent)} pictures still have none, the model said nothing of them: {', '.join(silent[:5])}")
-
-
-def _open(path):
-    try:
-        return Image.open(path).convert("RGB")
-    except FileNotFoundError:
-        raise InputError(f"{path}: picture not found; copy it there from its source") from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise InputError(f"{path}: not a readable picture ({error}); copy it again from its source") from None
 
 
 def load_writer(name: str, device: str) -> Callable[[list[Image.Image], int], list[str]]:

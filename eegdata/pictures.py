@@ -11,8 +11,7 @@ from runtime.errors import InputError
 from runtime.names import below
 from runtime.runs import atomic_path, file_hash, read_json, write_json
 
-import numpy as np
-
+from eegdata.picture_file import in_rgb, is_plain, read_picture
 from eegdata.records import Picture
 
 MARKS_FILE = "machine_captions.json"
@@ -126,28 +125,12 @@ def _marks(image_dir):
     return marks
 
 
-def _eight_bits(image, path):
-    """A grey picture of 16 bits, which convert() would clip to white, with 8; an InputError for values without a range."""
-    from PIL import Image
-
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        low, high = float(np.min(image)), float(np.max(image))
-        if not 0 <= low <= high <= 255:
-            raise InputError(f"{path}: holds values from {low:g} to {high:g} (mode {image.mode}), expected 0 to 255; save "
-                             "it as a picture of 8 bits")
-    return image
-
-
 def write_picture(image_dir: Path | str, name: str, picture: Picture, replace: bool = False) -> None:
     """Write a sources.records.Picture as `<name>.JPEG`, its sketch and its captions, where they are not there yet.
 
-    An RGB JPEG is copied byte for byte; anything else becomes one. replace: what is there under the name is of another
-    picture.
+    An upright RGB JPEG is copied byte for byte; anything else becomes one. replace: what is there under the name is of
+    another picture.
     """
-    from PIL import Image, UnidentifiedImageError
-
     if replace:
         for path in (picture_path(image_dir, name), picture_path(image_dir, name, "sketch"), caption_path(image_dir, name)):
             path.unlink(missing_ok=True)
@@ -156,16 +139,10 @@ def write_picture(image_dir: Path | str, name: str, picture: Picture, replace: b
         path = picture_path(image_dir, name, kind)
         if content is None or path.is_file():
             continue
-        try:
-            image = content() if callable(content) else Image.open(content)
-            as_it_is = image.format == "JPEG" and image.mode == "RGB"
-            pixels = _eight_bits(image, content).convert("RGB")  # damage shows now
-        except FileNotFoundError:
-            raise InputError(f"{content}: picture not found; expected the file of picture {name}") from None
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise InputError(f"{content}: not a readable picture ({error}); get it again") from None
+        drawn = callable(content)
+        pixels = in_rgb(content(), f"picture {name}") if drawn else read_picture(content)  # damage shows now
         with atomic_path(path, sync=False) as temporary:
-            if as_it_is:
+            if not drawn and is_plain(content):
                 temporary.write_bytes(Path(content).read_bytes())
             else:
                 pixels.save(temporary, "JPEG", quality=95)

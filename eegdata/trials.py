@@ -84,15 +84,17 @@ class Trials:
                              "an encoder on it (train_eeg_classifier.py --loss_weight 0), or prepare it with its pictures")
 
 
-def load_trials(path: Path | str, time_low: int | None = None, time_high: int | None = None, subject: int = 0) -> Trials:
+def load_trials(path: Path | str, time_low: int | None = None, time_high: int | None = None, subject: int = 0,
+                damaged: bool = False) -> Trials:
     """Read a data set folder or .pth file; keep one subject's trials (0: all) and the window [time_low, time_high).
 
     The window is in samples. Without one: of a folder, from the picture's onset to the trial's end; of a .pth file, 20..460
     and records of 450..600 samples where it names no sampling rate (EEGCVPR40), else the whole trial. Trials too short for
-    the window are dropped with a printed count.
+    the window are dropped with a printed count. damaged: also read a folder whose files have changed since they were
+    written, which the audit then says.
     """
     if Path(path).is_dir():
-        return _from_folder(path, time_low, time_high, subject)
+        return _from_folder(path, time_low, time_high, subject, damaged)
     content, fingerprint = read_pth(path)
     records, published = content["dataset"], "sfreq" not in content
     low = int(time_low) if time_low is not None else (WINDOW[0] if published else 0)
@@ -126,8 +128,8 @@ def load_trials(path: Path | str, time_low: int | None = None, time_high: int | 
     return trials
 
 
-def _from_folder(folder, time_low, time_high, subject):
-    record, blocks, columns = open_folder(folder)
+def _from_folder(folder, time_low, time_high, subject, damaged):
+    record, blocks, columns = open_folder(folder, damaged)
     onset = max(0, round(-(record["tmin"] or 0) * record["sfreq"]))
     low = int(time_low) if time_low is not None else onset
     high = int(time_high) if time_high is not None else record["n_times"]

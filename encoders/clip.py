@@ -8,9 +8,11 @@ from runtime.model_files import differing_files, model_identity
 from runtime.runs import file_hash, read_run
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from safetensors import SafetensorError
 from tqdm import tqdm
+
+from eegdata.picture_file import read_picture
 
 
 def clip_identity(name: str) -> dict:
@@ -98,12 +100,5 @@ def embed_pictures(paths: Sequence[Path], clip_model: str, device: str, batch_si
     embed = load_clip(clip_model, device)
     rows = []
     for start in tqdm(range(0, len(paths), batch_size), desc="picture embeddings", unit="batch"):
-        rows.append(embed([_open(path) for path in paths[start:start + batch_size]]).cpu())
+        rows.append(embed([read_picture(path) for path in paths[start:start + batch_size]]).cpu())
     return torch.cat(rows)
-
-
-def _open(path):
-    try:
-        return Image.open(path).convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError(f"{path}: not a readable picture ({error}); copy it again from its source") from None

@@ -18,7 +18,8 @@ from runtime import options
 from runtime.errors import InputError, exits_cleanly
 from runtime.runs import atomic_path, save_run, write_json
 
-from eegdata.pictures import find_pictures
+from eegdata.picture_file import read_picture
+from eegdata.pictures import find_pictures, picture_path
 
 if TYPE_CHECKING:
     from open_clip.model import CLIP
@@ -92,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
     preprocess = image_transform(args.image_size, is_train=False, mean=PIXEL_MEAN, std=PIXEL_STD)
     tokenize = SimpleTokenizer(context_length=config["text_cfg"]["context_length"])
     captions = {name: read_caption(image_dir, name) for name in names}
-    pictures = [preprocess(open_picture(image_dir, n)) for n in tqdm(train, desc="pictures", unit="picture")]
+    pictures = [preprocess(read_picture(picture_path(image_dir, n))) for n in tqdm(train, desc="pictures", unit="picture")]
     texts = [captions[name] for name in train]
     for image, text in extra_drawings(args, set(captions.values())):
         pictures.append(preprocess(image))
@@ -103,7 +104,7 @@ def main(argv: list[str] | None = None) -> None:
     train_clip(model, torch.stack(pictures), tokenize(texts), args)
     scores = {"train": retrieval(model, torch.stack(pictures[:500]), tokenize(texts[:500]))}
     if val:
-        pixels = torch.stack([preprocess(open_picture(image_dir, name)) for name in val])
+        pixels = torch.stack([preprocess(read_picture(picture_path(image_dir, name))) for name in val])
         scores["val"] = retrieval(model, pixels, tokenize([captions[name] for name in val]))
     save(model, config, args, scores, train)
     print("; ".join(f"{part}: right caption first for {top1:.0%} of {n} pictures" for part, (top1, n) in scores.items()))
@@ -127,19 +128,6 @@ def split_names(args: options.Options, paths: "DataPaths", names: list[str]) -> 
         raise InputError(f"--splits_path {paths.splits_path}: each picture of the training part is in another part, "
                          "too; split by picture")
     return sorted(train), sorted(pictures["val"] - pictures["test"])
-
-
-def open_picture(image_dir: str, name: str) -> "Image":
-    """A picture by name, as a PIL image in RGB."""
-    from PIL import Image, UnidentifiedImageError
-
-    from eegdata.pictures import picture_path
-
-    path = picture_path(image_dir, name)
-    try:
-        return Image.open(path).convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError(f"{path}: not a readable picture ({error}); copy it again from its source") from None
 
 
 def extra_drawings(args: options.Options, captions: set[str]) -> "Iterator[tuple[Image, str]]":

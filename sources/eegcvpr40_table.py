@@ -22,6 +22,7 @@ from runtime.errors import InputError
 
 import numpy as np
 
+from eegdata.picture_file import read_picture
 from eegdata.pth_file import BLOCK, BLOCKS, CHANNELS, SFREQ, WINDOW, names_of
 from eegdata.records import Block, DataSet, Picture, Recording
 
@@ -141,13 +142,8 @@ def row_by_row(where: str, table: "datasets.Dataset") -> Iterator[tuple[int, dic
 
 def draw(where: str, table: "datasets.Dataset", number: int) -> "Image":
     """A row's picture."""
-    from PIL import Image
-
     content = table.with_format("arrow")[number:number + 1]["image"][0].as_py()["bytes"]
-    try:
-        return Image.open(io.BytesIO(content)).convert("RGB")
-    except (OSError, SyntaxError):
-        raise InputError(f"{where}: not a readable picture; copy the table again") from None
+    return read_picture(io.BytesIO(content), where)
 
 
 def read(name: str, tables: dict, rows: list[tuple], label: dict[int, int]) -> Iterator[Block]:

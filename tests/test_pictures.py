@@ -1,12 +1,26 @@
 """Pictures and captions in an image folder: written as they are where that works, refused where they are damaged."""
 
+import random
+import struct
+import zlib
+
 from runtime.errors import InputError
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from eegdata.pictures import machine_made, read_captions, write_captions, write_machine_captions, write_picture
+from audit import same_pictures
+from audit.page import data_uri
+from eegdata.picture_file import read_picture
+from eegdata.pictures import (
+    machine_made,
+    picture_path,
+    read_captions,
+    write_captions,
+    write_machine_captions,
+    write_picture,
+)
 from eegdata.records import Picture
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
@@ -96,3 +110,57 @@ def test_marks_hold_for_the_marked_text_only(tmp_path):
     (tmp_path / "machine_captions.json").write_text('{"cat_1": "org/model"}')
     with pytest.raises(InputError, match=r"machine_captions\.json: expected a model and a sha256"):
         machine_made(tmp_path)
+
+
+def test_pictures_are_upright_and_on_white(tmp_path):
+    image = Image.fromarray(np.kron(np.array([[[250, 0, 0], [0, 0, 250]]], np.uint8), np.ones((16, 16, 1), np.uint8)))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: to be turned by 90 degrees to the right
+    image.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    clear = image.convert("RGBA")
+    clear.putalpha(Image.fromarray(np.repeat([[255, 0]], 16, axis=1).repeat(16, axis=0).astype(np.uint8)))
+    clear.save(tmp_path / "clear.png")
+    for name, shape, corner in (("turned.jpg", (32, 16), (0, 0, 250)), ("clear.png", (16, 32), (255, 255, 255))):
+        read = np.asarray(read_picture(tmp_path / name), int)
+        assert read.shape == (*shape, 3) and np.abs(read[-2, -2] - corner).max() < 8
+        assert np.abs(read[1, 1] - (250, 0, 0)).max() < 8
+        write_picture(tmp_path, f"cat_{name[0]}", Picture(tmp_path / name))
+        written = Image.open(tmp_path / "cat" / f"cat_{name[0]}.JPEG")  # by a program that knows nothing of orientation
+        assert np.abs(np.asarray(written, int) - read).mean() < 3 and written.getexif().get(0x0112, 1) == 1
+
+
+def bomb(path, width=60_000, height=60_000):
+    """A PNG of a few bytes that says it has 3.6 thousand million pixels."""
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+                     + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
+    return path
+
+
+def test_a_picture_that_would_fill_the_memory_is_refused_wherever_it_is_read(tmp_path):
+    path = bomb(tmp_path / "bomb.png")
+    with pytest.raises(InputError, match="decompression bomb"):
+        write_picture(tmp_path / "images", "cat_1", Picture(path))
+    assert data_uri(path, 100) is None
+    (tmp_path / "cat").mkdir()
+    path.rename(tmp_path / "cat" / "cat_1.JPEG")
+    with pytest.raises(InputError, match="decompression bomb"):
+        same_pictures._look(picture_path(tmp_path, "cat_1"))
+
+
+def test_any_damage_to_a_picture_is_an_input_error(tmp_path):
+    draw, image = random.Random(0), Image.fromarray(PIXELS)
+    for kind in ("png", "jpg", "gif", "bmp", "tif", "webp"):
+        image.save(tmp_path / f"a.{kind}")
+        content = (tmp_path / f"a.{kind}").read_bytes()
+        for _ in range(100):
+            damaged = bytearray(content)
+            for _ in range(draw.choice((1, 3, 10))):
+                damaged[draw.randrange(min(len(damaged), 200))] = draw.randrange(256)
+            (tmp_path / f"b.{kind}").write_bytes(damaged[:draw.choice((len(damaged), draw.randrange(len(damaged))))])
+            try:
+                assert read_picture(tmp_path / f"b.{kind}").mode == "RGB"
+            except InputError as error:
+                assert f"b.{kind}" in str(error)
