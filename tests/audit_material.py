@@ -6,6 +6,7 @@ import torch
 import prepare_data
 from audit import run_audit
 from audit.data import Material
+from eegdata.dataset_folder import read_record
 from eegdata.splits import load_split
 from eegdata.trials import Trials, load_trials
 
@@ -18,7 +19,7 @@ def simulate(folder, *options):
 
 def opened(folder):
     """Trials over the whole epoch, and the folder's split."""
-    trials = load_trials(folder, 0, load_trials(folder).record["n_times"])
+    trials = load_trials(folder, 0, read_record(folder)["n_times"], damaged=True)
     return trials, load_split(folder / "splits.pth", trials)
 
 
