@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> int | None:
 
 def _run(args):
     from runtime.checkpoints import check_output, resolve_checkpoint
-    from runtime.runs import file_hash, save_run, write_json
+    from runtime.runs import file_hash, save_run, training_warnings, write_json
     from runtime.trainer_arguments import training_arguments
 
     import torch
@@ -115,7 +115,7 @@ def _run(args):
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
     from encoders import fit_to_encoder, load_encoder
-    from encoders.clip import clip_identity
+    from encoders.clip import clip_identity, is_classifier_only
     from evaluation.provenance import ENCODER, new_records, read_records, same_split, write_records
     from language_model import memory
     from language_model.prompts import choose_template
@@ -132,7 +132,10 @@ def _run(args):
     split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
     encoder = load_encoder(args.eeg_encoder_path)
     encoder_folder = resolve_checkpoint(args.eeg_encoder_path, "--eeg_encoder_path")
-    encoders_pictures = read_records(encoder_folder)
+    if is_classifier_only(encoder_folder):
+        raise InputError(f"--eeg_encoder_path {args.eeg_encoder_path}: was trained with --loss_weight 0, so it predicts no "
+                         "picture embeddings; train an encoder without that option")
+    encoders_pictures, warnings = read_records(encoder_folder), training_warnings(encoder_folder)
     if same_split(encoder_folder, trials.fingerprint, paths.splits_path, args.split_num) is False:
         print(f"note: --eeg_encoder_path {args.eeg_encoder_path}: was trained with another split, so trials and people of "
               "this one's test part may be known to it; its pictures are remembered with the captioner")
@@ -178,8 +181,8 @@ def _run(args):
                             "gradient_accumulation_steps": plan.accumulation,
                             "gradient_checkpointing": plan.checkpointing}
     save_run(output, args, used=used, data=trials.fingerprint, splits=file_hash(paths.splits_path), llm=stage.llm,
-             clip=None if args.no_stage2 else clip_identity(args.clip_model))
-    print(f"captioner written to {output}")
+             clip=None if args.no_stage2 else clip_identity(args.clip_model), warnings=warnings)
+    print("\n".join([f"captioner written to {output}", *(f"warning: {text}" for text in warnings)]))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 
 from config import EEGModelForCausalLMConfig
 from encoders import load_encoder, save_encoder
+from encoders.targets import mean_and_scale
 from language_model import memory, sharding
 from language_model.decoding import decode
 from language_model.prefix_cache import PrefixCache, whole_prompts
@@ -34,9 +35,10 @@ logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else each 8-bit pro
 class Projector(nn.Module):
     """Embedding [B, E] -> soft tokens [B, n, H] in the embedding space of the LLM.
 
-    `mlp`: embeddings are centred and scaled by the statistics of the training embeddings. Pictures and EEG have their own
-    statistics, as embeddings regressed from EEG are shrunk towards the mean. Two layers follow, then the result is
-    normalised to the size of the LLM's token embeddings. `linear`: one layer, as in the predecessors' checkpoints.
+    Embeddings are centred and scaled by the statistics of the training embeddings, so that training does not depend on
+    their scale. Pictures and EEG have their own statistics, as embeddings regressed from EEG are shrunk towards the mean.
+    `mlp`: two layers follow, then the result is normalised to the size of the LLM's token embeddings. `linear`: one layer
+    follows. In the predecessors' checkpoints it is all there is, which is a mean of 0 and a scale of 1.
     """
 
     def __init__(self, kind: str, embedding_size: int, hidden_size: int, soft_tokens: int):
@@ -44,25 +46,24 @@ class Projector(nn.Module):
         self.kind, self.soft_tokens, self.hidden_size = kind, soft_tokens, hidden_size
         if kind == "linear":
             self.linear = nn.Linear(embedding_size, soft_tokens * hidden_size)
-            return
-        self.mlp = nn.Sequential(nn.Linear(embedding_size, hidden_size), nn.GELU(),
-                                 nn.Linear(hidden_size, soft_tokens * hidden_size))
-        self.gain = nn.Parameter(torch.ones(()))
+        else:
+            self.mlp = nn.Sequential(nn.Linear(embedding_size, hidden_size), nn.GELU(),
+                                     nn.Linear(hidden_size, soft_tokens * hidden_size))
+            self.gain = nn.Parameter(torch.ones(()))
         for modality in ("image", "eeg"):
             self.register_buffer(f"{modality}_mean", torch.zeros(embedding_size))
             self.register_buffer(f"{modality}_scale", torch.ones(()))
 
     def set_statistics(self, modality: str, embeddings: torch.Tensor) -> None:
         """Set the mean and overall scale of the training embeddings [n, E] of one modality."""
-        if self.kind == "mlp":
-            mean = embeddings.mean(0)
-            getattr(self, f"{modality}_mean").copy_(mean)
-            getattr(self, f"{modality}_scale").copy_((embeddings - mean).pow(2).mean().sqrt().clamp_min(1e-6))
+        mean, scale = mean_and_scale(embeddings)
+        getattr(self, f"{modality}_mean").copy_(mean)
+        getattr(self, f"{modality}_scale").fill_(scale)
 
     def forward(self, embeddings: torch.Tensor, modality: str = "eeg") -> torch.Tensor:
+        embeddings = (embeddings - getattr(self, f"{modality}_mean")) / getattr(self, f"{modality}_scale")
         if self.kind == "linear":
             return self.linear(embeddings).view(-1, self.soft_tokens, self.hidden_size)
-        embeddings = (embeddings - getattr(self, f"{modality}_mean")) / getattr(self, f"{modality}_scale")
         tokens = self.mlp(embeddings).view(-1, self.soft_tokens, self.hidden_size)
         return F.layer_norm(tokens, (self.hidden_size,)) * self.gain
 
@@ -211,8 +212,10 @@ class EEGModelForCausalLM(nn.Module):
         """Load what `save_trainable` wrote, strictly."""
         self.prefix.forget()
         file = Path(folder) / "projector.safetensors"
-        state = read_tensors(file)
-        check_tensors(self._projector_state(), state, file)
+        own, state = self._projector_state(), read_tensors(file)
+        if set(state) == {"linear.weight", "linear.bias"}:  # of an older version, which did not scale
+            state |= Projector("linear", self.config.embedding_size, 1, 1).named_buffers()
+        check_tensors(own, state, file)
         self.projector.load_state_dict(sharding.dealt(state, self.projector.state_dict()))
         if self.config.lora:
             from peft import set_peft_model_state_dict

@@ -121,14 +121,14 @@ def main(argv: list[str] | None = None) -> None:
 
 def _run(args):
     from runtime.checkpoints import resolve_checkpoint
-    from runtime.runs import read_run, write_json
+    from runtime.runs import read_run, training_warnings, write_json
 
     from eegdata.data_paths import find_data
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
     from encoders import encode, fit_to_encoder, load_encoder
     from encoders.classical import baseline_scores
-    from encoders.clip import check_clip
+    from encoders.clip import check_clip, is_classifier_only
     from encoders.temperature import class_probabilities
     from evaluation.encoder_scores import check_overlap, print_scores, write_tables
     from evaluation.provenance import trained_with
@@ -138,7 +138,9 @@ def _run(args):
 
     folder = resolve_checkpoint(args.output, "--output")
     settings = picture_settings(args, read_run(folder)[1])
-    paths = find_data(args.eeg_dataset, args.splits_path, args.image_dir, settings.picture)
+    classes_only = is_classifier_only(folder)
+    paths = find_data(args.eeg_dataset, args.splits_path, args.image_dir, settings.picture,
+                      needed=("splits_path",) if classes_only else ("splits_path", "image_dir"))
     profiler.stage("data")
     device = options.resolve_device(args.device)
     encoder = load_encoder(folder, "--output")
@@ -154,10 +156,11 @@ def _run(args):
     if trials.has_pictures:  # otherwise only the classes are scored
         pictures, clusters = (part.numpy() for part in trials.image[rows].unique(return_inverse=True))
         names = [trials.images[i] for i in pictures]
-        check_clip(folder, settings.clip_model, paths.picture)
         overlap = check_overlap(folder, args.output, paths.image_dir, names, part=args.split, allowed=args.allow_overlap,
                                 in_training=trials.names(split["train"]) if same_split else [])
-        gallery = _picture_gallery(paths, settings, names, encoder.config.embedding_size, device)
+        if not classes_only:
+            check_clip(folder, settings.clip_model, paths.picture)
+            gallery = _picture_gallery(paths, settings, names, encoder.config.embedding_size, device)
 
     profiler.stage("encoding")
     embeddings, logits = encode(encoder, trials.eeg, rows, args.batch_size, device)
@@ -166,13 +169,13 @@ def _run(args):
     embeddings, logits = embeddings.numpy(), logits.numpy()
     labels = trials.label[rows].numpy()
     scores = classification_scores(labels, logits, clusters)
-    if trials.has_pictures:
+    if trials.has_pictures and not classes_only:
         scores["retrieval"] = retrieval_scores(embeddings, gallery, clusters)
     if args.classical_baseline:
         scores["classical_baseline"] = baseline_scores(trials, split["train"], rows, clusters, args.seed)
     scores["calibration"] = calibration(confidence, logits.argmax(1) == labels, clusters=clusters)
     scores |= {"split": args.split, "data": trials.fingerprint, "subject": args.subject, "overlap": overlap,
-               "same_split": same_split, "ledger": None}
+               "same_split": same_split, "ledger": None, "training_warnings": training_warnings(folder)}
     if args.split == "test":
         scores["ledger"] = _count_scoring(args, paths.splits_path, folder, trials, rows)
     profiler.stage("results")
@@ -185,7 +188,7 @@ def _run(args):
             print(scores["ledger"])
         if args.when_and_where:
             _when_and_where(args, results, encoder, trials, rows, split["train"], clusters, device)
-    print(f"written to {results}")
+    print("\n".join([*(f"warning: {text}" for text in scores["training_warnings"]), f"written to {results}"]))
 
 
 if __name__ == "__main__":

@@ -171,26 +171,31 @@ def _pictures_of_pretrained(args):
 
 
 def _picture_targets(args, paths, trials, split, device):
-    """CLIP embeddings of each trial's picture [N, E] (zero in the test part), and of the training pictures [n, E].
+    """CLIP embeddings of each trial's picture [N, E], standardised (zero in the test part), and their mean [E] and scale.
 
-    For a data set without pictures these are zeros with E = 1, and --loss_weight must be 0.
+    With --loss_weight 0 there is nothing to predict, and no CLIP model is needed.
     """
     import torch
 
     from datautils import image_embeddings
+    from encoders import ENCODERS
+    from encoders.targets import mean_and_scale
 
+    if not args.loss_weight:
+        encoder = ENCODERS[args.encoder]
+        size = encoder.config_class().embedding_size if encoder.classifies_embedding else 1
+        return torch.zeros(len(trials), size), torch.zeros(size), 1.0
     if not trials.has_pictures:
-        if args.loss_weight:
-            raise InputError(f"--eeg_dataset {trials.path}: has no pictures, so there are no embeddings to predict; give "
-                             "--loss_weight 0 to train a classifier only")
-        return torch.zeros(len(trials), 1), torch.zeros(1, 1)
+        raise InputError(f"--eeg_dataset {trials.path}: has no pictures, so there are no embeddings to predict; give "
+                         "--loss_weight 0 to train a classifier only")
     pictures = {part: trials.image[split[part]].unique() for part in ("train", "val")}
     both = torch.cat(list(pictures.values())).unique()
     embeddings = image_embeddings([trials.images[i] for i in both.tolist()], paths.image_dir, args.clip_model,
                                   paths.picture, device, args.cache_dir)
+    mean, scale = mean_and_scale(embeddings[torch.isin(both, pictures["train"])])
     by_picture = torch.zeros(len(trials.images), embeddings.shape[1])
-    by_picture[both] = embeddings
-    return by_picture[trials.image], by_picture[pictures["train"]]
+    by_picture[both] = (embeddings - mean) / scale
+    return by_picture[trials.image], mean, scale
 
 
 @exits_cleanly
@@ -213,9 +218,11 @@ def _run(args):
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
     from encoders import build_encoder, encode, save_encoder
+    from encoders.chance import training_warnings
     from encoders.clip import clip_identity
+    from encoders.targets import rescale_embedding
     from encoders.temperature import fit_temperature
-    from encoders.training import Augmentation, EncoderObjective, fit, gather, mean_variance, place, validation_scores
+    from encoders.training import Augmentation, EncoderObjective, fit, gather, place, validation_scores
     from evaluation.provenance import new_records, write_records
 
     device, output = options.resolve_device(args.device), Path(args.output)
@@ -226,13 +233,15 @@ def _run(args):
         _pretrain(args, device, output)
         return
     profiler.stage("data")
-    paths = find_data(args.eeg_dataset, args.splits_path, args.image_dir, args.picture)
+    paths = find_data(args.eeg_dataset, args.splits_path, args.image_dir, args.picture,
+                      needed=("splits_path", "image_dir") if args.loss_weight else ("splits_path",))
     arguments = _arguments_for(args, device, output, args.num_epochs, label_names=["labels", "target"],
-                              metric_for_best_model=args.best_by, greater_is_better=args.best_by != "loss")
+                              metric_for_best_model=args.best_by, greater_is_better=args.best_by != "loss",
+                              ddp_find_unused_parameters=not args.loss_weight)  # the projector then has no loss
     trials = load_trials(paths.eeg_dataset, args.time_low, args.time_high, args.subject)
     split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
     earlier_pictures = _pictures_of_pretrained(args)
-    target, train_pictures = _picture_targets(args, paths, trials, split, device)
+    target, mean, scale = _picture_targets(args, paths, trials, split, device)
     encoder = build_encoder(encoder_config(
         args, n_chans=trials.eeg.shape[1], n_times=trials.eeg.shape[2], sfreq=trials.sfreq, ch_names=trials.ch_names,
         num_classes=len(trials.class_names), id2label=trials.class_names, embedding_size=target.shape[1]))
@@ -243,21 +252,23 @@ def _run(args):
         encoder.fit_whitening(eeg, rows["train"])
     if args.pretrained and not args.resume:  # a checkpoint to resume from holds all weights
         _start_from_pretrained(args, device, encoder)
-    with torch.no_grad():
-        encoder.projector.bias.copy_(train_pictures.mean(0))  # the first prediction is the mean picture
+    torch.nn.init.zeros_(encoder.projector.bias)  # the first prediction is about the mean picture
     print(f"{args.encoder}: {sum(p.numel() for p in encoder.parameters()):,} parameters, {count} trials to train on, "
           f"{len(needed) - count} to validate on, {device}")
     augmentation = Augmentation(round(args.time_shift * trials.sfreq / 1000), args.noise, args.channel_dropout)
     objective = EncoderObjective(encoder, args.loss, args.loss_weight, args.label_smoothing,
-                                 mean_variance(train_pictures), augmentation)
-    batches = gather({"eeg": eeg, "labels": labels, "target": target[needed], "image": trials.image[needed]})
-    identity = clip_identity(args.clip_model) if trials.has_pictures else None
+                                 mean / scale, augmentation)
+    target = target[needed]
+    batches = gather({"eeg": eeg, "labels": labels, "target": target, "image": trials.image[needed]})
+    identity = clip_identity(args.clip_model) if args.loss_weight else None
     profiler.stage("training")
     log = fit(objective, batches, rows, arguments, resume=args.resume, patience=args.patience,
               options_key=[args.asked(), trials.fingerprint, [split[part].tolist() for part in rows],
-                           identity and model_key(identity)],
+                           identity and model_key(identity), "standardised targets"],
               save_every=args.save_steps, compute_metrics=validation_scores)
     profiler.stage("results")
+    warnings = training_warnings(encoder, eeg, labels, target if args.loss_weight else None, rows["train"], device)
+    rescale_embedding(encoder, mean, scale)
     logits = encode(encoder, eeg, rows["val"], device=device)[1]
     encoder.config.class_temperature = fit_temperature(logits, labels[rows["val"]])
     print(f"temperature of the class probabilities, fitted to {len(logits)} validation trials: "
@@ -265,11 +276,14 @@ def _run(args):
     save_encoder(encoder, output)
     write_json(output / "id2label.json", trials.class_names)
     write_json(output / "train_log.json", {"stage1": log})
-    names = {part: sorted(set(trials.names(split[part]))) for part in ("train", "val")}
-    write_records(output, new_records(paths.image_dir if trials.has_pictures else None, names, paths.picture,
-                                      earlier_pictures))
-    save_run(output, args, used=asdict(paths), data=trials.fingerprint, splits=file_hash(paths.splits_path), clip=identity)
+    names = {part: sorted(set(trials.names(split[part]))) if trials.has_pictures else [] for part in ("train", "val")}
+    known = {part: dict.fromkeys(names[part]) | earlier_pictures.get(part, {}) for part in names}  # by name, without files
+    write_records(output, new_records(paths.image_dir, names, paths.picture, known))
+    save_run(output, args, used=asdict(paths), data=trials.fingerprint, splits=file_hash(paths.splits_path), clip=identity,
+             warnings=warnings)
     print(f"encoder written to {output}; to score it on the test part: test_eeg_classifier.py --output {output}")
+    for text in warnings:
+        print(f"warning: {text} Its losses are in {output}/train_log.json; a lower --learning_rate or more epochs may help")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from runtime import options, processes, profiler
 from runtime.errors import InputError
 from runtime.model_files import model_key
 from runtime.options import Options
-from runtime.runs import atomic_path, content_key, file_hash, read_json, read_run, versions, write_json
+from runtime.runs import atomic_path, content_key, file_hash, read_json, read_run, training_warnings, versions, write_json
 from runtime.secrets import without_secrets
 from runtime.wording import listed
 
@@ -151,7 +151,8 @@ def _provenance(captioner, args, paths, trials, names, training):
     return {"options": without_secrets(vars(args)), "versions": versions(), **given, "model": captioner.key,
             "data": trials.fingerprint, "source": trials.source, "splits": file_hash(paths.splits_path),
             "trained_on": known, "repeated": repeated, "same_split": same, "selected_on": chosen,
-            "machine_made": len(made), "pictures": len(pictures)}
+            "machine_made": len(made), "pictures": len(pictures),
+            "training_warnings": training_warnings(captioner.folder)}
 
 
 def _write_condition(captioner, encoded, condition, args, batch_size, file, facts):

@@ -1,4 +1,8 @@
-"""EEG encoders, one file each, with one signature: eeg [B, C, T] -> (embedding [B, E], logits [B, K])."""
+"""EEG encoders, one file each, with one signature: eeg [B, C, T] -> (embedding [B, E], logits [B, K]).
+
+Both come from linear layers, `projector` and `classifier`. `classifies_embedding` says whether the classifier reads the
+embedding or, like the projector, the features before it.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

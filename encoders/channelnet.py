@@ -118,6 +118,7 @@ class ChannelNetModel(PreTrainedModel):
 
     config_class = ChannelNetConfig
     main_input_name = "eeg"
+    classifies_embedding = True
 
     def __init__(self, config: ChannelNetConfig) -> None:
         super().__init__(config)

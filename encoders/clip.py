@@ -42,6 +42,11 @@ def is_other_clip(name: str, then: dict | str | None) -> bool:
     return bool(differing_files(now, then))
 
 
+def is_classifier_only(folder: str | Path) -> bool:
+    """Whether the encoder in `folder` was trained with --loss_weight 0, so that its embedding means nothing."""
+    return read_run(folder)[1].get("loss_weight") == 0
+
+
 def check_clip(folder: str | Path, clip_model: str, picture: str) -> None:
     """Raise InputError unless the encoder in `folder` was trained to predict this model's embeddings of these pictures.
 

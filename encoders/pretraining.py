@@ -16,6 +16,7 @@ from transformers import TrainingArguments
 from eegdata.dataset_folder import MappedEEG
 
 from .batches import row_batches
+from .targets import FLAT
 from .training import fit, gather, place
 from .transformer import EEGTransformer
 
@@ -91,7 +92,8 @@ class MaskedReconstruction(nn.Module):
         visible = patches.masked_fill(hidden[:, None, :, None], 0).flatten(2)
         tokens = torch.where(hidden[..., None], self.mask_token + self.encoder.position, self.encoder.tokens(visible))
         predicted = self.head(self.encoder.transformer(tokens))  # [B, P, C * S]
-        scale = eeg.std((0, 2), keepdim=True).clamp_min(1e-6)[..., None]
+        scale = eeg.std((0, 2), keepdim=True)
+        scale = scale.clamp_min((FLAT * scale.max()).clamp_min(torch.finfo(scale.dtype).tiny))[..., None]
         truth = (patches / scale).transpose(1, 2).flatten(2)
         return {"loss": (predicted - truth)[hidden].square().mean()}
 

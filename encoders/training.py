@@ -57,35 +57,29 @@ class Augmentation(nn.Module):
 class EncoderObjective(nn.Module):
     """An encoder with its loss: cross-entropy + loss_weight x the sum of the embedding losses, named in `losses`.
 
-    target_variance: mean_variance of the training pictures' embeddings. The MSE is divided by it, so that predicting the
-    mean picture costs 1, whatever the scale of the CLIP model.
+    Embeddings and targets are standardised (encoders/targets.py), so predicting the mean picture costs an MSE of 1,
+    whatever the CLIP model. The other losses depend on directions from the CLIP model's own origin; mean [E] is the mean
+    picture as seen from there, divided by the targets' scale.
     On several processes the embedding losses see the trials of all processes, so that each trial has the others as
     negatives. The cross-entropy is a mean, so averaging its gradients is enough.
     """
 
     def __init__(self, encoder: nn.Module, losses: list[str], loss_weight: float, label_smoothing: float,
-                 target_variance: float, augmentation: Augmentation) -> None:
+                 mean: torch.Tensor, augmentation: Augmentation) -> None:
         super().__init__()
         self.encoder, self.augmentation = encoder, augmentation
         self.losses, self.loss_weight, self.label_smoothing = losses, loss_weight, label_smoothing
-        self.target_variance = target_variance
+        self.register_buffer("mean", mean, persistent=False)
 
     def forward(self, eeg: torch.Tensor, labels: torch.Tensor, target: torch.Tensor,
                 image: torch.Tensor) -> dict[str, torch.Tensor]:
         """eeg [B, C, T], labels [B], target [B, E], image [B] (loss.py) -> loss, embedding [B, E], logits [B, K]."""
         embedding, logits = self.encoder(self.augmentation(eeg) if self.training else eeg)
         loss = classification_loss(logits, labels, self.label_smoothing if self.training else 0.0)
-        of_all_processes = [processes.join(tensor) for tensor in (embedding, target, image)]
-        for name in self.losses:
-            value = embedding_loss(name, *of_all_processes)
-            loss = loss + self.loss_weight * (value / self.target_variance if name == "mse" else value)
+        if self.loss_weight:
+            of_all_processes = [processes.join(tensor) for tensor in (embedding + self.mean, target + self.mean, image)]
+            loss = loss + self.loss_weight * sum(embedding_loss(name, *of_all_processes) for name in self.losses)
         return {"loss": loss, "embedding": embedding, "logits": logits}
-
-
-def mean_variance(pictures: torch.Tensor) -> float:
-    """The variance of pictures' embeddings [n, E], averaged over the dimensions; 1 if the embeddings do not vary."""
-    variance = pictures.var(0, correction=0).mean().item()
-    return variance if variance > 1e-12 else 1.0
 
 
 COMPLETE_MARK = "whole"  # an empty file, written into a checkpoint when all else in it is written

@@ -67,6 +67,7 @@ class EEGTransformer(PreTrainedModel):
 
     config_class = EEGEncoderConfig
     main_input_name = "eeg"
+    classifies_embedding = False
 
     def __init__(self, config: EEGEncoderConfig) -> None:
         super().__init__(config)

@@ -117,8 +117,9 @@ def about_scores(study: Study, args: Namespace) -> list[dict[str, str]]:
 
 
 def about_training(study: Study) -> list[dict[str, str]]:
-    """Caveats about pictures and trials that the model may have seen in training."""
-    caveats, record = [], study.record
+    """Caveats about a training that failed, and about pictures and trials that the model may have seen in training."""
+    record = study.record
+    caveats = [warning(text) for text in record.get("training_warnings") or []]
     trained_on = len(record.get("trained_on") or ())
     if trained_on and record.get("repeated") == trained_on:  # by design of a split by people, sessions or time
         caveats.append(warning(f"The training part of the split also shows {trained_on} of these pictures. Claims "

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.errors import InputError
-from runtime.runs import read_json
+from runtime.runs import read_json, training_warnings
 
 from eegdata.unchanged import why_other_data
 
@@ -72,6 +72,8 @@ def read_encoder(run: Run) -> None:
     """Options, losses and scores of the encoder."""
     folder = run.encoder
     run.options[f"{folder}/args.json"] = run.json(folder / "args.json", "options", "train_eeg_classifier.py writes it.")
+    for text in training_warnings(folder):
+        run.note("encoder", text)
     read_losses(run, folder, "train_eeg_classifier.py")
     file = folder / "test" / "scores.json"
     run.scores = run.json(file, "encoder", "test_eeg_classifier.py writes it.")

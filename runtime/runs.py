@@ -130,6 +130,15 @@ def read_run(folder: str | Path) -> tuple[dict, dict]:
     return content, options_used(content)
 
 
+def training_warnings(folder: str | Path) -> list[str]:
+    """What a training said at its end, from the folder's `args.json`: sentences on what failed."""
+    warnings = read_run(folder)[0].get("warnings") or []
+    if not isinstance(warnings, list) or not all(isinstance(text, str) for text in warnings):
+        raise InputError(f"{folder}/args.json: expected a list of sentences under 'warnings'; the file was changed by "
+                         "hand, so copy the folder again")
+    return warnings
+
+
 def options_used(content: dict) -> dict:
     """The options of an `args.json` or of a record of captions, completed by what the program used."""
     return {**(content.get("options") or {}), **(content.get("used") or {})}
