@@ -7,6 +7,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from runtime import processes, profiler
+from runtime.draws import seed_of
 from runtime.errors import InputError
 from runtime.model_files import model_key
 from runtime.runs import atomic_path, cache_dir, file_hash
@@ -63,12 +64,17 @@ class CaptionDataset(torch.utils.data.Dataset):
     embeddings [n, E]; labels: class names; captions: a text for each example, a list of texts from which one is drawn each
     time, or None if captions are to be generated. In training, the class name or the embedding is sometimes left out of the
     prompt (label_dropout, embedding_dropout), so that the model knows the prompts of the conditions `eeg` and `label`.
+
+    epoch: if set, what is drawn depends on seed, epoch and example only, not on which examples were read before.
     """
+
+    epoch: int | None = None
+
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, template: str, instruction: str, embeddings: torch.Tensor,
                  labels: list[str | None], captions: list[str | list[str]] | None = None, max_caption_tokens: int = 64,
-                 label_dropout: float = 0.0, embedding_dropout: float = 0.0):
-        self.embeddings, self.labels = embeddings, labels
+                 label_dropout: float = 0.0, embedding_dropout: float = 0.0, seed: int = 0):
+        self.embeddings, self.labels, self.seed = embeddings, labels, seed
         self.label_dropout, self.embedding_dropout = label_dropout, embedding_dropout
         encode = lru_cache(None)(lambda text: caption_ids(tokenizer, template, text, max_caption_tokens))
         self.captions = captions and [[encode(text) for text in ([texts] if isinstance(texts, str) else texts)]
@@ -99,15 +105,21 @@ class CaptionDataset(torch.utils.data.Dataset):
         return len(self.embeddings)
 
     def __getitem__(self, i):
-        drop_label, drop_embedding = torch.rand(2).tolist() if self.label_dropout + self.embedding_dropout else (1, 1)
+        draws = None  # the generator that all share
+        if self.epoch is not None:
+            draws = torch.Generator().manual_seed(seed_of(self.seed, self.epoch, i))
+        drop_label, drop_embedding = torch.rand(2, generator=draws).tolist()
         label = None if drop_label < self.label_dropout else self.labels[i]
-        return self.example(i, label, drop_embedding >= self.embedding_dropout)
+        return self.example(i, label, drop_embedding >= self.embedding_dropout, draws)
 
-    def example(self, i: int, label: str | None, with_embedding: bool) -> dict:
-        """One example with this class name (None: no class name), with or without its embedding."""
+    def example(self, i: int, label: str | None, with_embedding: bool, draws: torch.Generator | None = None) -> dict:
+        """One example with this class name (None: no class name), with or without its embedding.
+
+        draws: what its caption is drawn with where it has several (None: torch's own generator).
+        """
         before, after = self._prompt(label, with_embedding)
         captions = self.captions[i] if self.captions else [[]]
-        caption = captions[int(torch.randint(len(captions), ()))] if len(captions) > 1 else captions[0]
+        caption = captions[int(torch.randint(len(captions), (), generator=draws))] if len(captions) > 1 else captions[0]
         return {"before": before, "after": after, "soft": with_embedding, "embedding": self.embeddings[i],
                 "caption": caption}
 

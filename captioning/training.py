@@ -13,7 +13,14 @@ from runtime.trainer_arguments import training_arguments
 
 import torch
 from torch import nn
-from transformers import PreTrainedTokenizerBase, Trainer
+from transformers import (
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from datautils import CaptionDataset, collate
 from encoders.training import SaveEvery, checkpoint_of, train
@@ -95,6 +102,14 @@ def without_casts(llm: nn.Module, active: bool) -> contextlib.AbstractContextMan
     return disable_input_dtype_casting(llm, active)
 
 
+class DrawByEpoch(TrainerCallback):
+    """Tells the examples which epoch it is, as they draw captions and prompts by it (CaptionDataset.epoch)."""
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
+                       train_dataloader: torch.utils.data.DataLoader | None = None, **kwargs: object) -> None:
+        train_dataloader.dataset.epoch = int(state.epoch or 0)  # a fraction where training resumes within an epoch
+
+
 class SimilarLengths(torch.utils.data.Sampler):
     """A new order in each epoch in which each `batch` of neighbours is of similar length, and batches come in any order.
 
@@ -139,10 +154,11 @@ class Stage:
 
     def dataset(self, embeddings: torch.Tensor, labels: list[str], captions: list, training: bool) -> CaptionDataset:
         """Examples of one part; in training, class names and embeddings are left out of some prompts."""
-        dropout = {"label_dropout": self.args.label_dropout, "embedding_dropout": self.args.embedding_dropout}
+        drawn = {"label_dropout": self.args.label_dropout, "embedding_dropout": self.args.embedding_dropout,
+                 "seed": self.args.seed}
         instruction = instruction_of(self.args.prompt_type)
         return CaptionDataset(self.tokenizer, self.template, instruction, embeddings.cpu(), labels, captions,
-                              self.args.max_caption_tokens, **dropout if training else {})
+                              self.args.max_caption_tokens, **drawn if training else {})
 
     def run(self, modality: str, embeddings: dict, labels: dict, captions: dict, epochs: float, folder: Path) -> list[dict]:
         """Train on {"train", "val"} embeddings [n, E], class names and captions; returns the trainer's log.
@@ -163,7 +179,7 @@ class Stage:
                           prefix=min(train_set.prefix, val_set.prefix, key=len))
         trainer = CaptionTrainer(
             model=self.model, args=arguments, data_collator=lambda rows: {**batches(rows), "modality": modality},
-            train_dataset=train_set, eval_dataset=val_set, callbacks=[SaveEvery(self.args.save_steps)])
+            train_dataset=train_set, eval_dataset=val_set, callbacks=[SaveEvery(self.args.save_steps), DrawByEpoch])
         trainer.by_length = self.args.group_by_length
         trainer.projector_learning_rate = self.args.projector_learning_rate
         print(f"stage {2 if modality == 'image' else 3}: {len(labels['train'])} examples, "

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runtime import processes, profiler
+from runtime.draws import seed_of
 from runtime.errors import InputError
 from runtime.runs import content_key, read_json, write_json
 
@@ -20,7 +21,6 @@ from transformers import (
     TrainerControl,
     TrainerState,
     TrainingArguments,
-    set_seed,
 )
 
 from eegdata.dataset_folder import MappedEEG
@@ -88,14 +88,16 @@ COMPLETE_MARK = "whole"  # an empty file, written into a checkpoint when all els
 class SaveEvery(TrainerCallback):
     """Writes a checkpoint to resume from every `steps` steps, in addition to those after each epoch.
 
-    Each checkpoint is marked as complete once all processes have written their part.
+    None is written at the last step of an epoch: that after the epoch follows, and one without the epoch's evaluation would
+    resume without it. Each checkpoint is marked as complete once all processes have written their part.
     """
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
-        if state.global_step % self.steps == 0:
+        is_last = state.global_step >= state.max_steps or state.epoch == int(state.epoch)
+        if state.global_step % self.steps == 0 and not is_last:
             control.should_save = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
@@ -104,13 +106,23 @@ class SaveEvery(TrainerCallback):
             (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE_MARK).touch()
 
 
-class SeedByProcess(TrainerCallback):
-    """Seeds each process differently. With one seed all would draw the same augmentation, dropout and masks."""
+class SeedEachStep(TrainerCallback):
+    """Seeds augmentation, dropout and masks by (seed, step, process): a resumed training draws as an uninterrupted one, and
+    each process draws its own."""
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
+                      **kwargs: object) -> None:
+        torch.manual_seed(seed_of(args.seed, state.global_step, processes.index()))
+
+
+class Patience(EarlyStoppingCallback):
+    """Early stopping that goes on counting when a training is resumed."""
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
                        **kwargs: object) -> None:
-        if not processes.is_main():
-            set_seed((args.seed + processes.index()) % 2**32)
+        super().on_train_begin(args, state, control, **kwargs)
+        kept = state.stateful_callbacks[type(self).__name__]
+        self.early_stopping_patience_counter = kept["attributes"]["early_stopping_patience_counter"]
 
 
 class ProfileSteps(TrainerCallback):
@@ -177,7 +189,7 @@ def fit(module: nn.Module, collate: Callable, rows: dict[str, torch.Tensor], arg
     trainer = Trainer(
         model=with_synchronized_batch_norm(module, arguments.device), args=arguments, data_collator=collate,
         train_dataset=rows["train"].tolist(), eval_dataset=rows["val"].tolist(), compute_metrics=compute_metrics,
-        callbacks=[SaveEvery(save_every)] + ([EarlyStoppingCallback(patience)] if patience else []))
+        callbacks=[SaveEvery(save_every)] + ([Patience(patience)] if patience else []))
     return train(trainer, checkpoint)
 
 
@@ -194,7 +206,7 @@ def with_synchronized_batch_norm(module: nn.Module, device: torch.device) -> nn.
 
 def train(trainer: Trainer, checkpoint: str | None = None) -> list[dict]:
     """Run a Trainer, delete its checkpoints and return its log; training that diverges is an InputError."""
-    trainer.add_callback(SeedByProcess)
+    trainer.add_callback(SeedEachStep)
     trainer.add_callback(ProfileSteps)
     try:
         trainer.create_optimizer_and_scheduler(2)
@@ -234,4 +246,14 @@ def _checkpoint_of(folder, key, resume):
         raise InputError(f"--resume: the checkpoints under {folder} were made with other options or data, or with another "
                          "number of processes; give the same or run without --resume")
     write_json(folder / "key.json", key)
+    if checkpoint is not None:
+        _find_the_best(Path(checkpoint))
     return checkpoint
+
+
+def _find_the_best(checkpoint):
+    """Let a checkpoint name the best one beside it, be the folder moved or not."""
+    state = read_json(checkpoint / "trainer_state.json")
+    if state.get("best_model_checkpoint"):
+        best = checkpoint.parent / Path(state["best_model_checkpoint"]).name
+        write_json(checkpoint / "trainer_state.json", state | {"best_model_checkpoint": str(best)})
