@@ -100,6 +100,7 @@ def main(argv: list[str] | None = None) -> int | None:
 
 def _run(args):
     from runtime.checkpoints import check_output, resolve_checkpoint
+    from runtime.interrupted import check_interrupted
     from runtime.runs import file_hash, save_run, training_warnings, write_json
     from runtime.trainer_arguments import training_arguments
 
@@ -125,6 +126,7 @@ def _run(args):
     training_arguments(args, device, args.output)  # refuse wrong flags before the long work
     paths = find_data(args.eeg_dataset, args.splits_path, args.image_dir, args.picture)
     check_output(args.output, EEGModelForCausalLMConfig.model_type)
+    check_interrupted(args.output, args.resume, args.overwrite)
     set_seed(args.seed)
     profiler.stage("data")
     trials = load_trials(paths.eeg_dataset, args.time_low, args.time_high, args.subject)

@@ -138,7 +138,8 @@ def _pretrain(args, device, output):
     arguments = _arguments_for(args, device, output, args.pretrain_epochs, metric_for_best_model="loss",
                                label_names=["eeg"], ddp_find_unused_parameters=True)  # the encoder's heads are not used
     log = pretraining.pretrain(encoder, data, args.mask_ratio, arguments, options_key=[args.asked(), data.hashes],
-                               save_every=args.save_steps, resume=args.resume, patience=args.patience)
+                               save_every=args.save_steps, resume=args.resume, overwrite=args.overwrite,
+                               patience=args.patience)
     save_encoder(encoder, output)
     write_json(Path(output) / "train_log.json", {"pretraining": log})
     save_run(output, args, data=data.hashes)
@@ -208,6 +209,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _run(args):
     from runtime.checkpoints import check_output
+    from runtime.interrupted import check_interrupted, complete_checkpoints
     from runtime.model_files import model_key
     from runtime.runs import file_hash, save_run, write_json
 
@@ -226,6 +228,7 @@ def _run(args):
     from evaluation.provenance import new_records, write_records
 
     device, output = options.resolve_device(args.device), Path(args.output)
+    check_interrupted(output, args.resume, args.overwrite)
     check_output(output, "eeg_channelnet" if args.encoder == "channelnet" else "eegencoder")
     set_seed(args.seed)
     if args.pretrain:
@@ -250,7 +253,8 @@ def _run(args):
     eeg, labels = place(trials.eeg, needed, arguments), trials.label[needed]
     if args.encoder == "transformer":
         encoder.fit_whitening(eeg, rows["train"])
-    if args.pretrained and not args.resume:  # a checkpoint to resume from holds all weights
+    in_pretraining = args.resume and bool(complete_checkpoints(output / "pretrained" / "checkpoints"))
+    if args.pretrained and (in_pretraining or not args.resume):  # a checkpoint of stage 1 holds all weights
         _start_from_pretrained(args, device, encoder)
     torch.nn.init.zeros_(encoder.projector.bias)  # the first prediction is about the mean picture
     print(f"{args.encoder}: {sum(p.numel() for p in encoder.parameters()):,} parameters, {count} trials to train on, "
@@ -262,7 +266,8 @@ def _run(args):
     batches = gather({"eeg": eeg, "labels": labels, "target": target, "image": trials.image[needed]})
     identity = clip_identity(args.clip_model) if args.loss_weight else None
     profiler.stage("training")
-    log = fit(objective, batches, rows, arguments, resume=args.resume, patience=args.patience,
+    log = fit(objective, batches, rows, arguments, resume=args.resume and not in_pretraining, overwrite=args.overwrite,
+              patience=args.patience,
               options_key=[args.asked(), trials.fingerprint, [split[part].tolist() for part in rows],
                            identity and model_key(identity), "standardised targets"],
               save_every=args.save_steps, compute_metrics=validation_scores)

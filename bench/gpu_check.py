@@ -176,7 +176,8 @@ def prepare_options(args: Options, sizes: Sizes, data: Path, scratch: Path, proc
     if not args.eeg_encoder_path and not (Path(encoder) / "config.json").is_file():
         encoder = scratch / "eeg_encoder"
         processes.run_required("stage 1: an encoder", train_encoder, [
-            *where, *pictures, "--output", f"{encoder}", "--num_epochs", "1", "--batch_size", f"{sizes.batch_size}"])
+            *where, *pictures, "--output", f"{encoder}", "--num_epochs", "1", "--batch_size", f"{sizes.batch_size}",
+            "--overwrite"])
     return where, pictures, str(encoder), replace(sizes, captions=kept["test"])  # a small data set has fewer
 
 

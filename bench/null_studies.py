@@ -124,6 +124,8 @@ def call(script: str, arguments: list[str], folder: Path) -> None:
     """Run a script's main(arguments); raise InputError if it fails."""
     try:
         importlib.import_module(script).main(arguments)
+    except KeyboardInterrupt:
+        raise
     except (SystemExit, Exception) as stop:
         if isinstance(stop, SystemExit) and not stop.code:
             return

@@ -185,8 +185,11 @@ class Stage:
         print(f"stage {2 if modality == 'image' else 3}: {len(labels['train'])} examples, "
               f"{sum(p.numel() for p in self.model.parameters() if p.requires_grad):,} trained parameters on {self.device}")
         key = self.key(modality, embeddings, labels, captions, epochs)
+        checkpoint = checkpoint_of(folder, key, self.args.resume, self.args.overwrite)
+        if self.args.resume and checkpoint is None:
+            print(f"note: --resume: no checkpoint under {folder}, so this stage starts from its beginning")
         with without_casts(self.model.llm, active=plan.bf16 or self.args.fp16):
-            log = train(trainer, checkpoint_of(folder, key, self.args.resume))
+            log = train(trainer, checkpoint)
         self.before = key
         return log
 

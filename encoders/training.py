@@ -8,6 +8,7 @@ from pathlib import Path
 from runtime import processes, profiler
 from runtime.draws import seed_of
 from runtime.errors import InputError
+from runtime.interrupted import COMPLETE_MARK, check_not_lost, complete_checkpoints, how_to_go_on
 from runtime.runs import content_key, read_json, write_json
 
 import torch
@@ -80,9 +81,6 @@ class EncoderObjective(nn.Module):
             of_all_processes = [processes.join(tensor) for tensor in (embedding + self.mean, target + self.mean, image)]
             loss = loss + self.loss_weight * sum(embedding_loss(name, *of_all_processes) for name in self.losses)
         return {"loss": loss, "embedding": embedding, "logits": logits}
-
-
-COMPLETE_MARK = "whole"  # an empty file, written into a checkpoint when all else in it is written
 
 
 class SaveEvery(TrainerCallback):
@@ -173,17 +171,17 @@ def validation_scores(prediction: EvalPrediction) -> dict[str, float]:
 
 
 def fit(module: nn.Module, collate: Callable, rows: dict[str, torch.Tensor], arguments: TrainingArguments, *,
-        options_key: object, save_every: int, resume: bool = False, patience: int = 0,
+        options_key: object, save_every: int, resume: bool = False, overwrite: bool = False, patience: int = 0,
         compute_metrics: Callable | None = None) -> list[dict]:
     """Train `module` (its forward returns {"loss": ...}) on rows["train"]; it keeps the best epoch by rows["val"].
 
     collate: rows -> keyword arguments of forward. arguments: their output_dir holds checkpoints during training, one after
     each epoch and after every `save_every` steps. resume: continue from the newest checkpoint, which must have been made
-    with the same `options_key`. patience: stop after this many epochs without improvement (0: never). Returns the log of
-    the Trainer.
+    with the same `options_key`. overwrite: delete the checkpoints of an interrupted training. patience: stop after this
+    many epochs without improvement (0: never). Returns the log of the Trainer.
     """
     folder = Path(arguments.output_dir)
-    checkpoint = checkpoint_of(folder, options_key, resume)
+    checkpoint = checkpoint_of(folder, options_key, resume, overwrite)
     if resume and checkpoint is None:
         raise InputError(f"--resume: no checkpoint under {folder}; run without --resume (a finished run keeps none)")
     trainer = Trainer(
@@ -215,36 +213,42 @@ def train(trainer: Trainer, checkpoint: str | None = None) -> list[dict]:
         raise InputError(f"--optim {optim} or --lr_scheduler_type {schedule}: cannot be used "
                          f"({str(error).splitlines()[0][:200]})") from None
     trainer.optimizer = trainer.lr_scheduler = None  # made again with the real number of steps
-    trainer.train(resume_from_checkpoint=checkpoint)
-    if not all(math.isfinite(entry.get("eval_loss", 0)) for entry in trainer.state.log_history):
-        raise InputError(f"training diverged: the validation loss is not finite with --learning_rate "
-                         f"{trainer.args.learning_rate:g}; lower it")
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(how_to_go_on(trainer.args.output_dir)) from None
     processes.wait()  # the others may still read the best weights
     if processes.is_main():
         shutil.rmtree(trainer.args.output_dir)
+    if not all(math.isfinite(entry.get("eval_loss", 0)) for entry in trainer.state.log_history):
+        raise InputError(f"training diverged: the validation loss is not finite with --learning_rate "
+                         f"{trainer.args.learning_rate:g}; lower it")
     return trainer.state.log_history
 
 
-def checkpoint_of(folder: str | Path, options_key: object, resume: bool) -> str | None:
+def checkpoint_of(folder: str | Path, options_key: object, resume: bool, overwrite: bool = False) -> str | None:
     """The newest checkpoint to resume from, or None; without `resume` the folder is emptied for a new run.
 
-    A checkpoint that was made with another `options_key`, or with another number of processes, is an InputError.
+    A checkpoint that was made with another `options_key`, or with another number of processes, is an InputError. So is one
+    that would be lost, without `overwrite`.
     """
     if processes.count() > 1:  # steps and random states depend on this number
         options_key = [options_key, processes.count()]
-    return processes.from_main(_checkpoint_of, Path(folder), content_key(options_key), resume)
+    return processes.from_main(_checkpoint_of, Path(folder), content_key(options_key), resume, overwrite)
 
 
-def _checkpoint_of(folder, key, resume):
+def _checkpoint_of(folder, key, resume, overwrite):
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "key.json").is_file():
         raise InputError(f"{folder}: holds files that this program did not write; move them or choose another --output")
+    check_not_lost(folder, resume, overwrite)
     if not resume and folder.is_dir():
         shutil.rmtree(folder)
-    complete = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE_MARK}")]
-    checkpoint = str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
+    complete = complete_checkpoints(folder)
+    checkpoint = str(complete[-1]) if complete else None
     if checkpoint is not None and read_json(folder / "key.json", str) != key:
         raise InputError(f"--resume: the checkpoints under {folder} were made with other options or data, or with another "
-                         "number of processes; give the same or run without --resume")
+                         "number of processes; give the same, or --overwrite in place of --resume to delete them and start "
+                         "anew")
     write_json(folder / "key.json", key)
     if checkpoint is not None:
         _find_the_best(Path(checkpoint))
@@ -253,7 +257,8 @@ def _checkpoint_of(folder, key, resume):
 
 def _find_the_best(checkpoint):
     """Let a checkpoint name the best one beside it, be the folder moved or not."""
-    state = read_json(checkpoint / "trainer_state.json")
+    file = checkpoint / "trainer_state.json"
+    state = read_json(file) if file.is_file() else {}
     if state.get("best_model_checkpoint"):
         best = checkpoint.parent / Path(state["best_model_checkpoint"]).name
-        write_json(checkpoint / "trainer_state.json", state | {"best_model_checkpoint": str(best)})
+        write_json(file, state | {"best_model_checkpoint": str(best)})

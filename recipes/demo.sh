@@ -14,7 +14,7 @@ python -m recipes.make_small_clip "${DATA[@]}" --output "$RUN/clip" --extra_draw
 python -m recipes.make_small_llm --output "$LLM"
 
 echo "== stage 1: EEG encoder"
-python train_eeg_classifier.py "${DATA[@]}" "${PICTURES[@]}" --output "$RUN/eeg_encoder"
+python train_eeg_classifier.py "${DATA[@]}" "${PICTURES[@]}" --output "$RUN/eeg_encoder" --overwrite
 python test_eeg_classifier.py "${DATA[@]}" "${PICTURES[@]}" --output "$RUN/eeg_encoder" --when_and_where
 
 EPOCHS_IMAGE=2 EPOCHS_EEG=0.6

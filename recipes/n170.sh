@@ -20,7 +20,7 @@ if [ "$LLM" = demo/smollm2 ]; then python -m recipes.make_small_llm --output "$L
 export HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-$([ -d "$LLM" ] && echo 1 || echo 0)} TOKENIZERS_PARALLELISM=false
 
 echo "== stage 1, and the classical baseline on the same split"
-python train_eeg_classifier.py "${DATA[@]}" "${PICTURES[@]}" --output "$RUN/eeg_encoder"
+python train_eeg_classifier.py "${DATA[@]}" "${PICTURES[@]}" --output "$RUN/eeg_encoder" --overwrite
 python test_eeg_classifier.py "${DATA[@]}" "${PICTURES[@]}" --output "$RUN/eeg_encoder" --when_and_where --classical_baseline
 
 EPOCHS_IMAGE=6 EPOCHS_EEG=1

@@ -50,12 +50,17 @@ def check_complete(loading: dict, what: str) -> None:
 
 
 def check_output(folder: str | Path, model_type: str) -> None:
-    """Raise InputError if `--output` holds another kind of model, whose config.json would be overwritten."""
+    """Raise InputError if `--output` holds another kind of model, whose config.json would be overwritten.
+
+    A model of the same kind may be trained anew; that it is replaced is printed.
+    """
     file = Path(folder) / "config.json"
     found = read_json(file).get("model_type") if file.is_file() else model_type
     if found != model_type:
         raise InputError(f"--output {folder}: holds a model of type {found!r}, this stage writes {model_type!r}; choose "
                          "another folder")
+    if file.is_file():
+        print(f"note: --output {folder}: holds a finished model, which is replaced when the training is done")
 
 
 def read_tensors(file: str | Path) -> dict[str, torch.Tensor]:

@@ -18,8 +18,14 @@ class InputError(Exception):
     """
 
 
+class Interrupted(SystemExit, KeyboardInterrupt):
+    """Ends a script with code 130, as a shell reports Ctrl-C, and without a traceback; a caller in Python can still tell it
+    from other exits."""
+
+
 def exits_cleanly(main: Callable) -> Callable:
-    """Decorate a script's `main(argv)`: `InputError` and a full disk become one line on stderr and exit code 2.
+    """Decorate a script's `main(argv)`: `InputError` and a full disk become one line on stderr and exit code 2, Ctrl-C one
+    that says how to go on and code 130.
 
     With several processes only process 0 prints, so an error that all of them meet is printed once.
     """
@@ -35,6 +41,10 @@ def exits_cleanly(main: Callable) -> Callable:
             if stop.code:  # argparse has said why, or is about to in process 0
                 processes.wait_to_speak()
             raise
+        except KeyboardInterrupt as stop:  # its text, if any, is that of encoders.training.train
+            if processes.is_main():
+                _say(f"\ninterrupted: {str(stop) or 'run the same command again'}")
+            raise Interrupted(130) from None
         except InputError as error:
             message = str(error)
         except Exception as error:
@@ -42,10 +52,17 @@ def exits_cleanly(main: Callable) -> Callable:
                 raise
             place = getattr(error, "filename", None) or "output"
             message = f"{place}: cannot be written ({error}); free space or choose another path"
-        print(f"error: {processes.wait_to_speak()}{message}", file=sys.stderr)
+        _say(f"error: {processes.wait_to_speak()}{message}")
         sys.exit(2)
 
     return run
+
+
+def _say(line):
+    """Print the last line of a script; progress bars that are still open would be drawn below it."""
+    for bar in list(sys.modules["tqdm"].tqdm._instances) if "tqdm" in sys.modules else ():
+        bar.close()
+    print(line, file=sys.stderr)
 
 
 def _cannot_write(error):

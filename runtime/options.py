@@ -203,7 +203,11 @@ def training_options(parser: argparse.ArgumentParser, *, batch_size: int, learni
                             "varied")
     group.add_argument("--bf16", action="store_true", help="compute in bfloat16")
     group.add_argument("--fp16", action="store_true", help="compute in float16 mixed precision (CUDA only)")
-    neutral(group.add_argument("--resume", action="store_true", help="continue from the newest checkpoint under --output"))
+    interrupted = group.add_mutually_exclusive_group()
+    neutral(interrupted.add_argument("--resume", action="store_true", help="after an interruption: continue from the "
+                                     "newest checkpoint under --output"))
+    neutral(interrupted.add_argument("--overwrite", action="store_true", help="after an interruption: delete the "
+                                     "checkpoints under --output and start anew"))
     neutral(group.add_argument("--report_to", choices=("none", "tensorboard", "wandb"), default="none",
                                help="where training curves go besides train_log.json (tensorboard: to tensorboard/ in "
                                     "--output)"))

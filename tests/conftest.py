@@ -1,6 +1,7 @@
 """Tiny random models and a tiny data set with real structure, made once a test session."""
 
 import contextlib
+import itertools
 import os
 import resource
 import signal
@@ -120,6 +121,27 @@ def full_disk():
             signal.signal(signal.SIGXFSZ, handler)
 
     return full
+
+
+@pytest.fixture
+def stopped(monkeypatch):
+    """A function that runs a training and presses Ctrl-C in one of its steps."""
+    from transformers import Trainer
+
+    def run(step, function, *arguments):
+        steps, real = itertools.count(1), Trainer.training_step
+
+        def interrupted(self, *given, **more):
+            if next(steps) == step:
+                raise KeyboardInterrupt
+            return real(self, *given, **more)
+
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
+            patch.setattr(Trainer, "training_step", interrupted)
+            function(*arguments)
+        assert stop.value.code == 130
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -2,36 +2,17 @@
 
 import json
 import shutil
-from itertools import count
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, Trainer
+from transformers import AutoTokenizer
 
 import train_eeg_classifier as training
 from datautils import CaptionDataset
 from eegdata.pictures import write_captions
 from finetuning import finetune
 from tiny import data_arguments
-
-
-@pytest.fixture
-def stopped(monkeypatch):
-    """A function that runs a training and presses Ctrl-C in one of its steps."""
-    def run(step, function, *arguments):
-        steps, real = count(1), Trainer.training_step
-
-        def interrupted(self, *given, **more):
-            if next(steps) == step:
-                raise KeyboardInterrupt
-            return real(self, *given, **more)
-
-        with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, SystemExit)):
-            patch.setattr(Trainer, "training_step", interrupted)
-            function(*arguments)
-
-    return run
 
 
 @pytest.fixture(scope="module")
