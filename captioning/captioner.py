@@ -11,6 +11,7 @@ from runtime.model_files import differing_files, model_identity, model_key
 from runtime.options import Options
 from runtime.pickles import load_pickle
 from runtime.runs import content_key, file_hash, read_json, read_run
+from runtime.text_files import read_lines
 
 import numpy as np
 import torch
@@ -162,7 +163,8 @@ def load_captioner(args: Options) -> Captioner:
 def read_eeg_file(path: str, config: PretrainedConfig) -> torch.Tensor:
     """One trial [1, channels, samples] from .npy, .pt or .csv; the window starts at the file's first sample."""
     readers = {".npy": lambda: np.load(path, allow_pickle=False), ".pt": lambda: load_pickle(path, "--eeg_file"),
-               ".pth": lambda: load_pickle(path, "--eeg_file"), ".csv": lambda: np.loadtxt(path, delimiter=",", ndmin=2)}
+               ".pth": lambda: load_pickle(path, "--eeg_file"),
+               ".csv": lambda: np.loadtxt(read_lines(path, f"--eeg_file {path}"), delimiter=",", ndmin=2)}
     if Path(path).suffix not in readers:
         raise InputError(f"--eeg_file {path}: expected one of {', '.join(readers)}")
     try:
