@@ -204,8 +204,8 @@ def test_class_names_and_paths_with_half_a_surrogate_pair(captioner, data, tmp_p
 
 def test_one_place_reads_and_writes_csv():
     root = Path(__file__).parents[1]
-    folders = ("", "audit", "captioning", "eegdata", "encoders", "evaluation", "interpretability", "language_model", "metrics",
-               "report", "runtime", "sources")
+    folders = ("", "audit", "captioning", "eegdata", "encoders", "evaluation", "interpretability", "language_model",
+               "metrics", "report", "runtime", "sources")
     found = {str(path.relative_to(root)) for folder in folders for path in (root / folder).glob("*.py")
              if re.search(r"\.to_csv\(|csv\.(reader|writer|DictReader|DictWriter)\(|pandas\.read_csv\(|pd\.read_csv\(",
                           path.read_text(encoding="utf-8"))}
