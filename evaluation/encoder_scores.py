@@ -63,6 +63,8 @@ def print_scores(scores: dict, per_subject: pandas.DataFrame) -> None:
         line(key, scores, key)
     if "classical_baseline" in scores:
         line("balanced_accuracy, classical baseline", scores["classical_baseline"], "balanced_accuracy")
+    for name, baseline in scores.get("embedding_baseline", {}).items():
+        line(f"balanced_accuracy, {name.replace('_', ' ')} of embeddings", baseline, "balanced_accuracy")
     expected = f"expected calibration error (if calibrated {scores['calibration']['ece_if_calibrated']:.3f})"
     print(f"{expected:<48} {scores['calibration']['ece']:.3f}")
     for k in (1, 5) if "retrieval" in scores else ():

@@ -134,7 +134,7 @@ def test_what_does_not_fit_is_refused(adapter, whole, tmp_path):
 
 
 def test_a_checkpoint_without_its_llm(whole, tmp_path):
-    """Thought2Text's last version saves no `llm/`."""
+    """As where only the small files were copied."""
     shutil.copytree(whole, tmp_path / "captioner", ignore=shutil.ignore_patterns("llm"))
     fails(r"llm: no such folder.*--llm_backbone_name_or_path", tmp_path / "captioner")
     model = EEGModelForCausalLM.from_pretrained(tmp_path / "captioner", llm=str(whole / "llm"))
