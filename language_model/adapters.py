@@ -16,8 +16,8 @@ CONFIG, WEIGHTS = "adapter_config.json", ("adapter_model.safetensors", "adapter_
 
 
 def is_adapter(folder: str | Path) -> bool:
-    """Whether a folder holds an adapter and not the LLM that it belongs to."""
-    return (Path(folder) / CONFIG).is_file() and not (Path(folder) / "config.json").is_file()
+    """Whether a folder holds an adapter and not the weights of the LLM that it belongs to."""
+    return (Path(folder) / CONFIG).is_file() and not [*Path(folder).glob("model*"), *Path(folder).glob("pytorch_model*")]
 
 
 def base_of(folder: str | Path) -> str:

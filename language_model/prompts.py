@@ -52,7 +52,11 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, template: str, instruction: s
     other tokens for the length of each part, and kept so many from its end. So a part loses a token at its start for each
     end token in it, in training as in inference. Their prompts without an embedding did not pass through that code.
     """
-    before, _, after = render(tokenizer, template, instruction, label, with_image).partition(IMAGE)
+    text = render(tokenizer, template, instruction, label, with_image)
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise InputError(f"prompt {text!r}: holds half a surrogate pair, which is no text to a tokenizer; correct the "
+                         "class name (id2label.json, dataset.json) or --prompt")
+    before, _, after = text.partition(IMAGE)
     if template == "thought2text":
         after = after.strip()  # as in the predecessors' inference code
     parts = [tokenizer(part, add_special_tokens=False).input_ids if part else [] for part in (before, after)]

@@ -44,7 +44,8 @@ def model_identity(name: str | Path, base: str | Path | None = None) -> dict:
     weights = _weights(folder)
     if all(path.is_file() for path in weights):  # a snapshot that is not whole tells nothing
         identity["weights"] = {path.name: _sampled_hash(path) for path in weights}
-    if "adapter_config.json" in identity["files"] and "config.json" not in identity["files"]:  # the base lies elsewhere
+    whole = any(not name.startswith("adapter_") for name in identity["weights"])
+    if "adapter_config.json" in identity["files"] and not whole:  # the base lies elsewhere
         named = read_json(folder / "adapter_config.json").get("base_model_name_or_path") or "unknown"
         base = model_identity(base or named)
         for part in ("files", "weights"):

@@ -116,7 +116,7 @@ def test_captions_know_the_adapter_and_its_base(adapter, tmp_path):
 
 def test_what_does_not_fit_is_refused(adapter, whole, tmp_path):
     fails("would replace the whole LLM", whole, tmp_path / "base")
-    fails("llm: is an adapter, expected a whole LLM", adapter, adapter / "llm")
+    fails(r"llm: holds an adapter \(adapter_config\.json\), expected a whole LLM", adapter, adapter / "llm")
     make_llm(tmp_path / "opt", kind="opt")
     fails("adapter", adapter, tmp_path / "opt")
     weights = adapter / "llm" / "adapter_model.safetensors"
@@ -131,6 +131,15 @@ def test_what_does_not_fit_is_refused(adapter, whole, tmp_path):
     fails("damaged or cut short", adapter)
     weights.unlink()
     fails(r"adapter_model\.safetensors: not found", adapter)
+
+
+def test_an_adapter_beside_a_config_or_whole_weights(adapter, whole):
+    """transformers would take the base that adapter_config.json names, and leave whole weights beside it alone."""
+    base = adapter.parent / "base"
+    shutil.copy(base / "config.json", adapter / "llm")
+    assert torch.allclose(logits(EEGModelForCausalLM.from_pretrained(adapter)), by_peft(adapter, base), atol=1e-6)
+    shutil.copy(base / "model.safetensors", adapter / "llm")
+    fails(r"llm: holds an adapter \(adapter_config\.json\), expected a whole LLM", adapter)
 
 
 def test_a_checkpoint_without_its_llm(whole, tmp_path):

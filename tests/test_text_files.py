@@ -27,7 +27,8 @@ SAVED_AS = {"utf-8": b"\xef\xbb\xbf", "utf-16-le": b"\xff\xfe", "utf-16-be": b"\
 ANY_TEXT = st.text(st.characters())  # with half surrogate pairs
 NASTY = ["a\rb", "\r", "a\r\nb\n", '"', 'a"b', '"a,b"', "\0", "a\0b", "\x0b\x0c\x1c\x85\u2028", "\ufeffa", " a ", "",
          "\ud800", "=1+1", "NA", "None", "1e5", "\U0001f431", "'", "\\", "\t", "#", "a;b"]
-TEXT_CASE = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+TEXT_CASE = settings(derandomize=True, database=None, deadline=None,
+                     suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def as_notepad(text, encoding):
@@ -192,6 +193,9 @@ def test_class_names_and_paths_with_half_a_surrogate_pair(captioner, data, tmp_p
     """A file name in another encoding, and a class name as JSON may hold it."""
     shutil.copytree(captioner, tmp_path / "captioner")
     (tmp_path / "captioner" / "id2label.json").write_text(json.dumps(dict(enumerate(("cat\ud800", "dog\r", "car\n\"")))))
+    with pytest.raises(SystemExit):
+        write(tmp_path / "captioner", data, tmp_path / "none.csv")
+    assert "cat\\ud800 Describe" in (said := capsys.readouterr().err) and "correct the class name" in said
     captions_of(["A cat.", "A dog\ron a rug."], monkeypatch)
     file = tmp_path / "c\udce4.csv"
     table = write(tmp_path / "captioner", data, file).table
