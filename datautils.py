@@ -64,22 +64,23 @@ class CaptionDataset(torch.utils.data.Dataset):
     embeddings [n, E]; labels: class names; captions: a text for each example, a list of texts from which one is drawn each
     time, or None if captions are to be generated. In training, the class name or the embedding is sometimes left out of the
     prompt (label_dropout, embedding_dropout), so that the model knows the prompts of the conditions `eeg` and `label`.
+    uncounted: of prompts.prompt_ids.
 
     epoch: if set, what is drawn depends on seed, epoch and example only, not on which examples were read before.
     """
 
     epoch: int | None = None
 
-
     def __init__(self, tokenizer: PreTrainedTokenizerBase, template: str, instruction: str, embeddings: torch.Tensor,
                  labels: list[str | None], captions: list[str | list[str]] | None = None, max_caption_tokens: int = 64,
-                 label_dropout: float = 0.0, embedding_dropout: float = 0.0, seed: int = 0):
+                 label_dropout: float = 0.0, embedding_dropout: float = 0.0, seed: int = 0, uncounted: int | None = None):
         self.embeddings, self.labels, self.seed = embeddings, labels, seed
         self.label_dropout, self.embedding_dropout = label_dropout, embedding_dropout
         encode = lru_cache(None)(lambda text: caption_ids(tokenizer, template, text, max_caption_tokens))
         self.captions = captions and [[encode(text) for text in ([texts] if isinstance(texts, str) else texts)]
                                       for texts in captions]
-        self._prompt = lru_cache(None)(lambda label, image: prompt_ids(tokenizer, template, instruction, label, image))
+        self._prompt = lru_cache(None)(lambda label, image: prompt_ids(tokenizer, template, instruction, label, image,
+                                                                            uncounted))
 
     @cached_property
     def prefix(self) -> list[int]:

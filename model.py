@@ -11,6 +11,7 @@ from pathlib import Path
 from runtime import processes
 from runtime.checkpoints import check_complete, check_tensors, load_strictly, read_tensors, resolve_checkpoint
 from runtime.errors import InputError
+from runtime.model_files import has_weights
 from runtime.pickles import load_pickle
 from runtime.runs import atomic_path, read_json, write_json
 
@@ -24,7 +25,7 @@ from transformers import PreTrainedModel
 from config import EEGModelForCausalLMConfig
 from encoders import load_encoder, save_encoder
 from encoders.targets import mean_and_scale
-from language_model import memory, sharding
+from language_model import adapters, memory, sharding
 from language_model.decoding import decode
 from language_model.prefix_cache import PrefixCache, whole_prompts
 
@@ -197,16 +198,11 @@ class EEGModelForCausalLM(nn.Module):
             save_file(self._projector_state(), temporary)
         if self.config.lora:
             with atomic_path(Path(folder) / "adapter" / "adapter_model.safetensors") as temporary:
-                save_file(sharding.gathered(self._adapter_state()), temporary)
+                save_file(sharding.gathered(adapters.adapter_state(self.llm)), temporary)
 
     def _projector_state(self):
         state = sharding.gathered(self.projector.state_dict())
         return state | ({"gain": state["gain"].reshape(())} if "gain" in state else {})
-
-    def _adapter_state(self):
-        from peft import get_peft_model_state_dict
-
-        return get_peft_model_state_dict(self.llm, save_embedding_layers=False)
 
     def load_trainable(self, folder: str | Path) -> None:
         """Load what `save_trainable` wrote, strictly."""
@@ -218,13 +214,7 @@ class EEGModelForCausalLM(nn.Module):
         check_tensors(own, state, file)
         self.projector.load_state_dict(sharding.dealt(state, self.projector.state_dict()))
         if self.config.lora:
-            from peft import set_peft_model_state_dict
-
-            file = Path(folder) / "adapter" / "adapter_model.safetensors"
-            state = read_tensors(file)
-            own = self._adapter_state()
-            check_tensors(own, state, file)
-            set_peft_model_state_dict(self.llm, sharding.dealt(state, own))
+            adapters.load_weights(self.llm, Path(folder) / "adapter")
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write encoder, projector, adapter and a config that names the LLM; never the LLM's weights."""
@@ -259,14 +249,7 @@ class EEGModelForCausalLM(nn.Module):
             raise InputError(f"{llm or config.llm}: hidden size {base.get_input_embeddings().embedding_dim}, but "
                              f"{folder} was trained on one of {config.llm_hidden_size}; give the same LLM")
         if config.lora:
-            from peft import LoraConfig, get_peft_model
-
-            try:
-                adapter = LoraConfig.from_pretrained(folder / "adapter")
-            except (OSError, ValueError, TypeError, AttributeError) as error:
-                raise InputError(f"{folder}/adapter/adapter_config.json: not usable ({str(error).splitlines()[0][:200]}); "
-                                 "copy it again or train again") from None
-            base = get_peft_model(base, adapter, autocast_adapter_dtype=False)  # as the LLM computes: no casts a token
+            base = adapters.attach(base, folder / "adapter")
         projector = Projector(config.projector, config.embedding_size, config.llm_hidden_size, config.soft_tokens)
         model = cls(config, base, projector.to(device), encoder.to(device))
         model.load_trainable(folder)
@@ -275,16 +258,44 @@ class EEGModelForCausalLM(nn.Module):
 
     @classmethod
     def _from_predecessor(cls, folder, encoder, device, dtype, loading, llm):
-        """`eeg_encoder/`, `projector.pth` of one Linear, `llm/` a whole model: Thought2Text, PTM, DL_Proj_EEG-to-Text."""
-        llm = load_llm(llm or folder / "llm", device, dtype, loading)
-        hidden = llm.get_input_embeddings().embedding_dim
-        config = EEGModelForCausalLMConfig(llm=str(folder / "llm"), llm_hidden_size=hidden, projector="linear",
+        """`eeg_encoder/`, `projector.pth` of one Linear, `llm/` a whole model or an adapter: Thought2Text, PTM,
+        DL_Proj_EEG-to-Text."""
+        own = folder / "llm"
+        lora = adapters.is_adapter(own)
+        try:
+            llm = load_llm(cls._base_of_predecessor(own, llm), device, dtype, loading)
+        except InputError as error:
+            if llm or not lora:
+                raise
+            raise InputError(f"{error}; {own} is an adapter for that LLM: give the place where the LLM lies now with "
+                             "--llm_backbone_name_or_path") from None
+        hidden, eos = llm.get_input_embeddings().embedding_dim, llm.config.eos_token_id
+        if lora:
+            llm = adapters.attach(llm, own)
+            adapters.load_weights(llm, own)
+            llm.requires_grad_(False)
+        config = EEGModelForCausalLMConfig(llm=str(own), llm_hidden_size=hidden, projector="linear", lora=lora,
                                            embedding_size=encoder.config.embedding_size, soft_tokens=1,
-                                           prompt_template="thought2text")
+                                           prompt_template="thought2text",
+                                           uncounted_token=eos if isinstance(eos, int) else None)
         projector = Projector("linear", config.embedding_size, hidden, 1)
         file = folder / "projector.pth"
         load_strictly(projector.linear, load_pickle(file, "--model_path"), file)
         return cls(config, llm, projector.to(device), encoder.to(device)).eval()
+
+
+    @staticmethod
+    def _base_of_predecessor(own, given):
+        """What `llm/` of a predecessor's captioner is loaded from; given: --llm_backbone_name_or_path or None."""
+        if adapters.is_adapter(own):
+            return given or adapters.base_of(own)
+        if given and has_weights(own):
+            raise InputError(f"--llm_backbone_name_or_path {given}: would replace the whole LLM of the checkpoint, {own}, "
+                             "which may be finetuned; leave the option out")
+        if not given and not own.is_dir():
+            raise InputError(f"{own}: no such folder, so the checkpoint does not say which LLM it belongs to; give the LLM "
+                             "that it was trained with by --llm_backbone_name_or_path")
+        return given or own
 
 
 def load_llm(name: str | Path, device: str, dtype: torch.dtype | None, loading: str | None) -> PreTrainedModel:

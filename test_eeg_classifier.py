@@ -31,6 +31,9 @@ def parse(argv: list[str] | None) -> options.Options:
     group.add_argument("--classical_baseline", action="store_true",
                        help="also fit a classical classifier on the training part: xDAWN covariances, tangent space, "
                             "logistic regression")
+    group.add_argument("--embedding_baseline", action="store_true",
+                       help="also fit a logistic regression and an MLP on the encoder's embeddings of the training part, "
+                            "which it was trained on itself, so they are seldom better than its own classifier")
     group.add_argument("--when_and_where", action="store_true",
                        help="also find the times and channels that the encoder uses: accuracy without a time window or "
                             "scalp region and with it alone, and a map of gradient x input (when_where.json, .png)")
@@ -42,6 +45,10 @@ def parse(argv: list[str] | None) -> options.Options:
     group.add_argument("--allow_overlap", action="store_true",
                        help="score test pictures even if the encoder was trained on them (unset: refuse)")
     group.add_argument("--batch_size", type=options.positive, default=256, help="trials per batch")
+    for flag in ("--num_epochs", "--learning_rate", "--optim", "--weight_decay", "--max_grad_norm", "--max_steps",
+                 "--warmup_ratio", "--lr_scheduler_type", "--save_steps", "--logging_steps", "--save_every"):
+        group.add_argument(flag, help=argparse.SUPPRESS)  # the predecessors shared them with the training
+    group.add_argument("--group_by_length", action="store_true", help=argparse.SUPPRESS)
     options.run_options(parser)
     args = options.parse(parser, argv)
     if args.results_dir is None and not Path(args.output).is_dir():
@@ -127,7 +134,7 @@ def _run(args):
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
     from encoders import encode, fit_to_encoder, load_encoder
-    from encoders.classical import baseline_scores
+    from encoders.classical import baseline_scores, embedding_scores
     from encoders.clip import check_clip, is_classifier_only
     from encoders.temperature import class_probabilities
     from evaluation.encoder_scores import check_overlap, print_scores, write_tables
@@ -139,6 +146,9 @@ def _run(args):
     folder = resolve_checkpoint(args.output, "--output")
     settings = picture_settings(args, read_run(folder)[1])
     classes_only = is_classifier_only(folder)
+    if classes_only and args.embedding_baseline:
+        raise InputError(f"--output {args.output}: was trained with --loss_weight 0, so its embeddings hold nothing; leave "
+                         "--embedding_baseline out, or train an encoder without that option")
     paths = find_data(args.eeg_dataset, args.splits_path, args.image_dir, settings.picture,
                       needed=("splits_path",) if classes_only else ("splits_path", "image_dir"))
     profiler.stage("data")
@@ -149,7 +159,8 @@ def _run(args):
     if max(trials.class_names) >= encoder.config.num_classes:
         raise InputError(f"--output {args.output}: the encoder has {encoder.config.num_classes} classes, {trials.path} has "
                          f"{len(trials.class_names)}; train an encoder on this data set")
-    needed = {args.split, "train"} if args.classical_baseline or args.when_and_where else {args.split}
+    fitted = args.classical_baseline or args.embedding_baseline or args.when_and_where
+    needed = {args.split, "train"} if fitted else {args.split}
     split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=needed)
     rows, clusters, overlap = split[args.split], None, None
     same_split = trained_with(folder, args.output, trials.fingerprint, paths.splits_path, args.split_num, args.split)
@@ -164,6 +175,8 @@ def _run(args):
 
     profiler.stage("encoding")
     embeddings, logits = encode(encoder, trials.eeg, rows, args.batch_size, device)
+    if args.embedding_baseline:
+        learned = encode(encoder, trials.eeg, split["train"], args.batch_size, device)[0].numpy()
     profiler.stage("scores")
     confidence = class_probabilities(logits, encoder.config).max(1).values.numpy()
     embeddings, logits = embeddings.numpy(), logits.numpy()
@@ -173,6 +186,9 @@ def _run(args):
         scores["retrieval"] = retrieval_scores(embeddings, gallery, clusters)
     if args.classical_baseline:
         scores["classical_baseline"] = baseline_scores(trials, split["train"], rows, clusters, args.seed)
+    if args.embedding_baseline:
+        scores["embedding_baseline"] = embedding_scores(trials, split["train"], rows, learned, embeddings, clusters,
+                                                        args.seed)
     scores["calibration"] = calibration(confidence, logits.argmax(1) == labels, clusters=clusters)
     scores |= {"split": args.split, "data": trials.fingerprint, "subject": args.subject, "overlap": overlap,
                "same_split": same_split, "ledger": None, "training_warnings": training_warnings(folder)}

@@ -111,13 +111,12 @@ def finetune(arguments: Sequence[str], batch_size: int) -> dict:
 
 def caption(arguments: Sequence[str], expected: int) -> dict:
     """Run inference.py; returns {"captions/s"}. RuntimeError if it wrote fewer or more captions than expected."""
-    import pandas
-
     from captioning import captioner
+    from metrics.caption_files import read_captions
 
     calls = time_calls(captioner.Captioner, "generate")
     inference.main(arguments)
-    rows = len(pandas.read_csv(arguments[arguments.index("--dest") + 1]))
+    rows = len(read_captions(arguments[arguments.index("--dest") + 1]).table)
     if rows != expected:
         raise RuntimeError(f"inference.py wrote {rows} captions, expected {expected}")
     return {"captions/s": rows / sum(end - start for start, end, _ in calls)}

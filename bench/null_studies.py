@@ -159,10 +159,10 @@ def run_study(args: Options, output: Path, scenes: dict[str, Scene], number: int
 
 def study_line(results: dict, csv: Path, number: int) -> dict:
     """The line of a study in studies.jsonl: its verdicts, and statistics of its captions."""
-    import pandas
+    from metrics.caption_files import read_captions
 
     (study,) = results["studies"]
-    table = pandas.read_csv(csv, keep_default_na=False)
+    table = read_captions(csv).table
     captions, predicted = table["Generated Caption"], table["Predicted object"]
     verdicts = {name: {key: value for key, value in verdict.items() if key != "text"}
                 for name, verdict in study["verdicts"].items()}

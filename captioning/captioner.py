@@ -11,6 +11,7 @@ from runtime.model_files import differing_files, model_identity, model_key
 from runtime.options import Options
 from runtime.pickles import load_pickle
 from runtime.runs import content_key, file_hash, read_json, read_run
+from runtime.text_files import read_lines
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from datautils import CaptionDataset, collate
 from eegdata.dataset_folder import MappedEEG
 from encoders import encode
 from encoders.temperature import class_probabilities
+from language_model.adapters import is_adapter
 from language_model.memory import batch_that_fits
 from language_model.prompts import choose_template, pad_id, prompt_ids
 from model import EEGModelForCausalLM
@@ -44,12 +46,14 @@ class Captioner:
     Trials are encoded once (`read`), then captioned under any number of conditions.
     """
 
+    base: str | Path | None = None  # --llm_backbone_name_or_path
+
     def __init__(self, model_path: str | Path, device: str, dtype: torch.dtype | None = None,
                  loading: str | None = "as trained", llm: str | None = None):
         self.device = device
         self.folder = resolve_checkpoint(model_path, "--model_path")
         self.model = EEGModelForCausalLM.from_pretrained(self.folder, device=device, dtype=dtype, loading=loading, llm=llm)
-        self.llm_name = llm or self.model.config.llm
+        self.llm_name, self.base = llm or self.model.config.llm, llm
         self.tokenizer = load_tokenizer(self.folder)
         self.template = choose_template(self.tokenizer, self.model.config.prompt_template)
         try:
@@ -67,13 +71,15 @@ class Captioner:
         Computed on demand: a single trial does not need it.
         """
         own = {str(path.relative_to(self.folder)): path for path in sorted(self.folder.rglob("*")) if path.is_file()}
-        llm = {"llm": model_key(model_identity(self.folder / "llm"))} if (self.folder / "llm").is_dir() else {}
+        llm = self.folder / "llm"
+        llm = {"llm": model_key(model_identity(llm, self.base))} if llm.is_dir() else {}
         return llm | {name: file_hash(path) for name, path in own.items() if not name.startswith(("checkpoints/", "llm/"))}
 
     @cached_property
     def llm(self) -> dict:
         """The identity of the LLM that was loaded (runtime.model_files)."""
-        return model_identity(self.llm_name)
+        own = self.folder / "llm"
+        return model_identity(own, self.base) if is_adapter(own) else model_identity(self.llm_name)
 
     def other_llm(self) -> list[str]:
         """Names of the files in which that LLM differs from the one that the captioner was trained with; [] where they are
@@ -115,7 +121,8 @@ class Captioner:
         done: {number of a caption: text} of an interrupted run; these stay as they are, whatever the batch size was.
         on_batch: called in process 0 with a list of such pairs after each batch.
         """
-        dataset = CaptionDataset(self.tokenizer, self.template, instruction, embeddings, labels)
+        dataset = CaptionDataset(self.tokenizer, self.template, instruction, embeddings, labels,
+                                 uncounted=self.model.config.uncounted_token)
         examples = [dataset.example(i, label, with_embedding) for i, label in enumerate(labels)]
         order = sorted(range(len(labels)), key=lambda i: len(examples[i]["before"]) + len(examples[i]["after"]))
         texts = dict(done or {})
@@ -162,7 +169,8 @@ def load_captioner(args: Options) -> Captioner:
 def read_eeg_file(path: str, config: PretrainedConfig) -> torch.Tensor:
     """One trial [1, channels, samples] from .npy, .pt or .csv; the window starts at the file's first sample."""
     readers = {".npy": lambda: np.load(path, allow_pickle=False), ".pt": lambda: load_pickle(path, "--eeg_file"),
-               ".pth": lambda: load_pickle(path, "--eeg_file"), ".csv": lambda: np.loadtxt(path, delimiter=",", ndmin=2)}
+               ".pth": lambda: load_pickle(path, "--eeg_file"),
+               ".csv": lambda: np.loadtxt(read_lines(path, f"--eeg_file {path}"), delimiter=",", ndmin=2)}
     if Path(path).suffix not in readers:
         raise InputError(f"--eeg_file {path}: expected one of {', '.join(readers)}")
     try:

@@ -11,6 +11,7 @@ from runtime.model_files import model_key
 from runtime.options import Options
 from runtime.runs import atomic_path, content_key, file_hash, read_json, read_run, training_warnings, versions, write_json
 from runtime.secrets import without_secrets
+from runtime.text_files import write_csv
 from runtime.wording import listed
 
 import torch
@@ -157,8 +158,6 @@ def _provenance(captioner, args, paths, trials, names, training):
 
 def _write_condition(captioner, encoded, condition, args, batch_size, file, facts):
     """Write the CSV of one condition and its record."""
-    import pandas  # inference.py --trial writes no table
-
     profiler.stage(condition)
     trials, positions = encoded.trials, encoded.positions
     truth = trials.label[positions]
@@ -177,22 +176,23 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
         print(f"{condition}: in {answered.count(False)} of {len(answered)} trials the class has a probability below "
               f"{args.abstain_below:g}, so they get '{caption_files.ABSTAINED}'")
     guesses = [captioner.class_names[i] for i in encoded.predicted[rows].tolist()]
-    table = pandas.DataFrame(dict(zip(COLUMNS, (
+    count = len(texts)
+    columns = (
         [str(picture_path(encoded.paths.image_dir, name)) for name in encoded.names],
         [trials.class_names[label] for label in truth.tolist()], guesses, encoded.references, texts,
         trials.trial[positions].tolist(), trials.subject[positions].tolist(),
         ["" if session < 0 else session for session in trials.session[positions].tolist()],
-        "" if trials.recording is None else trials.recording[positions].tolist(), encoded.names, args.split, condition,
-        args.prompt or args.prompt_type or "basic", [f"{p:.4f}" for p in encoded.probability[rows].tolist()],
-        captioner.key), strict=True)))
+        [""] * count if trials.recording is None else trials.recording[positions].tolist(), encoded.names,
+        [args.split] * count, [condition] * count, [args.prompt or args.prompt_type or "basic"] * count,
+        [f"{p:.4f}" for p in encoded.probability[rows].tolist()], [captioner.key] * count)
     with atomic_path(file) as temporary:
-        table.to_csv(temporary, index=False)
+        write_csv(temporary, COLUMNS, zip(*columns, strict=True))
         write_json(f"{file}.json", {"format": caption_files.RECORD_FORMAT, "condition": condition, **facts,
                                     **_models_used(captioner, args, condition),
                                     "used": {"batch_size": batch_size}, "sha256": file_hash(temporary)})
     if processes.is_main():
         partial.unlink(missing_ok=True)  # the baselines have none
-    print(f"{condition}: {len(table)} captions written to {file}")
+    print(f"{condition}: {count} captions written to {file}")
 
 
 def _clip_model(captioner, args):

@@ -10,6 +10,7 @@ from pathlib import Path
 from runtime.errors import InputError
 from runtime.names import below
 from runtime.runs import atomic_path, file_hash, read_json, write_json
+from runtime.text_files import read_lines
 
 from eegdata.picture_file import in_rgb, is_plain, read_picture
 from eegdata.records import Picture
@@ -56,16 +57,21 @@ def read_captions(image_dir: Path | str, name: str) -> list[str]:
     """A picture's captions: the lines of `<name>_caption.txt` without <s> and </s>; the first is the caption."""
     path = caption_path(image_dir, name)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_lines(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no caption for picture {name}; write one sentence into that file, or have a model write "
                          "it with prepare_data.py caption") from None
-    except (UnicodeDecodeError, IsADirectoryError) as error:
-        raise InputError(f"{path}: not UTF-8 text ({error}); write the caption again") from None
-    captions = [line.replace("<s>", "").replace("</s>", "").strip() for line in lines]
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder, expected a text file with the caption of picture {name}") from None
+    captions = [caption_of(line) for line in lines]
     if not captions or not captions[0]:
         raise InputError(f"{path}: the caption's first line is empty; write one sentence into that file")
     return [caption for caption in captions if caption]
+
+
+def caption_of(line: str) -> str:
+    """The caption in a line of a caption file."""
+    return line.replace("<s>", "").replace("</s>", "").replace("\ufeff", "").strip()  # a joined file has marks inside
 
 
 def read_caption(image_dir: Path | str, name: str) -> str:
@@ -81,18 +87,21 @@ def write_captions(image_dir: Path | str, captions: dict[str, str | Sequence[str
 
 
 def _lines(texts):
-    return "".join(f"{' '.join(text.split())}\n" for text in texts).encode()
+    lines = (" ".join(text.replace("\0", " ").split()) for text in texts)
+    return "".join(f"{line}\n" for line in lines).encode(errors="replace")
 
 
 def has_caption(image_dir: Path | str, name: str) -> bool:
     """Whether `<name>_caption.txt` holds anything."""
     path = caption_path(image_dir, name)
-    return path.is_file() and bool(path.read_bytes().strip())
+    return path.is_file() and any(map(caption_of, read_lines(path)))
 
 
 def same_captions(image_dir: Path | str, name: str, texts: Sequence[str]) -> bool:
-    """Whether the picture's captions are `texts`."""
-    return caption_path(image_dir, name).read_bytes() == _lines(texts)
+    """Whether the picture's captions are `texts`, however an editor saved them."""
+    held, given = (list(filter(None, map(caption_of, lines))) for lines in
+                   (read_lines(caption_path(image_dir, name)), _lines(texts).decode().split("\n")))
+    return _lines(held) == _lines(given)
 
 
 def write_machine_captions(image_dir: Path | str, captions: dict[str, str], model: str) -> None:

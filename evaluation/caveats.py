@@ -98,7 +98,7 @@ def about_scores(study: Study, args: Namespace) -> list[dict[str, str]]:
         caveats.append(warning(f"{joined(coarse)}: p-values and intervals are coarse and depend on --seed. Use the "
                                "defaults for a result."))
     unreadable = sum(not any(letter.isascii() and letter.isalnum() for letter in text)
-                     for text in study.model.texts("Expected Caption"))
+                     for text in study.model.references)
     if unreadable:
         caveats.append(severe(f"{unreadable} of {n} true captions hold no letter a to z and no digit, and {METRIC} reads "
                               "nothing else"))

@@ -66,7 +66,7 @@ def study_fit(study: Study) -> Fit:
     """How well each of the model's captions fits each picture."""
     model = study.model
     predicted, true = ([name.strip() for name in model.texts(column)] for column in ("Predicted object", "Expected object"))
-    return fit_of(model.clean, model.texts("Expected Caption"), model.clusters, predicted, true,
+    return fit_of(model.clean, model.references, model.clusters, predicted, true,
                   model.sittings, model.factors)
 
 

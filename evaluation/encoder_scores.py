@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from runtime.runs import atomic_path
+from runtime.text_files import write_csv
 
 import numpy as np
 import pandas
@@ -45,7 +46,7 @@ def write_tables(folder: Path, labels: np.ndarray, logits: np.ndarray, subjects:
               "per_subject": pandas.DataFrame(per_group_table("subject", subjects, labels, logits)).set_index("subject")}
     for name, table in tables.items():
         with atomic_path(folder / f"{name}.csv") as temporary:
-            table.to_csv(temporary)
+            write_csv(temporary, [table.index.name, *table.columns], table.itertuples(name=None))
     with atomic_path(folder / "confusion_matrix.png") as temporary:
         draw_confusion(confusion, temporary)
     return tables
@@ -62,6 +63,8 @@ def print_scores(scores: dict, per_subject: pandas.DataFrame) -> None:
         line(key, scores, key)
     if "classical_baseline" in scores:
         line("balanced_accuracy, classical baseline", scores["classical_baseline"], "balanced_accuracy")
+    for name, baseline in scores.get("embedding_baseline", {}).items():
+        line(f"balanced_accuracy, {name.replace('_', ' ')} of embeddings", baseline, "balanced_accuracy")
     expected = f"expected calibration error (if calibrated {scores['calibration']['ece_if_calibrated']:.3f})"
     print(f"{expected:<48} {scores['calibration']['ece']:.3f}")
     for k in (1, 5) if "retrieval" in scores else ():

@@ -141,7 +141,7 @@ def _read(file):
     split and subject are "" in lines of an earlier version.
     """
     try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except FileNotFoundError:
         return [], 0
     except (PermissionError, IsADirectoryError):  # another user's, or no ledger at all

@@ -26,7 +26,7 @@ def score(file: Captions, args: Namespace, embed: Callable | None = None, judge:
     from metrics.objects import object_named
     from metrics.text import METRICS, bert_scores, caption_scores, clean_captions, default_cleaning
 
-    generated, true = file.texts("Generated Caption"), file.texts("Expected Caption")
+    generated, true = file.texts("Generated Caption"), file.references
     cleaning = args.cleaning or default_cleaning(generated, args.protocol)
     if cleaning != "none":
         file.notes.append(f"captions cleaned: {cleaning}")

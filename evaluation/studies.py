@@ -86,7 +86,7 @@ def complete(study: Study, training: tuple[list[str], list[str]] | None, seed: i
         predicted = [name.strip() for name in study.model.texts("Predicted object")]
         for kind in TEXT_BASELINES if any(predicted) else ("constant",):
             if kind not in study.files:
-                table = study.model.table.assign(**{"Generated Caption": baseline_captions(kind, *training, predicted)})
+                table = study.model.table_with("Generated Caption", baseline_captions(kind, *training, predicted))
                 study.files[kind] = _captions_made(study, kind, table, "training captions")
     study.files = {condition: study.files[condition] for condition in ORDER if condition in study.files}
     made = [file for condition, file in study.files.items() if condition not in given]
@@ -113,7 +113,8 @@ def _exchanged(study: Study, condition: Condition, seed: int) -> Captions:
     predicted = table[COLUMNS[2]].str.strip().to_numpy() if within else np.zeros(len(table))
     partner, alone = swap(codes(predicted), codes(study.model.clusters), torch.Generator().manual_seed(seed))
     partner = partner.numpy()
-    made = table.assign(**{column: table[column].to_numpy()[partner] for column in ("Generated Caption", COLUMNS[2])})
+    made = table.assign(**{column: table[column].take(partner).set_axis(table.index)
+                           for column in ("Generated Caption", COLUMNS[2])})
     file = _captions_made(study, condition.name, made, "captions exchanged")
     if alone:
         file.notes.append(f"{alone} of {len(table)} trials have no partner and keep their own caption")

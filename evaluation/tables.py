@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from runtime import text_files
 from runtime.figures import PALETTE, style
 from runtime.runs import atomic_path
 from runtime.wording import counted, interval, number, p_number
@@ -118,8 +119,6 @@ def write_json_scores(path: str | Path, files: list[Captions]) -> None:
 
 def write_csv(path: str | Path, files: list[Captions]) -> None:
     """One row for each file: its scores, their intervals and, where compared, differences and p."""
-    import pandas as pd
-
     rows = []
     for file in files:
         row = {"file": file.key, "condition": file.condition, "n": len(file.table)}
@@ -129,8 +128,9 @@ def write_csv(path: str | Path, files: list[Captions]) -> None:
             if file.against and metric in file.against:
                 row |= {f"{metric} {name}": value for name, value in file.against[metric].items()}
         rows.append(row | ({"against": file.against["file"]} if file.against else {}))
+    columns = list(dict.fromkeys(column for row in rows for column in row))
     with atomic_path(path) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False)
+        text_files.write_csv(temporary, columns, ([row.get(column) for column in columns] for row in rows))
 
 
 @style()

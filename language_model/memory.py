@@ -19,6 +19,8 @@ from runtime import processes
 from runtime.errors import InputError
 from runtime.options import llm_loading
 
+from language_model import adapters
+
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
@@ -85,6 +87,9 @@ def shape_of(llm: str | Path) -> Shape:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    if (Path(llm) / adapters.CONFIG).is_file():  # transformers would load the base that the adapter names
+        raise InputError(f"LLM {llm}: holds an adapter ({adapters.CONFIG}), expected a whole LLM; merge it into its base "
+                         "with peft's merge_and_unload, and give the folder of the merged LLM")
     try:
         config = AutoConfig.from_pretrained(llm)
         with torch.device("meta"):

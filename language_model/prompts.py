@@ -45,12 +45,22 @@ def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, template: str, instruction: str, label: str | None = None,
-               with_image: bool = True) -> tuple[list[int], list[int]]:
-    """Token ids before and after the soft tokens. With with_image False all of them come before."""
-    before, _, after = render(tokenizer, template, instruction, label, with_image).partition(IMAGE)
+               with_image: bool = True, uncounted: int | None = None) -> tuple[list[int], list[int]]:
+    """Token ids before and after the soft tokens. With with_image False all of them come before.
+
+    uncounted: the end token of the LLM in a predecessor's checkpoint. The predecessors padded with it, took the number of
+    other tokens for the length of each part, and kept so many from its end. So a part loses a token at its start for each
+    end token in it, in training as in inference. Their prompts without an embedding did not pass through that code.
+    """
+    text = render(tokenizer, template, instruction, label, with_image)
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise InputError(f"prompt {text!r}: holds half a surrogate pair, which is no text to a tokenizer; correct the "
+                         "class name (id2label.json, dataset.json) or --prompt")
+    before, _, after = text.partition(IMAGE)
     if template == "thought2text":
         after = after.strip()  # as in the predecessors' inference code
-    return tuple(tokenizer(part, add_special_tokens=False).input_ids if part else [] for part in (before, after))
+    parts = [tokenizer(part, add_special_tokens=False).input_ids if part else [] for part in (before, after)]
+    return tuple(ids[ids.count(uncounted):] if with_image else ids for ids in parts)
 
 
 def caption_ids(tokenizer: PreTrainedTokenizerBase, template: str, caption: str, max_tokens: int) -> list[int]:

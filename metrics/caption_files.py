@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runtime.errors import InputError
 from runtime.runs import read_json
+from runtime.text_files import read_csv
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -88,6 +89,18 @@ class Captions:
         """A column as a list."""
         return self.table[column].tolist()
 
+    def table_with(self, column: str, texts: list[str]) -> object:
+        """A copy of the table with other texts in a column. pandas would make strings of its own of them, which cannot hold
+        half a surrogate pair."""
+        import pandas as pd
+
+        return self.table.assign(**{column: pd.Series(texts, index=self.table.index, dtype=object)})
+
+    @property
+    def references(self) -> list[str]:
+        """The true captions, without the byte order mark that the predecessors' scripts left in them."""
+        return [text.removeprefix("\ufeff") for text in self.texts(COLUMNS[3])]
+
     def only(self, column: str) -> str:
         """The value that all rows have in one of CONSTANT_COLUMNS, "" without the column."""
         return self.table[column].iloc[0] if column in self.table else ""
@@ -101,13 +114,12 @@ def read_captions(path: str | Path) -> Captions:
     import pandas as pd
 
     try:
-        # As strings, and no word is read as a missing value: `None` or `NA` may be a caption.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        columns, rows = read_csv(path)
     except FileNotFoundError:
         raise InputError(f"{path}: not found; expected a CSV of captions as inference.py writes") from None
-    except (IsADirectoryError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path}: not readable as CSV ({str(error).strip()}); expected comma-separated UTF-8 text as "
-                         "inference.py writes") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder, expected a CSV of captions as inference.py writes") from None
+    table = pd.DataFrame(rows, columns=columns, dtype=object)  # strings, also where a caption is `None` or `NA`
     missing = [column for column in COLUMNS if column not in table]
     if missing:
         raise InputError(f"{path}: columns {', '.join(missing)} missing; found {', '.join(table.columns[:12])}; "
@@ -201,12 +213,13 @@ def paired_rows(file: Captions, reference: Captions) -> list[list[int]]:
                          "numbers in both cannot be paired")
     if not pairs:
         raise InputError(f"{file.path} and {reference.path}: no trial in common")
+    true, others = file.references, reference.references
     for i, j in pairs:
         shown, other = (Path(table[COLUMNS[0]].iloc[row]).stem for table, row in ((ours, i), (theirs, j)))
         if shown != other:
             raise InputError(f"{file.path}: row {i} is of picture {shown}, but the row of {reference.path} that "
                              f"belongs to it is of {other}; they do not hold the same trials")
-        if ours["Expected Caption"].iloc[i].strip() != theirs["Expected Caption"].iloc[j].strip():
+        if true[i].strip() != others[j].strip():
             raise InputError(f"{file.path}: row {i} has another true caption than the row of {reference.path} that belongs "
                              "to it; scores against different references cannot be compared")
     return [list(rows) for rows in zip(*pairs, strict=True)]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runtime.errors import InputError
 from runtime.runs import read_json, training_warnings
+from runtime.wording import joined
 
 from eegdata.unchanged import why_other_data
 
@@ -77,10 +78,12 @@ def read_encoder(run: Run) -> None:
     read_losses(run, folder, "train_eeg_classifier.py")
     file = folder / "test" / "scores.json"
     run.scores = run.json(file, "encoder", "test_eeg_classifier.py writes it.")
-    objects = [run.scores.get(key) or {} for key in ("retrieval", "classical_baseline")]
+    parts = ("retrieval", "classical_baseline", "embedding_baseline")
+    objects = [run.scores.get(key) or {} for key in parts]
+    objects += objects[2].values() if isinstance(objects[2], dict) else ()
     if run.scores and not (isinstance(run.scores.get("top1"), float | int) and all(isinstance(o, dict) for o in objects)):
-        raise InputError(f"{file}: expected a number under 'top1' and objects under 'retrieval' and 'classical_baseline'; "
-                         "write it again with test_eeg_classifier.py")
+        raise InputError(f"{file}: expected a number under 'top1' and objects under {joined(map(repr, parts))}; write it "
+                         "again with test_eeg_classifier.py")
     file = folder / "test" / "when_where.json"
     if file.is_file():
         run.when_where = read_json(file)

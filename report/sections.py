@@ -179,6 +179,9 @@ def encoder_lines(scores: dict) -> list[tuple[str, str, str, str]]:
     baseline = scores.get("classical_baseline") or {}
     row("Balanced accuracy, classical baseline", baseline.get("balanced_accuracy"), baseline.get("balanced_accuracy_95"),
         scores.get("chance"))
+    for name, baseline in (scores.get("embedding_baseline") or {}).items():
+        row(f"Balanced accuracy, {name.replace('_', ' ')} of the embeddings", baseline.get("balanced_accuracy"),
+            baseline.get("balanced_accuracy_95"), scores.get("chance"))
     pictures = retrieval.get("n")
     for k in (1, 5):
         if is_number(pictures) and pictures > k:

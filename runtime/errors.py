@@ -32,6 +32,8 @@ def exits_cleanly(main: Callable) -> Callable:
 
     @functools.wraps(main)
     def run(argv=None):
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(errors="backslashreplace")  # a caption or a file name may hold what a terminal cannot show
         try:
             with processes.only_main_speaks():
                 result = main(argv)

@@ -23,12 +23,13 @@ SAMPLE = 4096  # bytes that are read at each place of a larger file
 SPREAD = 1024  # places that are spread evenly over it, besides those of its tensors
 
 
-def model_identity(name: str | Path) -> dict:
+def model_identity(name: str | Path, base: str | Path | None = None) -> dict:
     """What identifies a model, given as a local folder or a Hub id: {"name", "commit", "files", "weights"}.
 
     files, weights: {file name: hash of its content} of the small files (config, tokenizer, chat template) and of the
     weights; of a Hub model, those that lie in the local cache. commit: of the snapshot in the cache, None for a folder. A
-    folder's name is the last part of its path. `differing_files` compares two identities.
+    folder's name is the last part of its path. base: of an adapter, where its base LLM lies if not where its config says.
+    `differing_files` compares two identities.
     """
     folder, commit = Path(name), None
     if not folder.is_dir():
@@ -43,8 +44,10 @@ def model_identity(name: str | Path) -> dict:
     weights = _weights(folder)
     if all(path.is_file() for path in weights):  # a snapshot that is not whole tells nothing
         identity["weights"] = {path.name: _sampled_hash(path) for path in weights}
-    if "adapter_config.json" in identity["files"] and "config.json" not in identity["files"]:  # the base lies elsewhere
-        base = model_identity(read_json(folder / "adapter_config.json").get("base_model_name_or_path") or "unknown")
+    whole = any(not name.startswith("adapter_") for name in identity["weights"])
+    if "adapter_config.json" in identity["files"] and not whole:  # the base lies elsewhere
+        named = read_json(folder / "adapter_config.json").get("base_model_name_or_path") or "unknown"
+        base = model_identity(base or named)
         for part in ("files", "weights"):
             identity[part] |= {f"base/{file}": digest for file, digest in base[part].items()}
     return identity
@@ -88,6 +91,11 @@ def _snapshot(name):
         if isinstance(found, str):
             return Path(found).parent
     return None
+
+
+def has_weights(folder: str | Path) -> bool:
+    """Whether a folder holds weights of a model."""
+    return bool(_weights(Path(folder)))
 
 
 def _weights(folder):

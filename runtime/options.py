@@ -21,6 +21,22 @@ EVERYTHING = "everything"
 ENCODER = {"d_model": 128, "attn_heads": 8, "layers": 2, "dropout": 0.2, "spatial_filters": 64}  # the default encoder
 
 
+NO_EXPERIMENTS = "leave it out, as there are no batches of experiments; run inference.py once for each prompt"
+FORMER = {  # flags of the earlier repositories that have no or another name here: what to give instead
+    "--prompt_types": "give --prompt_type basic, detailed or creative, or your own --prompt, and run once for each",
+    "--encoder_path": "the encoder is --output of test_eeg_classifier.py and --eeg_encoder_path of finetune_llm.py",
+    "--epochs": "give --num_epochs (stage 1), --num_epochs_image or --num_epochs_eeg (stages 2 and 3); the baselines of "
+                "test_eeg_classifier.py --embedding_baseline have a fixed number",
+    "--num_epochs": "give --num_epochs_image or --num_epochs_eeg",
+    "--num_epochs_image": "give --num_epochs",
+    "--num_epochs_eeg": "give --num_epochs",
+    "--output_dir": "give --results_dir",
+    "--config_file": NO_EXPERIMENTS,
+    "--max_parallel": NO_EXPERIMENTS,
+    "--skip_existing": "leave it out; half-written captions are continued, and what is there is written anew",
+}
+
+
 class Options(argparse.Namespace):
     """A command's options as they were given. They cannot be changed: what a program derives from them stands in an object
     of its own."""
@@ -49,10 +65,20 @@ def neutral(action: argparse.Action, part: str = EVERYTHING) -> argparse.Action:
 
 def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> Options:
     """Parse a command line (None: the program's own) into Options."""
+    for flag in FORMER.keys() - parser._option_string_actions.keys():
+        parser.add_argument(flag, action=_Former, nargs="*", dest=argparse.SUPPRESS, help=argparse.SUPPRESS)
     args = parser.parse_args(argv, Options())
     neutral_of = {action.dest: action.neutral for action in parser._actions if hasattr(action, "neutral")}
     object.__setattr__(args, "_neutral", neutral_of)
     return args
+
+
+class _Former(argparse.Action):
+    """A flag of FORMER: it ends the script with its answer."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        raise InputError(f"{option_string}: has another name here: {FORMER[option_string]} (docs/coming_from.md lists all "
+                         "names)")
 
 
 def require(parser: argparse.ArgumentParser, args: Options, *names: str) -> None:

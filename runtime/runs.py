@@ -16,6 +16,7 @@ from typing import TypeVar
 from runtime import processes
 from runtime.errors import InputError
 from runtime.secrets import without_secrets
+from runtime.text_files import read_text
 
 T = TypeVar("T")
 TEMPORARY = ".writing-"  # begins the name of a file that is not whole yet
@@ -70,17 +71,18 @@ def _to_disk(path):
 
 def write_json(path: str | Path, content: object) -> None:
     """Write JSON, atomically; what JSON does not know is written as its text."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n"
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+        temporary.write_bytes(text.encode(errors="backslashreplace"))  # half a surrogate pair, as JSON escapes it
 
 
 def read_json(path: str | Path, kind: type[T] = dict) -> T:
     """The content of a JSON file that an earlier stage wrote; any type but `kind` is an InputError."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except FileNotFoundError:
         raise InputError(f"{path}: not found; expected a JSON file written by an earlier stage") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+    except (json.JSONDecodeError, IsADirectoryError) as error:
         raise InputError(f"{path}: not readable as JSON ({error}); write it again with the stage it belongs to") from None
     if not isinstance(content, kind):
         raise InputError(f"{path}: holds a {type(content).__name__}, expected a {kind.__name__}; write it again with the "

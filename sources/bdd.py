@@ -23,6 +23,7 @@ from pathlib import Path
 
 from runtime.errors import InputError
 from runtime.runs import file_hash
+from runtime.text_files import read_lines
 
 import numpy as np
 from tqdm import tqdm
@@ -175,11 +176,7 @@ def split_header(line: str) -> list[str]:
 
 def read_header(path: Path | str) -> list[str]:
     """Column names of a CSV."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            names = split_header(file.readline())
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start} is no text, so the file is damaged; expected a CSV") from None
+    names = split_header(read_lines(path)[0])
     missing = [name for name in CHANNELS if name not in names]
     if missing:
         found = ", ".join(names)[:200] or "nothing"
@@ -193,10 +190,7 @@ def read_columns(path: Path) -> dict[str, np.ndarray]:
     Raises InputError for a file that is cut, holds cells that are no numbers, NaN or Inf, or lacks a channel.
     """
     names = read_header(path)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()[1:]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start} is no text, so the file is damaged; expected a CSV") from None
+    lines = read_lines(path)[1:]
     if not lines:
         raise InputError(f"{path}: the header is not followed by any sample")
     try:

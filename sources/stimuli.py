@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.errors import InputError
+from runtime.text_files import read_lines
 
+from eegdata.pictures import caption_of
 from eegdata.records import Picture
 
 from .events import NAME_COLUMNS, PICTURE_COLUMNS, Event, captions_of
@@ -203,11 +205,7 @@ def name_pictures(stimuli: Stimuli, class_of: dict[str, str], keys: list[str]) -
 def _captions_beside(path):
     for beside in (path.with_name(f"{path.stem}_caption.txt"), path.with_suffix(".txt")):
         if beside.is_file():
-            try:
-                lines = beside.read_text(encoding="utf-8-sig").splitlines()
-            except UnicodeDecodeError as error:
-                raise InputError(f"{beside}: byte {error.start} is not UTF-8 text; write the caption again") from None
-            return tuple(text for line in lines if (text := line.replace("<s>", "").replace("</s>", "").strip()))
+            return tuple(text for line in read_lines(beside) if (text := caption_of(line)))
     return ()
 
 

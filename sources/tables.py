@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from runtime.errors import InputError
+from runtime.text_files import csv_rows, read_text
 
 MISSING = ("", "n/a", "N/A")  # BIDS writes n/a
 
@@ -18,23 +19,24 @@ def read_table(path: Path | str, flag: str,
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")  # makes \n of \r and \r\n
+        text = read_text(path, f"{flag} {path}")
     except FileNotFoundError:
         raise InputError(f"{flag} {path}: no such file") from None
     except IsADirectoryError:
         raise InputError(f"{flag} {path}: is a folder, expected a table (.tsv)") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{flag} {path}: byte {error.start} is not UTF-8 text; save the table as UTF-8 text") from None
-    if "\0" in text:
-        raise InputError(f"{flag} {path}: contains zero bytes, so it is not UTF-8 text; save the table as UTF-8 text")
     comma = path.suffix.lower() == ".csv"
-    rows = [_cells(line, comma) for line in text.split("\n")]  # splitlines() would take other characters for ends, too
-    columns = rows[0] if rows else []
+    try:
+        rows = list(csv_rows(text) if comma else enumerate((line.split("\t") for line in text.split("\n")), 1))
+    except csv.Error as error:
+        raise InputError(f"{flag} {path}: not readable as CSV ({error}); close each quote, and write a quote inside a cell "
+                         "twice") from None
+    rows = [(number, [cell.strip() if comma else _unquoted(cell.strip()) for cell in cells]) for number, cells in rows]
+    columns = rows[0][1] if rows and rows[0][0] == 1 else []
     expected = f"columns {', '.join(needed)}" if needed else "a header line of column names"
     between = "commas" if comma else "tabs"
-    if not any(columns) or len(set(columns)) < len(columns):
+    if not any(name and name.isascii() for name in columns) or len(set(columns)) < len(columns):  # all known ones are ASCII
         raise InputError(f"{flag} {path}, line 1: found {', '.join(columns)[:200] or 'nothing'}; expected {expected}, each "
-                         f"once, with {between} between them")
+                         f"once, with {between} between them, as UTF-8 text")
     if len(columns) == 1 and not comma and ("," in columns[0] or ";" in columns[0]):
         raise InputError(f"{flag} {path}, line 1: found one cell only, {columns[0][:200]}; expected tabs between the "
                          "cells, or commas in a file that ends in .csv")
@@ -43,7 +45,7 @@ def read_table(path: Path | str, flag: str,
         raise InputError(f"{flag} {path}, line 1: column {', '.join(missing)} is missing (found "
                          f"{', '.join(columns)[:200]}); expected {expected}, with {between} between them")
     table = []
-    for number, cells in enumerate(rows[1:], 2):
+    for number, cells in rows[1:]:
         if not any(cells):
             continue
         if len(cells) != len(columns):
@@ -51,13 +53,6 @@ def read_table(path: Path | str, flag: str,
                              f"with {between} between them")
         table.append((number, {name: "" if cell in MISSING else cell for name, cell in zip(columns, cells, strict=True)}))
     return columns, table
-
-
-def _cells(line, comma):
-    if comma:
-        csv.field_size_limit(max(csv.field_size_limit(), len(line)))
-        return [cell.strip() for cell in next(csv.reader([line]), [])]
-    return [_unquoted(cell.strip()) for cell in line.split("\t")]
 
 
 def _unquoted(cell):

@@ -1,0 +1,62 @@
+"""LoRA adapters in folders: adapter_config.json with adapter_model.safetensors, or .bin as older versions of peft wrote."""
+
+from pathlib import Path
+
+from runtime.checkpoints import check_tensors, read_tensors
+from runtime.errors import InputError
+from runtime.pickles import load_pickle
+from runtime.runs import read_json
+
+import torch
+from torch import nn
+
+from language_model import sharding
+
+CONFIG, WEIGHTS = "adapter_config.json", ("adapter_model.safetensors", "adapter_model.bin")
+
+
+def is_adapter(folder: str | Path) -> bool:
+    """Whether a folder holds an adapter and not the weights of the LLM that it belongs to."""
+    return (Path(folder) / CONFIG).is_file() and not [*Path(folder).glob("model*"), *Path(folder).glob("pytorch_model*")]
+
+
+def base_of(folder: str | Path) -> str:
+    """The base LLM that an adapter names: a Hub name, or where it lay on the machine of the training."""
+    base = read_json(Path(folder) / CONFIG).get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise InputError(f"{folder}/{CONFIG}: names no base LLM (base_model_name_or_path is {base!r}); give it with "
+                         "--llm_backbone_name_or_path")
+    return base
+
+
+def attach(llm: nn.Module, folder: str | Path) -> nn.Module:
+    """The LLM with an adapter as the folder's adapter_config.json describes it, without its weights: a peft.PeftModel."""
+    from peft import LoraConfig, get_peft_model
+
+    file = Path(folder) / CONFIG
+    kind = read_json(file).get("peft_type")
+    if kind != "LORA":
+        raise InputError(f"{file}: peft_type is {kind!r}, expected 'LORA'; other adapters cannot be loaded")
+    try:
+        # as the LLM computes: no casts a token
+        return get_peft_model(llm, LoraConfig.from_pretrained(folder), autocast_adapter_dtype=False)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{file}: not usable ({str(error).splitlines()[0][:200]}); copy it again or train again") from None
+
+
+def adapter_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights of a PeftModel's adapter by the names that they have in a file."""
+    from peft import get_peft_model_state_dict
+
+    return get_peft_model_state_dict(model, save_embedding_layers=False)
+
+
+def load_weights(model: nn.Module, folder: str | Path) -> None:
+    """Load the folder's weights into a PeftModel, strictly."""
+    from peft import set_peft_model_state_dict
+
+    file = next((file for name in WEIGHTS if (file := Path(folder) / name).is_file()), Path(folder) / WEIGHTS[0])
+    state = read_tensors(file) if file.suffix == ".safetensors" else load_pickle(file, "--model_path")
+    own = adapter_state(model)
+    check_tensors(own, state, file)
+    set_peft_model_state_dict(model, sharding.dealt(state, own))

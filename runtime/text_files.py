@@ -1,0 +1,109 @@
+"""Text and CSV files: one place that writes them and one that reads them, so that both agree on free text.
+
+Text is UTF-8 without a byte order mark. Files of other people are read as their editors save them: with a mark, as UTF-16
+(Windows Notepad, Excel), with the line ends of any system.
+"""
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from runtime.errors import InputError
+
+MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+ADVICE = "get the file again, or save it as UTF-8 text"
+
+
+def read_text(path: str | Path, what: str | None = None) -> str:
+    """The text of a file without byte order mark, its lines ended by \\n alone.
+
+    what: the name of the file in messages, such as its flag and path. InputError for bytes that are no text; a file that is
+    not there or cannot be opened raises OSError.
+    """
+    what = what or str(path)
+    try:
+        text = _decoded(Path(path).read_bytes())
+    except UnicodeDecodeError as error:
+        raise InputError(f"{what}: not UTF-8 text (byte {error.start} is no text); {ADVICE}") from None
+    if "\0" in text:
+        raise InputError(f"{what}: not UTF-8 text (contains zero bytes); {ADVICE}")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_lines(path: str | Path, what: str | None = None) -> list[str]:
+    """The lines of `read_text`. Only line ends divide them, not the other characters at which str.splitlines does."""
+    return read_text(path, what).removesuffix("\n").split("\n")
+
+
+def _decoded(content, errors="strict"):
+    for mark, encoding in MARKS.items():
+        if content.startswith(mark):
+            return content.removeprefix(mark).decode(encoding, errors)
+    return content.decode("utf-8", errors)
+
+
+def write_csv(path: str | Path, columns: Sequence[object], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV as `read_csv` reads it; None and NaN become empty cells.
+
+    Any text can stand in a cell, also half a surrogate pair, as a file name of another encoding holds.
+    """
+    with open(path, "w", encoding="utf-8", errors="surrogatepass", newline="") as file:
+        table = csv.writer(_Rows(file))
+        table.writerow(columns)
+        table.writerows([None if cell != cell else cell for cell in row] for row in rows)
+
+
+class _Rows:
+    """What a csv.writer writes to: each row ends in \\n, but the writer takes \\r\\n for the end, so that it puts quotes
+    around a cell with either of them."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def write(self, row):
+        self.file.write(row.removesuffix("\r\n") + "\n")
+
+
+def read_csv(path: str | Path) -> tuple[list[str], list[list[str]]]:
+    """(column names, rows of as many cells) of a comma-separated file, ours or another program's, as text.
+
+    Columns without a name, such as the row numbers that pandas writes, are left out. InputError for a file that is no such
+    table; one that is not there or cannot be opened raises OSError.
+    """
+    try:
+        rows = list(csv_rows(_decoded(Path(path).read_bytes(), "surrogatepass")))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not readable as CSV ({error}); expected comma-separated UTF-8 text") from None
+    if not rows:
+        raise InputError(f"{path}: not readable as CSV (no header line); expected comma-separated UTF-8 text")
+    columns = rows[0][1]
+    twice = next((name for name in columns if name and columns.count(name) > 1), None)
+    if twice:
+        raise InputError(f"{path}: column {twice} is there twice; expected each column once")
+    for line, cells in rows[1:]:
+        if len(cells) != len(columns):
+            raise InputError(f"{path}, line {line}: not readable as CSV ({len(cells)} cells, expected {len(columns)} as in "
+                             "the header); the file is damaged or cut short")
+    named = [place for place, name in enumerate(columns) if name]
+    return [columns[i] for i in named], [[cells[i] for i in named] for _, cells in rows[1:]]
+
+
+def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """(number of its first line, cells) of each row of a CSV that is not blank; csv.Error for quotes that do not close.
+
+    The header's line end ends all rows. A single \\r elsewhere is part of a cell: many programs write it without quotes.
+    """
+    end = re.search(r"\r\n?|\n", text)
+    hidden = "\r"
+    if end and end[0] != "\r":  # csv takes each \r outside of quotes for the end of a row
+        hidden = next(mark for mark in map(chr, range(0xE000, 0x110000)) if mark not in text)
+        text = re.sub(r"\r(?!\n)", hidden, text)
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    reader, before = csv.reader(io.StringIO(text, newline=""), strict=True), 0
+    for cells in reader:
+        if cells:
+            yield before + 1, [cell.replace(hidden, "\r") for cell in cells]
+        before = reader.line_num
