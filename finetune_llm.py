@@ -109,7 +109,6 @@ def _run(args):
     import torch
     from transformers import set_seed
 
-    from captioning.captioner import load_tokenizer
     from captioning.planning import longest_row, lora_options, plan_memory
     from captioning.stages import eeg_stage, image_stage, part_captions
     from captioning.training import Stage
@@ -123,6 +122,7 @@ def _run(args):
     from language_model import memory
     from language_model.prompt_date import keep_date, start_date, with_date
     from language_model.prompts import choose_template
+    from language_model.tokenizer import load_tokenizer
     from model import EEGModelForCausalLM
 
     device = options.resolve_device(args.device)

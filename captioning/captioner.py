@@ -16,7 +16,7 @@ from runtime.runs import content_key, file_hash, read_json, read_run
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import PretrainedConfig
 
 from datautils import CaptionDataset, collate
 from eegdata.dataset_folder import MappedEEG
@@ -26,19 +26,8 @@ from language_model.memory import batch_that_fits
 from language_model.prompt_date import fixed_date
 from language_model.prompts import choose_template, pad_id, prompt_ids, render
 from language_model.special_tokens import check_ends, end_ids, token_count
+from language_model.tokenizer import load_tokenizer
 from model import EEGModelForCausalLM
-
-
-def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
-    """A causal LLM's tokenizer, of a folder or the Hub; InputError where there is none or it has no end token."""
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{name}: no usable tokenizer ({str(error).splitlines()[0][:200]}); expected the tokenizer files "
-                         "of a Hugging Face causal LM") from None
-    if tokenizer.eos_token_id is None:
-        raise InputError(f"{name}: the tokenizer has no end token, so captions could not end; choose another LLM")
-    return tokenizer
 
 
 class Captioner:

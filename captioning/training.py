@@ -129,7 +129,7 @@ class SimilarLengths(torch.utils.data.Sampler):
 class Stage:
     """Trains one model in turn on picture and on EEG embeddings.
 
-    args: the options of finetune_llm.py; plan: how they are made to fit the memory; date: that in the prompts (prompt_date).
+    args: the options of finetune_llm.py; plan: how they are made to fit the memory; date: that in the prompts, if any.
     """
 
     def __init__(self, model: EEGModelForCausalLM, tokenizer: PreTrainedTokenizerBase, args: Options, plan: Plan,
@@ -176,8 +176,8 @@ class Stage:
               f"{sum(p.numel() for p in self.model.parameters() if p.requires_grad):,} trained parameters on {self.device}")
         for part, examples in (("training", train_set), ("validation", val_set)):
             if examples.cut:
-                print(f"note: --max_caption_tokens {self.args.max_caption_tokens}: {examples.cut} of the {part} captions are "
-                      "longer; they are cut, and no end is taught there")
+                print(f"note: --max_caption_tokens {self.args.max_caption_tokens}: {examples.cut} of the {part} captions "
+                      "are longer; they are cut, and no end is taught there")
         key = self.key(modality, embeddings, labels, captions, epochs)
         checkpoint = checkpoint_of(folder, key, self.args.resume)
         keep_date(self.date, folder.parent)

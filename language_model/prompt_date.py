@@ -28,7 +28,7 @@ _MACRO = """{%- macro strftime_now(format) -%}
 
 
 def with_date(tokenizer: PreTrainedTokenizerBase, moment: datetime | str | None) -> PreTrainedTokenizerBase:
-    """A copy of the tokenizer in whose chat template it is always `moment`, also given as YYYY-MM-DD. None: the tokenizer."""
+    """A copy of the tokenizer in whose chat template it is always `moment`, maybe given as YYYY-MM-DD; None: unchanged."""
     if moment is None:
         return tokenizer
     moment = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
@@ -84,9 +84,9 @@ def fixed_date(tokenizer: PreTrainedTokenizerBase, template: str, folder: Path) 
         return tokenizer
     date = kept_date(folder)
     if date is None:
-        print(f"note: {folder}: the prompts hold today's date, since the captioner keeps none (an earlier version wrote it); "
-              f"its captions may differ from day to day; to fix the date, write it to {FILE} there as "
-              f'{{"date": "{today(tokenizer)}"}}')
+        print(f"note: {folder}: the prompts hold today's date, since the captioner keeps none (an earlier version wrote "
+              "it), so captions may differ from day to day; to fix the date, write "
+              f'{{"date": "{today(tokenizer)}"}} to {FILE} there')
     return with_date(tokenizer, date)
 
 
