@@ -29,24 +29,30 @@ def with_adapter(llm: PreTrainedModel, lora: dict) -> PeftModel:
         raise InputError(f"--lora_target {target}: matches the embeddings {', '.join(embeddings[:3])}, which get no "
                          f"adapter, because soft tokens do not pass through them; expected {EXPECTED}")
     if not processes.sharded():  # the whole LLM is on the CPU then
-        _try(adapted)
+        _try(adapted, target)
     return adapted
 
 
 @torch.no_grad()
-def _try(adapted):
-    """InputError if peft does not pass embeddings on to this family. One token is run, so that no training ends there."""
-    embed = adapted.get_input_embeddings()
+def _try(adapted, target):
+    """InputError if the family does not run with this adapter. One token is run, so that no training ends there later."""
+    embed, family = adapted.get_input_embeddings(), adapted.get_base_model().config.model_type
     try:
         adapted(inputs_embeds=embed(torch.zeros(1, 1, dtype=torch.long, device=embed.weight.device)), use_cache=False)
-    except AssertionError as error:
-        family = adapted.get_base_model().config.model_type
+    except torch.OutOfMemoryError:
+        raise
+    except AssertionError as error:  # of peft itself, for the family
         raise InputError(f"--use_lora: peft gives no adapter to LLMs of type {family} that read embeddings ({error}); give "
                          "--no-use_lora, which trains the projector alone, or another LLM") from None
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:  # of a layer that is not used as a linear one
+        names = ", ".join(_linear_names(adapted.get_base_model()))
+        raise InputError(f"--lora_target {target}: an LLM of type {family} does not run with an adapter on all these "
+                         f"layers ({str(error).strip()[:200]}); give a regex that leaves some out, as "
+                         f".*\\.(q_proj|v_proj); its linear layers are called {names}; or give --no-use_lora") from None
 
 
 def _linear_names(llm):
     """The last parts of the names of the linear layers but the output embedding."""
     head = llm.get_output_embeddings()
-    return sorted({name.rpartition(".")[2] for name, module in llm.named_modules()
-                   if isinstance(module, nn.Linear) and module is not head})
+    return sorted({name.removesuffix(".base_layer").rpartition(".")[2] for name, module in llm.named_modules()
+                   if isinstance(module, nn.Linear) and module is not head and "lora_" not in name})
