@@ -11,6 +11,7 @@ from pathlib import Path
 from runtime import processes
 from runtime.checkpoints import check_complete, check_tensors, load_strictly, read_tensors, resolve_checkpoint
 from runtime.errors import InputError
+from runtime.generation import ends_only
 from runtime.pickles import load_pickle
 from runtime.runs import atomic_path, read_json, write_json
 
@@ -26,7 +27,6 @@ from encoders import load_encoder, save_encoder
 from language_model import memory, sharding
 from language_model.decoding import decode
 from language_model.prefix_cache import PrefixCache, whole_prompts
-from language_model.special_tokens import ends_only
 
 IGNORE = -100  # label of positions that carry no loss
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else each 8-bit product logs that it casts its input

@@ -5,7 +5,7 @@ from functools import lru_cache
 from runtime.errors import InputError
 
 import jinja2
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _SPACES = " \t\n▁"  # SentencePiece writes a space as ▁
 _MARK = "CAPTION"
@@ -65,12 +65,3 @@ def check_ids(tokenizer: PreTrainedTokenizerBase, ids: list[int], count: int, wh
 def check_ends(tokenizer: PreTrainedTokenizerBase, template: str, llm: PreTrainedModel) -> None:
     """InputError if the LLM cannot write the token that ends a caption."""
     check_ids(tokenizer, [tokenizer.eos_token_id, end_id(tokenizer, template)], token_count(llm), "the end of a caption")
-
-
-def ends_only(config: GenerationConfig | None) -> GenerationConfig:
-    """A GenerationConfig with the end tokens of `config` and nothing else.
-
-    What a model's generation_config.json says of beams, sampling, caches or lengths must not reach the captions: the
-    options of the command line alone decide how they are decoded.
-    """
-    return GenerationConfig(eos_token_id=config and config.eos_token_id)

@@ -13,7 +13,7 @@ TURNS = ("{{ bos_token }}{% for m in messages %}<turn>{{ m['role'] }}\n{{ m['con
 USUAL = {"hidden_size": WIDTH, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
          "intermediate_size": 96, "max_position_embeddings": 512}
 GPT = {"n_embd": WIDTH, "n_head": 4, "n_layer": 2, "n_positions": 512}
-WINDOW = 16  # tokens; shorter than the prompts
+WINDOW = 32  # tokens; longer than most prompts, but not with the padding of a batch
 FAMILIES = {
     "llama": USUAL, "gemma": USUAL | {"head_dim": 12}, "phi": USUAL, "phi3": USUAL, "qwen2": USUAL, "olmo2": USUAL,
     "gemma2": USUAL | {"head_dim": 12, "query_pre_attn_scalar": 12, "sliding_window": WINDOW},

@@ -2,10 +2,12 @@
 
 import json
 
+from runtime.generation import ends_only
+
 import pytest
 from transformers import GenerationConfig
 
-from language_model.special_tokens import ends_only
+from metrics.judge import Judge
 from test_model import batch_of, build
 from tiny import make_llm
 
@@ -33,8 +35,9 @@ def expected(tmp_path_factory):
     {"repetition_penalty": 1.9}, {"encoder_repetition_penalty": 2.0}, {"stop_strings": ["a", "e"]}, {"use_cache": False},
     {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "top_k": 3}, {"temperature": 0.6}, {"guidance_scale": 3.0},
     {"prompt_lookup_num_tokens": 3}, {"assistant_early_exit": 1}, {"renormalize_logits": True},
-    {"remove_invalid_values": True}, {"penalty_alpha": 0.6, "top_k": 4}, {"dola_layers": "high"}, {"num_beam_groups": 2, "num_beams": 2},
-    {"watermarking_config": {"greenlist_ratio": 0.5}}, {"pad_token_id": 77}, {"bos_token_id": 9999},
+    {"remove_invalid_values": True}, {"penalty_alpha": 0.6, "top_k": 4}, {"dola_layers": "high"},
+    {"num_beam_groups": 2, "num_beams": 2}, {"watermarking_config": {"greenlist_ratio": 0.5}}, {"pad_token_id": 77},
+    {"bos_token_id": 9999},
 ], ids=str)
 def test_nothing_leaks_into_captions(tmp_path, expected, leak):
     folder = make_llm(tmp_path)
@@ -47,6 +50,18 @@ def test_an_llm_without_the_file_is_decoded_alike(tmp_path, expected):
     folder = make_llm(tmp_path)
     (folder / "generation_config.json").unlink()
     assert written(folder) == expected
+
+
+def test_nothing_leaks_into_a_local_judge(tmp_path):
+    answers = []
+    for name, leak in (("a", {}), ("b", {"num_beams": 3, "no_repeat_ngram_size": 1, "min_new_tokens": 8})):
+        folder = make_llm(tmp_path / name)
+        content = json.loads((folder / "generation_config.json").read_text())
+        (folder / "generation_config.json").write_text(json.dumps(content | leak))
+        judge = Judge(str(folder), cache=tmp_path / "cache" / name, tokens=8)
+        judge.rate(["A cat.", "A red dog."], ["A red cat.", "A blue dog in the snow."])
+        answers.append([json.loads(line)["answer"] for line in judge.cache.path.read_text().splitlines()])
+    assert answers[0] == answers[1] and len(answers[0]) == 4
 
 
 def test_only_ends_are_kept():
