@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from eegdata.pictures import picture_path
 from encoders.clip import clip_identity, embed_pictures
 from language_model.prompts import caption_ids, prompt_ids
+from language_model.special_tokens import check_ids, end_id
 
 
 def image_embeddings(names: list[str], image_dir: str | Path, clip_model: str, picture: str = "sketch", device: str = "cpu",
@@ -64,23 +65,32 @@ class CaptionDataset(torch.utils.data.Dataset):
     embeddings [n, E]; labels: class names; captions: a text for each example, a list of texts from which one is drawn each
     time, or None if captions are to be generated. In training, the class name or the embedding is sometimes left out of the
     prompt (label_dropout, embedding_dropout), so that the model knows the prompts of the conditions `eeg` and `label`.
-    uncounted: of prompts.prompt_ids.
 
+    uncounted: of prompts.prompt_ids.
     epoch: if set, what is drawn depends on seed, epoch and example only, not on which examples were read before.
+    token_count: the number of the LLM's token embeddings; a text with another token is an InputError. None: not checked.
+    cut: how many of the captions, each counted once, are longer than max_caption_tokens.
     """
 
     epoch: int | None = None
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, template: str, instruction: str, embeddings: torch.Tensor,
                  labels: list[str | None], captions: list[str | list[str]] | None = None, max_caption_tokens: int = 64,
-                 label_dropout: float = 0.0, embedding_dropout: float = 0.0, seed: int = 0, uncounted: int | None = None):
+                 label_dropout: float = 0.0, embedding_dropout: float = 0.0, seed: int = 0, uncounted: int | None = None,
+                 token_count: int | None = None):
         self.embeddings, self.labels, self.seed = embeddings, labels, seed
         self.label_dropout, self.embedding_dropout = label_dropout, embedding_dropout
-        encode = lru_cache(None)(lambda text: caption_ids(tokenizer, template, text, max_caption_tokens))
-        self.captions = captions and [[encode(text) for text in ([texts] if isinstance(texts, str) else texts)]
-                                      for texts in captions]
-        self._prompt = lru_cache(None)(lambda label, image: prompt_ids(tokenizer, template, instruction, label, image,
-                                                                            uncounted))
+
+        def known(ids, what):
+            return ids if token_count is None else check_ids(tokenizer, ids, token_count, what)
+
+        texts = {text for given in captions or () for text in ([given] if isinstance(given, str) else given)}
+        ids = {text: known(caption_ids(tokenizer, template, text, max_caption_tokens), "a caption") for text in texts}
+        self.cut = sum(caption[-1] != end_id(tokenizer, template) for caption in ids.values())
+        self.captions = captions and [[ids[text] for text in ([given] if isinstance(given, str) else given)]
+                                      for given in captions]
+        self._prompt = lru_cache(None)(lambda label, image: tuple(
+            known(part, "the prompt") for part in prompt_ids(tokenizer, template, instruction, label, image, uncounted)))
 
     @cached_property
     def prefix(self) -> list[int]:

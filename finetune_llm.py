@@ -48,12 +48,15 @@ def parse(argv: list[str] | None) -> options.Options:
                        help="number of soft tokens made of one EEG embedding")
     group.add_argument("--prompt_template", choices=("auto", "chat", "plain", "thought2text"), default="auto",
                        help="format of the prompt; auto is the chat template of the tokenizer if it has one, else plain")
+    neutral(group.add_argument("--prompt_date", type=options.date, metavar="YYYY-MM-DD",
+                               help="date in the prompts of LLMs whose chat template writes one; it is kept with the "
+                                    "captioner (unset: the day on which training starts)"))
     group.add_argument("--prompt_type", choices=options.PROMPT_TYPES, default="basic", help="instruction in the prompt")
     group.add_argument("--captions", choices=("first", "all"), default="first",
                        help="captions to train on: the first line of <name>_caption.txt, or a random line in each epoch; "
                             "validation takes the first line")
     group.add_argument("--max_caption_tokens", type=options.positive, default=64,
-                       help="longest caption in training; longer ones are cut")
+                       help="longest caption in training; longer ones are cut, counted, and not taught to end there")
     group = parser.add_argument_group("stages")
     group.add_argument("--no_stage2", action="store_true", help="skip stage 2 (picture embeddings)")
     neutral(group.add_argument("--no_stage3", action="store_true", help="skip stage 3 (EEG embeddings)"), "stage2")
@@ -107,7 +110,6 @@ def _run(args):
     import torch
     from transformers import set_seed
 
-    from captioning.captioner import load_tokenizer
     from captioning.planning import longest_row, lora_options, plan_memory
     from captioning.stages import eeg_stage, image_stage, part_captions
     from captioning.training import Stage
@@ -119,7 +121,9 @@ def _run(args):
     from encoders.clip import clip_identity, is_classifier_only
     from evaluation.provenance import ENCODER, new_records, read_records, same_split, write_records
     from language_model import memory
+    from language_model.prompt_date import keep_date, start_date, with_date
     from language_model.prompts import choose_template
+    from language_model.tokenizer import load_tokenizer
     from model import EEGModelForCausalLM
 
     device = options.resolve_device(args.device)
@@ -146,6 +150,9 @@ def _run(args):
         raise InputError(f"--eeg_encoder_path {args.eeg_encoder_path}: knows {encoder.config.num_classes} classes, "
                          f"{trials.path} has {len(trials.class_names)}; train an encoder on this data set")
     tokenizer = load_tokenizer(args.llm_backbone_name_or_path)
+    template, output = choose_template(tokenizer, args.prompt_template), Path(args.output)
+    date = start_date(tokenizer, template, output / "checkpoints" if args.resume else None, args.prompt_date)
+    dated = with_date(tokenizer, date)
     names = {part: sorted(set(trials.names(split[part]))) for part in ("train", "val")}
     captions = part_captions(paths.image_dir, names, args.captions)
     class_of = {name: trials.class_names[label] for name, label in
@@ -154,14 +161,14 @@ def _run(args):
     profiler.stage("loading the LLM")
     plan = memory.plan_as_asked(args) if processes.sharded() else plan_memory(
         args, device, encoder.config.embedding_size,
-        **longest_row(args, tokenizer, trials.class_names.values(), captions))
+        **longest_row(args, dated, trials.class_names.values(), captions))
     model = EEGModelForCausalLM.build(
         encoder, args.llm_backbone_name_or_path, device=device, dtype=torch.bfloat16 if plan.bf16 else None,
         loading=plan.loading, lora=lora_options(args),
         embedding_size=encoder.config.embedding_size, projector=args.projector, soft_tokens=args.soft_tokens,
-        prompt_template=choose_template(tokenizer, args.prompt_template), clip_model=args.clip_model, picture=paths.picture)
-    stage = Stage(model, tokenizer, args, plan, device)
-    log, output = {}, Path(args.output)
+        prompt_template=template, clip_model=args.clip_model, picture=paths.picture)
+    stage = Stage(model, dated, args, plan, device, date)
+    log = {}
 
     if not args.no_stage2:
         profiler.stage("stage 2")
@@ -174,6 +181,8 @@ def _run(args):
     model.save_pretrained(output)
     if processes.is_main():
         tokenizer.save_pretrained(output)
+    keep_date(date, output)
+    keep_date(None, output / "checkpoints")
     write_json(output / "id2label.json", trials.class_names)
     write_json(output / "train_log.json", log)
     write_records(output, new_records(paths.image_dir, names, paths.picture))

@@ -4,13 +4,14 @@ An EEG (or picture) embedding [E] becomes `soft_tokens` token embeddings that st
 caption after it. The idea is Thought2Text's (Mishra et al., Findings of NAACL 2025) and LLaVA's.
 """
 
+import inspect
 import logging
-import re
 from pathlib import Path
 
 from runtime import processes
 from runtime.checkpoints import check_complete, check_tensors, load_strictly, read_tensors, resolve_checkpoint
 from runtime.errors import InputError
+from runtime.generation import ends_only
 from runtime.model_files import has_weights
 from runtime.pickles import load_pickle
 from runtime.runs import atomic_path, read_json, write_json
@@ -176,20 +177,14 @@ class EEGModelForCausalLM(nn.Module):
         """A new captioner around a pretrained LLM; `lora` is a dict of peft.LoraConfig fields, or None for a frozen LLM."""
         llm = load_llm(llm_name, device, dtype, loading)
         if lora is not None:
-            from peft import LoraConfig, get_peft_model
+            from language_model.adapter import with_adapter  # imports peft, which takes seconds
 
-            try:
-                llm = get_peft_model(llm, LoraConfig(task_type="CAUSAL_LM", **lora))
-            except (ValueError, re.error) as error:
-                reason = str(error).splitlines()[0][:200]
-                raise InputError(f"--lora_target {lora['target_modules']}: {reason}; expected all-linear or a regex that a "
-                                 "module's whole name matches, as .*\\.(q_proj|v_proj)") from None
+            llm = with_adapter(llm, lora)
         config = EEGModelForCausalLMConfig(llm=str(llm_name), llm_hidden_size=llm.get_input_embeddings().embedding_dim,
                                            lora=lora is not None, llm_loading=loading, **config)
         projector = Projector(config.projector, config.embedding_size, config.llm_hidden_size, config.soft_tokens)
         if config.projector == "mlp":  # soft tokens start as large as the LLM's own
-            size = llm.get_input_embeddings().weight.detach().float().pow(2).mean().sqrt()
-            projector.gain.data.copy_(size)
+            projector.gain.data.copy_(token_size(llm))
         return cls(config, llm, projector.to(device), encoder.to(device) if encoder is not None else None)
 
     def save_trainable(self, folder: str | Path) -> None:
@@ -283,7 +278,6 @@ class EEGModelForCausalLM(nn.Module):
         load_strictly(projector.linear, load_pickle(file, "--model_path"), file)
         return cls(config, llm, projector.to(device), encoder.to(device)).eval()
 
-
     @staticmethod
     def _base_of_predecessor(own, given):
         """What `llm/` of a predecessor's captioner is loaded from; given: --llm_backbone_name_or_path or None."""
@@ -296,6 +290,18 @@ class EEGModelForCausalLM(nn.Module):
             raise InputError(f"{own}: no such folder, so the checkpoint does not say which LLM it belongs to; give the LLM "
                              "that it was trained with by --llm_backbone_name_or_path")
         return given or own
+
+
+@torch.no_grad()
+def token_size(llm: PreTrainedModel) -> float:
+    """The root mean square of the values of an LLM's token embeddings, as its embedding module gives them.
+
+    Some families scale them inside that module (Gemma by the root of the hidden size), so the weights do not tell.
+    """
+    embed = llm.get_input_embeddings()
+    ids = torch.arange(embed.weight.shape[0], device=embed.weight.device)
+    squares = [embed(part).double().pow(2).mean(1) for part in ids.split(4096)]
+    return float(torch.cat(squares).mean().sqrt())
 
 
 def load_llm(name: str | Path, device: str, dtype: torch.dtype | None, loading: str | None) -> PreTrainedModel:
@@ -323,6 +329,11 @@ def load_llm(name: str | Path, device: str, dtype: torch.dtype | None, loading: 
         raise InputError(f"LLM {name}: cannot be loaded ({reason}); expected a Hugging Face causal language model's Hub "
                          "name or local folder (--llm_backbone_name_or_path)") from None
     check_complete(report, f"LLM {name}")
+    for method in (llm.forward, llm.prepare_inputs_for_generation):
+        if "inputs_embeds" not in inspect.signature(method).parameters:
+            raise InputError(f"LLM {name}: a {type(llm).__name__} writes no text after embeddings in this version of "
+                             "transformers, and an EEG is given to an LLM as embeddings; choose another LLM")
+    llm.generation_config = ends_only(llm.generation_config)
     for module in llm.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False  # that path drops gradients silently after an evaluation forward

@@ -101,9 +101,10 @@ def caption(arguments: Sequence[str]) -> dict:
             "bytes": decoding_bytes(model.base_llm(), shapes)}
 
 
-def _until_end(ids, end_token):
+def _until_end(ids, end_tokens):
     """Ids up to and with the first end token."""
-    return ids[:ids.index(end_token) + 1] if end_token in ids else ids
+    end = next((place for place, token in enumerate(ids) if token in end_tokens), len(ids))
+    return ids[:end + 1]
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -180,7 +180,7 @@ def time_stage1(data: dict, steps: int, device: str) -> dict:
 
 def time_captioner(data: dict, steps: int, device: str, stage: int) -> dict:
     """Stage 2, with CLIP in each step, or stage 3, with stored EEG embeddings and token ids. A step is 16 single trials."""
-    from captioning.captioner import load_tokenizer
+    from language_model.tokenizer import load_tokenizer
 
     llm, tokenizer = load_llm(data["llm"], device), load_tokenizer(data["llm"])
     llm.gradient_checkpointing_enable({"use_reentrant": False})
@@ -222,7 +222,7 @@ def _update(optimizer, module):
 
 def time_captions(data: dict, llm: str, max_new_tokens: int, count: int, device: str) -> dict:
     """The first `count` captions of the test part, one by one. "step" is the time of all, "ids" are the captions."""
-    from captioning.captioner import load_tokenizer
+    from language_model.tokenizer import load_tokenizer
     from model import EEGModelForCausalLM
 
     model = EEGModelForCausalLM.from_pretrained(data["captioner"], device=device, llm=llm,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 
 from runtime import options, processes, profiler
@@ -16,7 +17,7 @@ from runtime.text_files import read_lines
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import PretrainedConfig
 
 from datautils import CaptionDataset, collate
 from eegdata.dataset_folder import MappedEEG
@@ -24,20 +25,11 @@ from encoders import encode
 from encoders.temperature import class_probabilities
 from language_model.adapters import is_adapter
 from language_model.memory import batch_that_fits
-from language_model.prompts import choose_template, pad_id, prompt_ids
+from language_model.prompt_date import fixed_date
+from language_model.prompts import choose_template, pad_id, prompt_ids, render
+from language_model.special_tokens import check_ends, end_ids, token_count
+from language_model.tokenizer import load_tokenizer
 from model import EEGModelForCausalLM
-
-
-def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
-    """A causal LLM's tokenizer, of a folder or the Hub; InputError where there is none or it has no end token."""
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{name}: no usable tokenizer ({str(error).splitlines()[0][:200]}); expected the tokenizer files "
-                         "of a Hugging Face causal LM") from None
-    if tokenizer.eos_token_id is None:
-        raise InputError(f"{name}: the tokenizer has no end token, so captions could not end; choose another LLM")
-    return tokenizer
 
 
 class Captioner:
@@ -54,8 +46,14 @@ class Captioner:
         self.folder = resolve_checkpoint(model_path, "--model_path")
         self.model = EEGModelForCausalLM.from_pretrained(self.folder, device=device, dtype=dtype, loading=loading, llm=llm)
         self.llm_name, self.base = llm or self.model.config.llm, llm
-        self.tokenizer = load_tokenizer(self.folder)
-        self.template = choose_template(self.tokenizer, self.model.config.prompt_template)
+        tokenizer = load_tokenizer(self.folder)
+        self.template = choose_template(tokenizer, self.model.config.prompt_template)
+        self.tokenizer = fixed_date(tokenizer, self.template, self.folder)
+        llm = self.model.base_llm()
+        self.token_count = token_count(llm)
+        self.ends, self.pad = end_ids(tokenizer, llm), pad_id(tokenizer, self.token_count)
+        if not self.ends:
+            check_ends(tokenizer, self.template, llm)
         try:
             self.class_names = {int(label): str(name) for label, name in read_json(self.folder / "id2label.json").items()}
         except ValueError as error:
@@ -91,6 +89,15 @@ class Captioner:
         """16 hex digits that identify the captioner in caption files and tables."""
         return content_key(self.weights)
 
+    def settings(self, instruction: str, with_label: bool, with_embedding: bool, **options: object) -> dict:
+        """What the record of captions says of their prompts and decoding: {"rendered_prompt", "generation"}.
+
+        The prompt is text, with <image> in place of the soft tokens and <class name> in place of the name.
+        """
+        label = "<class name>" if with_label else None
+        return {"rendered_prompt": render(self.tokenizer, self.template, instruction, label, with_embedding),
+                "generation": {**options, "eos_token_id": self.ends, "pad_token_id": self.pad}}
+
     def read(self, eeg: torch.Tensor | MappedEEG, rows: torch.Tensor | None = None,
              batch_size: int = 256) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """EEG [N, C, T] -> embeddings [n, E], predicted class [n] and its probability [n] of the trials `rows` ([n], None
@@ -122,7 +129,7 @@ class Captioner:
         on_batch: called in process 0 with a list of such pairs after each batch.
         """
         dataset = CaptionDataset(self.tokenizer, self.template, instruction, embeddings, labels,
-                                 uncounted=self.model.config.uncounted_token)
+                                 uncounted=self.model.config.uncounted_token, token_count=self.token_count)
         examples = [dataset.example(i, label, with_embedding) for i, label in enumerate(labels)]
         order = sorted(range(len(labels)), key=lambda i: len(examples[i]["before"]) + len(examples[i]["after"]))
         texts = dict(done or {})
@@ -131,8 +138,7 @@ class Captioner:
 
         def write(start):  # whole batches, so that an interrupted run draws what the whole one would
             rows = order[start:start + batch_size]
-            batch = collate([examples[i] for i in rows], self.model.config.soft_tokens, pad_id(self.tokenizer),
-                            dataset.prefix)
+            batch = collate([examples[i] for i in rows], self.model.config.soft_tokens, self.pad, dataset.prefix)
             torch.manual_seed(seed + start)
             return [pair for pair in zip(rows, self._texts(batch, modality, options), strict=True) if pair[0] not in texts]
 
@@ -150,13 +156,14 @@ class Captioner:
         batch = {key: value.to(self.device) for key, value in batch.items() if key != "labels"}
         try:
             with profiler.part("writing"):
-                ids = self.model.generate(**batch, modality=modality, pad_token_id=pad_id(self.tokenizer),
-                                          eos_token_id=self.tokenizer.eos_token_id, **options)
+                ids = self.model.generate(**batch, modality=modality, pad_token_id=self.pad, eos_token_id=self.ends,
+                                          **options)
         except torch.OutOfMemoryError:
             raise InputError(f"--batch_size {len(batch['input_ids'])}: the memory of {self.device} does not take so many "
                              "captions at a time; give a smaller number, or load the LLM in fewer bits (--load_in_4bit)"
                              ) from None
-        return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+        ended = [list(takewhile(lambda token: token not in self.ends, row)) for row in ids.tolist()]
+        return [text.strip() for text in self.tokenizer.batch_decode(ended, skip_special_tokens=True)]
 
 
 def load_captioner(args: Options) -> Captioner:

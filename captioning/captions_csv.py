@@ -188,7 +188,7 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
     with atomic_path(file) as temporary:
         write_csv(temporary, COLUMNS, zip(*columns, strict=True))
         write_json(f"{file}.json", {"format": caption_files.RECORD_FORMAT, "condition": condition, **facts,
-                                    **_models_used(captioner, args, condition),
+                                    **_models_used(captioner, args, condition), **_settings(captioner, args, condition),
                                     "used": {"batch_size": batch_size}, "sha256": file_hash(temporary)})
     if processes.is_main():
         partial.unlink(missing_ok=True)  # the baselines have none
@@ -208,6 +208,15 @@ def _models_used(captioner, args, condition):
     if BY_NAME[condition].needs_clip:
         used["clip"] = clip_identity(_clip_model(captioner, args))
     return used
+
+
+def _settings(captioner, args, condition):
+    """The rendered prompt and the generation settings of captions under a condition, for their record."""
+    if condition in BASELINES:
+        return {}
+    asked, instruction = BY_NAME[condition], instruction_of(args.prompt_type or "basic", args.prompt)
+    return captioner.settings(instruction, asked.label is not None, asked.embedding is not None,
+                              **options.generation_options(args))
 
 
 def _picture_rows(captioner, image_dir, names, args):
@@ -254,11 +263,10 @@ def _generated(captioner, encoded, condition, shown, answered, args, batch_size,
             first.setdefault(prompt, row)
     rows = list(first.values())
     instruction = instruction_of(args.prompt_type or "basic", args.prompt)
-    decoding = options.generation_options(args)
     models = {name: model_key(identity) for name, identity in _models_used(captioner, args, condition).items()
               if name != "other_llm"}
     key = content_key([captioner.weights, models, encoded.trials.fingerprint, encoded.positions.tolist(), condition,
-                       args.asked(), captioner.model.config.to_dict()])
+                       args.asked(), captioner.model.config.to_dict(), _settings(captioner, args, condition)])
     done = processes.from_main(_resume_partial, partial, key)
 
     def keep(new):
@@ -267,7 +275,7 @@ def _generated(captioner, encoded, condition, shown, answered, args, batch_size,
 
     texts = captioner.generate(shown.embeddings[rows], [labels[row] for row in rows], shown.with_embedding, instruction,
                                batch_size=batch_size, modality=shown.modality, desc=condition, done=done,
-                               on_batch=keep, seed=args.seed, **decoding)
+                               on_batch=keep, seed=args.seed, **options.generation_options(args))
     text_of = dict(zip(first, texts, strict=True))
     return [text_of[prompt] if answer else caption_files.ABSTAINED
             for prompt, answer in zip(prompts, answered, strict=True)]

@@ -26,7 +26,9 @@ from datautils import CaptionDataset, collate
 from encoders.training import SaveEvery, checkpoint_of, train
 from language_model import sharding
 from language_model.memory import Plan
-from language_model.prompts import choose_template, instruction_of, pad_id
+from language_model.prompt_date import keep_date
+from language_model.prompts import choose_template, instruction_of, pad_id, render
+from language_model.special_tokens import check_ends, end_id, token_count
 from model import EEGModelForCausalLM
 
 
@@ -142,13 +144,16 @@ class SimilarLengths(torch.utils.data.Sampler):
 class Stage:
     """Trains one model in turn on picture and on EEG embeddings.
 
-    args: the options of finetune_llm.py; plan: how they are made to fit the memory.
+    args: the options of finetune_llm.py; plan: how they are made to fit the memory; date: that in the prompts, if any.
     """
 
     def __init__(self, model: EEGModelForCausalLM, tokenizer: PreTrainedTokenizerBase, args: Options, plan: Plan,
-                 device: str):
+                 device: str, date: str | None = None):
         self.model, self.tokenizer, self.args, self.plan, self.device = model, tokenizer, args, plan, device
+        self.date = date
         self.template = choose_template(tokenizer, args.prompt_template)
+        check_ends(tokenizer, self.template, model.base_llm())
+        self.token_count = token_count(model.base_llm())
         self.llm = model_identity(args.llm_backbone_name_or_path)
         self.before = None  # the key of the stage whose weights the next one starts from
 
@@ -158,7 +163,7 @@ class Stage:
                  "seed": self.args.seed}
         instruction = instruction_of(self.args.prompt_type)
         return CaptionDataset(self.tokenizer, self.template, instruction, embeddings.cpu(), labels, captions,
-                              self.args.max_caption_tokens, **drawn if training else {})
+                              self.args.max_caption_tokens, token_count=self.token_count, **drawn if training else {})
 
     def run(self, modality: str, embeddings: dict, labels: dict, captions: dict, epochs: float, folder: Path) -> list[dict]:
         """Train on {"train", "val"} embeddings [n, E], class names and captions; returns the trainer's log.
@@ -175,7 +180,8 @@ class Stage:
             gradient_accumulation_steps=plan.accumulation, bf16=plan.bf16)
         train_set = self.dataset(embeddings["train"], labels["train"], captions["train"], training=True)
         val_set = self.dataset(embeddings["val"], labels["val"], captions["val"], training=False)
-        batches = partial(collate, soft_tokens=self.model.config.soft_tokens, pad_id=pad_id(self.tokenizer),
+        batches = partial(collate, soft_tokens=self.model.config.soft_tokens,
+                          pad_id=pad_id(self.tokenizer, self.token_count),
                           prefix=min(train_set.prefix, val_set.prefix, key=len))
         trainer = CaptionTrainer(
             model=self.model, args=arguments, data_collator=lambda rows: {**batches(rows), "modality": modality},
@@ -184,10 +190,15 @@ class Stage:
         trainer.projector_learning_rate = self.args.projector_learning_rate
         print(f"stage {2 if modality == 'image' else 3}: {len(labels['train'])} examples, "
               f"{sum(p.numel() for p in self.model.parameters() if p.requires_grad):,} trained parameters on {self.device}")
+        for part, examples in (("training", train_set), ("validation", val_set)):
+            if examples.cut:
+                print(f"note: --max_caption_tokens {self.args.max_caption_tokens}: {examples.cut} of the {part} captions "
+                      "are longer; they are cut, and no end is taught there")
         key = self.key(modality, embeddings, labels, captions, epochs)
         checkpoint = checkpoint_of(folder, key, self.args.resume, self.args.overwrite)
         if self.args.resume and checkpoint is None:
             print(f"note: --resume: no checkpoint under {folder}, so this stage starts from its beginning")
+        keep_date(self.date, folder.parent)
         with without_casts(self.model.llm, active=plan.bf16 or self.args.fp16):
             log = train(trainer, checkpoint)
         self.before = key
@@ -197,7 +208,9 @@ class Stage:
         """What the result of a stage depends on, to recognise one that was made before: what was asked for and the data,
         never the memory that happened to be free."""
         part = "stage2" if modality == "image" else "stage3"
-        return content_key([self.before, self.args.asked(part), model_key(self.llm), modality,
+        texts = [render(self.tokenizer, self.template, instruction_of(self.args.prompt_type)),
+                 end_id(self.tokenizer, self.template)]
+        return content_key([self.before, self.args.asked(part), model_key(self.llm), texts, modality,
                             [_tensor_keys(value) for value in content]])
 
     def reuse_or_run(self, embeddings: dict, labels: dict, captions: dict, epochs: float, clip: str) -> list[dict]:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers import (
     DynamicCache,
+    GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
     RepetitionPenaltyLogitsProcessor,
@@ -53,12 +54,12 @@ def decode(llm: nn.Module, inputs: torch.Tensor, mask: torch.Tensor, cache: dict
     ends = torch.as_tensor(eos_token_id, device=inputs.device)  # one or several
     texts = ids.new_full((len(inputs), max_new_tokens), pad_token_id)
     while True:
+        settings = GenerationConfig(max_new_tokens=max_new_tokens - ids.shape[1], eos_token_id=eos_token_id,
+                                    pad_token_id=pad_token_id, **options)
         new = llm.generate(
-            inputs_embeds=inputs, attention_mask=mask, max_new_tokens=max_new_tokens - ids.shape[1],
-            repetition_penalty=1.0,
+            inputs_embeds=inputs, attention_mask=mask, generation_config=settings,
             logits_processor=LogitsProcessorList([RepetitionPenalty(penalty, ids)] if penalty != 1 else []),
-            stopping_criteria=StoppingCriteriaList([StopAtHalf(ends)] if dropping else []),
-            eos_token_id=eos_token_id, pad_token_id=pad_token_id, **cache, **options)
+            stopping_criteria=StoppingCriteriaList([StopAtHalf(ends)] if dropping else []), **cache)
         ids = torch.cat([ids, new], 1)
         texts[rows, :ids.shape[1]] = ids
         left = (~torch.isin(ids, ends).any(1)).nonzero().flatten()

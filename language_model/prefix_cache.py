@@ -6,7 +6,6 @@ them are the same in each row, so one row of them serves the batch. While the LL
 
 import contextlib
 import inspect
-import math
 from collections.abc import Iterator
 
 import torch
@@ -31,6 +30,7 @@ class PrefixCache:
         self.argument = "cache" if "cache" in self.names else "past_key_values"  # its name since transformers 5.24
         # Rows are padded between prefix and rest: a family must be told the positions, not count columns itself (MPT).
         self.suited = {"position_ids", self.argument} <= self.names
+        self.checked = 0  # number of columns, of prefix, padding and text, up to which the LLM has been found suited
         self.kept, self._evaluating = None, False
 
     def forget(self) -> None:
@@ -51,21 +51,52 @@ class PrefixCache:
     def cache(self, prefix_ids: torch.Tensor, attention_mask: torch.Tensor, new_tokens: int = 0) -> DynamicCache | None:
         """The cache of the prefix [P] for the rows of attention_mask [B, L], or None: run whole prompts.
 
-        new_tokens: how many will be written after the batch. None where the LLM is being trained, where its family has
-        other caches than plain keys and values, and where a window of attention is shorter than the text with its padding.
+        new_tokens: how many will be written after the batch. None where the LLM is being trained, and where it does not
+        compute the same after a cache as from a whole prompt (`_same_as_plain`).
         """
         rows, length = attention_mask.shape
-        config = self.base.config.get_text_config()
-        window = min(getattr(config, name, None) or math.inf for name in ("sliding_window", "attention_chunk_size"))
+        columns = len(prefix_ids) + length + new_tokens
         trained = any(weight.requires_grad for weight in self.llm.parameters())
         checkpointing = self.llm.training and self.base.is_gradient_checkpointing
-        if (not self.suited or checkpointing or (trained and torch.is_grad_enabled())
-                or len(prefix_ids) + length + new_tokens > window):
+        if checkpointing or (trained and torch.is_grad_enabled()) or (columns > self.checked and not self.suited):
             return None
         layers = self._layers(prefix_ids, keep=self._evaluating or not trained)
-        if layers is None:
+        if layers is not None and columns > self.checked:
+            self.suited = self._same_as_plain(prefix_ids, layers, 2 * columns)
+            self.checked = 2 * columns if self.suited else self.checked
+        if layers is None or columns > self.checked:
             return None
-        return DynamicCache([(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1)) for keys, values in layers])
+        return _cache(layers, rows)
+
+    @torch.no_grad()
+    def _same_as_plain(self, prefix_ids, layers, columns):
+        """Whether the LLM gives the same logits after the cache, with `columns` of padding between, as from a whole prompt.
+
+        This decides for any family whether the cache may be used for texts of up to `columns`. If its attention reaches
+        less far, counting columns, the padding hides the whole prefix, so even one layer with a short window shows.
+        """
+        rest = prefix_ids[-4:]
+        text, embed = torch.cat([prefix_ids, rest]), self.llm.get_input_embeddings()
+        padded = torch.cat([rest.new_zeros(columns), rest])
+        mask = torch.cat([torch.ones_like(prefix_ids), torch.zeros_like(padded[:-len(rest)]), torch.ones_like(rest)])
+        positions = (mask.cumsum(0) - 1)[len(prefix_ids):]
+        training, last = self.llm.training, {"logits_to_keep": len(rest)} if "logits_to_keep" in self.names else {}
+        try:
+            self.llm.eval()
+            plain = self.llm(inputs_embeds=embed(text)[None], attention_mask=torch.ones_like(text)[None],
+                             position_ids=torch.arange(len(text), device=text.device)[None], use_cache=False, **last).logits
+            cached = self.llm(inputs_embeds=embed(padded)[None], attention_mask=mask[None], position_ids=positions[None],
+                              use_cache=True, **{self.argument: _cache(layers, 1)}, **last).logits
+        except torch.OutOfMemoryError:
+            raise
+        except (TypeError, ValueError, IndexError, RuntimeError, AttributeError):  # a family without such a cache
+            return False
+        finally:
+            self.llm.train(training)
+        plain, cached = (logits[0, -len(rest):].float() for logits in (plain, cached))
+        rounded = (self.base.dtype != torch.float32 or torch.is_autocast_enabled(text.device.type)
+                   or getattr(self.base.config, "quantization_config", None) is not None)
+        return bool((plain - cached).abs().max() <= (.2 if rounded else 1e-3) * plain.std())
 
     def _layers(self, prefix_ids, keep):
         """Keys and values of the prefix without dropout, which in training would be frozen into them."""
@@ -91,8 +122,14 @@ class PrefixCache:
         cache = getattr(self.llm(**arguments), self.argument)
         layers = cache.layers if type(cache) is DynamicCache else []
         plain = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
-        self.suited = plain and len(layers) == self.base.config.get_text_config().num_hidden_layers
-        return [(layer.keys, layer.values) for layer in layers] if self.suited else None
+        plain = plain and len(layers) == self.base.config.get_text_config().num_hidden_layers
+        self.suited = self.suited and plain
+        return [(layer.keys, layer.values) for layer in layers] if plain else None
+
+
+def _cache(layers, rows):
+    """A DynamicCache of `rows` rows from the keys and values of one."""
+    return DynamicCache([(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1)) for keys, values in layers])
 
 
 def whole_prompts(prefix_ids: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor,

@@ -6,6 +6,7 @@ import jinja2
 from transformers import PreTrainedTokenizerBase
 
 from config import INSTRUCTIONS, SYSTEM_PROMPT
+from language_model.special_tokens import end_id
 
 IMAGE = "<image>"  # where the soft tokens go
 
@@ -39,9 +40,13 @@ def render(tokenizer: PreTrainedTokenizerBase, template: str, instruction: str, 
         return tokenizer.apply_chat_template(user, tokenize=False, add_generation_prompt=True)
 
 
-def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token id that pads a batch. Any id will do, because attention masks are made from lengths."""
-    return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+def pad_id(tokenizer: PreTrainedTokenizerBase, count: int | None = None) -> int:
+    """The token id that pads a batch. Any id with an embedding will do, because attention masks are made from lengths.
+
+    count: the number of token embeddings, if known. Some tokenizers name a pad token that their LLM never got.
+    """
+    candidates = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+    return next(token for token in candidates if token is not None and (count is None or 0 <= token < count))
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, template: str, instruction: str, label: str | None = None,
@@ -64,9 +69,21 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, template: str, instruction: s
 
 
 def caption_ids(tokenizer: PreTrainedTokenizerBase, template: str, caption: str, max_tokens: int) -> list[int]:
-    """Token ids of a caption, at most `max_tokens`, and the end token, with which the model learns to stop."""
+    """Token ids of a caption and the end token, with which the model learns to stop.
+
+    Of a caption with more than `max_tokens` these whole characters remain, without an end token: it does not end there.
+    """
     space = "" if template == "chat" else " "
-    return tokenizer(space + caption, add_special_tokens=False).input_ids[:max_tokens] + [tokenizer.eos_token_id]
+    ids = tokenizer(space + caption, add_special_tokens=False).input_ids
+    if len(ids) <= max_tokens:
+        return ids + [end_id(tokenizer, template)]
+    kept = max_tokens
+    while tokenizer.decode(ids[:kept]).endswith("\ufffd"):  # in the middle of a character's bytes
+        kept -= 1
+    if not kept:
+        raise InputError(f"--max_caption_tokens {max_tokens}: the first character of the caption {caption[:50]!r} has more "
+                         "tokens; give a larger number")
+    return ids[:kept]
 
 
 def instruction_of(prompt_type: str, prompt: str | None = None) -> str:

@@ -129,6 +129,14 @@ def samples(text: str) -> int:
     return int(float(text))
 
 
+def date(text: str) -> str:
+    """An argparse type: a date as 2026-01-31."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").strftime("%Y-%m-%d")
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: expected a date as 2026-01-31") from None
+
+
 def step_limit(text: str) -> int:
     """An argparse type: -1 (no limit) or a positive number of steps."""
     if int(text) != -1 and int(text) < 1:
@@ -346,7 +354,7 @@ def generation_options(args: argparse.Namespace) -> dict[str, object]:
         raise InputError("--temperature 0 with --do_sample: nothing can be sampled; leave --do_sample out to "
                          "decode greedily")
     if args.do_sample:
-        options |= {"temperature": args.temperature, "top_p": args.top_p}
+        options |= {"temperature": args.temperature, "top_p": args.top_p, "top_k": 50}  # transformers' default, named
     else:
         logging.set_verbosity_error()  # it warns of sampling defaults that greedy decoding ignores
     return options

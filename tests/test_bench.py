@@ -61,7 +61,7 @@ def test_both_sides_are_in_the_table_with_the_ratio_of_their_rates(tiny):
 
 
 def test_the_plain_loss_is_the_llms_own(data):
-    from captioning.captioner import load_tokenizer
+    from language_model.tokenizer import load_tokenizer
 
     llm, tokenizer = plain.load_llm(data["llm"], "cpu"), load_tokenizer(data["llm"])
     before, after = plain.padded_ids(tokenizer, "piano", "A grand piano in a room.")

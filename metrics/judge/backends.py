@@ -219,6 +219,7 @@ class LocalModel:
 
     def _load(self):
         from runtime.checkpoints import check_complete
+        from runtime.generation import ends_only
         from runtime.options import resolve_device
 
         import torch
@@ -242,9 +243,12 @@ class LocalModel:
                              "a local folder or a Hub id, or a model of the endpoint that --judge_url names") from None
         check_complete(loading, f"--judge_model {self.name}")
         self.tokenizer.padding_side = "left"
+        model.generation_config = ends_only(model.generation_config)
         self.model = model.eval().to(device)
 
     def _generate(self, questions):
+        from transformers import GenerationConfig
+
         chat = self.tokenizer.chat_template is not None
         prompts = [self.tokenizer.apply_chat_template(
             [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True,
@@ -260,9 +264,9 @@ class LocalModel:
                              f"answer are {width + self.tokens}; choose another model or a smaller --judge_tokens")
         ends = self.model.generation_config.eos_token_id
         ends = {*(ends if isinstance(ends, list) else [ends]), self.tokenizer.eos_token_id} - {None}
-        ids = self.model.generate(**inputs, max_new_tokens=self.tokens, do_sample=False, temperature=None, top_p=None,
-                                  top_k=None, repetition_penalty=1.0, eos_token_id=sorted(ends),
-                                  pad_token_id=self.tokenizer.pad_token_id)
+        ids = self.model.generate(**inputs, generation_config=GenerationConfig(
+            max_new_tokens=self.tokens, do_sample=False, eos_token_id=sorted(ends),
+            pad_token_id=self.tokenizer.pad_token_id))
         for row, prompt_tokens in zip(ids[:, width:].tolist(), inputs["attention_mask"].sum(1).tolist(), strict=True):
             length = next((i for i, token in enumerate(row) if token in ends), len(row))
             text = self.tokenizer.decode(row[:length], skip_special_tokens=True)

@@ -1,0 +1,59 @@
+"""LoRA and LLMs that do not fit each other: one clear error, before training."""
+
+import shutil
+
+import pytest
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from families import make_family
+from finetuning import finetune
+from tiny import make_tokenizer
+
+
+@pytest.mark.parametrize(("kind", "more", "message"), [
+    ("llama", ["--lora_target", r".*embed_tokens"], "matches the embeddings model.embed_tokens"),
+    ("llama", ["--lora_target", r".*(embed_tokens|q_proj)"], "matches the embeddings model.embed_tokens"),
+    ("gpt2", ["--lora_target", r".*wpe"], "matches the embeddings transformer.wpe"),
+    ("llama", ["--lora_target", r".*norm"], "peft cannot adapt these layers of this LLM"),
+    ("llama", ["--lora_target", "nothing"], "are called down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj"),
+    ("llama", ["--lora_target", "("], "--lora_target ("),
+    ("mpt", [], "--use_lora: peft gives no adapter to LLMs of type mpt"),
+    ("mpt", ["--lora_target", ".*Wqkv"], "give --no-use_lora, which trains the projector alone"),
+    ("mamba", [], "the linear layers of this LLM are called dt_proj, in_proj, out_proj, x_proj"),
+])
+def test_what_does_not_fit_is_one_error(data, clip, encoder, tmp_path, capsys, kind, more, message):
+    llm = make_family(tmp_path / "llm", kind)
+    with pytest.raises(SystemExit) as stop:
+        finetune(data, clip, encoder, llm, tmp_path / "out", "--no_stage2", "--max_steps", "1", *more)
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and message in said and said.count("error:") == 1
+
+
+@pytest.mark.parametrize(("kind", "more"), [
+    ("mpt", ["--no-use_lora"]), ("mamba", ["--lora_target", r".*\.(in_proj|x_proj)"])])
+def test_the_advice_works(data, clip, encoder, tmp_path, kind, more):
+    llm = make_family(tmp_path / "llm", kind)
+    assert finetune(data, clip, encoder, llm, tmp_path / "out", "--no_stage2", "--max_steps", "1", *more).is_dir()
+
+
+def test_a_layer_that_is_no_plain_linear_one(data, clip, encoder, tmp_path, capsys):
+    """Llama 4's router is a Linear that returns two tensors."""
+    tokenizer = make_tokenizer(["A red cat."] * 3, chat=True)
+    config = AutoConfig.for_model("llama4_text", hidden_size=48, num_hidden_layers=2, num_attention_heads=4, head_dim=12,
+                                  num_key_value_heads=2, intermediate_size=96, intermediate_size_mlp=96,
+                                  num_local_experts=2, vocab_size=len(tokenizer), pad_token_id=None)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "llm")
+    tokenizer.save_pretrained(tmp_path / "llm")
+    with pytest.raises(SystemExit) as stop:
+        finetune(data, clip, encoder, tmp_path / "llm", tmp_path / "out", "--no_stage2", "--max_steps", "1")
+    assert stop.value.code == 2
+    assert "an LLM of type llama4_text does not run with an adapter on all these layers" in capsys.readouterr().err
+
+
+def test_an_llm_that_writes_nothing_after_embeddings(data, clip, encoder, llm, tmp_path, capsys):
+    folder = shutil.copytree(llm, tmp_path / "llm")
+    config = AutoConfig.for_model("ctrl", n_embd=48, n_layer=1, n_head=4, dff=96, vocab_size=400)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    with pytest.raises(SystemExit) as stop:
+        finetune(data, clip, encoder, folder, tmp_path / "out", "--no_stage2", "--max_steps", "1")
+    assert stop.value.code == 2 and "a CTRLLMHeadModel writes no text after embeddings" in capsys.readouterr().err
