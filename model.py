@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 from config import EEGModelForCausalLMConfig
 from encoders import load_encoder, save_encoder
 from encoders.targets import mean_and_scale
-from language_model import adapters, memory, sharding
+from language_model import adapter_files, memory, sharding
 from language_model.decoding import decode
 from language_model.prefix_cache import PrefixCache, whole_prompts
 
@@ -193,7 +193,7 @@ class EEGModelForCausalLM(nn.Module):
             save_file(self._projector_state(), temporary)
         if self.config.lora:
             with atomic_path(Path(folder) / "adapter" / "adapter_model.safetensors") as temporary:
-                save_file(sharding.gathered(adapters.adapter_state(self.llm)), temporary)
+                save_file(sharding.gathered(adapter_files.adapter_state(self.llm)), temporary)
 
     def _projector_state(self):
         state = sharding.gathered(self.projector.state_dict())
@@ -209,7 +209,7 @@ class EEGModelForCausalLM(nn.Module):
         check_tensors(own, state, file)
         self.projector.load_state_dict(sharding.dealt(state, self.projector.state_dict()))
         if self.config.lora:
-            adapters.load_weights(self.llm, Path(folder) / "adapter")
+            adapter_files.load_weights(self.llm, Path(folder) / "adapter")
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write encoder, projector, adapter and a config that names the LLM; never the LLM's weights."""
@@ -244,7 +244,7 @@ class EEGModelForCausalLM(nn.Module):
             raise InputError(f"{llm or config.llm}: hidden size {base.get_input_embeddings().embedding_dim}, but "
                              f"{folder} was trained on one of {config.llm_hidden_size}; give the same LLM")
         if config.lora:
-            base = adapters.attach(base, folder / "adapter")
+            base = adapter_files.attach(base, folder / "adapter")
         projector = Projector(config.projector, config.embedding_size, config.llm_hidden_size, config.soft_tokens)
         model = cls(config, base, projector.to(device), encoder.to(device))
         model.load_trainable(folder)
@@ -256,7 +256,7 @@ class EEGModelForCausalLM(nn.Module):
         """`eeg_encoder/`, `projector.pth` of one Linear, `llm/` a whole model or an adapter: Thought2Text, PTM,
         DL_Proj_EEG-to-Text."""
         own = folder / "llm"
-        lora = adapters.is_adapter(own)
+        lora = adapter_files.is_adapter(own)
         try:
             llm = load_llm(cls._base_of_predecessor(own, llm), device, dtype, loading)
         except InputError as error:
@@ -266,8 +266,8 @@ class EEGModelForCausalLM(nn.Module):
                              "--llm_backbone_name_or_path") from None
         hidden, eos = llm.get_input_embeddings().embedding_dim, llm.config.eos_token_id
         if lora:
-            llm = adapters.attach(llm, own)
-            adapters.load_weights(llm, own)
+            llm = adapter_files.attach(llm, own)
+            adapter_files.load_weights(llm, own)
             llm.requires_grad_(False)
         config = EEGModelForCausalLMConfig(llm=str(own), llm_hidden_size=hidden, projector="linear", lora=lora,
                                            embedding_size=encoder.config.embedding_size, soft_tokens=1,
@@ -281,8 +281,8 @@ class EEGModelForCausalLM(nn.Module):
     @staticmethod
     def _base_of_predecessor(own, given):
         """What `llm/` of a predecessor's captioner is loaded from; given: --llm_backbone_name_or_path or None."""
-        if adapters.is_adapter(own):
-            return given or adapters.base_of(own)
+        if adapter_files.is_adapter(own):
+            return given or adapter_files.base_of(own)
         if given and has_weights(own):
             raise InputError(f"--llm_backbone_name_or_path {given}: would replace the whole LLM of the checkpoint, {own}, "
                              "which may be finetuned; leave the option out")

@@ -23,7 +23,7 @@ from datautils import CaptionDataset, collate
 from eegdata.dataset_folder import MappedEEG
 from encoders import encode
 from encoders.temperature import class_probabilities
-from language_model.adapters import is_adapter
+from language_model.adapter_files import is_adapter
 from language_model.memory import batch_that_fits
 from language_model.prompt_date import fixed_date
 from language_model.prompts import choose_template, pad_id, prompt_ids, render

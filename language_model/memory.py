@@ -19,8 +19,6 @@ from runtime import processes
 from runtime.errors import InputError
 from runtime.options import llm_loading
 
-from language_model import adapters
-
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
@@ -87,8 +85,8 @@ def shape_of(llm: str | Path) -> Shape:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    if (Path(llm) / adapters.CONFIG).is_file():  # transformers would load the base that the adapter names
-        raise InputError(f"LLM {llm}: holds an adapter ({adapters.CONFIG}), expected a whole LLM; merge it into its base "
+    if (Path(llm) / adapter_files.CONFIG).is_file():  # transformers would load the base that the adapter names
+        raise InputError(f"LLM {llm}: holds an adapter ({adapter_files.CONFIG}), expected a whole LLM; merge it into its base "
                          "with peft's merge_and_unload, and give the folder of the merged LLM")
     try:
         config = AutoConfig.from_pretrained(llm)
