@@ -19,6 +19,8 @@ from runtime import processes
 from runtime.errors import InputError
 from runtime.options import llm_loading
 
+from language_model import adapter_files
+
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
@@ -86,8 +88,8 @@ def shape_of(llm: str | Path) -> Shape:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     if (Path(llm) / adapter_files.CONFIG).is_file():  # transformers would load the base that the adapter names
-        raise InputError(f"LLM {llm}: holds an adapter ({adapter_files.CONFIG}), expected a whole LLM; merge it into its base "
-                         "with peft's merge_and_unload, and give the folder of the merged LLM")
+        raise InputError(f"LLM {llm}: holds an adapter ({adapter_files.CONFIG}), expected a whole LLM; merge it into its "
+                         "base with peft's merge_and_unload, and give the folder of the merged LLM")
     try:
         config = AutoConfig.from_pretrained(llm)
         with torch.device("meta"):
