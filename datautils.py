@@ -84,7 +84,7 @@ class CaptionDataset(torch.utils.data.Dataset):
         def known(ids, what):
             return ids if token_count is None else check_ids(tokenizer, ids, token_count, what)
 
-        texts = {text for given in captions or () for text in ([given] if isinstance(given, str) else given)}
+        texts = dict.fromkeys(text for given in captions or () for text in ([given] if isinstance(given, str) else given))
         ids = {text: known(caption_ids(tokenizer, template, text, max_caption_tokens), "a caption") for text in texts}
         self.cut = sum(caption[-1] != end_id(tokenizer, template) for caption in ids.values())
         self.captions = captions and [[ids[text] for text in ([given] if isinstance(given, str) else given)]

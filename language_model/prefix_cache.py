@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+USUAL_COLUMNS = 256  # checked at once; FSDP needs as many checks in each process, whose batches differ in length
+
 
 class PrefixCache:
     """Makes the caches of keys and values with which an LLM goes on after a prefix.
@@ -62,8 +64,9 @@ class PrefixCache:
             return None
         layers = self._layers(prefix_ids, keep=self._evaluating or not trained)
         if layers is not None and columns > self.checked:
-            self.suited = self._same_as_plain(prefix_ids, layers, 2 * columns)
-            self.checked = 2 * columns if self.suited else self.checked
+            tried = max(2 * columns, USUAL_COLUMNS)
+            self.suited = self._same_as_plain(prefix_ids, layers, tried)
+            self.checked = tried if self.suited else self.checked
         if layers is None or columns > self.checked:
             return None
         return _cache(layers, rows)

@@ -84,8 +84,8 @@ def fixed_date(tokenizer: PreTrainedTokenizerBase, template: str, folder: Path) 
         return tokenizer
     date = kept_date(folder)
     if date is None:
-        print(f"note: {folder}: the prompts hold today's date, since the captioner keeps none (an earlier version wrote "
-              "it), so captions may differ from day to day; to fix the date, write "
+        print(f"note: {folder}: the prompts hold today's date, since the captioner keeps none (an earlier version or a "
+              "predecessor wrote it), so captions may differ from day to day; to fix the date, write "
               f'{{"date": "{today(tokenizer)}"}} to {FILE} there')
     return with_date(tokenizer, date)
 
