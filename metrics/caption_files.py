@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runtime.errors import InputError
 from runtime.runs import read_json
-from runtime.text_files import read_csv
+from runtime.text_files import read_csv, unguarded
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -119,6 +119,8 @@ def read_captions(path: str | Path) -> Captions:
         raise InputError(f"{path}: not found; expected a CSV of captions as inference.py writes") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder, expected a CSV of captions as inference.py writes") from None
+    if "condition" in columns:  # ours; the predecessors write without a guard
+        rows = [[unguarded(cell) for cell in row] for row in rows]
     table = pd.DataFrame(rows, columns=columns, dtype=object)  # strings, also where a caption is `None` or `NA`
     missing = [column for column in COLUMNS if column not in table]
     if missing:

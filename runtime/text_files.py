@@ -14,6 +14,8 @@ from pathlib import Path
 from runtime.errors import InputError
 
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+FORMULA = re.compile("'*[=+@\t\r-]")  # what spreadsheets run (OWASP, CSV injection); apostrophes: what guarded() writes
+NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", re.I)
 ADVICE = "get the file again, or save it as UTF-8 text"
 
 
@@ -48,12 +50,23 @@ def _decoded(content, errors="strict"):
 def write_csv(path: str | Path, columns: Sequence[object], rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV as `read_csv` reads it; None and NaN become empty cells.
 
-    Any text can stand in a cell, also half a surrogate pair, as a file name of another encoding holds.
+    A text that a spreadsheet would run as a formula, such as "=1+1" or "-x", gets an apostrophe before it, which `unguarded`
+    takes away. Any text can stand in a cell, also half a surrogate pair, as a file name of another encoding holds.
     """
     with open(path, "w", encoding="utf-8", errors="surrogatepass", newline="") as file:
         table = csv.writer(_Rows(file))
         table.writerow(columns)
-        table.writerows([None if cell != cell else cell for cell in row] for row in rows)
+        table.writerows([None if cell != cell else guarded(cell) for cell in row] for row in rows)
+
+
+def guarded(cell: object) -> object:
+    """The cell as write_csv writes it: with an apostrophe before what a spreadsheet takes for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) and not NUMBER.fullmatch(cell) else cell
+
+
+def unguarded(cell: str) -> str:
+    """The cell that `guarded` was given."""
+    return cell[1:] if cell[:1] == "'" and guarded(cell[1:]) == cell else cell
 
 
 class _Rows:
