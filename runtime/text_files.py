@@ -50,8 +50,9 @@ def _decoded(content, errors="strict"):
 def write_csv(path: str | Path, columns: Sequence[object], rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV as `read_csv` reads it; None and NaN become empty cells.
 
-    A text that a spreadsheet would run as a formula, such as "=1+1" or "-x", gets an apostrophe before it, which `unguarded`
-    takes away. Any text can stand in a cell, also half a surrogate pair, as a file name of another encoding holds.
+    A text that a spreadsheet would run as a formula, such as "=1+1" or "-x", gets an apostrophe before it, which
+    `unguarded` takes away. Any text can stand in a cell, also half a surrogate pair, as a file name of another encoding
+    holds.
     """
     with open(path, "w", encoding="utf-8", errors="surrogatepass", newline="") as file:
         table = csv.writer(_Rows(file))
