@@ -34,6 +34,7 @@ def parse(argv: list[str] | None) -> options.Options:
     group.add_argument("--load_in_8bit", action="store_true", help="load the LLM in 8 bit (bitsandbytes LLM.int8); on CUDA "
                        "without a precision flag, the first of bf16, 8 bit and 4 bit that fits is taken")
     group.add_argument("--load_in_4bit", action="store_true", help="load the LLM in 4 bit (bitsandbytes nf4)")
+    options.code_option(group)
     group.add_argument("--use_lora", action=argparse.BooleanOptionalAction, default=True,
                        help="train a LoRA adapter on the LLM; --no-use_lora freezes the LLM")
     group.add_argument("--lora_r", type=options.positive, default=16, help="rank of the adapter")

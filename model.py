@@ -8,7 +8,7 @@ import inspect
 import logging
 from pathlib import Path
 
-from runtime import processes
+from runtime import pretrained, processes
 from runtime.checkpoints import check_complete, check_tensors, load_strictly, read_tensors, resolve_checkpoint
 from runtime.errors import InputError
 from runtime.generation import ends_only
@@ -321,9 +321,9 @@ def load_llm(name: str | Path, device: str, dtype: torch.dtype | None, loading: 
             load_in_4bit=True, bnb_4bit_quant_type="nf4",
             bnb_4bit_compute_dtype=torch.bfloat16 if dtype == "auto" else dtype)
     try:
-        llm, report = AutoModelForCausalLM.from_pretrained(
-            name, dtype=dtype, device_map={"": "cpu" if processes.sharded() else device},  # FSDP deals it out to the cards
-            output_loading_info=True, **quantization)
+        llm, report = pretrained.load(
+            AutoModelForCausalLM, name, dtype=dtype, output_loading_info=True, **quantization,
+            device_map={"": "cpu" if processes.sharded() else device})  # FSDP deals it out to the cards
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0][:300]
         raise InputError(f"LLM {name}: cannot be loaded ({reason}); expected a Hugging Face causal language model's Hub "

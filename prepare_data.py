@@ -56,6 +56,7 @@ def add_command(name: str, command: argparse.ArgumentParser) -> None:
                                                                       "people are never replaced")
         command.add_argument("--batch_size", type=options.positive, default=8, help="pictures at a time")
         command.add_argument("--max_new_tokens", type=options.positive, default=40, help="longest caption in tokens")
+        options.code_option(command)
         options.run_options(command, profile=False)
     elif name == "push":
         command.add_argument("repository", metavar="ORG/NAME", help="data set repository on the Hub, created if absent")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from runtime import pretrained
 from runtime.errors import InputError
 
 import torch
@@ -64,16 +65,16 @@ def load_writer(name: str, device: str) -> Callable[[list[Image.Image], int], li
     """
     transformers_logging.set_verbosity_error()  # its advice is for programmers
     try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        config = pretrained.load(AutoConfig, name)
         if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
             raise InputError(f"--model {name}: is a model of type {config.model_type!r}, which writes no text on pictures; "
                              "expected an image-to-text model, such as Salesforce/blip-image-captioning-base")
-        model, loading = AutoModelForImageTextToText.from_pretrained(
-            name, dtype=torch.float32 if device == "cpu" else "auto", trust_remote_code=False, output_loading_info=True)
+        model, loading = pretrained.load(
+            AutoModelForImageTextToText, name, dtype=torch.float32 if device == "cpu" else "auto", output_loading_info=True)
         if config.model_type in PICTURE_ONLY_MODELS:
-            prepare, tokenizer = AutoImageProcessor.from_pretrained(name), AutoTokenizer.from_pretrained(name)
+            prepare, tokenizer = (pretrained.load(kind, name) for kind in (AutoImageProcessor, AutoTokenizer))
         else:
-            prepare = AutoProcessor.from_pretrained(name)
+            prepare = pretrained.load(AutoProcessor, name)
             tokenizer = prepare.tokenizer
         if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes where no tokenizer file is found
             raise ValueError("the tokenizer has no words")

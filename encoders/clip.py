@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from runtime import pretrained
 from runtime.errors import InputError
 from runtime.model_files import differing_files, model_identity
 from runtime.runs import file_hash, read_run
@@ -21,7 +22,7 @@ def clip_identity(name: str) -> dict:
         from transformers import AutoConfig
 
         try:
-            AutoConfig.from_pretrained(name)
+            pretrained.load(AutoConfig, name)
         except (OSError, ValueError) as error:
             raise _not_loadable(name, error) from None
     return model_identity(_local(name) if _local(name).is_dir() else name.removeprefix("hf-hub:"))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime import processes
+from runtime import pretrained, processes
 from runtime.errors import InputError
 from runtime.options import llm_loading
 
@@ -91,9 +91,9 @@ def shape_of(llm: str | Path) -> Shape:
         raise InputError(f"LLM {llm}: holds an adapter ({adapter_files.CONFIG}), expected a whole LLM; merge it into its "
                          "base with peft's merge_and_unload, and give the folder of the merged LLM")
     try:
-        config = AutoConfig.from_pretrained(llm)
+        config = pretrained.load(AutoConfig, llm)
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
+            model = pretrained.from_config(AutoModelForCausalLM, config)
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().split("\n")[0][:300]
         raise InputError(f"LLM {llm}: cannot be loaded ({reason}); expected a Hugging Face causal language model's Hub "

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from runtime import pretrained
 from runtime.errors import InputError
 
 import transformers
@@ -16,7 +17,7 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     """A causal LLM's tokenizer, of a folder or the Hub; InputError where there is none, or it has no end token or loses
     text."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        tokenizer = pretrained.load(AutoTokenizer, name)
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: no usable tokenizer ({str(error).splitlines()[0][:200]}); expected the tokenizer files "
                          "of a Hugging Face causal LM") from None

@@ -25,6 +25,7 @@ from collections.abc import Hashable, Iterable
 
 from runtime.errors import InputError
 from runtime.options import resolve_device
+from runtime.pretrained import check_code
 
 import numpy as np
 
@@ -269,6 +270,7 @@ def _bert_scorer(model, layers, batch_size, device):
     if layers is None and model not in model2layers:
         raise InputError(f"--bertscore_model {model}: bert-score lists no layer for it; "
                          "give --bertscore_layers, from 1 to the model's number of layers")
+    check_code(model)
     try:
         scorer = BERTScorer(model_type=str(model), num_layers=layers, batch_size=batch_size, device=device)
     except (OSError, ValueError, AssertionError) as error:

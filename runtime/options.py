@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
-from runtime import processes
+from runtime import pretrained, processes
 from runtime.errors import InputError
 
 CLIP_MODEL = "openai/clip-vit-base-patch32"
@@ -70,6 +70,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> Options:
     args = parser.parse_args(argv, Options())
     neutral_of = {action.dest: action.neutral for action in parser._actions if hasattr(action, "neutral")}
     object.__setattr__(args, "_neutral", neutral_of)
+    pretrained.trust_remote_code(getattr(args, "trust_remote_code", False))
     return args
 
 
@@ -306,6 +307,12 @@ def llm_loading(args: argparse.Namespace, otherwise: str | None = None) -> str |
     return "8bit" if args.load_in_8bit else "4bit" if args.load_in_4bit else otherwise
 
 
+def code_option(group: argparse._ActionsContainer) -> None:
+    """Whether the Python code that a model folder brings may run. Without it such a model cannot be loaded at all."""
+    neutral(group.add_argument("--trust_remote_code", action="store_true", help="run the Python code that the model "
+                               "brings, with all your rights (unset: such a model is refused)"))
+
+
 def inference_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """What inference.py and inference_chance.py share."""
     group = parser.add_argument_group("model")
@@ -317,6 +324,7 @@ def inference_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     group.add_argument("--load_in_8bit", action="store_true", help="load the LLM in 8 bit even if it was trained otherwise")
     group.add_argument("--load_in_4bit", action="store_true", help="load the LLM in 4 bit even if it was trained otherwise")
     group.add_argument("--bf16", action="store_true", help="compute in bfloat16")
+    code_option(group)
     group = parser.add_argument_group("captions")
     neutral(group.add_argument("--split", choices=("test", "val", "train"), default="test", help="part of the split to "
                                                                                                  "caption"))

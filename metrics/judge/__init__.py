@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.errors import InputError
-from runtime.options import bounded, positive
+from runtime.options import bounded, code_option, positive
 from runtime.runs import cache_dir, content_key
 from runtime.secrets import without_secrets
 
@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        "tokens. A model that thinks first needs a few thousand")
     group.add_argument("--judge_threads", metavar="N", type=bounded(int, 1, 64), default=4, help="parallel requests to "
                        "--judge_url")
+    code_option(group)
     group.add_argument("--judge_cache", metavar="FOLDER", help="folder where answers are kept, so that no question is paid "
                        "for twice. Unset: judge in $EEG_TO_TEXT_CACHE or ~/.cache/eeg_to_text")
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from runtime import pretrained
 from runtime.errors import InputError
 from runtime.model_files import model_identity, model_key
 from runtime.runs import content_key
@@ -230,9 +231,9 @@ class LocalModel:
         logging.set_verbosity_error()  # its warnings are meant for developers
         device = resolve_device(self.device)
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(self.name)
-            model, loading = AutoModelForCausalLM.from_pretrained(
-                self.name, dtype=torch.float32 if device == "cpu" else "auto", output_loading_info=True)
+            self.tokenizer = pretrained.load(AutoTokenizer, self.name)
+            model, loading = pretrained.load(AutoModelForCausalLM, self.name, output_loading_info=True,
+                                             dtype=torch.float32 if device == "cpu" else "auto")
             self.tokenizer.pad_token = self.tokenizer.pad_token or self.tokenizer.eos_token
             if self.tokenizer.pad_token is None:
                 raise ValueError("the tokenizer has no end token")

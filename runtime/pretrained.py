@@ -1,0 +1,45 @@
+"""The one place that loads models, tokenizers and processors of Hugging Face, so that no code of theirs runs unasked.
+
+A model folder may bring Python code (`auto_map` in its config). Left to itself, transformers asks on the terminal whether
+to run it. Here it is refused, unless --trust_remote_code was given.
+"""
+
+from pathlib import Path
+
+from runtime.errors import InputError
+
+_trusted = False
+
+
+def trust_remote_code(trusted: bool) -> None:
+    """Set what --trust_remote_code says; runtime.options.parse does it for each command line."""
+    global _trusted
+    _trusted = trusted
+
+
+def load(auto_class: type, name: str | Path, **options: object) -> object:
+    """auto_class.from_pretrained(name, **options). InputError where that would need code of the model's own."""
+    return _without_code(name, lambda: auto_class.from_pretrained(name, trust_remote_code=_trusted, **options))
+
+
+def from_config(auto_class: type, config: object, **options: object) -> object:
+    """auto_class.from_config(config, **options). InputError where that would need code of the model's own."""
+    return _without_code(config.name_or_path,
+                         lambda: auto_class.from_config(config, trust_remote_code=_trusted, **options))
+
+
+def check_code(name: str | Path) -> None:
+    """InputError for a model that cannot be loaded without code of its own, before a library loads it that would ask."""
+    from transformers import AutoConfig
+
+    load(AutoConfig, name)
+
+
+def _without_code(name, call):
+    try:
+        return call()
+    except ValueError as error:
+        if "trust_remote_code" not in str(error):
+            raise
+        raise InputError(f"{name}: brings Python code of its own (auto_map in its config), which is not run; read that "
+                         "code, and give --trust_remote_code if you trust it, or choose another model") from None
