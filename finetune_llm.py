@@ -111,7 +111,7 @@ def _run(args):
     import torch
     from transformers import set_seed
 
-    from captioning.planning import longest_row, lora_options, plan_memory
+    from captioning.planning import all_texts, longest_row, lora_options, plan_memory
     from captioning.stages import eeg_stage, image_stage, part_captions
     from captioning.training import Stage
     from config import EEGModelForCausalLMConfig
@@ -124,7 +124,7 @@ def _run(args):
     from language_model import memory
     from language_model.prompt_date import keep_date, start_date, with_date
     from language_model.prompts import choose_template
-    from language_model.tokenizer import load_tokenizer
+    from language_model.tokenizer import check_captions, load_tokenizer
     from model import EEGModelForCausalLM
 
     device = options.resolve_device(args.device)
@@ -156,6 +156,7 @@ def _run(args):
     dated = with_date(tokenizer, date)
     names = {part: sorted(set(trials.names(split[part]))) for part in ("train", "val")}
     captions = part_captions(paths.image_dir, names, args.captions)
+    check_captions(tokenizer, all_texts(captions))
     class_of = {name: trials.class_names[label] for name, label in
                 zip(trials.names(torch.arange(len(trials))), trials.label.tolist(), strict=True)}
 

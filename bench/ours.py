@@ -95,13 +95,13 @@ def caption(arguments: Sequence[str]) -> dict:
         prefix = batch.get("prefix_ids")
         prompt = batch["input_ids"].shape[1] + (0 if prefix is None else len(prefix))
         shapes.append((len(rows), prompt, rows.shape[1]))
-        ids += [_until_end(row, batch["eos_token_id"]) for row in rows.tolist()]
+        ids += [_until_end(row, *batch["eos_token_id"]) for row in rows.tolist()]
     return {"step": sum(end - start for start, end, _ in reading + writing), "captions": len(ids), "ids": ids,
             "whole": whole[0][1] - whole[0][0], "tokens": sum(map(len, ids)), "own GiB": memory.peak,
             "bytes": decoding_bytes(model.base_llm(), shapes)}
 
 
-def _until_end(ids, end_tokens):
+def _until_end(ids, *end_tokens):
     """Ids up to and with the first end token."""
     end = next((place for place, token in enumerate(ids) if token in end_tokens), len(ids))
     return ids[:end + 1]

@@ -16,15 +16,19 @@ def lora_options(args: Options) -> dict | None:
             "target_modules": args.lora_target} if args.use_lora else None
 
 
+def all_texts(captions: dict[str, dict[str, str | list[str]]]) -> list[str]:
+    """All captions of all parts, as stages.part_captions gives them."""
+    return [text for part in captions.values() for given in part.values()
+            for text in ([given] if isinstance(given, str) else given)]
+
+
 def longest_row(args: Options, tokenizer: PreTrainedTokenizerBase, class_names: Iterable[str],
                 captions: dict) -> dict[str, int]:
     """The tokens of the longest prompt with the longest caption, and the labels of that caption:
     {"tokens": int, "labels": int}."""
     template, instruction = choose_template(tokenizer, args.prompt_template), instruction_of(args.prompt_type)
     prompt = max(sum(map(len, prompt_ids(tokenizer, template, instruction, name))) for name in class_names)
-    texts = [text for part in captions.values() for given in part.values()
-             for text in ([given] if isinstance(given, str) else given)]
-    longest = max(map(len, tokenizer(texts, add_special_tokens=False).input_ids))
+    longest = max(map(len, tokenizer(all_texts(captions), add_special_tokens=False).input_ids))
     labels = min(longest, args.max_caption_tokens) + 1
     return {"tokens": prompt + args.soft_tokens + labels, "labels": labels}
 

@@ -1,6 +1,7 @@
 """Load an LLM's tokenizer, and see that it keeps text."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from runtime import pretrained
@@ -9,8 +10,9 @@ from runtime.errors import InputError
 import transformers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-SENTENCES = ("A red cat in the snow.", "Two people, one of them with an umbrella, cross a street at 7 o'clock; it rains.",
-             'The photo shows a "well-known" tower (seen from below) in black and white!')
+from config import INSTRUCTIONS
+
+SENTENCES = ("A red cat in the snow.", INSTRUCTIONS["basic"])
 
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
@@ -24,14 +26,31 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     if tokenizer.eos_token_id is None:
         raise InputError(f"{name}: the tokenizer has no end token, so captions could not end; choose another LLM")
     for sentence in SENTENCES:
-        for text in (sentence, f" {sentence}"):
-            back = tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids, skip_special_tokens=True)
-            if _words(back) != _words(text):
-                raise InputError(
-                    f"{name}: the tokenizer loses text: {sentence!r} comes back as {back.strip()[:100]!r} with "
-                    f"transformers {transformers.__version__}; install another version (5.22 or later keeps the spaces of "
-                    "DeepSeek's tokenizer), or choose another LLM")
+        back = _there_and_back(tokenizer, sentence)
+        if _words(back) != _words(sentence):
+            raise InputError(
+                f"{name}: the tokenizer loses text: {sentence!r} comes back as {back[:100]!r} with transformers "
+                f"{transformers.__version__}; install another version (5.22 or later keeps the spaces of DeepSeek's "
+                "tokenizer), or choose another LLM")
     return tokenizer
+
+
+def check_captions(tokenizer: PreTrainedTokenizerBase, captions: Iterable[str]) -> None:
+    """Say how many of the captions to train on lose text in the tokenizer; InputError if most of them do."""
+    captions = sorted(set(captions))
+    lost = [text for text in captions if _words(_there_and_back(tokenizer, text)) != _words(text)]
+    if not lost:
+        return
+    found = (f"{len(lost)} of {len(captions)} captions lose text in its tokenizer, as {lost[0][:100]!r}, which comes back "
+             f"as {_there_and_back(tokenizer, lost[0])[:100]!r}")
+    if 2 * len(lost) > len(captions):
+        raise InputError(f"LLM {tokenizer.name_or_path}: {found}; choose an LLM that knows the language of your captions")
+    print(f"note: LLM {tokenizer.name_or_path}: {found}")
+
+
+def _there_and_back(tokenizer, text):
+    """The text as it comes back from its token ids."""
+    return tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids, skip_special_tokens=True).strip()
 
 
 def _words(text):

@@ -104,7 +104,7 @@ def test_noise_of_bench_scale_is_a_data_set_folder(tmp_path):
 
 
 def test_tokens_are_counted_to_the_first_end_token():
-    assert _until_end([5, 6, 1, 2, 1], [1, 2]) == [5, 6, 1] and _until_end([5, 6], [1]) == [5, 6]
+    assert _until_end([5, 6, 1, 1, 1], 1) == [5, 6, 1] and _until_end([5, 6], 1) == [5, 6]
 
 
 def test_a_failed_side_is_a_failed_row():

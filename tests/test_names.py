@@ -81,4 +81,4 @@ def test_a_report_shows_no_picture_from_elsewhere(tmp_path):
                        "--n_perm", "99", "--report", str(run / "report"), "--examples", "6"])
         page = (run / "report" / "report.html").read_text()
         assert ("data:image/jpeg" in page) is shown
-        assert ("lie outside the picture folder" in page) is not shown
+        assert ("lie outside the folder of the captions" in page) is not shown
