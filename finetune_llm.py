@@ -105,7 +105,7 @@ def main(argv: list[str] | None = None) -> int | None:
 def _run(args):
     from runtime.checkpoints import check_output, resolve_checkpoint
     from runtime.interrupted import check_interrupted
-    from runtime.runs import file_hash, save_run, training_warnings, write_json
+    from runtime.runs import file_hash, remove_folder, save_run, training_warnings, write_json
     from runtime.trainer_arguments import training_arguments
 
     import torch
@@ -184,7 +184,6 @@ def _run(args):
     if processes.is_main():
         tokenizer.save_pretrained(output)
     keep_date(date, output)
-    keep_date(None, output / "checkpoints")
     write_json(output / "id2label.json", trials.class_names)
     write_json(output / "train_log.json", log)
     write_records(output, new_records(paths.image_dir, names, paths.picture))
@@ -195,6 +194,7 @@ def _run(args):
                             "gradient_checkpointing": plan.checkpointing}
     save_run(output, args, used=used, data=trials.fingerprint, splits=file_hash(paths.splits_path), llm=stage.llm,
              clip=None if args.no_stage2 else clip_identity(args.clip_model), warnings=warnings)
+    remove_folder(output / "checkpoints")
     print("\n".join([f"captioner written to {output}", *(f"warning: {text}" for text in warnings)]))
 
 

@@ -125,7 +125,7 @@ def _arguments_for(args, device, output, epochs, **more):
 
 def _pretrain(args, device, output):
     """Pretrain on train.pt and val.pt in --pretrained; writes an encoder folder and returns the encoder."""
-    from runtime.runs import save_run, write_json
+    from runtime.runs import remove_folder, save_run, write_json
 
     from encoders import build_encoder, pretraining, save_encoder
     from sources.emotiv_insight import CHANNELS
@@ -143,6 +143,7 @@ def _pretrain(args, device, output):
     save_encoder(encoder, output)
     write_json(Path(output) / "train_log.json", {"pretraining": log})
     save_run(output, args, data=data.hashes)
+    remove_folder(Path(output) / "checkpoints")
     print(f"pretrained on {count} windows of {n_chans} channels x {n_times} samples, written to {output}")
     return encoder.cpu()
 
@@ -211,7 +212,7 @@ def _run(args):
     from runtime.checkpoints import check_output
     from runtime.interrupted import check_interrupted, complete_checkpoints
     from runtime.model_files import model_key
-    from runtime.runs import file_hash, save_run, write_json
+    from runtime.runs import file_hash, remove_folder, save_run, write_json
 
     import torch
     from transformers import set_seed
@@ -286,6 +287,7 @@ def _run(args):
     write_records(output, new_records(paths.image_dir, names, paths.picture, known))
     save_run(output, args, used=asdict(paths), data=trials.fingerprint, splits=file_hash(paths.splits_path), clip=identity,
              warnings=warnings)
+    remove_folder(output / "checkpoints")
     print(f"encoder written to {output}; to score it on the test part: test_eeg_classifier.py --output {output}")
     for text in warnings:
         print(f"warning: {text} Its losses are in {output}/train_log.json; a lower --learning_rate or more epochs may help")

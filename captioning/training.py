@@ -8,7 +8,7 @@ from pathlib import Path
 from runtime import processes
 from runtime.model_files import model_identity, model_key
 from runtime.options import Options
-from runtime.runs import cache_dir, content_key, read_json, write_json
+from runtime.runs import cache_dir, content_key, read_json, remove_folder, write_json
 from runtime.trainer_arguments import training_arguments
 
 import torch
@@ -224,10 +224,11 @@ class Stage:
             self.model.load_trainable(folder)
             log = read_json(folder / "stage2.json", list)
         else:
-            log = self.run("image", embeddings, labels, captions, epochs,
-                           Path(self.args.output) / "checkpoints" / "stage2")
+            checkpoints = Path(self.args.output) / "checkpoints" / "stage2"
+            log = self.run("image", embeddings, labels, captions, epochs, checkpoints)
             self.model.save_trainable(folder)
             write_json(folder / "stage2.json", log)  # last: its presence says that the folder is whole
+            remove_folder(checkpoints)
         self.before = key
         return log
 

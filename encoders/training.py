@@ -1,15 +1,14 @@
 """Training of an encoder with transformers' Trainer: objective, augmentation, batches from memory, validation scores."""
 
 import math
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from runtime import processes, profiler
 from runtime.draws import seed_of
 from runtime.errors import InputError
-from runtime.interrupted import COMPLETE_MARK, check_not_lost, complete_checkpoints, how_to_go_on
-from runtime.runs import content_key, read_json, write_json
+from runtime.interrupted import COMPLETE_MARK, check_not_lost, complete_checkpoints, drop_old, how_to_go_on, step_of
+from runtime.runs import content_key, read_json, remove_folder, write_json
 
 import torch
 from torch import nn
@@ -102,6 +101,7 @@ class SaveEvery(TrainerCallback):
         processes.wait()
         if processes.is_main():
             (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE_MARK).touch()
+            drop_old(args.output_dir, state.best_model_checkpoint)
 
 
 class SeedEachStep(TrainerCallback):
@@ -203,7 +203,10 @@ def with_synchronized_batch_norm(module: nn.Module, device: torch.device) -> nn.
 
 
 def train(trainer: Trainer, checkpoint: str | None = None) -> list[dict]:
-    """Run a Trainer, delete its checkpoints and return its log; training that diverges is an InputError."""
+    """Run a Trainer and return its log. Its checkpoints stay until the caller has saved the result, and removes them.
+
+    Training that diverges is an InputError.
+    """
     trainer.add_callback(SeedEachStep)
     trainer.add_callback(ProfileSteps)
     try:
@@ -218,9 +221,8 @@ def train(trainer: Trainer, checkpoint: str | None = None) -> list[dict]:
     except KeyboardInterrupt:
         raise KeyboardInterrupt(how_to_go_on(trainer.args.output_dir)) from None
     processes.wait()  # the others may still read the best weights
-    if processes.is_main():
-        shutil.rmtree(trainer.args.output_dir)
     if not all(math.isfinite(entry.get("eval_loss", 0)) for entry in trainer.state.log_history):
+        remove_folder(trainer.args.output_dir)  # of no use to anybody
         raise InputError(f"training diverged: the validation loss is not finite with --learning_rate "
                          f"{trainer.args.learning_rate:g}; lower it")
     return trainer.state.log_history
@@ -238,11 +240,13 @@ def checkpoint_of(folder: str | Path, options_key: object, resume: bool, overwri
 
 
 def _checkpoint_of(folder, key, resume, overwrite):
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "key.json").is_file():
+    known = (folder / "key.json").is_file()
+    if folder.is_dir() and not known and any(step_of(path) is None and not path.name.startswith(".")
+                                             for path in folder.iterdir()):
         raise InputError(f"{folder}: holds files that this program did not write; move them or choose another --output")
     check_not_lost(folder, resume, overwrite)
-    if not resume and folder.is_dir():
-        shutil.rmtree(folder)
+    if not (resume and known):  # without its key a checkpoint is what is left of a deletion
+        remove_folder(folder)
     complete = complete_checkpoints(folder)
     checkpoint = str(complete[-1]) if complete else None
     if checkpoint is not None and read_json(folder / "key.json", str) != key:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from runtime import processes
 from runtime.errors import InputError
+from runtime.runs import remove_folder
 
 COMPLETE_MARK = "whole"  # an empty file, written into a checkpoint when all else in it is written
 PLACES = ("checkpoints", "checkpoints/*", "pretrained/checkpoints")  # below --output
@@ -19,6 +20,16 @@ def step_of(checkpoint: Path) -> int | None:
     """The training step after which a checkpoint was written, from its name; None for other names."""
     number = checkpoint.name.removeprefix("checkpoint-")
     return int(number) if number.isdecimal() else None
+
+
+def drop_old(folder: str | Path, best: str | None) -> None:
+    """Delete all checkpoints of a folder but the newest two by step and the best; their times say nothing where a clock was
+    set back. best: the path of the best one, None where there is none yet."""
+    found = complete_checkpoints(folder)
+    kept = {path.name for path in found[-2:]} | ({Path(best).name} if best else set())
+    for path in found:
+        if path.name not in kept:
+            remove_folder(path)
 
 
 def check_interrupted(output: str | Path, resume: bool, overwrite: bool) -> None:

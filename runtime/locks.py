@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from datetime import datetime
@@ -66,9 +67,11 @@ def only_writer(files: dict[str, Path], flag: str) -> Iterator[None]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that `runs.atomic_path` left in a folder when its process was killed."""
-    for leftover in folder.rglob(f"{TEMPORARY}*"):
-        if leftover.is_file():
+    """Remove what `runs.atomic_path` and `runs.remove_folder` left in a folder when their process was killed."""
+    for leftover in list(folder.rglob(f"{TEMPORARY}*")):
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover)
+        else:
             leftover.unlink(missing_ok=True)
 
 

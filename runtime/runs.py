@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,15 @@ def atomic_path(path: str | Path, sync: bool = True) -> Iterator[Path]:
                 _to_disk(path.parent)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def remove_folder(folder: str | Path) -> None:
+    """Remove a folder with all it holds. It loses its name first, so that a killed run leaves a whole folder, or none."""
+    folder = Path(folder)
+    if processes.is_main() and folder.is_dir():
+        doomed = Path(tempfile.mkdtemp(dir=folder.parent, prefix=TEMPORARY))
+        os.replace(folder, doomed)
+        shutil.rmtree(doomed)
 
 
 def _to_disk(path):

@@ -35,7 +35,7 @@ def training_arguments(args: argparse.Namespace, device: str, output_dir: str | 
         "optim": "adamw_torch" if args.optim == "adamw_hf" else args.optim, "max_grad_norm": args.max_grad_norm,
         "warmup_steps": args.warmup_ratio, "lr_scheduler_type": args.lr_scheduler_type, "max_steps": args.max_steps,
         "logging_steps": args.logging_steps, "bf16": args.bf16, "fp16": args.fp16, "report_to": args.report_to,
-        "seed": args.seed, "data_seed": args.seed, "use_cpu": device == "cpu", "save_total_limit": 2,
+        "seed": args.seed, "data_seed": args.seed, "use_cpu": device == "cpu", "save_total_limit": None,
         "remove_unused_columns": False, "label_names": ["labels"], "dataloader_num_workers": 0,
         "ddp_find_unused_parameters": False,  # every weight that is trained has a part in every loss
         "ddp_backend": "gloo" if processes.count() > 1 and device == "cpu" else None,
