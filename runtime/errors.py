@@ -1,8 +1,12 @@
 """Bad input ends a script with one clear sentence and exit code 2, never with a traceback."""
 
+import contextlib
 import errno
 import functools
+import io
+import signal
 import sys
+import threading
 from collections.abc import Callable
 
 from runtime import processes
@@ -19,13 +23,13 @@ class InputError(Exception):
 
 
 class Interrupted(SystemExit, KeyboardInterrupt):
-    """Ends a script with code 130, as a shell reports Ctrl-C, and without a traceback; a caller in Python can still tell it
-    from other exits."""
+    """Ends a script with code 130, as a shell reports Ctrl-C, or 143 (SIGTERM), and without a traceback; a caller in
+    Python can still tell it from other exits."""
 
 
 def exits_cleanly(main: Callable) -> Callable:
-    """Decorate a script's `main(argv)`: `InputError` and a full disk become one line on stderr and exit code 2, Ctrl-C one
-    that says how to go on and code 130.
+    """Decorate a script's `main(argv)`: `InputError` and a full disk become one line on stderr and exit code 2, as does
+    memory that is used up; Ctrl-C and SIGTERM become one that says how to go on, and code 130 or 143.
 
     With several processes only process 0 prints, so an error that all of them meet is printed once.
     """
@@ -33,9 +37,10 @@ def exits_cleanly(main: Callable) -> Callable:
     @functools.wraps(main)
     def run(argv=None):
         for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(errors="backslashreplace")  # a caption or a file name may hold what a terminal cannot show
+            if isinstance(stream, io.TextIOWrapper):  # a notebook's is none
+                stream.reconfigure(errors="backslashreplace")  # a terminal cannot show all that a caption or name holds
         try:
-            with processes.only_main_speaks():
+            with _sigterm_stops(), processes.only_main_speaks():
                 result = main(argv)
             processes.end()
             return result
@@ -45,19 +50,53 @@ def exits_cleanly(main: Callable) -> Callable:
             raise
         except KeyboardInterrupt as stop:  # its text, if any, is that of encoders.training.train
             if processes.is_main():
-                _say(f"\ninterrupted: {str(stop) or 'run the same command again'}")
-            raise Interrupted(130) from None
+                _say(f"\n{'terminated' if _terminated else 'interrupted'}: {str(stop) or 'run the same command again'}")
+            raise Interrupted(128 + (signal.SIGTERM if _terminated else signal.SIGINT)) from None
         except InputError as error:
             message = str(error)
         except Exception as error:
-            if not _cannot_write(error):
+            if _out_of_memory(error):
+                message = (f"out of memory ({str(error).strip().splitlines()[0][:200] if str(error).strip() else 'RAM'}); "
+                           "give a smaller --batch_size, or take a machine with more memory")
+            elif _cannot_write(error):
+                place = getattr(error, "filename", None) or "output"
+                message = f"{place}: cannot be written ({error}); free space or choose another path"
+            else:
                 raise
-            place = getattr(error, "filename", None) or "output"
-            message = f"{place}: cannot be written ({error}); free space or choose another path"
         _say(f"error: {processes.wait_to_speak()}{message}")
         sys.exit(2)
 
     return run
+
+
+_terminated = False  # whether the last stop of this process was SIGTERM
+
+
+@contextlib.contextmanager
+def _sigterm_stops():
+    """SIGTERM, as batch systems send it at a job's end, stops as Ctrl-C does."""
+    global _terminated
+    _terminated = False
+
+    def stop(_number, _frame):
+        global _terminated
+        _terminated = True
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # which alone may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _out_of_memory(error):
+    """Memory of the machine or of a card that is used up, as Python, NumPy and torch report it."""
+    return (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+            or "can't allocate memory" in str(error) or "not enough memory" in str(error))
 
 
 def _say(line):

@@ -1,8 +1,14 @@
+import contextlib
 import errno
+import io
+import os
+import signal
+import threading
 
 from runtime.errors import InputError, exits_cleanly
 from runtime.runs import atomic_path, write_json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -49,3 +55,37 @@ def test_interrupted_writes_leave_nothing(tmp_path):
         temporary.write_text("half")
         raise KeyboardInterrupt
     assert (tmp_path / "a.json").read_text() == '{\n  "x": 1\n}\n' and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"),
+                                                      (signal.SIGTERM, 143, "terminated")])
+def test_a_signal_is_one_line_that_says_how_to_go_on(capsys, number, code, word):
+    before = signal.getsignal(signal.SIGTERM)
+
+    @exits_cleanly
+    def main(argv=None):
+        os.kill(os.getpid(), number)
+
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == code and capsys.readouterr().err.strip() == f"{word}: run the same command again"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("allocate", [lambda: np.ones(10**15), lambda: torch.ones(10**15), lambda: bytearray(10**15)])
+def test_memory_that_is_used_up_is_called_so(capsys, allocate):
+    with pytest.raises(SystemExit) as stop:
+        exits_cleanly(lambda argv: allocate())(None)
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and said.startswith("error: out of memory (") and "--batch_size" in said
+
+
+def test_a_script_runs_in_a_notebook_and_in_a_thread():
+    """Where standard output is no file, and signals belong to others."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert exits_cleanly(lambda argv: print("done"))() is None
+    found = []
+    thread = threading.Thread(target=lambda: found.append(exits_cleanly(lambda argv: 7)()))
+    thread.start()
+    thread.join()
+    assert said.getvalue() == "done\n" and found == [7]
