@@ -103,6 +103,7 @@ def main(argv: list[str] | None = None) -> int | None:
 
 
 def _run(args):
+    from runtime.checkpoint_files import begin_saving
     from runtime.checkpoints import check_output, resolve_checkpoint
     from runtime.interrupted import check_interrupted
     from runtime.runs import file_hash, remove_folder, save_run, training_warnings, write_json
@@ -180,6 +181,11 @@ def _run(args):
         log["stage3"] = eeg_stage(args, stage, trials, split, captions)
 
     profiler.stage("results")
+    used = asdict(paths) | {"load_in_8bit": plan.loading == "8bit", "load_in_4bit": plan.loading == "4bit",
+                            "bf16": plan.bf16, "batch_size": plan.batch_size,
+                            "gradient_accumulation_steps": plan.accumulation,
+                            "gradient_checkpointing": plan.checkpointing}
+    begin_saving(output)
     model.save_pretrained(output)
     if processes.is_main():
         tokenizer.save_pretrained(output)
@@ -188,10 +194,6 @@ def _run(args):
     write_json(output / "train_log.json", log)
     write_records(output, new_records(paths.image_dir, names, paths.picture))
     write_records(output / ENCODER, encoders_pictures)
-    used = asdict(paths) | {"load_in_8bit": plan.loading == "8bit", "load_in_4bit": plan.loading == "4bit",
-                            "bf16": plan.bf16, "batch_size": plan.batch_size,
-                            "gradient_accumulation_steps": plan.accumulation,
-                            "gradient_checkpointing": plan.checkpointing}
     save_run(output, args, used=used, data=trials.fingerprint, splits=file_hash(paths.splits_path), llm=stage.llm,
              clip=None if args.no_stage2 else clip_identity(args.clip_model), warnings=warnings)
     remove_folder(output / "checkpoints")

@@ -9,6 +9,7 @@ import logging
 from pathlib import Path
 
 from runtime import pretrained, processes
+from runtime.checkpoint_files import check_whole
 from runtime.checkpoints import check_complete, check_tensors, load_strictly, read_tensors, resolve_checkpoint
 from runtime.errors import InputError
 from runtime.generation import ends_only
@@ -248,6 +249,7 @@ class EEGModelForCausalLM(nn.Module):
         projector = Projector(config.projector, config.embedding_size, config.llm_hidden_size, config.soft_tokens)
         model = cls(config, base, projector.to(device), encoder.to(device))
         model.load_trainable(folder)
+        check_whole(folder, "--model_path")
         base.requires_grad_(False)  # as peft loads an adapter: not to be trained on unless asked for
         return model.eval()
 

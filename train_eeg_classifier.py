@@ -125,6 +125,7 @@ def _arguments_for(args, device, output, epochs, **more):
 
 def _pretrain(args, device, output):
     """Pretrain on train.pt and val.pt in --pretrained; writes an encoder folder and returns the encoder."""
+    from runtime.checkpoint_files import begin_saving
     from runtime.runs import remove_folder, save_run, write_json
 
     from encoders import build_encoder, pretraining, save_encoder
@@ -140,6 +141,7 @@ def _pretrain(args, device, output):
     log = pretraining.pretrain(encoder, data, args.mask_ratio, arguments, options_key=[args.asked(), data.hashes],
                                save_every=args.save_steps, resume=args.resume, overwrite=args.overwrite,
                                patience=args.patience)
+    begin_saving(output)
     save_encoder(encoder, output)
     write_json(Path(output) / "train_log.json", {"pretraining": log})
     save_run(output, args, data=data.hashes)
@@ -209,6 +211,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _run(args):
+    from runtime.checkpoint_files import begin_saving
     from runtime.checkpoints import check_output
     from runtime.interrupted import check_interrupted, complete_checkpoints
     from runtime.model_files import model_key
@@ -279,11 +282,12 @@ def _run(args):
     encoder.config.class_temperature = fit_temperature(logits, labels[rows["val"]])
     print(f"temperature of the class probabilities, fitted to {len(logits)} validation trials: "
           f"{encoder.config.class_temperature:.2f}")
+    names = {part: sorted(set(trials.names(split[part]))) if trials.has_pictures else [] for part in ("train", "val")}
+    known = {part: dict.fromkeys(names[part]) | earlier_pictures.get(part, {}) for part in names}  # by name, without files
+    begin_saving(output)
     save_encoder(encoder, output)
     write_json(output / "id2label.json", trials.class_names)
     write_json(output / "train_log.json", {"stage1": log})
-    names = {part: sorted(set(trials.names(split[part]))) if trials.has_pictures else [] for part in ("train", "val")}
-    known = {part: dict.fromkeys(names[part]) | earlier_pictures.get(part, {}) for part in names}  # by name, without files
     write_records(output, new_records(paths.image_dir, names, paths.picture, known))
     save_run(output, args, used=asdict(paths), data=trials.fingerprint, splits=file_hash(paths.splits_path), clip=identity,
              warnings=warnings)

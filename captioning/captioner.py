@@ -6,12 +6,13 @@ from itertools import takewhile
 from pathlib import Path
 
 from runtime import options, processes, profiler
+from runtime.checkpoint_files import checkpoint_hashes
 from runtime.checkpoints import resolve_checkpoint
 from runtime.errors import InputError
 from runtime.model_files import differing_files, model_identity, model_key
 from runtime.options import Options
 from runtime.pickles import load_pickle
-from runtime.runs import content_key, file_hash, read_json, read_run
+from runtime.runs import content_key, read_json, read_run
 from runtime.text_files import read_lines
 
 import numpy as np
@@ -68,10 +69,9 @@ class Captioner:
 
         Computed on demand: a single trial does not need it.
         """
-        own = {str(path.relative_to(self.folder)): path for path in sorted(self.folder.rglob("*")) if path.is_file()}
         llm = self.folder / "llm"
         llm = {"llm": model_key(model_identity(llm, self.base))} if llm.is_dir() else {}
-        return llm | {name: file_hash(path) for name, path in own.items() if not name.startswith(("checkpoints/", "llm/"))}
+        return llm | checkpoint_hashes(self.folder)
 
     @cached_property
     def llm(self) -> dict:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime import profiler
+from runtime.checkpoint_files import check_whole
 from runtime.checkpoints import load_strictly, read_tensors, resolve_checkpoint
 from runtime.errors import InputError
 from runtime.runs import atomic_path, read_json
@@ -50,6 +51,7 @@ def load_encoder(name: str | Path, flag: str = "--eeg_encoder_path") -> PreTrain
     model = encoder(encoder.config_class.from_dict(content))
     file = folder / "model.safetensors"
     load_strictly(model, read_tensors(file), file)
+    check_whole(folder, flag)
     return model.eval()
 
 

@@ -74,13 +74,17 @@ def read_tensors(file: str | Path) -> dict[str, torch.Tensor]:
 
 
 def check_tensors(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor], file: str | Path) -> None:
-    """Raise InputError unless both dicts have the same names and shapes."""
+    """Raise InputError unless both dicts have the same names and shapes, and all numbers that were found are finite."""
     missing, unexpected = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
     shapes = [f"{name}: {tuple(found[name].shape)}, expected {tuple(tensor.shape)}" for name, tensor in expected.items()
               if name in found and found[name].shape != tensor.shape]
     if missing or unexpected or shapes:
         raise InputError(f"{file}: does not fit the model; missing {missing[:3]}, unexpected {unexpected[:3]}, wrong "
                          f"shapes {shapes[:3]}; it belongs to another model")
+    wrong = [name for name, tensor in found.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if wrong:
+        raise InputError(f"{file}: {wrong[0]} holds NaN or infinite values; it is damaged or its training diverged, so "
+                         "copy it again or train again")
 
 
 def load_strictly(module: torch.nn.Module, state: dict[str, torch.Tensor], file: str | Path) -> None:

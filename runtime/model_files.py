@@ -7,6 +7,7 @@ Reading all of 14 GB takes half a minute. Of a large file, samples of each tenso
 import hashlib
 import json
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 
 from runtime.runs import content_key, file_hash, read_json
@@ -40,7 +41,7 @@ def model_identity(name: str | Path, base: str | Path | None = None) -> dict:
     if folder is None:
         return identity
     small = sorted({path for pattern in SMALL_FILES for path in folder.glob(pattern) if path.is_file()})
-    identity["files"] = {path.relative_to(folder).as_posix(): _small_hash(path) for path in small}
+    identity["files"] = {path.relative_to(folder).as_posix(): small_hash(path) for path in small}
     weights = _weights(folder)
     if all(path.is_file() for path in weights):  # a snapshot that is not whole tells nothing
         identity["weights"] = {path.name: _sampled_hash(path) for path in weights}
@@ -111,15 +112,15 @@ def _weights(folder):
     return sorted(path for path in folder.glob("*") if path.suffix in (".safetensors", ".bin", ".pt"))
 
 
-def _small_hash(path):
-    """Of a config.json, the hash of what it says of the model."""
+def small_hash(path: Path, without: Iterable[str] = ()) -> str:
+    """Hash of a small file; of a config.json, of what it says of the model. without: further keys that do not count."""
     if path.name == "config.json":
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             content = None  # whoever loads it complains
         if isinstance(content, dict):
-            return content_key({key: value for key, value in content.items() if key not in OF_A_COPY})
+            return content_key({key: value for key, value in content.items() if key not in (*OF_A_COPY, *without)})
     return file_hash(path)[:16]
 
 

@@ -127,11 +127,16 @@ def versions() -> dict[str, str]:
 
 
 def save_run(folder: str | Path, args: argparse.Namespace, **facts: object) -> None:
-    """Write `args.json`: the options as given, the library versions and `facts` such as data fingerprints.
+    """Write `args.json`: the options as given, the library versions, the hashes of the files of the model, and `facts` such
+    as data fingerprints. It comes last: it says that the folder is whole (runtime.checkpoint_files).
 
     The fact `used` holds what the program derived from options that were not given, by the option's name.
     """
-    write_json(Path(folder) / "args.json", {"options": without_secrets(vars(args)), "versions": versions(), **facts})
+    from runtime.checkpoint_files import checkpoint_hashes  # which imports this module
+
+    processes.wait()  # for the files that process 0 writes alone
+    write_json(Path(folder) / "args.json", {"options": without_secrets(vars(args)), "versions": versions(),
+                                            "files": checkpoint_hashes(Path(folder)), **facts})
 
 
 def read_run(folder: str | Path) -> tuple[dict, dict]:

@@ -20,7 +20,7 @@ from config import ChannelNetConfig, EEGEncoderConfig
 from eegdata.pth_file import read_pth
 from eegdata.splits import write_splits
 from encoders import load_encoder
-from tiny import CHANNELS, CLASSES, data_arguments
+from tiny import CHANNELS, CLASSES, data_arguments, forget_hashes
 
 SMALL = ["--d_model", "32", "--attn_heads", "4", "--layers", "1", "--spatial_filters", "8", "--device", "cpu",
          "--batch_size", "16", "--learning_rate", "3e-3"]
@@ -254,6 +254,7 @@ def test_calibration_of_the_scores(data, clip, encoder, tmp_path):
     labels = torch.tensor([content["dataset"][i]["label"] for i in split["test"]])
     for temperature in (1.0, 8.0):
         (folder / "config.json").write_text(json.dumps(config | {"class_temperature": temperature}))
+        forget_hashes(folder)
         score(data, clip, folder)
         found = json.loads((folder / "test" / "scores.json").read_text())["calibration"]
         with torch.no_grad():
@@ -284,6 +285,7 @@ def test_scorings_of_the_test_part_are_counted(data, clip, encoder, tmp_path, ca
     assert counted("--split", "val") is None
     state = load_file(folder / "model.safetensors")
     save_file({name: tensor + 0.01 for name, tensor in state.items()}, folder / "model.safetensors", {"format": "pt"})
+    forget_hashes(folder)
     assert "scored 2 times by test_eeg_classifier.py (2 models)" in counted()
     assert len((data / "test_ledger.jsonl").read_text().splitlines()) == 2
 
