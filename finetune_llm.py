@@ -103,7 +103,7 @@ def main(argv: list[str] | None = None) -> int | None:
 
 
 def _run(args):
-    from runtime.checkpoint_files import begin_saving
+    from runtime.checkpoint_files import begin_saving, written_files
     from runtime.checkpoints import check_output, resolve_checkpoint
     from runtime.interrupted import check_interrupted
     from runtime.runs import file_hash, remove_folder, save_run, training_warnings, write_json
@@ -194,7 +194,8 @@ def _run(args):
     write_json(output / "train_log.json", log)
     write_records(output, new_records(paths.image_dir, names, paths.picture))
     write_records(output / ENCODER, encoders_pictures)
-    save_run(output, args, used=used, data=trials.fingerprint, splits=file_hash(paths.splits_path), llm=stage.llm,
+    save_run(output, args, files=written_files(output), used=used, data=trials.fingerprint,
+             splits=file_hash(paths.splits_path), llm=stage.llm,
              clip=None if args.no_stage2 else clip_identity(args.clip_model), warnings=warnings)
     remove_folder(output / "checkpoints")
     print("\n".join([f"captioner written to {output}", *(f"warning: {text}" for text in warnings)]))

@@ -125,7 +125,7 @@ def _arguments_for(args, device, output, epochs, **more):
 
 def _pretrain(args, device, output):
     """Pretrain on train.pt and val.pt in --pretrained; writes an encoder folder and returns the encoder."""
-    from runtime.checkpoint_files import begin_saving
+    from runtime.checkpoint_files import begin_saving, written_files
     from runtime.runs import remove_folder, save_run, write_json
 
     from encoders import build_encoder, pretraining, save_encoder
@@ -144,7 +144,7 @@ def _pretrain(args, device, output):
     begin_saving(output)
     save_encoder(encoder, output)
     write_json(Path(output) / "train_log.json", {"pretraining": log})
-    save_run(output, args, data=data.hashes)
+    save_run(output, args, files=written_files(output), data=data.hashes)
     remove_folder(Path(output) / "checkpoints")
     print(f"pretrained on {count} windows of {n_chans} channels x {n_times} samples, written to {output}")
     return encoder.cpu()
@@ -211,7 +211,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _run(args):
-    from runtime.checkpoint_files import begin_saving
+    from runtime.checkpoint_files import begin_saving, written_files
     from runtime.checkpoints import check_output
     from runtime.interrupted import check_interrupted, complete_checkpoints
     from runtime.model_files import model_key
@@ -289,8 +289,8 @@ def _run(args):
     write_json(output / "id2label.json", trials.class_names)
     write_json(output / "train_log.json", {"stage1": log})
     write_records(output, new_records(paths.image_dir, names, paths.picture, known))
-    save_run(output, args, used=asdict(paths), data=trials.fingerprint, splits=file_hash(paths.splits_path), clip=identity,
-             warnings=warnings)
+    save_run(output, args, files=written_files(output), used=asdict(paths), data=trials.fingerprint,
+             splits=file_hash(paths.splits_path), clip=identity, warnings=warnings)
     remove_folder(output / "checkpoints")
     print(f"encoder written to {output}; to score it on the test part: test_eeg_classifier.py --output {output}")
     for text in warnings:

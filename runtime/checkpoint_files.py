@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from runtime import processes
 from runtime.errors import InputError
 from runtime.model_files import SMALL_FILES, small_hash
 from runtime.runs import file_hash, read_json, write_json
@@ -30,6 +31,12 @@ def begin_saving(folder: str | Path) -> None:
     """Say in the folder's args.json that its checkpoint is being written. `runs.save_run`, which comes last, says that it
     is whole. So a run that is killed between two files leaves no checkpoint that is half new."""
     write_json(Path(folder) / "args.json", {"state": UNFINISHED})
+
+
+def written_files(folder: str | Path) -> dict[str, str]:
+    """checkpoint_hashes once all processes have written their files."""
+    processes.wait()
+    return checkpoint_hashes(Path(folder))
 
 
 def check_whole(folder: str | Path, flag: str) -> None:

@@ -127,16 +127,13 @@ def versions() -> dict[str, str]:
 
 
 def save_run(folder: str | Path, args: argparse.Namespace, **facts: object) -> None:
-    """Write `args.json`: the options as given, the library versions, the hashes of the files of the model, and `facts` such
-    as data fingerprints. It comes last: it says that the folder is whole (runtime.checkpoint_files).
+    """Write `args.json`: the options as given, the library versions and `facts` such as data fingerprints.
 
-    The fact `used` holds what the program derived from options that were not given, by the option's name.
+    It comes last, as it says that the folder is whole: the fact `files` holds the hashes of the model's files
+    (runtime.checkpoint_files). The fact `used` holds what the program derived from options that were not given, by the
+    option's name.
     """
-    from runtime.checkpoint_files import checkpoint_hashes  # which imports this module
-
-    processes.wait()  # for the files that process 0 writes alone
-    write_json(Path(folder) / "args.json", {"options": without_secrets(vars(args)), "versions": versions(),
-                                            "files": checkpoint_hashes(Path(folder)), **facts})
+    write_json(Path(folder) / "args.json", {"options": without_secrets(vars(args)), "versions": versions(), **facts})
 
 
 def read_run(folder: str | Path) -> tuple[dict, dict]:
