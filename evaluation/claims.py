@@ -22,6 +22,7 @@ from metrics.statistics import (
     units_needed,
 )
 
+from .ledger import is_repeated
 from .study import Study
 
 ALPHA = 0.05
@@ -296,9 +297,9 @@ def claim(study: Study, verdicts: dict) -> str:
     else:
         text += f". The captions are not shown to be better than the best control or baseline: {better['text']}."
     text = text[0].upper() + text[1:]
-    looks = (study.ledger or {}).get("scored", 0)
-    if looks > 1:
-        text += f" These test data were scored {looks} times, with {counted(study.ledger['models'], 'model')}."
+    if is_repeated(study.ledger):
+        text += f" These test data were scored {study.ledger['scored']} times"
+        text += f", with {counted(study.ledger['models'], 'model')}."
     doubts = [doubt["text"] for doubt in study.doubts if doubt["severity"] == "severe"]
     return f"Not to be relied on, since {' and '.join(doubts)}. {text}" if doubts else text
 

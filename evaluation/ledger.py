@@ -17,6 +17,7 @@ from runtime.errors import InputError
 from runtime.runs import LEDGER, content_key
 from runtime.wording import counted, joined
 
+AGAIN = "Each further scoring makes a lucky result more likely"
 KEYS = ("script", "family", "model", "scored")
 READ_ONLY_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -109,6 +110,12 @@ def count_scorings(folders: Iterable[str | Path | None], family: str) -> dict | 
             "text": _sentence(scorings, len(splits), len(found), damaged)}
 
 
+def is_repeated(counts: dict | None) -> bool:
+    """Whether some script scored the data more than once, by what count_scorings returned. An honest run has the encoder's
+    classes scored once and the captions once."""
+    return counts is not None and AGAIN in counts["text"]
+
+
 def _around(run):
     """Ledgers in the run folders around a run folder: beside it, one level deeper, and those of its name in the folders
     beside its own."""
@@ -117,7 +124,7 @@ def _around(run):
 
 
 def _sentence(scorings, splits, folders, damaged):
-    """Counts by script: an honest run scores the encoder's classes once and the captions once."""
+    """Counts by script, and what it means where one has scored more than once."""
     counts, repeated = [], False
     for script in sorted({scoring[KEYS.index("script")] for scoring in scorings}):
         models = [scoring[KEYS.index("model")] for scoring in scorings if scoring[KEYS.index("script")] == script]
@@ -129,7 +136,7 @@ def _sentence(scorings, splits, folders, damaged):
     else:
         more = f", with {counted(splits, 'split')}" if splits > 1 else ""
         text = (f"According to the ledgers found, these test data were scored {joined(counts)}{more}, in "
-                f"{counted(folders, 'folder')}{'. Each further scoring makes a lucky result more likely' * repeated}.")
+                f"{counted(folders, 'folder')}{f'. {AGAIN}' * repeated}.")
     if damaged:
         text += f" {counted(damaged, 'line')} of the ledgers cannot be read and may hold further scorings."
     return text
