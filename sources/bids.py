@@ -47,5 +47,4 @@ def open_raw(path: "mne_bids.BIDSPath", cut_short: bool = False) -> tuple["mne.i
 
     with mne_reads(path.fpath) as notes:
         raw = mne_bids.read_raw_bids(path, verbose="warning")
-    check_whole(path.fpath, raw, notes, cut_short)
-    return raw, notes
+    return raw, check_whole(path.fpath, raw, notes, cut_short)

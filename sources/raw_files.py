@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 from runtime.errors import InputError
 from runtime.runs import file_hash
 
+from .clock import Clock, without_gaps
+from .edf_records import mark_gaps
 from .tables import read_table
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ ENTITY_LABEL = {name: re.compile(rf"(?:^|[/_]){short}-([0-9A-Za-z]+)(?=[/_.]|$)"
 SAMPLE_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}  # of a sample in BrainVision files
 MAX_CHANNELS = 4096  # of a table of channels
 ANT_SECONDS = 60  # a header takes a fraction of one
+OMITTED = re.compile(r"Omitted (\d+) annotation")  # MNE's word on marks outside of the data
 CUT_SHORT = "the file is cut short; get it again, or give --cut_short to take what is there"
 
 
@@ -168,12 +171,14 @@ def open_raw(path: Path | str, stream: str | None = None, cut_short: bool = Fals
                          "instead")
     with mne_reads(path) as notes:
         raw = _reader(path, stream, cut_short)(path)
-    check_whole(path, raw, notes, cut_short)
-    return raw, notes
+    return raw, check_whole(path, raw, notes, cut_short)
 
 
-def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: bool) -> None:
-    """Raise InputError for a recording that holds nothing or, unless `cut_short`, less than its header says."""
+def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: bool) -> list[str]:
+    """Raise InputError for a recording that holds nothing or, unless `cut_short`, less than its header says.
+
+    Gaps that only the file itself tells of are marked. Returns the notes that hold then.
+    """
     suffix = path.suffix.lower()
     for note in notes:
         truncated = suffix in (".edf", ".bdf") and "does not match the file size" in note and not _unfinished(path)
@@ -187,6 +192,24 @@ def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: 
         _check_brainvision(path, raw)
     if not raw.n_times:
         raise InputError(f"{path}: holds no samples; get it again or leave it out")
+    if suffix in (".edf", ".bdf"):
+        with mne_reads(path) as more:
+            clock = mark_gaps(path, raw)
+        if clock:
+            set_clock(raw, clock)
+            return [*(note for note in notes if not OMITTED.match(note)), *more]  # they were counted anew
+    return notes
+
+
+def set_clock(raw: "mne.io.BaseRaw", clock: Clock) -> None:
+    """Keep the Clock of a recording with gaps with it."""
+    raw.info["temp"] = clock
+
+
+def clock_of(raw: "mne.io.BaseRaw") -> Clock:
+    """The Clock of a recording, with gaps or without."""
+    kept = raw.info.get("temp")
+    return kept if isinstance(kept, Clock) else without_gaps(raw.n_times / raw.info["sfreq"])
 
 
 def _reader(path, stream, cut_short):

@@ -1,0 +1,49 @@
+"""Time of day against position in the file: a recording with gaps holds fewer samples than seconds passed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass
+class Clock:
+    """The stretches of a recording without a gap inside.
+
+    start [n]: seconds from the recording's start to a stretch's first sample; position [n]: seconds of samples that the
+    file holds before it; end: seconds of samples in the whole file.
+    """
+
+    start: np.ndarray
+    position: np.ndarray
+    end: float
+
+    def __post_init__(self):
+        self.start, self.position = np.asarray(self.start, float), np.asarray(self.position, float)
+        self.length = np.diff(np.append(self.position, self.end))
+
+    @property
+    def seconds(self) -> float:
+        """From the recording's start to its end, gaps included."""
+        return float(self.start[-1] + self.length[-1])
+
+    @property
+    def lost(self) -> float:
+        """Seconds in all gaps."""
+        return self.seconds - self.end
+
+    def to_position(self, time: float) -> float:
+        """Where among the file's samples a moment lies, in s; NaN in a gap. Before the start and after the end count on."""
+        number = max(int(np.searchsorted(self.start, time + 1e-9, side="right")) - 1, 0)
+        inside = time - self.start[number]
+        if number < len(self.start) - 1 and inside > self.length[number] - 1e-9:
+            return float("nan")
+        return float(self.position[number] + inside)
+
+    def to_time(self, position: float) -> float:
+        """The moment of a position among the file's samples, both in s."""
+        number = max(int(np.searchsorted(self.position, position + 1e-9, side="right")) - 1, 0)
+        return float(self.start[number] + position - self.position[number])
+
+
+def without_gaps(seconds: float) -> Clock:
+    return Clock(np.zeros(1), np.zeros(1), seconds)
