@@ -1,8 +1,12 @@
 """Time of day against position in the file: a recording with gaps holds fewer samples than seconds passed."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import mne
 
 
 @dataclass
@@ -45,5 +49,12 @@ class Clock:
         return float(self.start[number] + position - self.position[number])
 
 
-def without_gaps(seconds: float) -> Clock:
-    return Clock(np.zeros(1), np.zeros(1), seconds)
+def keep_clock(raw: "mne.io.BaseRaw", clock: Clock) -> None:
+    """Keep the Clock of a recording with gaps with it."""
+    raw.info["temp"] = clock
+
+
+def clock_of(raw: "mne.io.BaseRaw") -> Clock:
+    """The Clock of a recording, with gaps or without."""
+    kept = raw.info.get("temp")
+    return kept if isinstance(kept, Clock) else Clock([0.], [0.], raw.n_times / raw.info["sfreq"])

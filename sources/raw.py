@@ -29,6 +29,7 @@ from runtime.runs import content_key, read_json
 from eegdata.records import Block, DataSet, Recording
 
 from . import bids, epochs, preprocessing, raw_files
+from .clock import clock_of
 from .events import at_one_moment, mark_boundaries, read_events, recorded_events, share_table
 from .reader_losses import left_out
 from .shown_events import OpenRecording, judge_of_names, keep_shown, leave_out
@@ -204,7 +205,7 @@ def _open(file, events, exclude, args, shows):
         notes = [*notes, *told]
     notes = [*notes, *more]
     notes += [f"{len(each)} channels left out ({why}): {', '.join(each[:20])}" for why, each in left.items()]
-    return OpenRecording(file, sfreq, raw_files.clock_of(raw), names, places, list(raw.info["bads"]), list(raw.ch_names),
+    return OpenRecording(file, sfreq, clock_of(raw), names, places, list(raw.info["bads"]), list(raw.ch_names),
                          notes, events, lost)
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from runtime.errors import InputError
 from runtime.runs import file_hash
 
-from .clock import Clock, without_gaps
+from .clock import keep_clock
 from .edf_records import mark_gaps
 from .tables import read_table
 
@@ -196,20 +196,9 @@ def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: 
         with mne_reads(path) as more:
             clock = mark_gaps(path, raw)
         if clock:
-            set_clock(raw, clock)
+            keep_clock(raw, clock)
             return [*(note for note in notes if not OMITTED.match(note)), *more]  # they were counted anew
     return notes
-
-
-def set_clock(raw: "mne.io.BaseRaw", clock: Clock) -> None:
-    """Keep the Clock of a recording with gaps with it."""
-    raw.info["temp"] = clock
-
-
-def clock_of(raw: "mne.io.BaseRaw") -> Clock:
-    """The Clock of a recording, with gaps or without."""
-    kept = raw.info.get("temp")
-    return kept if isinstance(kept, Clock) else without_gaps(raw.n_times / raw.info["sfreq"])
 
 
 def _reader(path, stream, cut_short):
