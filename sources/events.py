@@ -23,6 +23,8 @@ NAME_COLUMNS = ("trial_type", "value")
 BOUNDARY = re.compile(r"((bad|edge)[ _])?boundary|new segment(/.*)?", re.I)  # EEGLAB, BrainVision: the recording paused
 NO_EVENT = re.compile(r"(bad|edge)([ _].*)?", re.I)  # MNE's marks of stretches that are no good
 
+FOUND_GAP = "BAD_ACQ_SKIP"
+
 
 @dataclass
 class Event:
@@ -129,6 +131,12 @@ def recorded_events(file: RecordingFile, raw: "mne.io.BaseRaw", stim_channel: st
         notes.append(f"{len(found)} annotations name no picture: events are those of the trigger channel "
                      f"{', '.join(channels)}")
     return sorted(found + codes, key=lambda event: event.onset), notes
+
+
+def marks_of(raw: "mne.io.BaseRaw") -> Counter:
+    """{name: number} of the marks that are no events: pauses and bad stretches, but for gaps that the reader found."""
+    texts = map(plain_text, raw.annotations.description)
+    return Counter(text for text in texts if (NO_EVENT.fullmatch(text) or BOUNDARY.fullmatch(text)) and text != FOUND_GAP)
 
 
 def settle_times(events: list[Event], sfreq: float, clock: Clock, delay: float = 0.) -> None:

@@ -30,7 +30,7 @@ from eegdata.records import Block, DataSet, Recording
 
 from . import bids, epochs, preprocessing, raw_files
 from .clock import clock_of
-from .events import at_one_moment, mark_boundaries, read_events, recorded_events, share_table
+from .events import at_one_moment, mark_boundaries, marks_of, read_events, recorded_events, share_table
 from .reader_losses import left_out
 from .shown_events import OpenRecording, judge_of_names, keep_shown, leave_out
 from .spelling import slug, unique_slugs
@@ -196,9 +196,9 @@ def _open(file, events, exclude, args, shows):
                          f"({ {why: each[:8] for why, each in left.items()} }); expected channels of type EEG")
     places, more = preprocessing.places_of(raw, names)
     file.hashes = raw_files.hash_files(file, raw)
-    lost = Counter()
+    lost, marks = Counter(), Counter()
     if events is None:
-        lost = left_out(notes)
+        lost, marks = left_out(notes), marks_of(raw)
         events, told = recorded_events(file, raw, args.stim_channel, args.stim_mask, shows)
         for note in told:
             print(f"{file.name}: {note}")
@@ -206,7 +206,7 @@ def _open(file, events, exclude, args, shows):
     notes = [*notes, *more]
     notes += [f"{len(each)} channels left out ({why}): {', '.join(each[:20])}" for why, each in left.items()]
     return OpenRecording(file, sfreq, clock_of(raw), names, places, list(raw.info["bads"]), list(raw.ch_names),
-                         notes, events, lost)
+                         notes, events, lost, marks)
 
 
 def _settle(args, found):
@@ -305,7 +305,7 @@ def _data_set(args, found, stimuli, ignored, settings, people):
         recordings.append(Recording(each.file.name, each.file.subject, each.file.session, content_key(key),
                                     partial(_read, each, settings, label, picture)))
     counts = Counter(what.kind for what in shown)
-    lost = sum((each.lost for each in found), Counter())
+    lost, marks = (sum((getattr(each, name) for each in found), Counter()) for name in ("lost", "marks"))
     steps = preprocessing.steps(settings, sorted({each.sfreq for each in found}))
     if args.event_delay:
         steps.insert(0, f"{args.event_delay:g} s added to the onset of each event")
@@ -321,7 +321,7 @@ def _data_set(args, found, stimuli, ignored, settings, people):
                    "seconds_in_gaps": round(each.clock.lost, 3)}
                   for each in found],
         "events": {"shown": dict(counts), "ignored": dict(ignored.most_common()),
-                   **({"left_out": dict(lost)} if lost else {})}, **people}
+                   **({"left_out": dict(lost)} if lost else {}), **({"no_events": dict(marks)} if marks else {})}, **people}
     if in_turn:
         about["pictures"] = (f"{in_turn} of {len(shown)} events name the class only: the picture within the class is NOT "
                              "known, each of them has one of its class in a fixed rotation")

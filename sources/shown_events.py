@@ -21,7 +21,7 @@ MAX_NAMES = 24  # of events in a table of those found
 class OpenRecording:
     """A recording before it is read: file; sfreq; clock, which knows its length and gaps; names of its EEG channels;
     places of electrodes; bads that the file names; all_names; notes; events and, later, what they show; lost: {reason:
-    events that are no longer among them}."""
+    events that are no longer among them}; marks: {name: annotations that are no events}."""
 
     file: RecordingFile
     sfreq: float
@@ -33,6 +33,7 @@ class OpenRecording:
     notes: list
     events: list
     lost: Counter
+    marks: Counter
     shown: list | None = None
 
     @property

@@ -118,7 +118,8 @@ def _judge(bits, starts, codes, sfreq, wanted):
     pulses = Counter(codes[on].tolist())[bits] >= MIN_REST * on.sum()
     named, without = (sum(bool(wanted(str(code))) for code in part) if wanted else 0 for part in
                       (codes[on], codes[on] & ~bits))
-    keep = named > without or (named == without and not (joined and pulses))
+    meant = named and not wanted(str(bits))  # the user names codes with these bits, and not just any code
+    keep = meant or (named >= without and not (joined and pulses))
     if keep and not always and not (joined and pulses):
         return "", keep
     numbers = [k for k in range(bits.bit_length()) if bits >> k & 1]
