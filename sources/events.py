@@ -23,6 +23,7 @@ NAME_COLUMNS = ("trial_type", "value")
 BOUNDARY = re.compile(r"((bad|edge)[ _])?boundary|new segment(/.*)?", re.I)  # EEGLAB, BrainVision: the recording paused
 NO_EVENT = re.compile(r"(bad|edge)([ _].*)?", re.I)  # MNE's marks of stretches that are no good
 
+LETTER_NUMBER = re.compile(r"&#(\d{2,6});")
 FOUND_GAP = "BAD_ACQ_SKIP"
 
 
@@ -115,7 +116,7 @@ def recorded_events(file: RecordingFile, raw: "mne.io.BaseRaw", stim_channel: st
     """
     channels = stim_channels(file.path, raw, stim_channel)
     if (stim_channel is None and mask is None) or not channels:
-        onsets, texts = (raw.annotations.onset - raw.first_time).tolist(), map(plain_text, raw.annotations.description)
+        onsets, texts = (raw.annotations.onset - raw.first_time).tolist(), map(_text, raw.annotations.description)
         found = [Event(text, f"{file.path}, '{text}' at {onset:.3f} s", onset) for onset, text in
                  zip(onsets, texts, strict=True) if not NO_EVENT.fullmatch(text) and not BOUNDARY.fullmatch(text)]
         if not channels or (found and (shows is None or any(map(shows, found)))):
@@ -133,9 +134,14 @@ def recorded_events(file: RecordingFile, raw: "mne.io.BaseRaw", stim_channel: st
     return sorted(found + codes, key=lambda event: event.onset), notes
 
 
+def _text(description):
+    """An annotation's text. MNE writes letters beyond Latin-1 as numbers into FIF files, and reads them as it wrote them."""
+    return plain_text(LETTER_NUMBER.sub(lambda found: chr(int(found[1])), str(description)))
+
+
 def marks_of(raw: "mne.io.BaseRaw") -> Counter:
     """{name: number} of the marks that are no events: pauses and bad stretches, but for gaps that the reader found."""
-    texts = map(plain_text, raw.annotations.description)
+    texts = map(_text, raw.annotations.description)
     return Counter(text for text in texts if (NO_EVENT.fullmatch(text) or BOUNDARY.fullmatch(text)) and text != FOUND_GAP)
 
 
