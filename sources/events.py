@@ -135,7 +135,7 @@ def recorded_events(file: RecordingFile, raw: "mne.io.BaseRaw", stim_channel: st
 
 
 def _text(description):
-    """An annotation's text. MNE writes letters beyond Latin-1 as numbers into FIF files, and reads them as it wrote them."""
+    """An annotation's text. MNE writes letters beyond Latin-1 into FIF files as numbers, and reads those."""
     return plain_text(LETTER_NUMBER.sub(lambda found: chr(int(found[1])), str(description)))
 
 

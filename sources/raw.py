@@ -42,7 +42,7 @@ MAX_DELAY = 10.  # s
 DEFAULT_RATE, KEPT_RATE = 250., 256.  # Hz, for --resample unset
 PROCESSING_OPTIONS = ("exclude", "l_freq", "h_freq", "notch", "unit_scale", "bads", "reference", "resample", "tmin", "tmax",
               "baseline", "reject", "flat", "event_names", "event_delay", "skip_ambiguous", "stim_channel", "stim_mask",
-              "stream", "task", "cut_short")
+              "stream", "task", "cut_short", "allow_other_files")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                                                              "subject)")
     group.add_argument("--stream", help="name of the EEG stream in XDF files that hold several")
     group.add_argument("--cut_short", action="store_true", help="accept files that end before their header says")
+    group.add_argument("--allow_other_files", action="store_true", help="accept headers that name the data or markers of "
+                                                                        "another recording")
     group = parser.add_argument_group("events and pictures")
     group.add_argument("--events", metavar="TSV", help="table of events (unset: <recording>_events.tsv beside a recording, "
                                                        "else its annotations or stim channel)")
@@ -104,8 +106,8 @@ def find(args: argparse.Namespace) -> DataSet:
     from tqdm import tqdm
 
     _check(args)
-    files = bids.find_files(args.bids, args.task, args.cut_short) if args.bids else raw_files.find_files(
-        args.recordings, args.stream, args.cut_short)
+    files = bids.find_files(args.bids, args.task, args.cut_short, args.allow_other_files) if args.bids else (
+        raw_files.find_files(args.recordings, args.stream, args.cut_short, args.allow_other_files))
     captions = Captions(_names(args.caption_columns or ""))
     tables = _tables(args, files, captions)
     stimuli = find_stimuli(_folder_of_pictures(args), args.picture_list, args.picture_map, captions)

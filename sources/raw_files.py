@@ -21,6 +21,7 @@ from runtime.runs import file_hash
 
 from .clock import keep_clock
 from .edf_records import mark_gaps
+from .pointers import check_brainvision_pointers, check_data_files
 from .tables import read_table
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def _brief(error):
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def find_files(given: Sequence[str], stream: str | None = None, cut_short: bool = False) -> list[RecordingFile]:
+def find_files(given: Sequence[str], stream: str | None = None, cut_short: bool = False,
+               other_files: bool = False) -> list[RecordingFile]:
     """The recordings among files and folders, as Files in order; a folder is searched with all that it holds."""
     found = {}
     for start in map(Path, given):
@@ -103,8 +105,8 @@ def find_files(given: Sequence[str], stream: str | None = None, cut_short: bool 
             text = path.as_posix() if single else path.relative_to(start.absolute().parent).as_posix()
             found.setdefault(path.absolute(), (path, text))
     paths = [path for path, _ in found.values()]
-    return [RecordingFile(path, name, lambda path=path: open_raw(path, stream, cut_short), _label("subject", text),
-                 _label("session", text), events_beside(path))
+    return [RecordingFile(path, name, lambda path=path: open_raw(path, stream, cut_short, other_files),
+                          _label("subject", text), _label("session", text), events_beside(path))
             for (path, text), name in zip(found.values(), _short_names(paths), strict=True)]
 
 
@@ -157,10 +159,12 @@ def events_beside(path: Path) -> Path | None:
     return events if events.is_file() else None
 
 
-def open_raw(path: Path | str, stream: str | None = None, cut_short: bool = False) -> tuple["mne.io.BaseRaw", list[str]]:
+def open_raw(path: Path | str, stream: str | None = None, cut_short: bool = False,
+             other_files: bool = False) -> tuple["mne.io.BaseRaw", list[str]]:
     """Open a recording without reading its EEG; returns mne Raw and notes.
 
-    stream: name of the stream of an XDF file; cut_short: take a file that ends before its header says so.
+    stream: name of the stream of an XDF file; cut_short: take a file that ends before its header says so; other_files: and
+    one that names another recording's files.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -169,8 +173,10 @@ def open_raw(path: Path | str, stream: str | None = None, cut_short: bool = Fals
     if suffix in HEADER_SUFFIX and path.with_suffix(HEADER_SUFFIX[suffix]).is_file():
         raise InputError(f"{path}: is only one file of a recording; give {path.with_suffix(HEADER_SUFFIX[suffix]).name} "
                          "instead")
+    check_brainvision_pointers(path, other_files)
     with mne_reads(path) as notes:
         raw = _reader(path, stream, cut_short)(path)
+    check_data_files(path, raw, other_files)
     return raw, check_whole(path, raw, notes, cut_short)
 
 

@@ -98,8 +98,8 @@ def test_the_cases_of_the_issue(cases, tmp_path):
         table = cases / f"events_{name}.tsv"
         pictures = cases / f"pictures_{'nfd' if 'nfc' in name else name}"
         recording = cases / ("rec90.edf" if name == "three" else "rec.edf")
-        record, _, columns = prepare(tmp_path / name, "--recordings", recording, table, "--pictures",
-                                     pictures, "--tmax", ".5", *AS_IT_IS)
+        record, _, columns = prepare(tmp_path / name, "--recordings", recording, "--events", table, "--pictures", pictures,
+                                     "--tmax", ".5", *AS_IT_IS)
         told = [line.split("\t")[1].split("/")[0] for line in table.read_text(encoding="utf-8").splitlines()[1:]]
         shown = [record["class_names"][label] for label in columns["label"]]
         assert shown == [unicodedata.normalize("NFC", each) for each in told]
