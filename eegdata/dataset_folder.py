@@ -158,7 +158,9 @@ def write_folder(data: DataSet, output: Path | str, source: str, scale: str, ove
     recordings = _write_trials(data, output / "trials", content_key(head), scale)
     if not number_of_trials(recordings):
         reasons = {r["name"]: r["dropped"] for r in recordings if r["dropped"]}
-        raise InputError(f"no event gave a trial ({reasons or 'no events found'}); check the events and --reject")
+        by_channel = next((note for r in recordings for note in r["notes"] if note.startswith("trials rejected")), "")
+        raise InputError(f"no event gave a trial ({reasons or 'no events found'}){by_channel and '; ' + by_channel[:300]}; "
+                         "check the events and --reject" + ", and leave channels that are no EEG out" * bool(by_channel))
     sketches = bool(data.pictures) and all(picture.sketch for picture in data.pictures.values())
     record = {**head, "key": key, "pictures": list(data.pictures), "picture": "sketch" if sketches else "photo",
               "recordings": recordings, "versions": versions()}

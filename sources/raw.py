@@ -28,7 +28,7 @@ from runtime.runs import content_key, read_json
 
 from eegdata.records import Block, DataSet, Recording
 
-from . import bids, epochs, preprocessing, raw_files
+from . import bids, channel_kinds, epochs, preprocessing, raw_files
 from .clock import clock_of
 from .events import at_one_moment, mark_boundaries, marks_of, read_events, recorded_events, share_table
 from .reader_losses import left_out
@@ -39,6 +39,7 @@ from .tables import Captions
 
 MIN_AVERAGE_CHANNELS = 16  # channels, for --reference auto
 MAX_DELAY = 10.  # s
+MAX_CHANNELS = 64  # in a note
 DEFAULT_RATE, KEPT_RATE = 250., 256.  # Hz, for --resample unset
 PROCESSING_OPTIONS = ("exclude", "l_freq", "h_freq", "notch", "unit_scale", "bads", "reference", "resample", "tmin", "tmax",
               "baseline", "reject", "flat", "event_names", "event_delay", "skip_ambiguous", "stim_channel", "stim_mask",
@@ -116,6 +117,8 @@ def find(args: argparse.Namespace) -> DataSet:
     shows = judge_of_names(args, stimuli)
     found = [_open(file, tables.get(file.name), exclude, args, shows)
              for file in tqdm(files, desc="headers", unit="recording", disable=len(files) < 4)]
+    for note in dict.fromkeys(note for each in found for note in each.notes if "channels left out" in note):
+        print(note)
     kept = raw_files.drop_copies([each.file for each in found])
     found = [each for each in found if any(each.file is file for file in kept)]
     people = raw_files.set_people(kept, args.participants)
@@ -192,7 +195,7 @@ def _tables(args, files, captions):
 def _open(file, events, exclude, args, shows):
     raw, notes = file.open()
     sfreq = float(raw.info["sfreq"])
-    names, left = preprocessing.eeg_channels(raw, exclude)
+    names, left = channel_kinds.eeg_channels(raw, exclude, file.path)
     if not names:
         raise InputError(f"{file.path}: no EEG channel among its {len(raw.ch_names)} "
                          f"({ {why: each[:8] for why, each in left.items()} }); expected channels of type EEG")
@@ -206,7 +209,7 @@ def _open(file, events, exclude, args, shows):
             print(f"{file.name}: {note}")
         notes = [*notes, *told]
     notes = [*notes, *more]
-    notes += [f"{len(each)} channels left out ({why}): {', '.join(each[:20])}" for why, each in left.items()]
+    notes += [f"{len(each)} channels left out ({why}): {', '.join(each[:MAX_CHANNELS])}" for why, each in left.items()]
     return OpenRecording(file, sfreq, clock_of(raw), names, places, list(raw.info["bads"]), list(raw.ch_names),
                          notes, events, lost, marks)
 
