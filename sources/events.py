@@ -53,11 +53,15 @@ def read_events(path: Path | str, flag: str = "--events", captions: Captions | N
         expected = ", ".join((*PICTURE_COLUMNS, "class", *NAME_COLUMNS))
         raise InputError(f"{flag} {path}, line 1: columns {', '.join(columns)[:200]}; expected onset (seconds from the "
                          f"recording's start) or sample, and at least one of {expected}")
-    events, last = [], {}
+    events, last, unsorted = [], {}, 0
     for line, row in rows:
         place = f"{flag} {path}, line {line}"
         event = Event(first_of(row, (*NAME_COLUMNS, "class", *PICTURE_COLUMNS)) or "n/a", place, listed=True,
                       picture=first_of(row, PICTURE_COLUMNS), kind=row.get("class", ""), captions=captions_of(row))
+        if not row[when[0]] and not event.picture and not event.kind:  # BIDS writes n/a; an error only if it is shown
+            event.onset = math.nan
+            events.append((row.get("file", ""), event))
+            continue
         time = _number(row[when[0]], when[0], place)
         if when[0] == "onset":
             event.onset = time
@@ -65,11 +69,16 @@ def read_events(path: Path | str, flag: str = "--events", captions: Captions | N
             event.sample = int(time)
         file = row.get("file", "")
         before, its_line = last.get(file, (-math.inf, 0))
-        if time < before:
+        if time < before and flag != "--bids":
             raise InputError(f"{place}: {when[0]} {row[when[0]]} is before that of line {its_line}; expected the events of "
                              "a recording in order of time; sort the rows, or correct the wrong one")
+        unsorted += time < before
         last[file] = (time, line)
         events.append((file, event))
+    if unsorted:
+        print(f"{flag} {path}: {unsorted} rows are not in order of time, which BIDS advises; they are sorted")
+        events.sort(key=lambda each: (each[1].onset is not None and math.isnan(each[1].onset),
+                                      each[1].onset if each[1].sample is None else each[1].sample))
     return events
 
 
@@ -152,6 +161,9 @@ def settle_times(events: list[Event], sfreq: float, clock: Clock, delay: float =
     outside gives no trial later and is counted as such.
     """
     for event in events:
+        if event.listed and event.sample is None and math.isnan(event.onset):
+            raise InputError(f"{event.place}: onset is missing, expected seconds from the recording's start, as this event "
+                             "shows a picture; write it, or choose events with --event_names")
         time = event.onset if event.listed and event.sample is None else clock.to_time(
             event.onset if event.sample is None else event.sample / sfreq)
         if event.listed and not 0 <= time < clock.seconds:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 # that mne.io.read_raw takes.
 SUFFIXES = (".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".fif", ".fif.gz", ".cnt", ".mff", ".raw", ".nxe", ".data",
             ".cdt", ".lay", ".mefd", ".xdf", ".xdfz")
-HEADER_SUFFIX = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set", ".evt": ".cnt", ".dat": ".vhdr"}  # of the file to give
+HEADER_SUFFIX = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set", ".evt": ".cnt", ".dat": ".vhdr",
+                 ".head": ".data"}  # of the file to give
 NO_RECORDING = re.compile(r"-(epo|ave|cov|trans|src|fwd|inv|eve|ica|proj)\.fif(\.gz)?$|"
                           r"(-\d+|_split-0*([2-9]|\d\d+)_\w+)\.fif(\.gz)?$")  # FIF of another kind, or a later part
 ENTITY_LABEL = {name: re.compile(rf"(?:^|[/_]){short}-([0-9A-Za-z]+)(?=[/_.]|$)") for name, short in
@@ -73,10 +74,16 @@ def mne_reads(path: Path | str) -> Iterator[list[str]]:
         except ImportError as error:
             raise InputError(f"{path}: reading this format needs a package that is not installed ({_brief(error)}); pip "
                              "install it") from None
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: a text that belongs to it is not UTF-8 (byte 0x{error.object[error.start]:02x} at "
+                             f"{error.start}); save its header and marker file as UTF-8 in an editor") from None
         except MemoryError as error:
             raise InputError(f"{path}: does not fit into memory ({_brief(error)}); lower --resample, or cut the recording "
                              "into shorter ones") from None
         except Exception as error:  # a damaged file makes the readers fail in any way
+            if "Unsupported file type" in str(error):
+                raise InputError(f"{path}: unsupported file type, expected a recording ({' '.join(SUFFIXES)}); tables go "
+                                 "to --events, --picture_map or --picture_list, pictures to --pictures") from None
             raise InputError(f"{path}: not readable ({_brief(error)}); " + (
                 "install that package" if "could not be imported" in str(error) else
                 "the file is damaged, cut short, or not of the type that its name says; copy it again or leave it out")
@@ -196,6 +203,9 @@ def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: 
             raise InputError(f"{path}: {what}; {CUT_SHORT}")
     if suffix in (".vhdr", ".ahdr") and not cut_short:
         _check_brainvision(path, raw)
+    if not raw.ch_names:
+        raise InputError(f"{path}: holds no signals, only {len(raw.annotations)} annotations; give the recording that they "
+                         "belong to, and these as a table with --events")
     if not raw.n_times:
         raise InputError(f"{path}: holds no samples; get it again or leave it out")
     if suffix in (".edf", ".bdf"):
@@ -220,6 +230,8 @@ def _reader(path, stream, cut_short):
     reader = mne.io.read_raw
     if name.endswith(".raw"):
         reader = mne.io.read_raw_egi
+    elif name.endswith(".data"):  # Nicolet, whose header names no types of channels
+        return lambda path: mne.io.read_raw_nicolet(path, ch_type="eeg", preload=False, verbose="warning")
     elif name.endswith(".cnt"):  # two amplifiers' formats; mne.io.read_raw tries both and says nothing of why neither fits
         with open(path, "rb") as file:
             ant = file.read(4) in (b"RIFF", b"RF64")

@@ -74,6 +74,11 @@ def keep_shown(args: argparse.Namespace, found: list[OpenRecording], stimuli: St
         settle_times(each.events, each.sfreq, each.clock, args.event_delay)
         leave_out(each, {i for i, event in enumerate(each.events) if math.isnan(event.onset)}, "in a gap of the recording")
         ignored += others
+    kinds = {what.kind for each in found for what in each.shown}
+    if len(kinds) == 1 and kinds <= stimuli.kinds_of_events:
+        raise InputError(f"{found[0].file.path}: all pictures shown would be of the class '{min(kinds)}', which is what "
+                         "the events are called; put the pictures into one folder per class below --pictures, or give the "
+                         "column class in the table or in --picture_list")
     for text, other in stimuli.taken_for.items():
         print(f"'{text}' is taken for {other}, the only one of like spelling")
     if stimuli.map and names:

@@ -52,6 +52,7 @@ class Stimuli:
         self.by_path, self.by_name = Names(paths), Names((path.name, key) for key, path in self.files.items())
         self.by_stem = Names((path.stem, key) for key, path in self.files.items())
         self.kinds = Names((kind, kind) for kind in self.kind_of.values())
+        self.kinds_of_events = set()  # classes that are what events are called, as nothing else tells
         self.taken_for = {}  # a name in a table or recording: the unlike spelling that it was taken for
 
     def find(self, text: str, place: str | None = None) -> str | None:
@@ -70,7 +71,8 @@ class Stimuli:
                              f"{fits[1]}; add its folder to the name, as it is written there")
         if not fits and place:
             where = f"the {len(self.files)} pictures of --pictures {self.folder}" if self.folder else "no --pictures given"
-            raise InputError(f"{place}: picture '{text}' not found ({where}); correct the name or add the file")
+            raise InputError(f"{place}: picture '{text}' not found ({where}); correct the name, add the file, or "
+                             "choose other events with --event_names")
         if loosely:
             self.taken_for[text] = f"picture {fits[0]}"
         return fits[0] if fits else None
@@ -114,7 +116,10 @@ class Stimuli:
         if kind and not key and self.files:
             kind = self._known(kind, place)
         if key:
-            kind = kind or self.kind_of.get(key) or (event.name if event.picture and event.name != event.picture else "")
+            kind = kind or self.kind_of.get(key, "")
+            if not kind and event.picture and event.name != event.picture:
+                kind = event.name
+                self.kinds_of_events.add(kind)
             if not kind:
                 raise InputError(f"{place}: the class of picture {key} is not known; put the pictures into one folder "
                                  "per class below --pictures, or give the column class")
