@@ -1,5 +1,6 @@
 """Time of day against position in the file: a recording with gaps holds fewer samples than seconds passed."""
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,3 +59,23 @@ def clock_of(raw: "mne.io.BaseRaw") -> Clock:
     """The Clock of a recording, with gaps or without."""
     kept = raw.info.get("temp")
     return kept if isinstance(kept, Clock) else Clock([0.], [0.], raw.n_times / raw.info["sfreq"])
+
+
+def mark_gaps(raw: "mne.io.BaseRaw", clock: Clock, marks: list[tuple[float, float, str]]) -> None:
+    """Put the annotations of a recording with gaps onto its samples, and BAD_ACQ_SKIP at each gap; keeps the Clock.
+
+    marks: (onset in s from the recording's start, duration in s, text). Those in gaps are left out, with a warning that
+    counts them.
+    """
+    import mne
+
+    kept = [(position, duration, text) for onset, duration, text in marks
+            if 0 <= (position := clock.to_position(onset)) < clock.end]  # NaN, in a gap, is neither
+    gaps = [(position, 1 / raw.info["sfreq"], "BAD_ACQ_SKIP") for position in clock.position[1:].tolist()]
+    raw.set_annotations(mne.Annotations(*map(list, zip(*sorted(kept + gaps), strict=True))), verbose="error")
+    if len(kept) < len(marks):
+        warnings.warn(f"{len(marks) - len(kept)} of {len(marks)} marks lie before, after or in gaps of the EEG",
+                      RuntimeWarning, stacklevel=2)
+    warnings.warn(f"the recording has {len(gaps)} gaps, {clock.lost:g} s in all: neither filters nor trials reach across "
+                  "them", RuntimeWarning, stacklevel=2)
+    keep_clock(raw, clock)

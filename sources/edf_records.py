@@ -4,7 +4,6 @@ MNE joins the records and leaves annotations at their time, so that behind a gap
 """
 
 import re
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,27 +18,12 @@ RECORD_START = re.compile(rb"([+-]\d+(?:\.\d*)?)\x14\x14")  # the time-keeping a
 MARK = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*?)\x14\x00", re.S)  # onset, duration, texts
 
 
-def mark_gaps(path: Path, raw: "mne.io.BaseRaw") -> Clock | None:
-    """Put the annotations of a recording with gaps onto its samples, and BAD_ACQ_SKIP at each gap.
-
-    Returns its Clock, None where there is no gap. Marks in gaps are left out, with a warning that counts them.
-    """
-    import mne
-
+def edf_gaps(path: Path, raw: "mne.io.BaseRaw") -> tuple[Clock | None, list[tuple[float, float, str]]]:
+    """(Clock of a recording with gaps, None without; its annotations as (onset in s from the start, duration in s,
+    text))."""
     starts, marks, seconds, discontinuous = _annotations(path)
     clock = _clock(path, raw, starts, seconds, discontinuous) if starts else None
-    if clock is None:
-        return None
-    kept = [(position, duration, text) for onset, duration, text in marks
-            if 0 <= (position := clock.to_position(onset - starts[0])) < clock.end]  # NaN, in a gap, is neither
-    gaps = [(position, 1 / raw.info["sfreq"], "BAD_ACQ_SKIP") for position in clock.position[1:].tolist()]
-    raw.set_annotations(mne.Annotations(*map(list, zip(*sorted(kept + gaps), strict=True))), verbose="error")
-    if len(kept) < len(marks):
-        warnings.warn(f"{len(marks) - len(kept)} of {len(marks)} marks lie before, after or in gaps of the EEG",
-                      RuntimeWarning, stacklevel=2)
-    warnings.warn(f"the recording has {len(gaps)} gaps, {clock.lost:g} s in all: neither filters nor trials reach across "
-                  "them", RuntimeWarning, stacklevel=2)
-    return clock
+    return clock, [(onset - starts[0], duration, text) for onset, duration, text in marks] if clock else []
 
 
 def _clock(path, raw, starts, seconds, discontinuous):

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 from runtime.errors import InputError
 from runtime.runs import file_hash
 
-from .clock import keep_clock
-from .edf_records import mark_gaps
+from .clock import mark_gaps
+from .edf_records import edf_gaps
+from .persyst_times import persyst_gaps
 from .pointers import check_brainvision_pointers, check_data_files
 from .tables import read_table
 
@@ -208,11 +209,13 @@ def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: 
                          "belong to, and these as a table with --events")
     if not raw.n_times:
         raise InputError(f"{path}: holds no samples; get it again or leave it out")
-    if suffix in (".edf", ".bdf"):
+    if suffix in (".edf", ".bdf", ".lay"):
         with mne_reads(path) as more:
-            clock = mark_gaps(path, raw)
+            clock, marks = (edf_gaps(path, raw) if suffix != ".lay" else
+                            persyst_gaps(path, raw.info["sfreq"], raw.n_times))
+            if clock:
+                mark_gaps(raw, clock, marks)
         if clock:
-            keep_clock(raw, clock)
             return [*(note for note in notes if not OMITTED.match(note)), *more]  # they were counted anew
     return notes
 

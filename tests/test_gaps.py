@@ -107,3 +107,25 @@ def test_clock():
     for time, position in ((0, 0), (19.9, 19.9), (27, 20), (46.9, 39.9), (52.5, 40), (60, 47.5), (-1, -1), (61, 48.5)):
         assert clock.to_position(time) == pytest.approx(position) and clock.to_time(position) == pytest.approx(time)
     assert np.isnan([clock.to_position(time) for time in (20, 26.9, 47, 52.4)]).all()
+
+
+def test_persyst(tmp_path):
+    """The times of samples stand in the .lay file; comments and a table of events count seconds, gaps included."""
+    data = np.rint(clock_signal() * 30).astype("<i2")  # 1/30 microvolt
+    (tmp_path / "one.dat").write_bytes(data.T.tobytes())
+    shown = [f"{('cat', 'dog')[i % 2]}" for i in range(len(ONSETS))]
+    comments = "".join(f"{onset},0,0,100,{text}\n" for onset, text in zip(ONSETS, shown, strict=True))
+    (tmp_path / "one.lay").write_text(
+        "[FileInfo]\nFile=one.dat\nFileType=Interleaved\nSamplingRate=200\nHeaderLength=0\nCalibration=0.0333333333\n"
+        "WaveformCount=4\nDataType=0\n[ChannelMap]\nFz-Ref=1\nCz-Ref=2\nPz-Ref=3\nOz-Ref=4\n[Sheets]\n[Comments]\n"
+        f"{comments}[Patient]\nFirst=A\nMI=B\nLast=C\nSex=\nHand=\nBirthDate=01/01/1980\nID=1\n"
+        "TestDate=01/01/2020\nTestTime=12:00:00\n"
+        "[SampleTimes]\n0=43200.0\n2000=43210.0\n4000=43227.0\n8000=43252.5\n", encoding="utf-8")
+    table = write_table(tmp_path / "events.tsv", ("onset", "class"), *zip(ONSETS, shown, strict=True))
+    for name, options in (("own", ("--event_names", "cat|dog")), ("table", ("--events", table))):
+        record, eeg, columns = prepare(tmp_path / name, "--recordings", tmp_path / "one.lay", "--tmax", ".5", *options,
+                                       *AS_IT_IS)
+        np.testing.assert_allclose(eeg[:, 0, 40] / 10, WHOLE, atol=.004)
+        assert [record["class_names"][label] for label in columns["label"]] == [dict(zip(ONSETS, shown, strict=True))[onset]
+                                                                               for onset in WHOLE]
+        assert len(eeg) + sum(record["recordings"][0]["dropped"].values()) == len(ONSETS)

@@ -112,3 +112,17 @@ def test_columns_of_captions(tmp_path, capsys):
     prepare(tmp_path / "chosen", *options, "--caption_columns", "text,caption2")
     assert read_captions(tmp_path / "chosen" / "images", "dog_0") == ["Second 1.", "T1."]
     assert "no table has the column txt" in fails(capsys, tmp_path / "no", *options, "--caption_columns", "txt")
+
+
+def test_a_run_that_fails_leaves_no_half_data_set(tmp_path, capsys):
+    pictures = make_pictures(tmp_path / "pictures")
+    first = save(make_raw(texts=("cat_0.png", "dog_0.png")), tmp_path / "sub-1_raw.fif")
+    raw = make_raw(texts=("cat_0.png", "dog_0.png"), seed=1).apply_function(lambda data: data * 1e6, verbose="error")
+    second = save(raw, tmp_path / "sub-2_raw.fif")
+    options = ("--pictures", pictures)
+    assert "--unit_scale" in fails(capsys, tmp_path / "out", "--recordings", first, second, *options)
+    left = [path.name for path in (tmp_path / "out").rglob("*") if not path.name.startswith(".")]
+    assert not left
+    assert "no event gave" in fails(capsys, tmp_path / "out", "--recordings", first, "--reject", "1", *options)
+    assert not [path for path in (tmp_path / "out").rglob("*") if not path.name.startswith(".")]
+    assert len(prepare(tmp_path / "out", "--recordings", first, *options)[1]) == len(ONSETS)
