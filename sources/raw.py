@@ -305,8 +305,7 @@ def _data_set(args, found, stimuli, ignored, settings, people):
         label = [ids[what.kind] for what in each.shown]
         picture = [names[what.file] if what.file else f"{class_of[what.kind]}_unknown" for what in each.shown]
         onset = [event.onset for event in each.events]
-        key = [each.file.hashes, settings.key(), each.names, each.bads, each.places, onset, label, picture,
-               dict(each.lost), each.notes]
+        key = [each.file.hashes, settings.key(), each.names, each.bads, each.places, onset, label, picture, dict(each.lost)]
         recordings.append(Recording(each.file.name, each.file.subject, each.file.session, content_key(key),
                                     partial(_read, each, settings, label, picture)))
     counts = Counter(what.kind for what in shown)
@@ -359,7 +358,8 @@ def _read(found, settings, label, picture):
     onset, label = np.array([event.onset for event in found.events]), np.array(label)
     trials, dropped, more = preprocessing.process(found.file.path, raw, found.names, found.places, found.bads, onset,
                                                   settings)
+    time = np.array([found.clock.to_time(each) for each in onset])
     for eeg, rows in trials:
-        yield Block(eeg, label[rows], [picture[row] for row in rows], onset[rows])
+        yield Block(eeg, label[rows], [picture[row] for row in rows], time[rows])
     nothing = np.zeros((0, len(settings.ch_names), settings.n_times), np.float32)
     yield Block(nothing, label[:0], [], onset[:0], dropped=Counter(dropped) + found.lost, notes=[*notes, *more])

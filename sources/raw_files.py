@@ -23,7 +23,7 @@ from .clock import mark_gaps
 from .edf_records import edf_gaps
 from .persyst_times import persyst_gaps
 from .pointers import check_brainvision_pointers, check_data_files
-from .tables import read_table
+from .tables import plain_text, read_table
 
 if TYPE_CHECKING:
     import mne
@@ -148,8 +148,8 @@ def _label(entity, text):
 
 def named(files: list[RecordingFile], text: str, place: str) -> RecordingFile | None:
     """The RecordingFile that a table's cell names by the end of its path or by its stem; None where there is none."""
-    fits = [file for file in files if f"/{file.path.as_posix()}".endswith(f"/{text}") or text in
-            (file.name, recording_stem(file.path))]
+    fits = [file for file in files if plain_text(f"/{file.path.as_posix()}").endswith(f"/{text}") or text in
+            (plain_text(file.name), plain_text(recording_stem(file.path)))]
     if len(fits) > 1:
         raise InputError(f"{place}: file '{text}' matches {len(fits)} recordings, such as {fits[0].name} and "
                          f"{fits[1].name}; give more of the path")

@@ -106,6 +106,18 @@ def test_the_cases_of_the_issue(cases, tmp_path):
         assert set(np.bincount(columns["label"])) == {number}
 
 
+def test_recordings_by_names_in_either_form(tmp_path):
+    folder = tmp_path / "in"
+    paths = [save(make_raw(seed=i), folder / f"{unicodedata.normalize('NFD', name)}_raw.fif") for i, name in
+             enumerate(("Müller", "Noël"))]
+    events = write_table(tmp_path / "events.tsv", ("file", "onset", "class"), *(
+        (f"{name}_raw.fif", onset, name) for name in ("Müller", "Noël") for onset in ONSETS))
+    people = write_table(tmp_path / "people.tsv", ("file", "subject"), ("Müller_raw.fif", "1"), ("Noël_raw.fif", "2"))
+    record, _, columns = prepare(tmp_path / "out", "--recordings", *paths, "--events", events, "--participants", people,
+                                 *AS_IT_IS)
+    assert record["class_names"] == ["Müller", "Noël"] and (columns["label"] == columns["subject"] - 1).all()
+
+
 def test_names():
     names = Names([("A b", 1), ("a b", 2), ("C_d", 3)])
     assert names.find("A b") == ([1], False) and names.find("c d") == ([3], True) and names.find("x") == ([], False)
