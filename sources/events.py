@@ -134,7 +134,7 @@ def recorded_events(file: RecordingFile, raw: "mne.io.BaseRaw", stim_channel: st
         found = []
     sfreq = raw.info["sfreq"]
     with mne_reads(file.path):
-        rows, notes = read_codes(raw, channels, mask, shows and (lambda code: shows(Event(code, ""))))
+        rows, notes = read_codes(file.path, raw, channels, mask, shows and (lambda code: shows(Event(code, ""))))
     codes = [Event(str(code), f"{file.path}, code {code} at {sample / sfreq:.3f} s", sample / sfreq)
              for sample, code in rows]
     if found and codes:

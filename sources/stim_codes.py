@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 COMBINED = ("STI101", "STI 014")  # channels that hold what the others hold bit by bit
 SETTLE_SECONDS = .001  # lines switch within this time, or within one sample
-MIN_STUCK_CHANGES = 6  # of the other lines while a line does not move: with fewer it is a code that is held
+MIN_STUCK_CHANGES = 6  # of the codes while a line stays on; with fewer it may be a part of them
 MIN_PAUSES = .1  # share of the changes that lead to rest, unless codes are held until the next one
 MIN_REST = .4  # share of the changes that lead to rest where codes are pulses
 
@@ -32,7 +32,7 @@ def stim_channels(path: Path | str, raw: "mne.io.BaseRaw", named: str | None = N
     return [name for name in COMBINED if name in found][:1] or found
 
 
-def read_codes(raw: "mne.io.BaseRaw", channels: list[str], mask: int | None = None,
+def read_codes(path: Path | str, raw: "mne.io.BaseRaw", channels: list[str], mask: int | None = None,
                wanted: Callable[[str], bool] | None = None) -> tuple[list[tuple[int, int]], list[str]]:
     """[(sample from the first one, code)] in order of time, and notes on what was merged or left out.
 
@@ -42,7 +42,10 @@ def read_codes(raw: "mne.io.BaseRaw", channels: list[str], mask: int | None = No
     events, notes = [], []
     for channel in channels:
         values = np.rint(raw.get_data(picks=[channel])[0]).astype(np.int64)
-        found, more = codes_of(values, raw.info["sfreq"], mask, wanted)
+        try:
+            found, more = codes_of(values, raw.info["sfreq"], mask, wanted)
+        except InputError as error:
+            raise InputError(f"{path}, channel {channel}: {error}") from None
         events += found
         notes += [f"{channel}: {note}" for note in more]
     return sorted(events), notes
@@ -58,8 +61,10 @@ def codes_of(values: np.ndarray, sfreq: float, mask: int | None = None,
     starts, codes, merged = _settled(starts, codes, len(values), max(1, round(SETTLE_SECONDS * sfreq)))
     if merged:
         notes.append(f"{merged} steps between codes, as lines do not switch in the same sample, are no events of their own")
-    rest = 0
-    if mask is None and (bits := _stuck(codes)):
+    rest, bits = 0, _stuck(codes) if mask is None else 0
+    if mask is None:
+        _check_hanging(starts, codes & ~bits, sfreq)
+    if bits:
         said, keep = _judge(bits, starts, codes, sfreq, wanted)
         notes += [said] if said else []
         if not keep:
@@ -97,14 +102,36 @@ def _settled(starts, codes, end, settle):
 
 
 def _stuck(codes):
-    """The bits that move twice at most, and not while the others change often: lines that hang, perhaps."""
-    bits = 0
-    for bit in (1 << k for k in range(int(max(codes.max(), 0)).bit_length())):
-        on = codes & bit != 0
-        moves = int((on[1:] != on[:-1]).sum())
-        if on.any() and moves <= 2 and on.sum() >= MIN_STUCK_CHANGES:
-            bits |= bit
-    return bits if len(codes) >= MIN_STUCK_CHANGES else 0
+    """The bits that, whenever they are on, stay so while the others change often: lines that hang, perhaps."""
+    return sum(bit for bit in _bits(codes) if all(len(run) >= MIN_STUCK_CHANGES for run in _on_runs(codes, bit)))
+
+
+def _check_hanging(starts, codes, sfreq):
+    """Raise InputError for a line that is part of codes and hangs for a while: those codes cannot be told.
+
+    Codes are pulses elsewhere, and while the line hangs they return to its bit alone.
+    """
+    for bit in _bits(codes):
+        run = max(_on_runs(codes, bit), key=len)
+        outside = np.delete(codes, run)
+        if (len(run) >= MIN_STUCK_CHANGES and len(outside) and (codes[run] == bit).mean() >= MIN_REST
+                and (outside == 0).mean() >= MIN_REST):
+            whole = (1 << max(int(codes.max()).bit_length(), 8)) - 1
+            raise InputError(f"the line of bit {bit.bit_length() - 1} (value {bit}) hangs from {starts[run[0]] / sfreq:.3f} "
+                             f"to {starts[run[-1]] / sfreq:.3f} s, so that codes which differ by it cannot be told; give a "
+                             f"table of --events, --stim_mask {whole & ~bit} to look at the other lines, or --stim_mask "
+                             f"{whole} to take the codes as they are")
+
+
+def _bits(codes):
+    """The values of the bits that are ever on."""
+    return [bit for bit in (1 << k for k in range(int(max(codes.max(), 0)).bit_length())) if (codes & bit).any()]
+
+
+def _on_runs(codes, bit):
+    """The stretches of successive codes with a bit on, as arrays of positions."""
+    on = np.flatnonzero(codes & bit)
+    return np.split(on, np.flatnonzero(np.diff(on) > 1) + 1)
 
 
 def _judge(bits, starts, codes, sfreq, wanted):

@@ -3,6 +3,8 @@
 from collections import Counter
 from itertools import pairwise
 
+from runtime.errors import InputError
+
 import numpy as np
 import pytest
 
@@ -72,6 +74,19 @@ def test_lines_that_hang():
     meant = {str(code) for _, code in [*PLAIN, *raised]}
     found, notes = codes_of(pulses(plus=256, start=4100), SFREQ, wanted=meant.__contains__)
     assert [code for at, code in found if at in AT] == [code + 256 * (at >= 4100) for at, code in PLAIN]
+
+
+def test_a_line_of_the_codes_that_hangs():
+    """Codes that differ by its bit are lost: nothing is guessed."""
+    values = pulses()
+    values[4000:6500] |= 1
+    with pytest.raises(InputError, match=r"bit 0 \(value 1\) hangs from 20.000 to .* --stim_mask 254"):
+        codes_of(values, SFREQ)
+    assert codes_of(values, SFREQ, mask=254)[0] == [(at, code & 254) for at, code in PLAIN if code & 254]
+    level = pulses()
+    level[2000:4000] |= 64
+    level[5000:7000] |= 64  # a line of its own, on in two blocks
+    assert codes_of(level, SFREQ)[0] == PLAIN
 
 
 def with_codes(values, path, names=("STI 014",)):
