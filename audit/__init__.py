@@ -22,11 +22,12 @@ def run_audit(trials: "Trials", split: dict[str, "torch.Tensor"], image_dir: Pat
     """
     from tqdm import tqdm
 
-    from . import counts, duplicates, integrity, leaks, order, same_pictures, signal
+    from . import captions, counts, duplicates, integrity, leaks, order, same_pictures, signal
     from .data import Material
 
     material = Material(trials, split, image_dir, permutations, seed)
-    checks = [counts.check_counts, counts.check_test_size, integrity.check_values, integrity.check_integrity]
+    checks = [counts.check_counts, counts.check_test_size, captions.check_captions, integrity.check_values,
+              integrity.check_integrity]
     if material.usable.any():
         checks += [order.check_order, duplicates.check_duplicates, duplicates.check_overlap, same_pictures.check_pictures,
                    signal.check_edges, signal.check_filters, signal.check_channels, signal.check_line_noise,

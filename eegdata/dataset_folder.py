@@ -146,19 +146,17 @@ def write_folder(data: DataSet, output: Path | str, source: str, scale: str, ove
     head = {"format": FORMAT, "source": source, "scale": scale, **{name: getattr(data, name) for name in DATASET_FIELDS}}
     key = content_key([head, [(r.name, r.subject, r.session, r.key) for r in data.recordings], sorted(data.pictures)])
     _check_output(data, output)
+    going_on = not overwrite and any((output / name).exists() for name in OWN_FILES)
     if not _begin(output, key, overwrite):
         _write_pictures(data, output / "images")  # captions may have come since
         print(f"{output}: holds this data set already; nothing to do for its trials")
         return read_record(output)
-    marker = output / "trials" / RUN_FILE  # an interrupted run with other options left other pictures of the same names
-    stale = marker.is_file() and read_json(marker, str) != key
-    write_json(marker, f"{key}, pictures of another run" if stale else key)
-    _write_pictures(data, output / "images", stale)
-    write_json(marker, key)
-    recordings = _write_trials(data, output / "trials", content_key(head), scale)
-    if not number_of_trials(recordings):
-        reasons = {r["name"]: r["dropped"] for r in recordings if r["dropped"]}
-        raise InputError(f"no event gave a trial ({reasons or 'no events found'}); check the events and --reject")
+    try:
+        recordings = _write_content(data, output, key, content_key(head), scale)
+    except InputError:
+        if not going_on:  # nobody could tell what is there from a data set; an interrupted run is another matter
+            _remove_own(output)
+        raise
     sketches = bool(data.pictures) and all(picture.sketch for picture in data.pictures.values())
     record = {**head, "key": key, "pictures": list(data.pictures), "picture": "sketch" if sketches else "photo",
               "recordings": recordings, "versions": versions()}
@@ -166,8 +164,32 @@ def write_folder(data: DataSet, output: Path | str, source: str, scale: str, ove
     _write_card(output / "README.md", record)
     os.sync()  # the pictures too are on the disk before dataset.json says that the folder is whole
     write_json(output / "dataset.json", record)
-    marker.unlink()
+    (output / "trials" / RUN_FILE).unlink()
     return record
+
+
+def _write_content(data, output, key, head_key, scale):
+    """Write pictures and trials; returns the recordings' entries for dataset.json."""
+    marker = output / "trials" / RUN_FILE  # an interrupted run with other options left other pictures of the same names
+    stale = marker.is_file() and read_json(marker, str) != key
+    write_json(marker, f"{key}, pictures of another run" if stale else key)
+    _write_pictures(data, output / "images", stale)
+    write_json(marker, key)
+    recordings = _write_trials(data, output / "trials", head_key, scale)
+    if not number_of_trials(recordings):
+        reasons = {r["name"]: r["dropped"] for r in recordings if r["dropped"]}
+        by_channel = next((note for r in recordings for note in r["notes"] if note.startswith("trials rejected")), "")
+        raise InputError(f"no event gave a trial ({reasons or 'no events found'}){by_channel and '; ' + by_channel[:300]}; "
+                         "check the events and --reject" + ", and leave channels that are no EEG out" * bool(by_channel))
+    return recordings
+
+
+def _remove_own(output):
+    for path in (output / name for name in OWN_FILES):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _check_output(data, output):
@@ -197,11 +219,7 @@ def _begin(output, key, overwrite):
                          "folder, or give --overwrite")
     if overwrite:
         done.unlink(missing_ok=True)  # first: what remains counts as unfinished
-        for path in (output / name for name in OWN_FILES):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        _remove_own(output)
     return True
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 
+from .pointers import check_brainvision_pointers, check_data_files
 from .raw_files import RecordingFile, check_whole, mne_reads
 
 if TYPE_CHECKING:
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".edf", ".bdf", ".vhdr", ".set", ".fif", ".cnt")
 
 
-def find_files(root: Path | str, task: str | None = None, cut_short: bool = False) -> list[RecordingFile]:
+def find_files(root: Path | str, task: str | None = None, cut_short: bool = False,
+               other_files: bool = False) -> list[RecordingFile]:
     """The EEG recordings below a BIDS root as Files, with their events tables."""
     root = Path(root)
     if not root.is_dir():
@@ -36,16 +38,18 @@ def find_files(root: Path | str, task: str | None = None, cut_short: bool = Fals
     for path in sorted(found, key=lambda each: str(each.fpath)):
         sidecar = path.find_matching_sidecar(suffix="events", extension=".tsv", on_error="ignore")
         files.append(RecordingFile(path.fpath, path.fpath.relative_to(root).as_posix(),
-                                   lambda path=path: open_raw(path, cut_short), path.subject, path.session,
+                                   lambda path=path: open_raw(path, cut_short, other_files), path.subject, path.session,
                                    Path(sidecar) if sidecar else None))
     return files
 
 
-def open_raw(path: "mne_bids.BIDSPath", cut_short: bool = False) -> tuple["mne.io.BaseRaw", list[str]]:
+def open_raw(path: "mne_bids.BIDSPath", cut_short: bool = False,
+             other_files: bool = False) -> tuple["mne.io.BaseRaw", list[str]]:
     """Open a BIDSPath with its sidecars: channel types, bad channels and electrode places; returns mne Raw and notes."""
     import mne_bids
 
+    check_brainvision_pointers(path.fpath, other_files)
     with mne_reads(path.fpath) as notes:
         raw = mne_bids.read_raw_bids(path, verbose="warning")
-    check_whole(path.fpath, raw, notes, cut_short)
-    return raw, notes
+    check_data_files(path.fpath, raw, other_files)
+    return raw, check_whole(path.fpath, raw, notes, cut_short)

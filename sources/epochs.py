@@ -5,6 +5,7 @@ A trial holds the samples of [tmin, tmax): 1 s at 250 Hz is 250 samples.
 
 import argparse
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -196,13 +197,13 @@ def filter_recording(raw: "mne.io.BaseRaw", settings: Epoching) -> None:
                    verbose="warning")
 
 
-def cut_trials(raw: "mne.io.BaseRaw", onset: np.ndarray, settings: Epoching,
-               weights: np.ndarray) -> tuple[Trials, dict[str, int]]:
+def cut_trials(raw: "mne.io.BaseRaw", onset: np.ndarray, settings: Epoching, weights: np.ndarray,
+               causes: Counter | None = None) -> tuple[Trials, dict[str, int]]:
     """Bring a filtered recording (mne Raw) to the trials' sampling rate and cut it at `onset` [events] in s.
 
     weights [channels, recorded]: what turns the recording's channels and unit into those of the trials. Returns an iterator
     of (eeg [n, channels, samples] float32, numbers of their events), and {reason: events that gave no trial}, which is
-    complete when the iterator is done.
+    complete when the iterator is done. causes: takes, by number of channel, how many trials it rejects.
     """
     import mne
 
@@ -219,7 +220,7 @@ def cut_trials(raw: "mne.io.BaseRaw", onset: np.ndarray, settings: Epoching,
     for reasons in epochs.drop_log:
         if reasons:
             dropped[_reason(reasons[0])] = dropped.get(_reason(reasons[0]), 0) + 1
-    return _weighted(epochs, weights, settings, dropped), dropped
+    return _weighted(epochs, weights, settings, dropped, Counter() if causes is None else causes), dropped
 
 
 def _reason(text: str) -> str:
@@ -229,7 +230,7 @@ def _reason(text: str) -> str:
     return "across lost samples" if text == "BAD_ACQ_SKIP" else f"across '{text}'"
 
 
-def _weighted(epochs, weights, settings, dropped):
+def _weighted(epochs, weights, settings, dropped, causes):
     size = max(1, BLOCK_BYTES // (8 * len(epochs.ch_names) * len(epochs.times)))
     for start in range(0, len(epochs.selection), size):
         eeg = epochs.get_data(item=slice(start, start + size), verbose="error")
@@ -241,6 +242,8 @@ def _weighted(epochs, weights, settings, dropped):
                               (f"less than {settings.flat:g} uV peak to peak", small)):
             if which.any():
                 dropped[reason] = dropped.get(reason, 0) + int(which.sum())
+        wrong = peak_to_peak[large] > settings.reject, peak_to_peak[small] < settings.flat
+        causes.update(np.nonzero(np.concatenate(wrong))[1].tolist())
         yield eeg[~(large | small)], epochs.selection[start:start + size][~(large | small)]
 
 

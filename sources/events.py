@@ -3,14 +3,17 @@
 import math
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 
+from .clock import Clock
 from .raw_files import RecordingFile, mne_reads, named
-from .tables import first_of, read_table
+from .stim_codes import read_codes, stim_channels
+from .tables import Captions, first_of, plain_text, read_table
 
 if TYPE_CHECKING:
     import mne
@@ -19,6 +22,9 @@ PICTURE_COLUMNS = ("picture", "stim_file", "image")  # columns that mean the sam
 NAME_COLUMNS = ("trial_type", "value")
 BOUNDARY = re.compile(r"((bad|edge)[ _])?boundary|new segment(/.*)?", re.I)  # EEGLAB, BrainVision: the recording paused
 NO_EVENT = re.compile(r"(bad|edge)([ _].*)?", re.I)  # MNE's marks of stretches that are no good
+
+LETTER_NUMBER = re.compile(r"&#(\d{2,6});")
+FOUND_GAP = "BAD_ACQ_SKIP"
 
 
 @dataclass
@@ -37,25 +43,25 @@ class Event:
     captions: tuple = ()
 
 
-def captions_of(row: dict) -> tuple[str, ...]:
-    """The cells of all columns whose names begin with "caption"."""
-    return tuple(cell for column, cell in row.items() if column.startswith("caption") and cell)
-
-
-def read_events(path: Path | str, flag: str = "--events") -> list[tuple[str, Event]]:
+def read_events(path: Path | str, flag: str = "--events", captions: Captions | None = None) -> list[tuple[str, Event]]:
     """[(text of column file or "", Event)] of an events table; columns onset [s] or sample, and what was shown."""
     columns, rows = read_table(path, flag)
+    captions_of = (captions or Captions()).of(columns, f"{flag} {path}")
     when = [name for name in ("onset", "sample") if name in columns]
     what = [name for name in (*PICTURE_COLUMNS, "class", *NAME_COLUMNS) if name in columns]
     if not when or not what:
         expected = ", ".join((*PICTURE_COLUMNS, "class", *NAME_COLUMNS))
         raise InputError(f"{flag} {path}, line 1: columns {', '.join(columns)[:200]}; expected onset (seconds from the "
                          f"recording's start) or sample, and at least one of {expected}")
-    events, last = [], {}
+    events, last, unsorted = [], {}, 0
     for line, row in rows:
         place = f"{flag} {path}, line {line}"
         event = Event(first_of(row, (*NAME_COLUMNS, "class", *PICTURE_COLUMNS)) or "n/a", place, listed=True,
                       picture=first_of(row, PICTURE_COLUMNS), kind=row.get("class", ""), captions=captions_of(row))
+        if not row[when[0]] and not event.picture and not event.kind:  # BIDS writes n/a; an error only if it is shown
+            event.onset = math.nan
+            events.append((row.get("file", ""), event))
+            continue
         time = _number(row[when[0]], when[0], place)
         if when[0] == "onset":
             event.onset = time
@@ -63,11 +69,16 @@ def read_events(path: Path | str, flag: str = "--events") -> list[tuple[str, Eve
             event.sample = int(time)
         file = row.get("file", "")
         before, its_line = last.get(file, (-math.inf, 0))
-        if time < before:
+        if time < before and flag != "--bids":
             raise InputError(f"{place}: {when[0]} {row[when[0]]} is before that of line {its_line}; expected the events of "
                              "a recording in order of time; sort the rows, or correct the wrong one")
+        unsorted += time < before
         last[file] = (time, line)
         events.append((file, event))
+    if unsorted:
+        print(f"{flag} {path}: {unsorted} rows are not in order of time, which BIDS advises; they are sorted")
+        events.sort(key=lambda each: (each[1].onset is not None and math.isnan(each[1].onset),
+                                      each[1].onset if each[1].sample is None else each[1].sample))
     return events
 
 
@@ -82,9 +93,9 @@ def _number(text, column, place):
     return value
 
 
-def share_table(path: Path | str, files: list[RecordingFile]) -> dict[str, list[Event]]:
+def share_table(path: Path | str, files: list[RecordingFile], captions: Captions | None = None) -> dict[str, list[Event]]:
     """{name of a File: its Events} from the one --events table."""
-    rows = read_events(path)
+    rows = read_events(path, captions=captions)
     if not rows:
         raise InputError(f"--events {path}: has no events below its header line; expected one line per event")
     if not any(file for file, _ in rows):
@@ -104,47 +115,79 @@ def share_table(path: Path | str, files: list[RecordingFile]) -> dict[str, list[
     return shared
 
 
-def recorded_events(file: RecordingFile, raw: "mne.io.BaseRaw", stim_channel: str | None = None) -> list[Event]:
-    """The Events that the recording itself holds: annotations, else the stim channel, or the one that is named."""
-    if stim_channel is None:
-        onsets, texts = (raw.annotations.onset - raw.first_time).tolist(), map(str, raw.annotations.description)
+def recorded_events(file: RecordingFile, raw: "mne.io.BaseRaw", stim_channel: str | None = None, mask: int | None = None,
+                    shows: Callable[[Event], bool] | None = None) -> tuple[list[Event], list[str]]:
+    """The Events that the recording itself holds, and notes: annotations, else the trigger channels, or the one that is
+    named.
+
+    mask: bits of the codes to look at; shows: whether an Event shows a picture, as far as names tell. Where no annotation
+    does, they are comments, and the trigger channels are read.
+    """
+    channels = stim_channels(file.path, raw, stim_channel)
+    if (stim_channel is None and mask is None) or not channels:
+        onsets, texts = (raw.annotations.onset - raw.first_time).tolist(), map(_text, raw.annotations.description)
         found = [Event(text, f"{file.path}, '{text}' at {onset:.3f} s", onset) for onset, text in
                  zip(onsets, texts, strict=True) if not NO_EVENT.fullmatch(text) and not BOUNDARY.fullmatch(text)]
-        if found or "stim" not in raw.get_channel_types():
-            return found
-    elif stim_channel not in raw.ch_names:
-        raise InputError(f"--stim_channel {stim_channel}: not in {file.path} (channels {', '.join(raw.ch_names)[:300]})")
-    import mne
-
+        if not channels or (found and (shows is None or any(map(shows, found)))):
+            return found, []
+    else:
+        found = []
+    sfreq = raw.info["sfreq"]
     with mne_reads(file.path):
-        rows = mne.find_events(raw, stim_channel, shortest_event=1, verbose="warning")
-    return [Event(str(code), f"{file.path}, code {code} at {(sample - raw.first_samp) / raw.info['sfreq']:.3f} s",
-                  (sample - raw.first_samp) / raw.info["sfreq"]) for sample, _, code in rows.tolist()]
+        rows, notes = read_codes(file.path, raw, channels, mask, shows and (lambda code: shows(Event(code, ""))))
+    codes = [Event(str(code), f"{file.path}, code {code} at {sample / sfreq:.3f} s", sample / sfreq)
+             for sample, code in rows]
+    if found and codes:
+        notes.append(f"{len(found)} annotations name no picture: events are those of the trigger channel "
+                     f"{', '.join(channels)}")
+    return sorted(found + codes, key=lambda event: event.onset), notes
 
 
-def settle_times(events: list[Event], sfreq: float, duration: float) -> None:
-    """Fill in the onsets; an event of a table that lies outside the recording is an InputError.
+def _text(description):
+    """An annotation's text. MNE writes letters beyond Latin-1 into FIF files as numbers, and reads those."""
+    return plain_text(LETTER_NUMBER.sub(lambda found: chr(int(found[1])), str(description)))
 
-    One of the recording's own that lies outside gives no trial later and is counted as such.
+
+def marks_of(raw: "mne.io.BaseRaw") -> Counter:
+    """{name: number} of the marks that are no events: pauses and bad stretches, but for gaps that the reader found."""
+    texts = map(_text, raw.annotations.description)
+    return Counter(text for text in texts if (NO_EVENT.fullmatch(text) or BOUNDARY.fullmatch(text)) and text != FOUND_GAP)
+
+
+def settle_times(events: list[Event], sfreq: float, clock: Clock, delay: float = 0.) -> None:
+    """Fill in the onsets, in s among the samples of the file; NaN in a gap. An event of a table outside is an InputError.
+
+    clock: of the recording; delay: seconds from each event to what it stands for. An event of the recording's own that lies
+    outside gives no trial later and is counted as such.
     """
     for event in events:
-        if event.onset is None:
-            event.onset = event.sample / sfreq
-        if event.listed and not 0 <= event.onset < duration:
+        if event.listed and event.sample is None and math.isnan(event.onset):
+            raise InputError(f"{event.place}: onset is missing, expected seconds from the recording's start, as this event "
+                             "shows a picture; write it, or choose events with --event_names")
+        time = event.onset if event.listed and event.sample is None else clock.to_time(
+            event.onset if event.sample is None else event.sample / sfreq)
+        if event.listed and not 0 <= time < clock.seconds:
             given = f"sample {event.sample}" if event.sample is not None else f"onset {event.onset:g}"
-            raise InputError(f"{event.place}: {given} is outside the recording, which lasts {duration:.3f} s "
-                             f"({round(duration * sfreq)} samples); expected seconds from its start in column onset: are "
+            raise InputError(f"{event.place}: {given} is outside the recording, which lasts {clock.seconds:.3f} s "
+                             f"({round(clock.end * sfreq)} samples); expected seconds from its start in column onset: are "
                              "they milliseconds or samples, or of another recording?")
+        event.onset = clock.to_position(time + delay)
 
 
-def check_moments(events: list[Event], sfreq: float) -> None:
-    """Two pictures at one moment, of one recording, would be equal trials with unlike labels."""
+def at_one_moment(events: list[Event], sfreq: float, skip: bool = False) -> set[int]:
+    """Numbers of the events that are at the time of another one: they would be equal trials with unlike labels.
+
+    Unless `skip`, they are an InputError.
+    """
     at = {}
-    for event in events:
-        other = at.setdefault(round(event.onset * sfreq), event)
-        if other is not event:
-            raise InputError(f"{event.place}: shows a picture at {event.onset:.3f} s, as {other.place} does; expected one "
-                             "picture at a time; choose events with --event_names, or correct them")
+    for number, event in enumerate(events):
+        others = at.setdefault(round(event.onset * sfreq), [])
+        others.append(number)
+        if len(others) > 1 and not skip:
+            raise InputError(f"{event.place}: shows a picture at {event.onset:.3f} s, as {events[others[0]].place} does; "
+                             "expected one picture at a time; choose events with --event_names, correct them, or leave "
+                             "both out with --skip_ambiguous")
+    return {number for others in at.values() if len(others) > 1 for number in others}
 
 
 def choose_by_name(events: list[Event], pattern: str | None) -> tuple[list[Event], Counter]:
@@ -152,7 +195,7 @@ def choose_by_name(events: list[Event], pattern: str | None) -> tuple[list[Event
     if pattern is None:
         return events, Counter()
     try:
-        match = re.compile(pattern).fullmatch
+        match = re.compile(plain_text(pattern)).fullmatch
     except re.error as error:
         raise InputError(f"--event_names {pattern}: not a regular expression ({error})") from None
     chosen = [event for event in events if match(event.name)]

@@ -3,8 +3,7 @@
 Bad channels, missing channels and the reference are weights on channels: one matrix, applied to the cut trials.
 """
 
-import re
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,16 +13,13 @@ from runtime.errors import InputError
 import numpy as np
 
 from . import epochs
+from .channel_kinds import MIN_ELECTRODES, electrode_names
 from .raw_files import mne_reads
 
 if TYPE_CHECKING:
     import mne
 
-# Channels that are no scalp electrodes, where a file calls everything EEG.
-NO_EEG = re.compile(r"(EEG[ _:-]*)?([A-Z]{0,2}EOG|E[CK]G|EMG|GSR|EDA|RESP|PLETH|SPO2|STIM?|TRIG(GER)?|STATUS|EVENTS?|"
-                    r"MARKERS?|EXG|EXT|AUX|MISC|PHOTIC|ERGO|TEMP|ACC|GYRO|BATT(ERY)?|COUNTER|TIME ?STAMPS?|SAMPLES?|DC\d)"
-                    r"([^A-Z].*|[A-Z])?", re.I)
-PLAUSIBLE_MICROVOLTS = (.05, 5000.)  # microvolts: standard deviation of the median channel
+PLAUSIBLE_MICROVOLTS = (.05, 5000.)  # microvolts: standard deviation of the median electrode
 FLAT_MICROVOLTS = .05  # microvolts: standard deviation; an amplifier alone has more
 MIN_LOF_CHANNELS, MIN_LOF_SECONDS = 32, 30.  # with less, MNE's LOF takes good channels for outliers
 
@@ -40,16 +36,6 @@ class Settings(epochs.Epoching):
     reference: str | list[str]
     unit_scale: float
     ch_names: list[str]
-
-
-def eeg_channels(raw: "mne.io.BaseRaw", exclude: Sequence[str] = ()) -> tuple[list[str], dict]:
-    """Names of the EEG channels, and {why: names} of those left out."""
-    names, left = [], {}
-    for name, kind in zip(raw.ch_names, raw.get_channel_types(), strict=True):
-        why = ("--exclude" if name in exclude else kind if kind != "eeg" else
-               "no EEG by name" if NO_EEG.fullmatch(name.strip()) else None)
-        left.setdefault(why, []).append(name) if why else names.append(name)
-    return names, left
 
 
 def places_of(raw: "mne.io.BaseRaw", names: list[str]) -> tuple[dict, list[str]]:
@@ -85,8 +71,18 @@ def process(path: Path | str, raw: "mne.io.BaseRaw", names: list[str], places: d
     bads, doubts = find_bads(raw, names, file_bads, settings)
     matrix, more = channel_matrix(raw.ch_names, names, bads, places, settings)
     with mne_reads(path) as warned_too:
-        trials, dropped = epochs.cut_trials(raw, onset, settings, matrix * 1e6)
-    return trials, dropped, [*notes, *warned, *doubts, *more, *warned_too]
+        causes = Counter()
+        trials, dropped = epochs.cut_trials(raw, onset, settings, matrix * 1e6, causes)
+    notes = [*notes, *warned, *doubts, *more, *warned_too]
+    return _with_causes(trials, causes, settings, notes), dropped, notes
+
+
+def _with_causes(trials, causes, settings, notes):
+    """The trials; when they are done, `notes` also tell which channels were the reason that others were rejected."""
+    yield from trials
+    if causes:
+        notes.append("trials rejected for their amplitude, by channel: " + ", ".join(
+            f"{settings.ch_names[channel]} {count}" for channel, count in causes.most_common()))
 
 
 def check_finite(raw: "mne.io.BaseRaw", path: Path | str) -> None:
@@ -109,7 +105,8 @@ def deviations(raw: "mne.io.BaseRaw", names: list[str]) -> np.ndarray:
 def check_units(raw: "mne.io.BaseRaw", names: list[str], path: Path | str, settings: Settings) -> None:
     import numpy as np
 
-    median = float(np.median(deviations(raw, names)))
+    electrodes = electrode_names(names)
+    median = float(np.median(deviations(raw, electrodes if len(electrodes) >= MIN_ELECTRODES else names)))
     low, high = PLAUSIBLE_MICROVOLTS
     if low <= median <= high:
         return

@@ -9,8 +9,8 @@ of picture (or stim_file, image), class, trial_type and value. A table for sever
 --picture_map translates other event names: its columns are event, and picture or class.
 
 A picture is named by its path below --pictures, its file name, or its file name without suffix. Its class is the folder
-that it lies in, unless a table has the column class. Captions come from the columns caption, caption2, ... of any table, or
-from <name>_caption.txt or <name>.txt beside the picture.
+that it lies in, unless a table has the column class. Captions come from the columns caption, caption1, caption2, ... of any
+table, or from <name>_caption.txt or <name>.txt beside the picture.
 
 Where events name a class only, each gets a picture of that class in a fixed rotation, and the record says so. Without
 --pictures the data set has classes only, chosen by --event_names or a column class.
@@ -18,7 +18,6 @@ Where events name a class only, each gets a picture of that class in a fixed rot
 
 import argparse
 from collections import Counter
-from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,14 +28,22 @@ from runtime.runs import content_key, read_json
 
 from eegdata.records import Block, DataSet, Recording
 
-from . import bids, epochs, preprocessing, raw_files
-from .events import check_moments, choose_by_name, mark_boundaries, read_events, recorded_events, settle_times, share_table
-from .stimuli import assign_in_turn, find_stimuli, name_pictures, slug
+from . import bids, channel_kinds, epochs, preprocessing, raw_files
+from .clock import clock_of
+from .events import at_one_moment, mark_boundaries, marks_of, read_events, recorded_events, share_table
+from .reader_losses import left_out
+from .shown_events import OpenRecording, judge_of_names, keep_shown, leave_out
+from .spelling import slug, unique_slugs
+from .stimuli import assign_in_turn, find_stimuli, name_pictures
+from .tables import Captions
 
 MIN_AVERAGE_CHANNELS = 16  # channels, for --reference auto
+MAX_DELAY = 10.  # s
+MAX_CHANNELS = 64  # in a note
 DEFAULT_RATE, KEPT_RATE = 250., 256.  # Hz, for --resample unset
 PROCESSING_OPTIONS = ("exclude", "l_freq", "h_freq", "notch", "unit_scale", "bads", "reference", "resample", "tmin", "tmax",
-              "baseline", "reject", "flat", "event_names", "stim_channel", "stream", "task", "cut_short")
+              "baseline", "reject", "flat", "event_names", "event_delay", "skip_ambiguous", "stim_channel", "stim_mask",
+              "stream", "task", "cut_short", "allow_other_files")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,12 +58,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                                                              "subject)")
     group.add_argument("--stream", help="name of the EEG stream in XDF files that hold several")
     group.add_argument("--cut_short", action="store_true", help="accept files that end before their header says")
+    group.add_argument("--allow_other_files", action="store_true", help="accept headers that name the data or markers of "
+                                                                        "another recording")
     group = parser.add_argument_group("events and pictures")
     group.add_argument("--events", metavar="TSV", help="table of events (unset: <recording>_events.tsv beside a recording, "
                                                        "else its annotations or stim channel)")
     group.add_argument("--event_names", metavar="REGEX", help="use only events whose trial_type, value or annotation "
                                                               "matches this regular expression as a whole")
     group.add_argument("--stim_channel", help="channel to read event codes from, in place of annotations")
+    group.add_argument("--stim_mask", type=options.bounded(int, 1), help="bits of the event codes to look at, as a number: "
+                       "255 for the lowest 8 (unset: all but those of lines that hang)")
+    group.add_argument("--event_delay", type=options.bounded(float, -MAX_DELAY, MAX_DELAY), default=0., metavar="SECONDS",
+                       help="time from each event to the picture on the screen, added to all onsets: 0.1 for triggers "
+                            "that come 100 ms before the display")
+    group.add_argument("--skip_ambiguous", action="store_true", help="leave out events that show pictures at the same "
+                                                                     "time, in place of an error")
     group.add_argument("--picture_map", metavar="TSV", help="table with the columns event, and picture or class, that "
                                                             "says what event names mean")
     group.add_argument("--pictures", metavar="FOLDER", help="pictures as <class>/<file>, or all in one folder with their "
@@ -64,6 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                                                             "BIDS, ROOT/stimuli if it is there)")
     group.add_argument("--picture_list", metavar="TSV", help="table of columns picture, class, caption; a picture may have "
                                                              "several rows")
+    group.add_argument("--caption_columns", metavar="NAME,...", help="columns of the tables that hold captions (unset: "
+                                                                     "caption, caption1, caption2, ...)")
     group = parser.add_argument_group("processing, in this order")
     group.add_argument("--exclude", metavar="NAME,...", help="channels to leave out, besides those that are not EEG by "
                                                              "type or name")
@@ -84,46 +102,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                                               "use 100 to 150")
 
 
-@dataclass
-class OpenRecording:
-    """A recording before it is read: file; sfreq, duration in s; names of its EEG channels;
-    places of electrodes; bads that the file names; all_names; notes; events and, later, what they show."""
-
-    file: raw_files.RecordingFile
-    sfreq: float
-    duration: float
-    names: list
-    places: dict
-    bads: list
-    all_names: list
-    notes: list
-    events: list
-    shown: list | None = None
-
-
 def find(args: argparse.Namespace) -> DataSet:
     """The DataSet of --recordings or --bids: headers and events are read now, the EEG later."""
     from tqdm import tqdm
 
     _check(args)
-    files = bids.find_files(args.bids, args.task, args.cut_short) if args.bids else raw_files.find_files(
-        args.recordings, args.stream, args.cut_short)
-    tables = _tables(args, files)
+    files = bids.find_files(args.bids, args.task, args.cut_short, args.allow_other_files) if args.bids else (
+        raw_files.find_files(args.recordings, args.stream, args.cut_short, args.allow_other_files))
+    captions = Captions(_names(args.caption_columns or ""))
+    tables = _tables(args, files, captions)
+    stimuli = find_stimuli(_folder_of_pictures(args), args.picture_list, args.picture_map, captions)
+    captions.check()
     exclude = _names(args.exclude or "")
-    found = [_open(file, tables.get(file.name), exclude, args.stim_channel)
+    shows = judge_of_names(args, stimuli)
+    found = [_open(file, tables.get(file.name), exclude, args, shows)
              for file in tqdm(files, desc="headers", unit="recording", disable=len(files) < 4)]
+    for note in dict.fromkeys(note for each in found for note in each.notes if "channels left out" in note):
+        print(note)
     kept = raw_files.drop_copies([each.file for each in found])
     found = [each for each in found if any(each.file is file for file in kept)]
     people = raw_files.set_people(kept, args.participants)
     _check_names(exclude, found, "--exclude")
-    stimuli, ignored = _show(args, found)
+    ignored = keep_shown(args, found, stimuli)
     silent = [each.file.name for each in found if not each.events]
     if silent:
         print(f"{len(silent)} recordings left out, as no event of theirs shows a picture: {', '.join(silent)[:300]}")
         found = [each for each in found if each.events]
     settings = _settle(args, found)
     for each in found:
-        check_moments(each.events, settings.sfreq)
+        double = at_one_moment(each.events, settings.sfreq, args.skip_ambiguous)
+        leave_out(each, double, "at the time of another event")
     return _data_set(args, found, stimuli, ignored, settings, people)
 
 
@@ -137,8 +145,9 @@ def _check(args):
     if args.events and args.bids:
         raise InputError("--events: in a --bids folder each recording brings its own events.tsv; leave it out, or give "
                          "--recordings")
-    if args.events and args.stim_channel:
-        raise InputError("--events and --stim_channel both say where events are; give one of them")
+    for flag in ("stim_channel", "stim_mask"):
+        if args.events and getattr(args, flag):
+            raise InputError(f"--events and --{flag} both say where events are; give one of them")
     for flag in ("bads", "reference"):
         if not _names(getattr(args, flag)):
             raise InputError(f"--{flag} '{getattr(args, flag)}': names nothing; expected auto or channels, see --help")
@@ -156,12 +165,20 @@ def _check_names(names, found, flag):
                              f"{', '.join(found[0].all_names)[:300]})")
 
 
-def _tables(args, files):
+def _folder_of_pictures(args):
+    if args.pictures is None and args.bids and (Path(args.bids) / "stimuli").is_dir():
+        folder = str(Path(args.bids) / "stimuli")
+        print(f"pictures: {folder}")
+        return folder
+    return args.pictures
+
+
+def _tables(args, files, captions):
     """{name of a File: its Events} as far as tables give them."""
     if args.events:
-        return share_table(args.events, files)
+        return share_table(args.events, files, captions)
     beside = [file for file in files if file.events]
-    if args.stim_channel or not beside:
+    if args.stim_channel or args.stim_mask or not beside:
         return {}
     if len(beside) < len(files):
         without = next(file for file in files if not file.events)
@@ -170,60 +187,31 @@ def _tables(args, files):
                          "recordings have one; write it, or leave the recording out")
     print(f"events: {beside[0].events.name}{f' and {len(beside) - 1} more tables' if len(beside) > 1 else ''}, beside the "
           "recordings")
-    return {file.name: [event for _, event in read_events(file.events, "--bids" if args.bids else "events table")]
+    return {file.name: [event for _, event in read_events(file.events, "--bids" if args.bids else "events table",
+                                                           captions)]
             for file in beside}
 
 
-def _open(file, events, exclude, stim_channel):
+def _open(file, events, exclude, args, shows):
     raw, notes = file.open()
     sfreq = float(raw.info["sfreq"])
-    names, left = preprocessing.eeg_channels(raw, exclude)
+    names, left = channel_kinds.eeg_channels(raw, exclude, file.path)
     if not names:
         raise InputError(f"{file.path}: no EEG channel among its {len(raw.ch_names)} "
                          f"({ {why: each[:8] for why, each in left.items()} }); expected channels of type EEG")
     places, more = preprocessing.places_of(raw, names)
     file.hashes = raw_files.hash_files(file, raw)
+    lost, marks = Counter(), Counter()
     if events is None:
-        events = recorded_events(file, raw, stim_channel)
+        lost, marks = left_out(notes), marks_of(raw)
+        events, told = recorded_events(file, raw, args.stim_channel, args.stim_mask, shows)
+        for note in told:
+            print(f"{file.name}: {note}")
+        notes = [*notes, *told]
     notes = [*notes, *more]
-    notes += [f"{len(each)} channels left out ({why}): {', '.join(each[:20])}" for why, each in left.items()]
-    return OpenRecording(file, sfreq, float(raw.n_times / sfreq), names, places, list(raw.info["bads"]), list(raw.ch_names),
-                         notes, events)
-
-
-def _show(args, found):
-    """Keep the events that show something, and what; returns the Stimuli and {name: number} of the other events."""
-    folder = args.pictures
-    if folder is None and args.bids and (Path(args.bids) / "stimuli").is_dir():
-        folder = str(Path(args.bids) / "stimuli")
-        print(f"pictures: {folder}")
-    stimuli = find_stimuli(folder, args.picture_list, args.picture_map)
-    ignored, names = Counter(), Counter()
-    for each in found:
-        names.update(event.name for event in each.events)
-        each.events, others = choose_by_name(each.events, args.event_names)
-        shown = [(event, stimuli.resolve(event, args.event_names is not None)) for event in each.events]
-        others.update(event.name for event, what in shown if what is None)
-        each.events = [event for event, what in shown if what is not None]
-        each.shown = [what for _, what in shown if what is not None]
-        settle_times(each.events, each.sfreq, each.duration)
-        ignored += others
-    total = sum(len(each.events) for each in found)
-    if not total:
-        held = ", ".join(f"{name} ({count})" for name, count in names.most_common(12)) or " ".join(
-            ["none at all", *(f"({note})" for note in found[0].notes if "annotation" in note)])
-        expected = ("--events TSV, or --stim_channel NAME where a channel holds codes" if not names else
-                    f"a --event_names that fits whole names, such as '.*{args.event_names}.*'" if args.event_names else
-                    "one that names a picture or class of --pictures" if folder else
-                    "--event_names REGEX to say which are classes, or --picture_map or --pictures to say what they mean")
-        raise InputError(f"{found[0].file.path}{' and others' if len(found) > 1 else ''}: no event shows a picture; the "
-                         f"events' names are: {held}; expected {expected}")
-    print(f"{total} events show pictures" + (", ignored are " + ", ".join(f"{count} of '{name}'" for name, count in
-                                                                        ignored.most_common(12)) if ignored else ""))
-    if any(event.captions and what.file is None for each in found for event, what in
-           zip(each.events, each.shown, strict=True)):
-        print("captions of events that name no picture are left out: a caption belongs to a picture")
-    return stimuli, ignored
+    notes += [f"{len(each)} channels left out ({why}): {', '.join(each[:MAX_CHANNELS])}" for why, each in left.items()]
+    return OpenRecording(file, sfreq, clock_of(raw), names, places, list(raw.info["bads"]), list(raw.ch_names),
+                         notes, events, lost, marks)
 
 
 def _settle(args, found):
@@ -297,12 +285,12 @@ def _encoder(folder, rate):
 def _data_set(args, found, stimuli, ignored, settings, people):
     shown = [what for each in found for what in each.shown]
     kinds = sorted({what.kind for what in shown}, key=lambda kind: (slug(kind), kind))
-    class_ids = [slug(kind) for kind in kinds]
-    alike = [kind for kind, count in Counter(map(str.lower, class_ids)).items() if count > 1]
-    if alike:
-        raise InputError(f"classes {', '.join(kind for kind in kinds if slug(kind).lower() == alike[0])}: differ by "
-                         "spelling only; write one name for each class")
-    class_of = dict(zip(kinds, class_ids, strict=True))
+    for i, kind in enumerate(kinds):
+        alike = [other for other in kinds[:i] if not stimuli.are_apart(other, kind)]
+        if alike:
+            raise InputError(f"classes {', '.join([*alike, kind])}: differ by spelling only; write one name for each class")
+    class_of = unique_slugs(kinds)
+    class_ids = list(class_of.values())
     known = "no" if not stimuli.files else "yes"
     in_turn = assign_in_turn(shown, stimuli) if stimuli.files else 0
     if in_turn:
@@ -317,11 +305,14 @@ def _data_set(args, found, stimuli, ignored, settings, people):
         label = [ids[what.kind] for what in each.shown]
         picture = [names[what.file] if what.file else f"{class_of[what.kind]}_unknown" for what in each.shown]
         onset = [event.onset for event in each.events]
-        key = [each.file.hashes, settings.key(), each.names, each.bads, each.places, onset, label, picture]
+        key = [each.file.hashes, settings.key(), each.names, each.bads, each.places, onset, label, picture, dict(each.lost)]
         recordings.append(Recording(each.file.name, each.file.subject, each.file.session, content_key(key),
                                     partial(_read, each, settings, label, picture)))
     counts = Counter(what.kind for what in shown)
+    lost, marks = (sum((getattr(each, name) for each in found), Counter()) for name in ("lost", "marks"))
     steps = preprocessing.steps(settings, sorted({each.sfreq for each in found}))
+    if args.event_delay:
+        steps.insert(0, f"{args.event_delay:g} s added to the onset of each event")
     if args.match_encoder:
         steps.append(f"channels brought by name to the {len(settings.ch_names)} of the encoder "
                      f"{Path(args.match_encoder).name}, missing ones interpolated")
@@ -330,9 +321,11 @@ def _data_set(args, found, stimuli, ignored, settings, people):
         "options": {name: getattr(args, name) for name in PROCESSING_OPTIONS} | {"baseline": settings.baseline,
                                                                         "reference": settings.reference},
         "files": [{"name": each.file.name, "sha256": each.file.hashes, "sfreq": each.sfreq, "channels": len(each.names),
-                   "seconds": round(each.duration, 3), "events": len(each.events)}
+                   "seconds": round(each.duration, 3), "events": len(each.events),
+                   "seconds_in_gaps": round(each.clock.lost, 3)}
                   for each in found],
-        "events": {"shown": dict(counts), "ignored": dict(ignored.most_common())}, **people}
+        "events": {"shown": dict(counts), "ignored": dict(ignored.most_common()),
+                   **({"left_out": dict(lost)} if lost else {}), **({"no_events": dict(marks)} if marks else {})}, **people}
     if in_turn:
         about["pictures"] = (f"{in_turn} of {len(shown)} events name the class only: the picture within the class is NOT "
                              "known, each of them has one of its class in a fixed rotation")
@@ -365,7 +358,8 @@ def _read(found, settings, label, picture):
     onset, label = np.array([event.onset for event in found.events]), np.array(label)
     trials, dropped, more = preprocessing.process(found.file.path, raw, found.names, found.places, found.bads, onset,
                                                   settings)
+    time = np.array([found.clock.to_time(each) for each in onset])
     for eeg, rows in trials:
-        yield Block(eeg, label[rows], [picture[row] for row in rows], onset[rows])
+        yield Block(eeg, label[rows], [picture[row] for row in rows], time[rows])
     nothing = np.zeros((0, len(settings.ch_names), settings.n_times), np.float32)
-    yield Block(nothing, label[:0], [], onset[:0], dropped=dropped, notes=[*notes, *more])
+    yield Block(nothing, label[:0], [], onset[:0], dropped=Counter(dropped) + found.lost, notes=[*notes, *more])

@@ -19,7 +19,11 @@ from typing import TYPE_CHECKING
 from runtime.errors import InputError
 from runtime.runs import file_hash
 
-from .tables import read_table
+from .clock import mark_gaps
+from .edf_records import edf_gaps
+from .persyst_times import persyst_gaps
+from .pointers import check_brainvision_pointers, check_data_files
+from .tables import plain_text, read_table
 
 if TYPE_CHECKING:
     import mne
@@ -28,7 +32,8 @@ if TYPE_CHECKING:
 # that mne.io.read_raw takes.
 SUFFIXES = (".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".fif", ".fif.gz", ".cnt", ".mff", ".raw", ".nxe", ".data",
             ".cdt", ".lay", ".mefd", ".xdf", ".xdfz")
-HEADER_SUFFIX = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set", ".evt": ".cnt", ".dat": ".vhdr"}  # of the file to give
+HEADER_SUFFIX = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set", ".evt": ".cnt", ".dat": ".vhdr",
+                 ".head": ".data"}  # of the file to give
 NO_RECORDING = re.compile(r"-(epo|ave|cov|trans|src|fwd|inv|eve|ica|proj)\.fif(\.gz)?$|"
                           r"(-\d+|_split-0*([2-9]|\d\d+)_\w+)\.fif(\.gz)?$")  # FIF of another kind, or a later part
 ENTITY_LABEL = {name: re.compile(rf"(?:^|[/_]){short}-([0-9A-Za-z]+)(?=[/_.]|$)") for name, short in
@@ -36,6 +41,7 @@ ENTITY_LABEL = {name: re.compile(rf"(?:^|[/_]){short}-([0-9A-Za-z]+)(?=[/_.]|$)"
 SAMPLE_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}  # of a sample in BrainVision files
 MAX_CHANNELS = 4096  # of a table of channels
 ANT_SECONDS = 60  # a header takes a fraction of one
+OMITTED = re.compile(r"Omitted (\d+) annotation")  # MNE's word on marks outside of the data
 CUT_SHORT = "the file is cut short; get it again, or give --cut_short to take what is there"
 
 
@@ -69,10 +75,16 @@ def mne_reads(path: Path | str) -> Iterator[list[str]]:
         except ImportError as error:
             raise InputError(f"{path}: reading this format needs a package that is not installed ({_brief(error)}); pip "
                              "install it") from None
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: a text that belongs to it is not UTF-8 (byte 0x{error.object[error.start]:02x} at "
+                             f"{error.start}); save its header and marker file as UTF-8 in an editor") from None
         except MemoryError as error:
             raise InputError(f"{path}: does not fit into memory ({_brief(error)}); lower --resample, or cut the recording "
                              "into shorter ones") from None
         except Exception as error:  # a damaged file makes the readers fail in any way
+            if "Unsupported file type" in str(error):
+                raise InputError(f"{path}: unsupported file type, expected a recording ({' '.join(SUFFIXES)}); tables go "
+                                 "to --events, --picture_map or --picture_list, pictures to --pictures") from None
             raise InputError(f"{path}: not readable ({_brief(error)}); " + (
                 "install that package" if "could not be imported" in str(error) else
                 "the file is damaged, cut short, or not of the type that its name says; copy it again or leave it out")
@@ -89,7 +101,8 @@ def _brief(error):
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def find_files(given: Sequence[str], stream: str | None = None, cut_short: bool = False) -> list[RecordingFile]:
+def find_files(given: Sequence[str], stream: str | None = None, cut_short: bool = False,
+               other_files: bool = False) -> list[RecordingFile]:
     """The recordings among files and folders, as Files in order; a folder is searched with all that it holds."""
     found = {}
     for start in map(Path, given):
@@ -100,8 +113,8 @@ def find_files(given: Sequence[str], stream: str | None = None, cut_short: bool 
             text = path.as_posix() if single else path.relative_to(start.absolute().parent).as_posix()
             found.setdefault(path.absolute(), (path, text))
     paths = [path for path, _ in found.values()]
-    return [RecordingFile(path, name, lambda path=path: open_raw(path, stream, cut_short), _label("subject", text),
-                 _label("session", text), events_beside(path))
+    return [RecordingFile(path, name, lambda path=path: open_raw(path, stream, cut_short, other_files),
+                          _label("subject", text), _label("session", text), events_beside(path))
             for (path, text), name in zip(found.values(), _short_names(paths), strict=True)]
 
 
@@ -135,8 +148,8 @@ def _label(entity, text):
 
 def named(files: list[RecordingFile], text: str, place: str) -> RecordingFile | None:
     """The RecordingFile that a table's cell names by the end of its path or by its stem; None where there is none."""
-    fits = [file for file in files if f"/{file.path.as_posix()}".endswith(f"/{text}") or text in
-            (file.name, recording_stem(file.path))]
+    fits = [file for file in files if plain_text(f"/{file.path.as_posix()}").endswith(f"/{text}") or text in
+            (plain_text(file.name), plain_text(recording_stem(file.path)))]
     if len(fits) > 1:
         raise InputError(f"{place}: file '{text}' matches {len(fits)} recordings, such as {fits[0].name} and "
                          f"{fits[1].name}; give more of the path")
@@ -154,10 +167,12 @@ def events_beside(path: Path) -> Path | None:
     return events if events.is_file() else None
 
 
-def open_raw(path: Path | str, stream: str | None = None, cut_short: bool = False) -> tuple["mne.io.BaseRaw", list[str]]:
+def open_raw(path: Path | str, stream: str | None = None, cut_short: bool = False,
+             other_files: bool = False) -> tuple["mne.io.BaseRaw", list[str]]:
     """Open a recording without reading its EEG; returns mne Raw and notes.
 
-    stream: name of the stream of an XDF file; cut_short: take a file that ends before its header says so.
+    stream: name of the stream of an XDF file; cut_short: take a file that ends before its header says so; other_files: and
+    one that names another recording's files.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -166,14 +181,18 @@ def open_raw(path: Path | str, stream: str | None = None, cut_short: bool = Fals
     if suffix in HEADER_SUFFIX and path.with_suffix(HEADER_SUFFIX[suffix]).is_file():
         raise InputError(f"{path}: is only one file of a recording; give {path.with_suffix(HEADER_SUFFIX[suffix]).name} "
                          "instead")
+    check_brainvision_pointers(path, other_files)
     with mne_reads(path) as notes:
         raw = _reader(path, stream, cut_short)(path)
-    check_whole(path, raw, notes, cut_short)
-    return raw, notes
+    check_data_files(path, raw, other_files)
+    return raw, check_whole(path, raw, notes, cut_short)
 
 
-def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: bool) -> None:
-    """Raise InputError for a recording that holds nothing or, unless `cut_short`, less than its header says."""
+def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: bool) -> list[str]:
+    """Raise InputError for a recording that holds nothing or, unless `cut_short`, less than its header says.
+
+    Gaps that only the file itself tells of are marked. Returns the notes that hold then.
+    """
     suffix = path.suffix.lower()
     for note in notes:
         truncated = suffix in (".edf", ".bdf") and "does not match the file size" in note and not _unfinished(path)
@@ -185,8 +204,20 @@ def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: 
             raise InputError(f"{path}: {what}; {CUT_SHORT}")
     if suffix in (".vhdr", ".ahdr") and not cut_short:
         _check_brainvision(path, raw)
+    if not raw.ch_names:
+        raise InputError(f"{path}: holds no signals, only {len(raw.annotations)} annotations; give the recording that they "
+                         "belong to, and these as a table with --events")
     if not raw.n_times:
         raise InputError(f"{path}: holds no samples; get it again or leave it out")
+    if suffix in (".edf", ".bdf", ".lay"):
+        with mne_reads(path) as more:
+            clock, marks = (edf_gaps(path, raw) if suffix != ".lay" else
+                            persyst_gaps(path, raw.info["sfreq"], raw.n_times))
+            if clock:
+                mark_gaps(raw, clock, marks)
+        if clock:
+            return [*(note for note in notes if not OMITTED.match(note)), *more]  # they were counted anew
+    return notes
 
 
 def _reader(path, stream, cut_short):
@@ -202,6 +233,8 @@ def _reader(path, stream, cut_short):
     reader = mne.io.read_raw
     if name.endswith(".raw"):
         reader = mne.io.read_raw_egi
+    elif name.endswith(".data"):  # Nicolet, whose header names no types of channels
+        return lambda path: mne.io.read_raw_nicolet(path, ch_type="eeg", preload=False, verbose="warning")
     elif name.endswith(".cnt"):  # two amplifiers' formats; mne.io.read_raw tries both and says nothing of why neither fits
         with open(path, "rb") as file:
             ant = file.read(4) in (b"RIFF", b"RF64")

@@ -1,6 +1,5 @@
 """From what an event is called to the picture that was shown: a folder of pictures, and tables that say more."""
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,15 +10,18 @@ from runtime.text_files import read_lines
 from eegdata.pictures import caption_of
 from eegdata.records import Picture
 
-from .events import NAME_COLUMNS, PICTURE_COLUMNS, Event, captions_of
-from .tables import first_of, read_table
+from .events import NAME_COLUMNS, PICTURE_COLUMNS, Event
+from .spelling import Names, loose, plain_letters, slug
+from .tables import Captions, first_of, plain_text, read_table
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+MARKER_KINDS = ("Comment", "Stimulus", "Event", "Trigger")  # of BrainVision markers, as MNE names them
 
 
-def slug(text: object) -> str:
-    """A class id of a class's name: "air conditioner" -> "air-conditioner"; letters and digits only, no "_"."""
-    return re.sub(r"[\W_]+", "-", str(text)).strip("-")
+def event_names(name: str) -> tuple[str, ...]:
+    """What an event may be called: BrainVision files say Comment/cat for the comment cat."""
+    kind, _, rest = name.partition("/")
+    return (name, rest) if kind in MARKER_KINDS and rest else (name,)
 
 
 @dataclass
@@ -46,40 +48,56 @@ class Stimuli:
     settled: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        self.by_name, self.by_stem = {}, {}
-        for key, path in self.files.items():
-            self.by_name.setdefault(path.name.lower(), []).append(key)
-            self.by_stem.setdefault(path.stem.lower(), []).append(key)
-        self.kinds = {slug(kind).lower(): kind for kind in sorted(set(self.kind_of.values()), reverse=True)}
+        paths = [(name, key) for key in self.files for name in (key, f"{self.folder.name}/{key}")]
+        self.by_path, self.by_name = Names(paths), Names((path.name, key) for key, path in self.files.items())
+        self.by_stem = Names((path.stem, key) for key, path in self.files.items())
+        self.kinds = Names((kind, kind) for kind in self.kind_of.values())
+        self.kinds_of_events = set()  # classes that are what events are called, as nothing else tells
+        self.taken_for = {}  # a name in a table or recording: the unlike spelling that it was taken for
 
     def find(self, text: str, place: str | None = None) -> str | None:
         """The picture's path below the folder, by that path, its file name or that without suffix.
 
-        None where there is none; with `place`, an InputError instead. A name that fits several is an InputError.
+        Another spelling counts where it is the only one. None where there is none; with `place`, an InputError instead. A
+        name that fits several is an InputError.
         """
-        key = text.replace("\\", "/").removeprefix("./")
-        for prefix in ("", f"{self.folder.name}/" if self.folder else ""):
-            if key.removeprefix(prefix) in self.files:
-                return key.removeprefix(prefix)
-        fits = [] if "/" in key else self.by_name.get(key.lower()) or self.by_stem.get(key.lower(), [])
+        name = plain_text(text).replace("\\", "/").removeprefix("./")
+        fits, loosely = [], False
+        for names in (self.by_path,) if "/" in name else (self.by_path, self.by_name, self.by_stem):
+            if not fits:
+                fits, loosely = names.find(name)
         if len(fits) > 1:
             raise InputError(f"{place or 'event ' + text}: '{text}' matches {len(fits)} pictures, such as {fits[0]} and "
-                             f"{fits[1]}; add its folder to the name")
+                             f"{fits[1]}; add its folder to the name, as it is written there")
         if not fits and place:
             where = f"the {len(self.files)} pictures of --pictures {self.folder}" if self.folder else "no --pictures given"
-            raise InputError(f"{place}: picture '{text}' not found ({where}); correct the name or add the file")
+            raise InputError(f"{place}: picture '{text}' not found ({where}); correct the name, add the file, or "
+                             "choose other events with --event_names")
+        if loosely:
+            self.taken_for[text] = f"picture {fits[0]}"
         return fits[0] if fits else None
 
-    def class_named(self, text: str) -> str | None:
-        """The class that `text` names, also by its slug or in other case; None where there is none."""
-        return self.kinds.get(slug(text).lower())
+    def class_named(self, text: str, place: str | None = None) -> str | None:
+        """The class that `text` names, also in another spelling where that is the only one; None where there is none."""
+        fits, loosely = self.kinds.find(text)
+        if len(fits) > 1:
+            raise InputError(f"{place or 'event ' + text}: '{text}' may be class '{fits[0]}' or '{fits[1]}'; write the "
+                             "name as the folder or list has it")
+        if loosely:
+            self.taken_for[text] = f"class {fits[0]}"
+        return fits[0] if fits else None
+
+    def are_apart(self, one: str, other: str) -> bool:
+        """Whether two names are of two classes: they differ by more than spelling, or the pictures have both."""
+        return one != other and (loose(one) != loose(other) or {one, other} <= set(self.kind_of.values()))
 
     def resolve(self, event: Event, named: bool) -> ShownPicture | None:
         """What an Event shows, as ShownPicture; None where it shows no picture.
 
         named: the user chose events by name, so that without pictures the name is the class.
         """
-        row, place = self.map.get(event.name), event.place
+        place, names = event.place, event_names(event.name)
+        row = next((self.map[name] for name in names if name in self.map), None)
         picture, kind, captions = event.picture, event.kind, event.captions
         if row:
             picture, kind = picture or first_of(row, PICTURE_COLUMNS), kind or row.get("class", "")
@@ -87,20 +105,26 @@ class Stimuli:
         elif not picture and not kind:
             if self.map:
                 return None
-            picture = self.find(event.name) or "" if self.files else ""
-            kind = "" if picture else self.class_named(event.name) or "" if self.files else event.name if named else ""
+            if self.files:
+                picture = next((found for name in names if (found := self.find(name))), "")
+                kind = "" if picture else next((found for name in names if (found := self.class_named(name, place))), "")
+            else:
+                kind = event.name if named else ""
         if not picture and not kind:
             return None
         key = self.find(picture, place) if picture else None
         if kind and not key and self.files:
             kind = self._known(kind, place)
         if key:
-            kind = kind or self.kind_of.get(key) or (event.name if event.picture and event.name != event.picture else "")
+            kind = kind or self.kind_of.get(key, "")
+            if not kind and event.picture and event.name != event.picture:
+                kind = event.name
+                self.kinds_of_events.add(kind)
             if not kind:
                 raise InputError(f"{place}: the class of picture {key} is not known; put the pictures into one folder "
                                  "per class below --pictures, or give the column class")
             other = self.settled.setdefault(key, kind)
-            if slug(other) != slug(kind):
+            if self.are_apart(other, kind):
                 raise InputError(f"{place}: picture {key} is of class '{kind}', elsewhere of class '{other}'; a picture "
                                  "has one class")
             kind = other
@@ -109,43 +133,60 @@ class Stimuli:
             raise InputError(f"{place}: class '{kind}' holds no letter or digit; rename it")
         return ShownPicture(kind, key)
 
+    def names_something(self, event: Event, named: bool) -> bool:
+        """Whether the name of a recording's Event is one that shows something; nothing is settled by it."""
+        names = event_names(event.name)
+        if self.map:
+            return any(name in self.map for name in names)
+        if self.files:
+            return any(things.find(name)[0] for name in names for things in
+                       (self.by_path, self.by_name, self.by_stem, self.kinds))
+        return bool(named)
+
     def _known(self, kind, place):
-        known = self.class_named(kind)
-        if known is None and self.kinds:
+        known = self.class_named(kind, place)
+        if known is None and self.kind_of:
             raise InputError(f"{place}: class '{kind}' is not one of the classes of the pictures "
-                             f"({', '.join(sorted(self.kinds.values()))[:200]}); correct the name or add a folder of "
-                             "pictures")
+                             f"({', '.join(sorted(set(self.kind_of.values())))[:200]}); correct the name or add a folder "
+                             "of pictures")
         if known is None:
             raise InputError(f"{place}: only the class '{kind}' is known, and the pictures of --pictures {self.folder} "
                              "have no classes; put them into one folder per class, or name the picture of each event")
         return known
 
 
-def find_stimuli(pictures: str | None = None, picture_list: str | None = None, picture_map: str | None = None) -> Stimuli:
+def find_stimuli(pictures: str | None = None, picture_list: str | None = None, picture_map: str | None = None,
+                 captions: Captions | None = None) -> Stimuli:
     """The Stimuli of --pictures FOLDER, --picture_list and --picture_map tables; each may be None."""
-    files, kind_of, captions = {}, {}, {}
+    files, kind_of, captions = {}, {}, captions or Captions()
     folder = Path(pictures) if pictures else None
     if folder:
         if not folder.is_dir():
             raise InputError(f"--pictures {folder}: no such folder")
-        files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))
-                 if path.suffix.lower() in PICTURE_SUFFIXES and not path.stem.endswith("_sketch")
-                 and not any(part.startswith(".") for part in path.relative_to(folder).parts)}
+        found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICTURE_SUFFIXES
+                 and not path.stem.endswith("_sketch")
+                 and not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+        for path in found:
+            other = files.setdefault(plain_text(path.relative_to(folder).as_posix()), path)
+            if other is not path:
+                raise InputError(f"--pictures {path}: its name is that of another picture, but for the form of its Unicode "
+                                 "letters; rename one of them")
         if not files:
             raise InputError(f"--pictures {folder}: contains no pictures ({' '.join(PICTURE_SUFFIXES)})")
-        kind_of = {key: path.parent.name for key, path in files.items() if path.parent != folder}
+        kind_of = {key: key.split("/")[-2] for key in files if "/" in key}
     elif picture_list:
         raise InputError("--picture_list describes the pictures in --pictures FOLDER; give --pictures as well")
-    stimuli = Stimuli(folder, files, kind_of, captions)
+    stimuli = Stimuli(folder, files, kind_of)
     if picture_list:
-        _read_list(stimuli, picture_list)
+        _read_list(stimuli, picture_list, captions)
     if picture_map:
-        stimuli.map = _read_map(stimuli, picture_map)
+        stimuli.map = _read_map(stimuli, picture_map, captions)
     return stimuli
 
 
-def _read_list(stimuli, path):
+def _read_list(stimuli, path, captions):
     columns, rows = read_table(path, "--picture_list")
+    captions_of = captions.of(columns, f"--picture_list {path}")
     if not set(columns) & {*PICTURE_COLUMNS, "file"}:
         raise InputError(f"--picture_list {path}, line 1: columns {', '.join(columns)[:200]}; expected picture, and class "
                          "or caption")
@@ -154,7 +195,7 @@ def _read_list(stimuli, path):
         place = f"--picture_list {path}, line {line}"
         key = stimuli.find(first_of(row, (*PICTURE_COLUMNS, "file")) or "n/a", place)
         if row.get("class"):
-            if slug(listed.setdefault(key, row["class"])) != slug(row["class"]):
+            if loose(listed.setdefault(key, row["class"])) != loose(row["class"]):
                 raise InputError(f"{place}: picture {key} is of class '{row['class']}', in an earlier line of class "
                                  f"'{listed[key]}'")
             stimuli.kind_of[key] = row["class"]
@@ -162,8 +203,9 @@ def _read_list(stimuli, path):
     stimuli.__post_init__()
 
 
-def _read_map(stimuli, path):
+def _read_map(stimuli, path, captions):
     columns, rows = read_table(path, "--picture_map")
+    captions_of = captions.of(columns, f"--picture_map {path}")
     names = [name for name in ("event", *NAME_COLUMNS) if name in columns]
     if not names or not set(columns) & {*PICTURE_COLUMNS, "class"}:
         raise InputError(f"--picture_map {path}, line 1: columns {', '.join(columns)[:200]}; expected event, and picture "
@@ -190,7 +232,7 @@ def name_pictures(stimuli: Stimuli, class_of: dict[str, str], keys: list[str]) -
     names, pictures = {}, {}
     for key in keys:
         path, class_id = stimuli.files[key], class_of[stimuli.settled[key]]
-        stem = re.sub(r"[^\w-]+", "-", path.stem).removeprefix(f"{class_id}_") or "picture"
+        stem = plain_letters(path.stem, "_-").removeprefix(f"{class_id}_") or "picture"
         name = f"{class_id}_{stem}"
         if name in pictures:
             raise InputError(f"--pictures {path}: would get the name {name}, which {pictures[name].photo} has already; "

@@ -1,20 +1,28 @@
 """Tables that people write: TSV or CSV with a header line, each cell's line known for messages."""
 
 import csv
-from collections.abc import Iterable, Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from runtime.errors import InputError
 from runtime.text_files import csv_rows, read_text
 
+CAPTION = re.compile(r"caption\d*")
 MISSING = ("", "n/a", "N/A")  # BIDS writes n/a
+
+
+def plain_text(text: object) -> str:
+    """Text without blanks around it, in Unicode's composed form (NFC): one name has one spelling."""
+    return unicodedata.normalize("NFC", str(text)).strip()
 
 
 def read_table(path: Path | str, flag: str,
                needed: Sequence[str] = ()) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """(column names, [(line number, {column: text, "" where missing})]) of a table.
 
-    `.csv` files have commas between cells, others tabs. Raises InputError for a file that is no such table or lacks a
+    `.csv` files have commas between cells, or semicolons as some spreadsheets write; others have tabs. Raises InputError for a file that is no such table or lacks a
     column of `needed`.
     """
     path = Path(path)
@@ -24,13 +32,13 @@ def read_table(path: Path | str, flag: str,
         raise InputError(f"{flag} {path}: no such file") from None
     except IsADirectoryError:
         raise InputError(f"{flag} {path}: is a folder, expected a table (.tsv)") from None
-    comma = path.suffix.lower() == ".csv"
+    comma, head = path.suffix.lower() == ".csv", text.split("\n", 1)[0]
     try:
-        rows = list(csv_rows(text) if comma else enumerate((line.split("\t") for line in text.split("\n")), 1))
+        rows = list(csv_rows(text, ";" if ";" in head and "," not in head else ",") if comma else enumerate((line.split("\t") for line in text.split("\n")), 1))
     except csv.Error as error:
         raise InputError(f"{flag} {path}: not readable as CSV ({error}); close each quote, and write a quote inside a cell "
                          "twice") from None
-    rows = [(number, [cell.strip() if comma else _unquoted(cell.strip()) for cell in cells]) for number, cells in rows]
+    rows = [(number, [_one_line(cell) if comma else _unquoted(plain_text(cell)) for cell in cells]) for number, cells in rows]
     columns = rows[0][1] if rows and rows[0][0] == 1 else []
     expected = f"columns {', '.join(needed)}" if needed else "a header line of column names"
     between = "commas" if comma else "tabs"
@@ -55,6 +63,11 @@ def read_table(path: Path | str, flag: str,
     return columns, table
 
 
+def _one_line(cell):
+    """A cell, which may hold line ends."""
+    return " ".join(plain_text(cell).split("\n"))
+
+
 def _unquoted(cell):
     """A cell without the quotes that spreadsheets put around it, and around each of its own."""
     inner = cell[1:-1].replace('""', "") if len(cell) > 1 and cell[0] == cell[-1] == '"' else '"'
@@ -64,3 +77,27 @@ def _unquoted(cell):
 def first_of(row: dict[str, str], names: Iterable[str]) -> str:
     """The first cell of `names` that says something, else ""."""
     return next((row[name] for name in names if row.get(name)), "")
+
+
+class Captions:
+    """Which columns of tables hold captions: caption, caption1, caption2, ..., or those that --caption_columns names."""
+
+    def __init__(self, columns: Sequence[str] = ()):
+        self.given, self.seen = tuple(columns), set()
+
+    def of(self, columns: Sequence[str], place: str) -> Callable[[dict[str, str]], tuple[str, ...]]:
+        """A function from a row of a table to its captions; columns: the table's; place: its flag and file."""
+        names = [name for name in columns if (name in self.given if self.given else CAPTION.fullmatch(name))]
+        self.seen.update(names)
+        others = [name for name in columns if name.lower().startswith("caption") and name not in names]
+        if others and not self.given:
+            print(f"{place}: {', '.join(others)} not read as captions, only caption, caption1, caption2, ... are; "
+                  "--caption_columns names others")
+        return lambda row: tuple(row[name] for name in names if row[name])
+
+    def check(self) -> None:
+        """Raise InputError for a column of --caption_columns that no table had."""
+        missing = [name for name in self.given if name not in self.seen]
+        if missing:
+            raise InputError(f"--caption_columns {','.join(self.given)}: no table has the column {missing[0]}; correct the "
+                             "name, or leave it out")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 
+from .clock import Clock, keep_clock
+
 if TYPE_CHECKING:
     import mne
 
@@ -49,6 +51,9 @@ def read_raw_xdf(path: Path | str, name: str | None = None, cut_short: bool = Fa
     kept += [(start / rate, 1 / rate, "BAD_ACQ_SKIP") for start, _ in segments[1:]]
     if kept:
         raw.set_annotations(mne.Annotations(*(list(each) for each in zip(*sorted(kept), strict=True))))
+    if len(segments) > 1:
+        first = [start for start, _ in segments]
+        keep_clock(raw, Clock(times[first] - times[0], np.array(first) / rate, len(times) / rate))
     return raw
 
 

@@ -33,6 +33,15 @@ def shared():
     return SHARED
 
 
+@pytest.fixture(scope="session")
+def cases():
+    """Other people's recordings and tables, each with a fault."""
+    folder = SHARED.parent / "cases" / "data"
+    if not folder.is_dir():
+        pytest.skip("the cases of ../shared/cases are not on this machine")
+    return folder
+
+
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory):
     patch = pytest.MonkeyPatch()

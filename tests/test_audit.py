@@ -228,3 +228,15 @@ def test_real_recordings_in_random_order_pass(shared, tmp_path):
     assert {name: found[name].severity for name in LEAK_CHECKS} == dict.fromkeys(LEAK_CHECKS, "passed")
     for name in ("Duplicate trials", "Units", "Line noise", "Channels", "Edges of trials", "Integrity of the files"):
         assert found[name].severity == "passed", found[name].sentence
+
+
+def test_missing_captions(tmp_path):
+    """Said when the data set is prepared, and not first by stage 2."""
+    folder = simulate(tmp_path / "data")
+    assert audited(folder, permutations=20)["Captions"].severity == "passed"
+    names = sorted((folder / "images").glob("*/*_caption.txt"))[:3]
+    for path in names:
+        path.unlink()
+    finding = audited(folder, permutations=20)["Captions"]
+    assert finding.severity == "warning" and finding.numbers["without_caption"] == 3
+    assert names[0].name.removesuffix("_caption.txt") in finding.sentence and "prepare_data.py caption" in finding.sentence

@@ -10,7 +10,7 @@ import prepare_data
 from eegdata.dataset_folder import open_folder
 from eegdata.pictures import read_captions
 from raw_material import ONSETS, make_pictures, make_raw, save, write_table
-from sources import stimuli
+from sources import spelling
 
 pytest.importorskip("mne")
 EXPLICIT = ("onset", "picture")
@@ -278,4 +278,4 @@ def test_mistakes_between_tables_and_recordings(fails, tmp_path):
 def test_class_ids():
     for name, slug in (("air conditioner", "air-conditioner"), ("n02106662", "n02106662"), ("a_b", "a-b"), ("_", ""),
                        ("  Katze/Hund ", "Katze-Hund"), ("Käse", "Käse")):
-        assert stimuli.slug(name) == slug
+        assert spelling.slug(name) == slug

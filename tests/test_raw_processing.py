@@ -5,7 +5,7 @@ import pytest
 
 from raw_material import CHANNELS, ONSETS, SFREQ, make_raw, save
 from raw_runs import UNFILTERED, by_hand, fails, prepare
-from sources import epochs, preprocessing
+from sources import channel_kinds, epochs
 
 mne = pytest.importorskip("mne")
 
@@ -145,6 +145,6 @@ def test_channels_that_are_no_eeg_by_name():
              "EOG", "HEOG", "VEOG", "EOG1", "EOG LOC", "REOG", "ECG", "EKG1", "EMG", "ECG ECG1", "Status", "STI 014",
              "TRIG", "Trigger", "EXG1", "Photic", "Ergo-Left", "GSR1", "AUX_2", "DC1", "ACC_X", "Marker"]
     info = mne.create_info(names, 100., "eeg")
-    kept, left = preprocessing.eeg_channels(mne.io.RawArray(np.zeros((len(names), 10)), info, verbose="error"), ("M1",))
+    kept, left = channel_kinds.eeg_channels(mne.io.RawArray(np.zeros((len(names), 10)), info, verbose="error"), ("M1",))
     assert kept == ["Fp1", "EEG Fp1-REF", "TP9", "T7", "E12", "EEG 001", "A1", "Ex", "POz", "ECoG1"]
     assert left["--exclude"] == ["M1"] and len(left["no EEG by name"]) == len(names) - 11

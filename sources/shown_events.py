@@ -1,0 +1,114 @@
+"""What the events of the recordings show: which are kept, and what became of the others."""
+
+import argparse
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from runtime.errors import InputError
+
+from .clock import Clock
+from .events import PICTURE_COLUMNS, Event, choose_by_name, settle_times
+from .raw_files import RecordingFile
+from .stimuli import Stimuli, event_names
+from .tables import first_of
+
+MAX_NAMES = 24  # of events in a table of those found
+
+
+@dataclass
+class OpenRecording:
+    """A recording before it is read: file; sfreq; clock, which knows its length and gaps; names of its EEG channels;
+    places of electrodes; bads that the file names; all_names; notes; events and, later, what they show; lost: {reason:
+    events that are no longer among them}; marks: {name: annotations that are no events}."""
+
+    file: RecordingFile
+    sfreq: float
+    clock: Clock
+    names: list
+    places: dict
+    bads: list
+    all_names: list
+    notes: list
+    events: list
+    lost: Counter
+    marks: Counter
+    shown: list | None = None
+
+    @property
+    def duration(self) -> float:
+        """Seconds of EEG in the file."""
+        return self.clock.end
+
+
+def judge_of_names(args: argparse.Namespace, stimuli: Stimuli) -> Callable[[Event], bool] | None:
+    """Whether an event of a recording shows something, by its name; None where names alone do not tell."""
+    if args.event_names is None and not stimuli.map and not stimuli.files:
+        return None
+
+    def shows(event):
+        return bool(choose_by_name([event], args.event_names)[0] and stimuli.names_something(event, args.event_names))
+
+    return shows
+
+
+def leave_out(found: OpenRecording, numbers: set[int], reason: str) -> None:
+    """Leave events of an OpenRecording out, and count them."""
+    if numbers:
+        found.lost[reason] += len(numbers)
+        kept = [i for i in range(len(found.events)) if i not in numbers]
+        found.events, found.shown = [found.events[i] for i in kept], [found.shown[i] for i in kept]
+
+
+def keep_shown(args: argparse.Namespace, found: list[OpenRecording], stimuli: Stimuli) -> Counter:
+    """Keep the events that show something, and what; returns {name: number} of the other events."""
+    ignored, names = Counter(), Counter()
+    for each in found:
+        names.update(event.name for event in each.events)
+        each.events, others = choose_by_name(each.events, args.event_names)
+        shown = [(event, stimuli.resolve(event, args.event_names is not None)) for event in each.events]
+        others.update(event.name for event, what in shown if what is None)
+        each.events = [event for event, what in shown if what is not None]
+        each.shown = [what for _, what in shown if what is not None]
+        settle_times(each.events, each.sfreq, each.clock, args.event_delay)
+        leave_out(each, {i for i, event in enumerate(each.events) if math.isnan(event.onset)}, "in a gap of the recording")
+        ignored += others
+    kinds = {what.kind for each in found for what in each.shown}
+    if len(kinds) == 1 and kinds <= stimuli.kinds_of_events:
+        raise InputError(f"{found[0].file.path}: all pictures shown would be of the class '{min(kinds)}', which is what "
+                         "the events are called; put the pictures into one folder per class below --pictures, or give the "
+                         "column class in the table or in --picture_list")
+    for text, other in stimuli.taken_for.items():
+        print(f"'{text}' is taken for {other}, the only one of like spelling")
+    if stimuli.map and names:
+        print(_found_and_expected(names, stimuli.map))
+    total = sum(len(each.events) for each in found)
+    if not total:
+        held = ", ".join(f"{name} ({count})" for name, count in names.most_common(12)) or " ".join(
+            ["none at all", *(f"({note})" for note in found[0].notes if "annotation" in note)])
+        expected = ("--events TSV, or --stim_channel NAME where a channel holds codes" if not names else
+                    f"a --event_names that fits whole names, such as '.*{args.event_names}.*'" if args.event_names else
+                    "one that names a picture or class of --pictures" if stimuli.files else
+                    "--event_names REGEX to say which are classes, or --picture_map or --pictures to say what they mean")
+        raise InputError(f"{found[0].file.path}{' and others' if len(found) > 1 else ''}: no event shows a picture; the "
+                         f"events' names are: {held}; expected {expected}")
+    print(f"{total} events show pictures" + (", ignored are " + ", ".join(f"{count} of '{name}'" for name, count in
+                                                                        ignored.most_common(12)) if ignored else ""))
+    if any(event.captions and what.file is None for each in found for event, what in
+           zip(each.events, each.shown, strict=True)):
+        print("captions of events that name no picture are left out: a caption belongs to a picture")
+    return ignored
+
+
+def _found_and_expected(names, expected):
+    """The names of all events, with how many there are, beside those that --picture_map names."""
+    of_name = {name: next((each for each in event_names(name) if each in expected), None) for name in names}
+    known = {expect: first_of(row, (*PICTURE_COLUMNS, "class")) for expect, row in expected.items()}
+    rows = [(name, count, known.get(of_name[name], "not in --picture_map")) for name, count in names.most_common()]
+    absent = [name for name in expected if name not in of_name.values()]
+    lines = [f"  {name[:40]:<12} {count:>6}  {what}" for name, count, what in rows[:MAX_NAMES]]
+    lines += [f"  ... and {len(rows) - MAX_NAMES} more names"] * (len(rows) > MAX_NAMES)
+    if absent:
+        lines.append(f"  {len(absent)} of {len(expected)} in --picture_map not found: {', '.join(absent)[:200]}")
+    return "\n".join(["events found, and what --picture_map says they show:", *lines])

@@ -1,0 +1,158 @@
+"""Event codes in the trigger channels of a recording: each change to a code is an event.
+
+Trigger lines may switch one sample apart, so that a code passes through others, and a line may hang.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.errors import InputError
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import mne
+
+COMBINED = ("STI101", "STI 014")  # channels that hold what the others hold bit by bit
+SETTLE_SECONDS = .001  # lines switch within this time, or within one sample
+MIN_STUCK_CHANGES = 6  # of the codes while a line stays on; with fewer it may be a part of them
+MIN_PAUSES = .1  # share of the changes that lead to rest, unless codes are held until the next one
+MIN_REST = .4  # share of the changes that lead to rest where codes are pulses
+
+
+def stim_channels(path: Path | str, raw: "mne.io.BaseRaw", named: str | None = None) -> list[str]:
+    """The trigger channels to read: the one named, else the combined one of an amplifier, else all of type stim."""
+    if named is not None:
+        if named not in raw.ch_names:
+            raise InputError(f"--stim_channel {named}: not in {path} (channels {', '.join(raw.ch_names)[:300]})")
+        return [named]
+    found = [name for name, kind in zip(raw.ch_names, raw.get_channel_types(), strict=True) if kind == "stim"]
+    return [name for name in COMBINED if name in found][:1] or found
+
+
+def read_codes(path: Path | str, raw: "mne.io.BaseRaw", channels: list[str], mask: int | None = None,
+               wanted: Callable[[str], bool] | None = None) -> tuple[list[tuple[int, int]], list[str]]:
+    """[(sample from the first one, code)] in order of time, and notes on what was merged or left out.
+
+    mask: bits to look at, None: all but those of hanging lines. wanted: whether a code, as text, is one that the user
+    names: a bit that such a code needs is no hanging line.
+    """
+    events, notes = [], []
+    for channel in channels:
+        values = np.rint(raw.get_data(picks=[channel])[0]).astype(np.int64)
+        try:
+            found, more = codes_of(values, raw.info["sfreq"], mask, wanted)
+        except InputError as error:
+            raise InputError(f"{path}, channel {channel}: {error}") from None
+        events += found
+        notes += [f"{channel}: {note}" for note in more]
+    return sorted(events), notes
+
+
+def codes_of(values: np.ndarray, sfreq: float, mask: int | None = None,
+             wanted: Callable[[str], bool] | None = None) -> tuple[list[tuple[int, int]], list[str]]:
+    """`read_codes` of one channel's values [samples]."""
+    notes = []
+    if mask is not None:
+        values = values & mask
+    starts, codes = _runs(values)
+    starts, codes, merged = _settled(starts, codes, len(values), max(1, round(SETTLE_SECONDS * sfreq)))
+    if merged:
+        notes.append(f"{merged} steps between codes, as lines do not switch in the same sample, are no events of their own")
+    rest, bits = 0, _stuck(codes) if mask is None else 0
+    if mask is None:
+        _check_hanging(starts, codes & ~bits, sfreq)
+    if bits:
+        said, keep = _judge(bits, starts, codes, sfreq, wanted)
+        notes += [said] if said else []
+        if not keep:
+            changed = np.flatnonzero(np.diff(codes & ~bits, prepend=~codes[0]))
+            starts, codes = starts[changed], codes[changed] & ~bits
+        elif (codes & bits == bits).all():
+            rest = bits
+    if (codes[1:] == rest).sum() < MIN_PAUSES * len(codes) and len(codes) > 2:
+        notes.append("codes are held until the next one, so that a code that follows itself cannot be seen")
+    if codes[0] != rest:
+        notes.append(f"code {codes[0]} is on from the first sample, so that its start is not known: no event")
+    return [(int(start), int(code)) for start, code in zip(starts[1:], codes[1:], strict=True) if code != rest], notes
+
+
+def _runs(values):
+    """First samples and values of the stretches of equal values."""
+    starts = np.flatnonzero(np.diff(values, prepend=~values[0]))
+    return starts, values[starts]
+
+
+def _settled(starts, codes, end, settle):
+    """Without steps: short codes whose every bit is that of the code before or after, on the way between the two."""
+    lengths = np.diff(np.append(starts, end))
+    kept, merged = [0], 0
+    for i in range(1, len(codes)):
+        before, code, after = codes[kept[-1]], codes[i], codes[i + 1] if i + 1 < len(codes) else None
+        step = (after is not None and code and lengths[i] <= settle and not (code ^ before) & (code ^ after)
+                and code not in (before, after))
+        drop_out = after is not None and code and lengths[i] <= settle and before == after and code & before == code
+        if step or drop_out:
+            merged += 1
+        elif code != before:
+            kept.append(i)
+    return starts[kept], codes[kept], merged
+
+
+def _stuck(codes):
+    """The bits that, whenever they are on, stay so while the others change often: lines that hang, perhaps."""
+    return sum(bit for bit in _bits(codes) if all(len(run) >= MIN_STUCK_CHANGES for run in _on_runs(codes, bit)))
+
+
+def _check_hanging(starts, codes, sfreq):
+    """Raise InputError for a line that is part of codes and hangs for a while: those codes cannot be told.
+
+    Codes are pulses elsewhere, and while the line hangs they return to its bit alone.
+    """
+    for bit in _bits(codes):
+        run = max(_on_runs(codes, bit), key=len)
+        outside = np.delete(codes, run)
+        if (len(run) >= MIN_STUCK_CHANGES and len(outside) and (codes[run] == bit).mean() >= MIN_REST
+                and (outside == 0).mean() >= MIN_REST):
+            whole = (1 << max(int(codes.max()).bit_length(), 8)) - 1
+            raise InputError(f"the line of bit {bit.bit_length() - 1} (value {bit}) hangs from {starts[run[0]] / sfreq:.3f} "
+                             f"to {starts[run[-1]] / sfreq:.3f} s, so that codes which differ by it cannot be told; give a "
+                             f"table of --events, --stim_mask {whole & ~bit} to look at the other lines, or --stim_mask "
+                             f"{whole} to take the codes as they are")
+
+
+def _bits(codes):
+    """The values of the bits that are ever on."""
+    return [bit for bit in (1 << k for k in range(int(max(codes.max(), 0)).bit_length())) if (codes & bit).any()]
+
+
+def _on_runs(codes, bit):
+    """The stretches of successive codes with a bit on, as arrays of positions."""
+    on = np.flatnonzero(codes & bit)
+    return np.split(on, np.flatnonzero(np.diff(on) > 1) + 1)
+
+
+def _judge(bits, starts, codes, sfreq, wanted):
+    """(A sentence on bits that do not move, "" where they are no lines that hang; whether they stay in the codes).
+
+    They go where the codes that the user names have none of them, or where they joined in while the other lines worked in
+    pulses.
+    """
+    on = (codes & bits) == bits
+    always, joined = bool(on.all()), (~on).sum() >= MIN_STUCK_CHANGES
+    pulses = Counter(codes[on].tolist())[bits] >= MIN_REST * on.sum()
+    named, without = (sum(bool(wanted(str(code))) for code in part) if wanted else 0 for part in
+                      (codes[on], codes[on] & ~bits))
+    meant = named and not wanted(str(bits))  # the user names codes with these bits, and not just any code
+    keep = meant or (named >= without and not (joined and pulses))
+    if keep and not always and not (joined and pulses):
+        return "", keep
+    numbers = [k for k in range(bits.bit_length()) if bits >> k & 1]
+    when = "is on in every sample" if always else (f"stays on from {starts[np.flatnonzero(on)[0]] / sfreq:.3f} s to "
+                                                   f"{starts[np.flatnonzero(on)[-1]] / sfreq:.3f} s")
+    whole = (1 << max(int(codes.max()).bit_length(), 8)) - 1
+    return f"{bits} (bit {', '.join(map(str, numbers))}) {when}, whatever the other lines do: " + (
+        f"kept in the codes; --stim_mask {whole & ~bits} leaves it out" if keep else
+        f"taken for a line that hangs and left out of the codes; --stim_mask {whole} keeps it"), keep

@@ -1,0 +1,130 @@
+"""prepare_data.py raw: recordings with gaps. A channel that shows the time tells where each trial was cut."""
+
+import numpy as np
+import pytest
+
+from edf_material import write_edf_plus
+from raw_material import make_pictures, write_table, write_xdf
+from raw_runs import AS_IT_IS, fails, prepare
+from sources.clock import Clock
+from sources.raw_files import open_raw
+
+mne = pytest.importorskip("mne")
+SFREQ = 200.
+STARTS = np.concatenate([np.arange(20), np.arange(27, 47), np.arange(52.5, 60)])  # s, of records of 1 s
+ONSETS = np.arange(3., 59., 1.5)
+INSIDE = [onset for onset in ONSETS if ((onset >= STARTS) & (onset < STARTS + 1)).any()]
+WHOLE = [onset for onset in INSIDE if all(((at >= STARTS) & (at < STARTS + 1)).any() and
+                                          not ((STARTS[20] - onset) * (STARTS[20] - at) < 0 or
+                                               (STARTS[40] - onset) * (STARTS[40] - at) < 0)
+                                          for at in (onset - .2, onset + .495))]  # those whose trial no gap cuts
+
+
+def clock_signal():
+    """10 microvolts a second on the first channel, noise on the others: [4, samples]."""
+    times = (STARTS[:, None] + np.arange(200) / SFREQ).ravel()
+    return np.vstack([10 * times, np.random.default_rng(0).normal(0, 10, (3, len(times)))])
+
+
+@pytest.mark.parametrize("kind", ["EDF+D", "BDF+D", "EDF+C"])
+@pytest.mark.parametrize("table", [False, True])
+def test_trials_lie_at_their_own_time(tmp_path, capsys, kind, table):
+    """Also where the header says "continuous" (C) against its records."""
+    marks = [(onset, f"{('cat', 'dog')[i % 2]}_{i // 2 % 4}") for i, onset in enumerate(ONSETS)]
+    path = write_edf_plus(tmp_path / f"one.{kind[:3].lower()}", clock_signal(), SFREQ, STARTS + .25,
+                          [(onset + .25, text) for onset, text in marks], kind)
+    pictures = make_pictures(tmp_path / "pictures")
+    options = ["--recordings", path, "--pictures", pictures, "--tmax", ".5", *AS_IT_IS]
+    if table:
+        options += ["--events", write_table(tmp_path / "events.tsv", ("onset", "picture"), *(
+            (onset, f"{text}.png") for onset, text in marks))]
+    record, eeg, columns = prepare(tmp_path / "out", *options)
+    np.testing.assert_allclose(eeg[:, 0, 40] / 10, WHOLE, atol=.004)  # 16 bits; the trial's sample at the onset
+    np.testing.assert_allclose(columns["onset"], WHOLE, atol=1e-6)
+    shown = dict(marks)
+    assert columns["picture"].tolist() == [shown[onset] for onset in WHOLE]
+    dropped = record["recordings"][0]["dropped"]
+    assert len(eeg) + sum(dropped.values()) == len(ONSETS)
+    in_gaps = sum(count for why, count in dropped.items() if "in a gap" in why or "in gaps" in why)
+    assert in_gaps == len(ONSETS) - len(INSIDE)
+    assert dropped["across lost samples"] == len(INSIDE) - len(WHOLE)
+    assert record["about"]["files"][0]["seconds_in_gaps"] == 12.5
+
+
+def test_the_case_of_the_issue(cases, tmp_path):
+    record, eeg, columns = prepare(tmp_path / "out", "--recordings", cases / "edfd.edf", "--pictures", cases / "pics8",
+                                   "--tmax", ".5", *AS_IT_IS)
+    np.testing.assert_allclose(eeg[:, 0, 40] / 10, columns["onset"], atol=.01)
+    assert len(eeg) + sum(record["recordings"][0]["dropped"].values()) == 36
+    for name, shift in (("cont.edf", 0), ("subsecond.edf", .37)):
+        _, eeg, columns = prepare(tmp_path / name, "--recordings", cases / name, "--pictures", cases / "pics8", *AS_IT_IS)
+        np.testing.assert_allclose(eeg[:, 0, 40] / 10, columns["onset"] + shift, atol=.01)
+
+
+def test_records_that_overlap_or_say_nothing(tmp_path, capsys):
+    path = write_edf_plus(tmp_path / "one.edf", clock_signal(), SFREQ, np.where(STARTS == 30, 28, STARTS))
+    assert "record 24 starts at 28 s, before the end" in fails(capsys, tmp_path / "out", "--recordings", path)
+    content = path.read_bytes()
+    at = content.index(b"+31\x14\x14")
+    path.write_bytes(content[:at] + b"   \0\0" + content[at + 5:])
+    assert "1 of its 48 records do not say when they start" in fails(capsys, tmp_path / "out", "--recordings", path)
+
+
+def test_filters_do_not_reach_across_gaps(tmp_path):
+    """Each stretch is filtered like a recording of its own, by MNE by hand."""
+    signal = clock_signal()
+    path = write_edf_plus(tmp_path / "one.edf", signal, SFREQ, STARTS)
+    table = write_table(tmp_path / "events.tsv", ("onset", "class"), *((onset, "cat") for onset in WHOLE))
+    _, eeg, _ = prepare(tmp_path / "out", "--recordings", path, "--events", table, "--tmax", ".5", "--l_freq", "1",
+                              *AS_IT_IS[4:])
+    raw, _ = open_raw(path)
+    second = raw.get_data()[:, 20 * 200 + 1:40 * 200]
+    filtered = mne.filter.filter_data(second, SFREQ, 1, 40, verbose="error") * 1e6
+    own = [i for i, onset in enumerate(WHOLE) if 27 < onset < 47]
+    for i in own:
+        at = round((WHOLE[i] - 27) * 200) - 1
+        np.testing.assert_allclose(eeg[i], filtered[:, at - 40:at + 100], atol=1e-3)
+
+
+def test_a_table_of_events_for_an_xdf_file_with_a_gap(tmp_path):
+    pytest.importorskip("pyxdf")
+    times = np.arange(6000) / 250
+    times = np.where(times < 10, times, times + 5)
+    values = np.stack([10 * times, *np.random.default_rng(0).normal(0, 10, (3, 6000))], 1).astype(np.float32)
+    path = write_xdf(tmp_path / "one.xdf", [{"name": "Amp", "type": "EEG", "rate": 250, "times": 100 + times,
+                                             "values": values}])
+    onsets = [2, 4, 6, 8, 12, 16, 18, 20, 22]  # 12: in the gap
+    table = write_table(tmp_path / "events.tsv", ("onset", "class"), *((onset, "cat") for onset in onsets))
+    record, eeg, _ = prepare(tmp_path / "out", "--recordings", path, "--events", table, *AS_IT_IS)
+    np.testing.assert_allclose(eeg[:, 0, 50] / 10, [onset for onset in onsets if onset != 12], atol=.004)
+    assert record["recordings"][0]["dropped"] == {"in a gap of the recording": 1}
+
+
+def test_clock():
+    clock = Clock([0, 27, 52.5], [0, 20, 40], 48)
+    assert clock.seconds == 60.5 and clock.lost == 12.5
+    for time, position in ((0, 0), (19.9, 19.9), (27, 20), (46.9, 39.9), (52.5, 40), (60, 47.5), (-1, -1), (61, 48.5)):
+        assert clock.to_position(time) == pytest.approx(position) and clock.to_time(position) == pytest.approx(time)
+    assert np.isnan([clock.to_position(time) for time in (20, 26.9, 47, 52.4)]).all()
+
+
+def test_persyst(tmp_path):
+    """The times of samples stand in the .lay file; comments and a table of events count seconds, gaps included."""
+    data = np.rint(clock_signal() * 30).astype("<i2")  # 1/30 microvolt
+    (tmp_path / "one.dat").write_bytes(data.T.tobytes())
+    shown = [f"{('cat', 'dog')[i % 2]}" for i in range(len(ONSETS))]
+    comments = "".join(f"{onset},0,0,100,{text}\n" for onset, text in zip(ONSETS, shown, strict=True))
+    (tmp_path / "one.lay").write_text(
+        "[FileInfo]\nFile=one.dat\nFileType=Interleaved\nSamplingRate=200\nHeaderLength=0\nCalibration=0.0333333333\n"
+        "WaveformCount=4\nDataType=0\n[ChannelMap]\nFz-Ref=1\nCz-Ref=2\nPz-Ref=3\nOz-Ref=4\n[Sheets]\n[Comments]\n"
+        f"{comments}[Patient]\nFirst=A\nMI=B\nLast=C\nSex=\nHand=\nBirthDate=01/01/1980\nID=1\n"
+        "TestDate=01/01/2020\nTestTime=12:00:00\n"
+        "[SampleTimes]\n0=43200.0\n2000=43210.0\n4000=43227.0\n8000=43252.5\n", encoding="utf-8")
+    table = write_table(tmp_path / "events.tsv", ("onset", "class"), *zip(ONSETS, shown, strict=True))
+    for name, options in (("own", ("--event_names", "cat|dog")), ("table", ("--events", table))):
+        record, eeg, columns = prepare(tmp_path / name, "--recordings", tmp_path / "one.lay", "--tmax", ".5", *options,
+                                       *AS_IT_IS)
+        np.testing.assert_allclose(eeg[:, 0, 40] / 10, WHOLE, atol=.004)
+        assert [record["class_names"][label] for label in columns["label"]] == [dict(zip(ONSETS, shown, strict=True))[onset]
+                                                                               for onset in WHOLE]
+        assert len(eeg) + sum(record["recordings"][0]["dropped"].values()) == len(ONSETS)

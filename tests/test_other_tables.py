@@ -1,0 +1,111 @@
+"""Tables and recordings as other people write them: blanks, n/a, other separators, other kinds of files."""
+
+import numpy as np
+import pytest
+
+from eegdata.pictures import read_captions
+from raw_material import CHANNELS, ONSETS, SFREQ, make_pictures, make_raw, save, write_table
+from raw_runs import AS_IT_IS, by_hand, fails, prepare
+
+mne = pytest.importorskip("mne")
+SAMPLES = np.round(ONSETS * SFREQ).astype(int)
+SHOWN = [f"{('cat', 'dog')[i % 2]}_{i // 2 % 4}" for i in range(len(ONSETS))]
+
+
+@pytest.fixture
+def recording(tmp_path):
+    return save(make_raw(), tmp_path / "one_raw.fif")
+
+
+def test_csv_with_semicolons_and_line_ends_in_cells(tmp_path, recording, capsys):
+    pictures = make_pictures(tmp_path / "pictures")
+    table = tmp_path / "events.csv"
+    for sep in (",", ";"):
+        rows = [f'{onset}{sep}{name}.png{sep}"A ""small"" one,\r\nnumber {i}"' for i, (onset, name) in
+                enumerate(zip(ONSETS, SHOWN, strict=True))]
+        table.write_bytes("\r\n".join([f"onset{sep}picture{sep}caption", *rows, ""]).encode())
+        out = tmp_path / f"out{ord(sep)}"
+        _, _, columns = prepare(out, "--recordings", recording, "--events", table, "--pictures", pictures, *AS_IT_IS)
+        assert columns["picture"].tolist() == SHOWN
+        assert read_captions(out / "images", "dog_0")[0] == 'A "small" one, number 1'
+    table.write_bytes(table.read_bytes().replace(b"cat_1.png", b"cat_9.png", 1))
+    assert f"{table}, line 6: picture 'cat_9.png'" in fails(capsys, tmp_path / "no", "--recordings", recording, "--events",
+                                                            table, "--pictures", pictures, *AS_IT_IS)
+
+
+def test_names_of_markers(tmp_path):
+    """Blanks around them, the kind of BrainVision before them, capitals."""
+    pictures = make_pictures(tmp_path / "pictures")
+    told = [f" {name} " if i % 3 else f"Comment/{name}" if i % 2 else name.upper() for i, name in enumerate(SHOWN)]
+    path = save(make_raw(texts=told), tmp_path / "one_raw.fif")
+    _, eeg, columns = prepare(tmp_path / "out", "--recordings", path, "--pictures", pictures, *AS_IT_IS)
+    assert columns["picture"].tolist() == SHOWN
+    np.testing.assert_allclose(eeg, by_hand(make_raw(), SAMPLES, -40, 160), atol=1e-3)
+    table = write_table(tmp_path / "map.tsv", ("event", "class"), *((name, name[:3]) for name in dict.fromkeys(SHOWN)))
+    path = save(make_raw(texts=[f"Stimulus/{name}" for name in SHOWN]), tmp_path / "two_raw.fif")
+    record, _, _ = prepare(tmp_path / "map", "--recordings", path, "--picture_map", table, *AS_IT_IS)
+    assert record["class_names"] == ["cat", "dog"]
+
+
+def test_bids_rows_without_an_onset_and_out_of_order(tmp_path, capsys):
+    mne_bids = pytest.importorskip("mne_bids")
+    root = tmp_path / "bids"
+    make_pictures(root / "stimuli")
+    raw = make_raw()
+    raw.info["line_freq"] = 50
+    path = mne_bids.BIDSPath(subject="1", task="images", root=root, datatype="eeg")
+    mne_bids.write_raw_bids(raw, path, format="BrainVision", allow_preload=True, overwrite=True, verbose="error")
+    table = path.copy().update(suffix="events", extension=".tsv").fpath
+    rows = [(onset, "n/a", "image", f"{name}.png") for onset, name in zip(ONSETS, SHOWN, strict=True)]
+    more = [("n/a", "n/a", "break", "n/a"), (0, 40, "recording", "n/a")]
+    write_table(table, ("onset", "duration", "trial_type", "stim_file"), *rows[::-1], *more)
+    record, eeg, columns = prepare(tmp_path / "out", "--bids", root, *AS_IT_IS)
+    assert "not in order of time" in capsys.readouterr().out
+    np.testing.assert_allclose(eeg, by_hand(raw, SAMPLES, -40, 160), atol=.1)
+    assert columns["picture"].tolist() == SHOWN and record["about"]["events"]["ignored"] == {"break": 1, "recording": 1}
+    write_table(table, ("onset", "duration", "trial_type", "stim_file"), *rows, ("n/a", "n/a", "image", "cat_0.png"))
+    assert f"line {len(rows) + 2}: onset is 'n/a'" in fails(capsys, tmp_path / "no", "--bids", root, *AS_IT_IS).replace(
+        "onset is ''", "onset is 'n/a'")
+
+
+def test_one_class_that_is_no_class(tmp_path, recording, capsys):
+    pictures = make_pictures(tmp_path / "flat", flat=True)
+    table = write_table(tmp_path / "events.tsv", ("onset", "picture", "trial_type"), *(
+        (onset, name, "stimulus") for onset, name in zip(ONSETS, SHOWN, strict=True)))
+    options = ("--recordings", recording, "--events", table, "--pictures", pictures, *AS_IT_IS)
+    assert "of the class 'stimulus'" in fails(capsys, tmp_path / "no", *options)
+    listed = write_table(tmp_path / "list.tsv", ("picture", "class"), *((name, name[:3]) for name in dict.fromkeys(SHOWN)))
+    assert prepare(tmp_path / "out", *options, "--picture_list", listed)[0]["class_names"] == ["cat", "dog"]
+
+
+def test_what_is_no_recording(tmp_path, capsys):
+    pictures = make_pictures(tmp_path / "pictures")
+    for path in (pictures / "cat" / "cat_0.png", write_table(tmp_path / "events.tsv", ("onset", "class"), (1, "cat"))):
+        assert "--events" in (message := fails(capsys, tmp_path / "no", "--recordings", path)) and "damaged" not in message
+    edfio = pytest.importorskip("edfio")
+    edfio.Edf([], annotations=[edfio.EdfAnnotation(1, None, "Sleep stage W")]).write(tmp_path / "one.edf")
+    assert "holds no signals, only 1 annotations" in fails(capsys, tmp_path / "no", "--recordings", tmp_path / "one.edf",
+                                                           "--event_names", ".*")
+
+
+def test_markers_in_another_code(tmp_path, capsys):
+    pytest.importorskip("pybv")
+    path = save(make_raw(), tmp_path / "one.vhdr")
+    markers = path.with_suffix(".vmrk")
+    markers.write_bytes(markers.read_text(encoding="utf-8").replace("Comment,cat", "Comment,Mädchen").encode("cp1252"))
+    message = fails(capsys, tmp_path / "no", "--recordings", path, "--event_names", ".*")
+    assert "not UTF-8" in message and "damaged" not in message
+
+
+def test_nicolet(tmp_path):
+    rng = np.random.default_rng(0)
+    data = np.rint(rng.normal(0, 100, (8000, len(CHANNELS)))).astype("<i2")
+    (tmp_path / "one.data").write_bytes(data.tobytes())
+    (tmp_path / "one.head").write_text(
+        "start_ts=2015-01-01 12:00:00.000\nnum_samples=8000\nsample_freq=200\nconversion_factor=0.179000\n"
+        f"num_channels={len(CHANNELS)}\nelec_names=[{','.join(CHANNELS)}]\npat_id=1\nadm_id=1\nrec_id=1\nduration_in_sec=40\n"
+        "sample_bytes=2\n", encoding="utf-8")
+    table = write_table(tmp_path / "events.tsv", ("onset", "class"), *((onset, "cat") for onset in ONSETS))
+    record, eeg, _ = prepare(tmp_path / "out", "--recordings", tmp_path / "one.data", "--events", table, *AS_IT_IS)
+    assert record["ch_names"] == CHANNELS
+    np.testing.assert_allclose(eeg, np.stack([data[at - 40:at + 160].T * .179 for at in SAMPLES]), rtol=1e-5)
