@@ -117,10 +117,11 @@ def _check_hanging(starts, codes, sfreq):
         if (len(run) >= MIN_STUCK_CHANGES and len(outside) and (codes[run] == bit).mean() >= MIN_REST
                 and (outside == 0).mean() >= MIN_REST):
             whole = (1 << max(int(codes.max()).bit_length(), 8)) - 1
-            raise InputError(f"the line of bit {bit.bit_length() - 1} (value {bit}) hangs from {starts[run[0]] / sfreq:.3f} "
-                             f"to {starts[run[-1]] / sfreq:.3f} s, so that codes which differ by it cannot be told; give a "
-                             f"table of --events, --stim_mask {whole & ~bit} to look at the other lines, or --stim_mask "
-                             f"{whole} to take the codes as they are")
+            first, last = (starts[run[i]] / sfreq for i in (0, -1))
+            raise InputError(f"the line of bit {bit.bit_length() - 1} (value {bit}) hangs from {first:.3f} to {last:.3f} s, "
+                             "so that codes which differ by it cannot be told; give a table of --events, --stim_mask "
+                             f"{whole & ~bit} to look at the other lines, or --stim_mask {whole} to take the codes as they "
+                             "are")
 
 
 def _bits(codes):

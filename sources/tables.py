@@ -22,8 +22,8 @@ def read_table(path: Path | str, flag: str,
                needed: Sequence[str] = ()) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """(column names, [(line number, {column: text, "" where missing})]) of a table.
 
-    `.csv` files have commas between cells, or semicolons as some spreadsheets write; others have tabs. Raises InputError for a file that is no such table or lacks a
-    column of `needed`.
+    `.csv` files have commas between cells, or semicolons as some spreadsheets write; others have tabs. Raises InputError
+    for a file that is no such table or lacks a column of `needed`.
     """
     path = Path(path)
     try:
@@ -33,12 +33,14 @@ def read_table(path: Path | str, flag: str,
     except IsADirectoryError:
         raise InputError(f"{flag} {path}: is a folder, expected a table (.tsv)") from None
     comma, head = path.suffix.lower() == ".csv", text.split("\n", 1)[0]
+    separator = "\t" if not comma else ";" if ";" in head and "," not in head else ","
     try:
-        rows = list(csv_rows(text, ";" if ";" in head and "," not in head else ",") if comma else enumerate((line.split("\t") for line in text.split("\n")), 1))
+        rows = list(csv_rows(text, separator) if comma else enumerate((line.split("\t") for line in text.split("\n")), 1))
     except csv.Error as error:
         raise InputError(f"{flag} {path}: not readable as CSV ({error}); close each quote, and write a quote inside a cell "
                          "twice") from None
-    rows = [(number, [_one_line(cell) if comma else _unquoted(plain_text(cell)) for cell in cells]) for number, cells in rows]
+    plain = _one_line if comma else _unquoted
+    rows = [(number, [plain(plain_text(cell)) for cell in cells]) for number, cells in rows]
     columns = rows[0][1] if rows and rows[0][0] == 1 else []
     expected = f"columns {', '.join(needed)}" if needed else "a header line of column names"
     between = "commas" if comma else "tabs"
@@ -64,8 +66,8 @@ def read_table(path: Path | str, flag: str,
 
 
 def _one_line(cell):
-    """A cell, which may hold line ends."""
-    return " ".join(plain_text(cell).split("\n"))
+    """A cell without the line ends that it may hold."""
+    return " ".join(cell.split("\n"))
 
 
 def _unquoted(cell):
