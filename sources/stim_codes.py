@@ -118,8 +118,8 @@ def _check_hanging(starts, codes, sfreq):
                 and (outside == 0).mean() >= MIN_REST):
             whole = (1 << max(int(codes.max()).bit_length(), 8)) - 1
             first, last = (starts[run[i]] / sfreq for i in (0, -1))
-            raise InputError(f"the line of bit {bit.bit_length() - 1} (value {bit}) hangs from {first:.3f} to {last:.3f} "
-                             "s, so that codes which differ by it cannot be told; give a table of --events, --stim_mask "
+            raise InputError(f"the line of bit {bit.bit_length() - 1} (value {bit}) hangs at {first:.3f} to {last:.3f} s: "
+                             "codes that differ by it cannot be told; give a table of --events, --stim_mask "
                              f"{whole & ~bit} to look at the other lines, or --stim_mask {whole} to take the codes as they "
                              "are")
 

@@ -39,8 +39,8 @@ def read_table(path: Path | str, flag: str,
     except csv.Error as error:
         raise InputError(f"{flag} {path}: not readable as CSV ({error}); close each quote, and write a quote inside a cell "
                          "twice") from None
-    plain = _one_line if comma else _unquoted
-    rows = [(number, [plain(plain_text(cell)) for cell in cells]) for number, cells in rows]
+    unquoted = plain_text if comma else _unquoted
+    rows = [(number, [unquoted(plain_text(cell)) for cell in cells]) for number, cells in rows]
     columns = rows[0][1] if rows and rows[0][0] == 1 else []
     expected = f"columns {', '.join(needed)}" if needed else "a header line of column names"
     between = "commas" if comma else "tabs"
@@ -63,11 +63,6 @@ def read_table(path: Path | str, flag: str,
                              f"with {between} between them")
         table.append((number, {name: "" if cell in MISSING else cell for name, cell in zip(columns, cells, strict=True)}))
     return columns, table
-
-
-def _one_line(cell):
-    """A cell without the line ends that it may hold."""
-    return " ".join(cell.split("\n"))
 
 
 def _unquoted(cell):

@@ -80,7 +80,7 @@ def test_a_line_of_the_codes_that_hangs():
     """Codes that differ by its bit are lost: nothing is guessed."""
     values = pulses()
     values[4000:6500] |= 1
-    with pytest.raises(InputError, match=r"bit 0 \(value 1\) hangs from 20.000 to .* --stim_mask 254"):
+    with pytest.raises(InputError, match=r"bit 0 \(value 1\) hangs at 20.000 to .* --stim_mask 254"):
         codes_of(values, SFREQ)
     assert codes_of(values, SFREQ, mask=254)[0] == [(at, code & 254) for at, code in PLAIN if code & 254]
     level = pulses()
