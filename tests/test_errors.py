@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import threading
+from functools import partial
 
 from runtime.errors import InputError, exits_cleanly
 from runtime.runs import atomic_path, write_json
@@ -59,7 +60,9 @@ def test_interrupted_writes_leave_nothing(tmp_path):
 
 @pytest.mark.parametrize(("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"),
                                                       (signal.SIGTERM, 143, "terminated")])
-def test_a_signal_is_one_line_that_says_how_to_go_on(capsys, number, code, word):
+def test_a_signal_is_one_line_that_says_how_to_go_on(capsys, number, code, word, request):
+    request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     before = signal.getsignal(signal.SIGTERM)
 
     @exits_cleanly
