@@ -11,7 +11,7 @@ from captioning.training import CaptionTrainer
 from finetuning import finetune, write
 from language_model.prompt_date import holds_date, today, with_date
 from language_model.prompts import render
-from tiny import CHAT_TEMPLATE, forget_hashes, make_llm
+from tiny import CHAT_TEMPLATE, make_llm
 
 LLAMA = ("{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}<|im_start|>"
          "system\nToday Date: {{ date_string }}<|im_end|>\n" + CHAT_TEMPLATE)
@@ -79,7 +79,6 @@ def test_captions_do_not_change_overnight(data, clip, encoder, dated_llm, tmp_pa
 
     capsys.readouterr()
     (folder / "prompt_date.json").unlink()  # as an earlier version saved it
-    forget_hashes(folder)
     other = write(folder, data, tmp_path / "other.csv")
     assert "the prompts hold today's date, since the captioner keeps none" in capsys.readouterr().out
     assert "19 Sep 2027" in json.loads((tmp_path / "other.csv.json").read_text())["rendered_prompt"]

@@ -17,8 +17,7 @@ from finetuning import finetune
 from .mutations import flipped
 
 LOADED = ("projector.safetensors", "adapter/adapter_model.safetensors", "adapter/adapter_config.json", "config.json",
-          "tokenizer.json", "tokenizer_config.json", "eeg_encoder/model.safetensors", "eeg_encoder/config.json",
-          "id2label.json")
+          "tokenizer.json", "tokenizer_config.json", "eeg_encoder/model.safetensors", "eeg_encoder/config.json")
 
 
 def load(folder):
