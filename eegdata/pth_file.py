@@ -44,15 +44,16 @@ def read_pth(path: Path | str) -> tuple[dict, str]:
     for key in ("dataset", "labels", "images"):
         if not isinstance(content[key], list) or not content[key]:
             raise InputError(f"--eeg_dataset {path}: '{key}' is {brief(content[key])}, expected a list that is not empty")
-    for key in ("labels", "images", *(key for key in ("class_names", "ch_names") if content.get(key))):
+    for key in ("labels", "images", *(key for key in ("class_names", "ch_names") if content.get(key) is not None)):
         if not isinstance(content[key], list) or not all(isinstance(name, str) for name in content[key]):
             raise InputError(f"--eeg_dataset {path}: '{key}' is {brief(content[key])}, expected a list of names")
     twice = sorted(name for name, count in Counter(content.get("ch_names") or ()).items() if count > 1)
     if twice:
         raise InputError(f"--eeg_dataset {path}: 'ch_names' names {twice[0]} twice, expected a name of its own for each "
                          "channel")
-    if content.get("units") not in (None, "uV", "standardised"):
-        raise InputError(f"--eeg_dataset {path}: 'units' is {brief(content['units'])}, expected 'uV' (microvolts) or "
+    units = content.get("units")
+    if units is not None and (not isinstance(units, str) or units not in ("uV", "standardised")):
+        raise InputError(f"--eeg_dataset {path}: 'units' is {brief(units)}, expected 'uV' (microvolts) or "
                          "'standardised'")
     sfreq = content.get("sfreq", SFREQ)
     if not isinstance(sfreq, int | float) or not math.isfinite(sfreq) or sfreq <= 0:

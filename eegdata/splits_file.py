@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.errors import InputError
-from runtime.pickles import brief, is_whole, load_pickle
+from runtime.pickles import brief, is_series, is_whole, load_pickle
 
 from eegdata.parts import PARTS
 
@@ -20,7 +20,7 @@ def read_splits_file(path: Path | str) -> tuple[list[dict], dict]:
         raise InputError(f"--splits_path {path}: expected {{'splits': [{{'train': .., 'val': .., 'test': ..}}, ..]}}")
     for number, split in enumerate(splits):
         for part in PARTS:
-            if not hasattr(split[part], "__len__") or not all(is_whole(i) for i in split[part]):
+            if not is_series(split[part]) or not all(is_whole(i) for i in split[part]):
                 raise InputError(f"--splits_path {path}: split {number}, part '{part}' is {brief(split[part])}, expected "
                                  "a list of record numbers")
     made_from = content.get("made_from")
@@ -37,7 +37,7 @@ def split_records(path: Path | str, data: Path | str, images: Sequence, subjects
     """
     splits, made_from = read_splits_file(path)
     if "data" in made_from:
-        if made_from["data"] != fingerprint:
+        if not isinstance(made_from["data"], str) or made_from["data"] != fingerprint:
             raise InputError(f"--splits_path {path}: made from another data set (fingerprint "
                              f"{str(made_from['data'])[:16]}) than {data} ({fingerprint[:16]}); give the splits file of "
                              "this one, or make it with prepare_data.py split")

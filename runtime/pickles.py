@@ -41,7 +41,8 @@ def load_hashed(path: str | Path, flag: str) -> tuple[object, str]:
     except IsADirectoryError:
         raise InputError(f"{flag} {path}: is a folder, expected a .pth file") from None
     except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, LookupError, TypeError,
-            AttributeError, OSError, struct.error) as error:  # a damaged pickle can fail in any of these ways
+            AttributeError, OSError, AssertionError, ImportError, ArithmeticError, MemoryError,
+            struct.error) as error:  # a damaged pickle can fail in any of these ways
         reason = str(error).strip().split("\n")[0][:200] or "nothing in it"
         if "weights_only" in str(error):  # torch's advice would have the user run what the file holds
             reason = ("it holds code, which is never run here" if "GLOBAL" in str(error) else
@@ -84,6 +85,13 @@ def save_torch(path: str | Path, content: object) -> None:
 def brief(value: object) -> str:
     """A value's type and beginning, for messages."""
     return f"{type(value).__name__} {str(value)[:40]!r}"
+
+
+def is_series(value: object) -> bool:
+    """Values one after the other: a list, tuple, range or set, or a tensor or array of one axis."""
+    if isinstance(value, torch.Tensor | np.ndarray):
+        return value.ndim == 1
+    return isinstance(value, list | tuple | range | set)
 
 
 def is_whole(value: object) -> bool:

@@ -197,10 +197,14 @@ def open_eeg(path: Path | str) -> tuple[np.ndarray, list[str], list[float]]:
         found = f"of shape {eeg.shape} and {eeg.dtype}" if isinstance(eeg, np.ndarray) else f"a {type(eeg).__name__}"
         raise InputError(f"{path}: 'preprocessed_eeg_data' is {found}, expected floats of four axes (pictures, "
                          "repetitions, channels, samples)")
-    names = list(map(str, names)) if isinstance(names, list | np.ndarray) else []
+    named = isinstance(names, list) or (isinstance(names, np.ndarray) and names.ndim == 1)
+    names = list(map(str, names)) if named else []
     if len(names) != eeg.shape[2] or len(set(names)) < len(names):
         raise InputError(f"{path}: 'ch_names' has {len(set(names))} different names, the EEG {eeg.shape[2]} channels")
-    times = np.asarray(times)
+    try:
+        times = np.asarray(times)
+    except ValueError:  # lists of unlike length
+        times = np.empty((0, 0))
     if times.ndim != 1 or times.dtype.kind not in "fi" or len(times) < max(2, eeg.shape[3]):
         raise InputError(f"{path}: 'times' has shape {times.shape} and type {times.dtype}, expected the time in s of each "
                          f"of the {eeg.shape[3]} samples at least")
