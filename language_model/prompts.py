@@ -2,10 +2,10 @@
 
 from runtime.errors import InputError
 
-import jinja2
 from transformers import PreTrainedTokenizerBase
 
 from config import INSTRUCTIONS, SYSTEM_PROMPT
+from language_model.chat import chat_text
 from language_model.special_tokens import end_id
 
 IMAGE = "<image>"  # where the soft tokens go
@@ -33,11 +33,14 @@ def render(tokenizer: PreTrainedTokenizerBase, template: str, instruction: str, 
     if template == "thought2text" and not tokenizer.chat_template:
         return f"<s>System: {SYSTEM_PROMPT}</s>\n<s>User: {content}</s>\n"
     user = [{"role": "user", "content": content}]
+    once = IMAGE if with_image else ""
     system = [{"role": "system", "content": SYSTEM_PROMPT}] if template == "thought2text" else []
     try:
-        return tokenizer.apply_chat_template(system + user, tokenize=False, add_generation_prompt=True)
-    except jinja2.TemplateError:  # Gemma's template refuses a system turn
-        return tokenizer.apply_chat_template(user, tokenize=False, add_generation_prompt=True)
+        return chat_text(tokenizer, system + user, once=once)
+    except InputError:
+        if not system:
+            raise
+        return chat_text(tokenizer, user, once=once)  # Gemma's template refuses a system turn
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase, count: int | None = None) -> int:

@@ -4,8 +4,9 @@ from functools import lru_cache
 
 from runtime.errors import InputError
 
-import jinja2
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from language_model.chat import chat_text
 
 _SPACES = " \t\n▁"  # SentencePiece writes a space as ▁
 _MARK = "CAPTION"
@@ -23,8 +24,8 @@ def turn_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
 def _turn_end(tokenizer, template):  # template: part of the key, as it may be replaced
     chat = [{"role": "user", "content": "What is this?"}, {"role": "assistant", "content": _MARK}]
     try:
-        _, mark, after = tokenizer.apply_chat_template(chat, tokenize=False).rpartition(_MARK)
-    except jinja2.TemplateError:  # the template is for prompts only
+        _, mark, after = chat_text(tokenizer, chat, reply=False).rpartition(_MARK)
+    except InputError:  # the template is for prompts only
         return None
     named = {*tokenizer.added_tokens_decoder, *tokenizer.all_special_ids}
     ends = (token for token in tokenizer(after, add_special_tokens=False).input_ids if token in named)

@@ -1,0 +1,40 @@
+"""The text that a chat template makes of messages. Templates come with models: they may be damaged, or hostile."""
+
+import threading
+from collections.abc import Sequence
+
+from runtime.errors import InputError
+
+from transformers import PreTrainedTokenizerBase
+
+SECONDS = 20  # for one text; a template takes a millisecond
+
+
+def chat_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]], reply: bool = True,
+              once: str = "") -> str:
+    """The messages as the tokenizer's chat template writes them.
+
+    reply: with the beginning of the assistant's turn; once: a part of the messages that must be there once. InputError for
+    a template that fails, does not end, or leaves out what the user says.
+    """
+    result = []
+
+    def write():
+        try:
+            result.append(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=reply))
+        except Exception as error:  # whatever the template of a stranger makes Python raise
+            result.append(error)
+
+    worker = threading.Thread(target=write, daemon=True)  # a loop without end cannot be stopped, but left behind
+    worker.start()
+    worker.join(SECONDS)
+    found = result[0] if result else f"it does not end within {SECONDS} s"
+    said = [message["content"].strip() for message in messages if message["role"] == "user"]
+    if result and isinstance(found, str) and all(text in found for text in said) and (not once or found.count(once) == 1):
+        return found
+    if isinstance(found, Exception):
+        found = f"{type(found).__name__}: {' '.join(str(found).split())[:200]}"
+    elif result:
+        found = "it leaves the user's message out, or writes it several times"
+    raise InputError(f"LLM {tokenizer.name_or_path}: its chat template cannot be used ({found}); give --prompt_template "
+                     "plain, or another LLM")
