@@ -1,5 +1,7 @@
 """The text that a chat template makes of messages. Templates come with models: they may be damaged, or hostile."""
 
+import contextlib
+import ctypes
 import threading
 from collections.abc import Sequence
 
@@ -8,6 +10,10 @@ from runtime.errors import InputError
 from transformers import PreTrainedTokenizerBase
 
 SECONDS = 20  # for one text; a template takes a millisecond
+
+
+class _Stopped(BaseException):
+    """Ends the thread of a template that does not end."""
 
 
 def chat_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]], reply: bool = True,
@@ -20,14 +26,17 @@ def chat_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, s
     result = []
 
     def write():
-        try:
-            result.append(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=reply))
-        except Exception as error:  # whatever the template of a stranger makes Python raise
-            result.append(error)
+        with contextlib.suppress(_Stopped):
+            try:
+                result.append(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=reply))
+            except Exception as error:  # whatever the template of a stranger makes Python raise
+                result.append(error)
 
-    worker = threading.Thread(target=write, daemon=True)  # a loop without end cannot be stopped, but left behind
+    worker = threading.Thread(target=write, daemon=True)
     worker.start()
     worker.join(SECONDS)
+    if worker.is_alive():
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), ctypes.py_object(_Stopped))
     found = result[0] if result else f"it does not end within {SECONDS} s"
     said = [message["content"].strip() for message in messages if message["role"] == "user"]
     if result and isinstance(found, str) and all(text in found for text in said) and (not once or found.count(once) == 1):
