@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,7 +134,14 @@ def save_run(folder: str | Path, args: argparse.Namespace, **facts: object) -> N
     (runtime.checkpoint_files). The fact `used` holds what the program derived from options that were not given, by the
     option's name.
     """
-    write_json(Path(folder) / "args.json", {"options": without_secrets(vars(args)), "versions": versions(), **facts})
+    write_json(Path(folder) / "args.json", {"options": without_secrets(vars(args)), "versions": versions(),
+                                            "threads": threads(), **facts})
+
+
+def threads() -> int | None:
+    """Number of threads of torch, on which the last digits of sums depend; None where torch is not in use."""
+    torch = sys.modules.get("torch")
+    return torch and torch.get_num_threads()
 
 
 def read_run(folder: str | Path) -> tuple[dict, dict]:

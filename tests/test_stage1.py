@@ -54,6 +54,7 @@ def encoder(data, clip, tmp_path_factory):
 def test_the_folder_is_whole(data, encoder):
     assert {path.name for path in encoder.iterdir()} == {"config.json", "model.safetensors", "id2label.json", "args.json",
                                                          "train_log.json", "train_images.json", "val_images.json"}
+    assert json.loads((encoder / "args.json").read_text())["threads"] == torch.get_num_threads()
     model = load_encoder(encoder)
     assert (model.config.n_chans, model.config.n_times, model.config.sfreq) == (6, 64, 128)
     assert model.config.ch_names == CHANNELS and model.config.embedding_size == 16
