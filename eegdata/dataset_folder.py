@@ -10,6 +10,7 @@
 
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 from runtime.errors import InputError
@@ -143,6 +144,10 @@ def write_folder(data: DataSet, output: Path | str, source: str, scale: str, ove
     does not. Returns the record. A folder that holds another data set is refused unless `overwrite`.
     """
     output = Path(output)
+    twice = [name for name, count in Counter(data.class_names).items() if count > 1]
+    if twice:
+        raise InputError(f"class name {twice[0]!r}: {len(data.class_names)} classes have {len(set(data.class_names))} "
+                         "names; expected a name of its own for each class, as captions and prompts name it")
     head = {"format": FORMAT, "source": source, "scale": scale, **{name: getattr(data, name) for name in DATASET_FIELDS}}
     key = content_key([head, [(r.name, r.subject, r.session, r.key) for r in data.recordings], sorted(data.pictures)])
     _check_output(data, output)

@@ -1,5 +1,6 @@
 """Data set folders: written, interrupted, opened, read by the stages and by `datasets`, refused when damaged."""
 
+import dataclasses
 import json
 import shutil
 
@@ -377,3 +378,10 @@ def test_pictures_of_an_interrupted_run_with_another_seed_are_replaced(tmp_path,
         prepare_data.main(["simulated", *DRAWN, "--seed", "1", "--output", str(tmp_path / name)])
     files = sorted(p.relative_to(tmp_path / "b") for p in (tmp_path / "b" / "images").rglob("*") if p.is_file())
     assert files and all((tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes() for file in files)
+
+
+def test_two_classes_of_one_name_are_refused_before_anything_is_written(tmp_path):
+    data = dataclasses.replace(data_set(tmp_path), class_names=["cat", "cat"])
+    with pytest.raises(InputError, match="class name 'cat': 2 classes have 1 names"):
+        write_folder(data, tmp_path / "other", "test", "none")
+    assert not (tmp_path / "other").exists()
