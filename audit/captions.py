@@ -18,11 +18,11 @@ def check_captions(material: Material) -> Finding:
         return Finding("Captions", "not checked", "Without a folder of pictures, captions cannot be counted.")
     rows = np.concatenate(list(material.split.values()))
     names = sorted({material.trials.images[number] for number in np.unique(material.image[rows])})
-    names = [name for name in names if picture_path(material.image_dir, name).is_file()
-             or has_caption(material.image_dir, name)]
+    captioned = {name for name in names if has_caption(material.image_dir, name)}
+    names = [name for name in names if name in captioned or picture_path(material.image_dir, name).is_file()]
     if not names:
         return Finding("Captions", "not checked", "The data set has no pictures, so that there is nothing to caption.")
-    missing = [name for name in names if not has_caption(material.image_dir, name)]
+    missing = [name for name in names if name not in captioned]
     numbers = {"pictures": len(names), "without_caption": len(missing)}
     if not missing:
         return Finding("Captions", "passed", f"{counted(len(names), 'picture')}, each with a caption.", numbers)

@@ -163,6 +163,7 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
     truth = trials.label[positions]
     rows = torch.arange(len(encoded.names))  # whose EEG is behind each caption
     partial = Path(f"{file}.partial")
+    used, settings = _models_used(captioner, args, condition), _settings(captioner, args, condition)
     answered = (encoded.probability >= (args.abstain_below or 0)).tolist()  # by the own EEG, also where another's is shown
     if condition in BASELINES:
         texts = [text if answer else caption_files.ABSTAINED for text, answer in
@@ -171,7 +172,10 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
         shown = under_condition(condition, encoded.embeddings, encoded.predicted, truth, trials.image[positions], args.seed,
                                 lambda: _picture_rows(captioner, encoded.paths.image_dir, encoded.names, args))
         rows = shown.rows
-        texts = _generated(captioner, encoded, condition, shown, answered, args, batch_size, partial)
+        models = {name: model_key(identity) for name, identity in used.items() if name != "other_llm"}
+        key = content_key([captioner.weights, models, trials.fingerprint, positions.tolist(), condition, args.asked(),
+                           captioner.model.config.to_dict(), settings])
+        texts = _generated(captioner, condition, shown, answered, args, batch_size, partial, key)
     if args.abstain_below is not None:
         print(f"{condition}: in {answered.count(False)} of {len(answered)} trials the class has a probability below "
               f"{args.abstain_below:g}, so they get '{caption_files.ABSTAINED}'")
@@ -188,8 +192,8 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
     with atomic_path(file) as temporary:
         write_csv(temporary, COLUMNS, zip(*columns, strict=True))
         write_json(f"{file}.json", {"format": caption_files.RECORD_FORMAT, "condition": condition, **facts,
-                                    **_models_used(captioner, args, condition), **_settings(captioner, args, condition),
-                                    "used": {"batch_size": batch_size}, "sha256": file_hash(temporary)})
+                                    **used, **settings, "used": {"batch_size": batch_size},
+                                    "sha256": file_hash(temporary)})
     if processes.is_main():
         partial.unlink(missing_ok=True)  # the baselines have none
     print(f"{condition}: {count} captions written to {file}")
@@ -248,8 +252,8 @@ def _baseline(captioner, encoded, condition, args):
                              [names[label] for label in encoded.predicted.tolist()])
 
 
-def _generated(captioner, encoded, condition, shown, answered, args, batch_size, partial):
-    """The LLM's caption for each trial that is answered.
+def _generated(captioner, condition, shown, answered, args, batch_size, partial, key):
+    """The LLM's caption for each trial that is answered. key: of all that they depend on, for captions in `partial`.
 
     Under greedy decoding equal prompts give equal captions, so each prompt is decoded once: for example all trials of a
     class without an embedding, or of a picture that several people saw.
@@ -263,10 +267,6 @@ def _generated(captioner, encoded, condition, shown, answered, args, batch_size,
             first.setdefault(prompt, row)
     rows = list(first.values())
     instruction = instruction_of(args.prompt_type or "basic", args.prompt)
-    models = {name: model_key(identity) for name, identity in _models_used(captioner, args, condition).items()
-              if name != "other_llm"}
-    key = content_key([captioner.weights, models, encoded.trials.fingerprint, encoded.positions.tolist(), condition,
-                       args.asked(), captioner.model.config.to_dict(), _settings(captioner, args, condition)])
     done = processes.from_main(_resume_partial, partial, key)
 
     def keep(new):

@@ -45,8 +45,8 @@ def add_audit(study: Study, args: Namespace) -> None:
 def of_eegcvpr40(study: Study) -> bool:
     """Whether class names or picture names are those of EEGCVPR40, and no record says that the EEG is of another source:
     others recorded the same pictures in random order."""
-    return not says_another_origin(source_of_study(study)) and any(
-        map(has_its_classes, (study.model.texts(COLUMNS[1]), synsets_of(study.model.clusters))))
+    named = any(map(has_its_classes, (study.model.texts(COLUMNS[1]), synsets_of(study.model.clusters))))
+    return named and not says_another_origin(source_of_study(study))
 
 
 def find_audit(study: Study, args: Namespace) -> tuple[list[dict], str]:

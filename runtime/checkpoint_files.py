@@ -51,9 +51,10 @@ def check_whole(folder: str | Path, flag: str) -> None:
     if content.get("state") == UNFINISHED:
         raise InputError(f"{flag} {folder}: is not whole, since the run that wrote it was stopped while it saved the "
                          "model; run the training again, with --resume if it kept its checkpoints")
-    wanted, found = content.get("files", {}), checkpoint_hashes(folder)
+    wanted = content.get("files", {})
     if not isinstance(wanted, dict):
         raise InputError(f"{file}: expected the hashes of the checkpoint's files under 'files'; copy the folder again")
+    found = checkpoint_hashes(folder) if wanted else {}
     for name, digest in wanted.items():
         if name not in found:
             raise InputError(f"{folder / name}: not found, but args.json names it; copy the folder again or train it again")

@@ -309,8 +309,8 @@ def llm_loading(args: argparse.Namespace, otherwise: str | None = None) -> str |
 
 def code_option(group: argparse._ActionsContainer) -> None:
     """Whether the Python code that a model folder brings may run. Without it such a model cannot be loaded at all."""
-    neutral(group.add_argument("--trust_remote_code", action="store_true", help="run the Python code that the model "
-                               "brings, with all your rights (unset: such a model is refused)"))
+    neutral(group.add_argument("--trust_remote_code", action="store_true", help="run the Python code that comes with "
+                               "the model; it can do whatever you can on this machine (unset: such a model is refused)"))
 
 
 def inference_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
