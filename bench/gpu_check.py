@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from bench.measurement import ProcessRunner, device_name, median_interval, time_
 DEMO = Path("demo/simulated")
 SMALL_LLM = Path("demo/smollm2")
 PRECISIONS = {"bf16": [], "8-bit": ["--load_in_8bit"], "4-bit": ["--load_in_4bit"]}
+LLMS = ("small", "large")
 COLUMNS = ("LLM", "precision", "finetuning: steps/s", "trials/s", "loss", "peak GiB", "seconds", "inference: captions/s",
            "peak GiB", "seconds")
 
@@ -65,6 +66,9 @@ def parse(argv: list[str] | None) -> Options:
     parser.add_argument("--batch_size", type=options.positive, help="trials per step (unset: 16, with --tiny 4); inference "
                                                                     "uses batches twice as large")
     parser.add_argument("--max_new_tokens", type=options.positive, default=24, help="longest caption in tokens")
+    parser.add_argument("--llms", nargs="+", choices=LLMS, default=list(LLMS), help="small: --small_llm; large: an LLM of "
+                        "DeepSeek-7B's shape. --tiny has its own")
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS), help="how to load the LLM")
     parser.add_argument("--scratch", type=Path, help="folder for about 15 GB of models and checkpoints; models are kept "
                                                      "and used again (unset: a temporary folder, deleted at the end)")
     parser.add_argument("--results", type=Path, default=Path("bench/RESULTS.md"), help="Markdown file to write to")
@@ -192,18 +196,25 @@ def llms(args: Options, data: Path, scratch: Path, processes: ProcessRunner,
     if args.tiny:
         return [(*random_llm("tiny Llama"), [])]
     small = args.small_llm or (SMALL_LLM if (SMALL_LLM / "config.json").is_file() else None)
-    # Stage 2 has the same steps with other embeddings. It would also hash the 14 GB of the LLM for its key.
-    return [(small.name, small, []) if small else (*random_llm("SmolLM2-135M"), []),
-            (*random_llm("DeepSeek-7B"), ["--no_stage2"])]
+    chosen = []
+    if "small" in args.llms:
+        chosen.append((small.name, small, []) if small else (*random_llm("SmolLM2-135M"), []))
+    if "large" in args.llms:  # stage 2 has the same steps, and would hash the 14 GB of the LLM for its key
+        chosen.append((*random_llm("DeepSeek-7B"), ["--no_stage2"]))
+    return chosen
 
 
-def measure(args: Options, scratch: Path, processes: ProcessRunner, device: str) -> tuple[list[dict], Sizes]:
-    """One row per LLM and precision, {"LLM", "precision", "finetuning": {...}, "inference": {...}}, and the sizes."""
+def measure(args: Options, scratch: Path, processes: ProcessRunner, device: str) -> Iterator[tuple[list[dict], Sizes]]:
+    """The rows so far, {"LLM", "precision", "finetuning": {...}, "inference": {...}}, and the sizes, after each row.
+
+    There is one row per LLM and precision.
+    """
     data = prepare_data(args, scratch, processes)
     where, pictures, encoder, sizes = prepare_options(args, sizes_of(args), data, scratch, processes, device)
     rows = []
     for name, llm, more in llms(args, data, scratch, processes, device):
-        for precision, loading in PRECISIONS.items():
+        for precision in args.precisions:
+            loading = PRECISIONS[precision]
             with tempfile.TemporaryDirectory(dir=scratch) as folder:
                 output = f"{folder}/captioner"
                 row = {"LLM": name, "precision": precision, "finetuning": processes.run(
@@ -217,7 +228,7 @@ def measure(args: Options, scratch: Path, processes: ProcessRunner, device: str)
                     [*where, "--model_path", output, "--dest", f"{folder}/captions.csv", "--bf16", "--batch_size",
                      f"{2 * sizes.batch_size}", "--max_new_tokens", f"{args.max_new_tokens}"], sizes.captions)
                 rows.append(row)
-    return rows, sizes
+                yield rows, sizes
 
 
 # --- what is written ---
@@ -251,6 +262,14 @@ def section(args: Options, sizes: Sizes, rows: Sequence[dict], seconds: float) -
             f"{measurement.packages()}.\n\n{table(rows)}\n")
 
 
+def heading(args: Options, device: str) -> str:
+    """The heading of the section. Runs of some LLMs or precisions do not replace each other."""
+    kind = "tiny" if args.tiny else "synthetic data" if args.synthetic else "full"
+    llms = [] if args.tiny or len(args.llms) == len(LLMS) else args.llms
+    precisions = [] if len(args.precisions) == len(PRECISIONS) else args.precisions
+    return f"{device_name(device)}: {', '.join([kind, *llms, *precisions])}"
+
+
 @exits_cleanly
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
@@ -259,10 +278,10 @@ def main(argv: list[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         scratch = args.scratch or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gpu_check_")))
         scratch.mkdir(parents=True, exist_ok=True)
-        rows, sizes = measure(args, scratch, ProcessRunner(device), device)
-    body = section(args, sizes, rows, time.perf_counter() - start)
-    heading = f"{device_name(device)}: {'tiny' if args.tiny else 'synthetic data' if args.synthetic else 'full'}"
-    write_section(args.results, heading, body)
+        rows = []
+        for rows, sizes in measure(args, scratch, ProcessRunner(device), device):
+            # After each row: a run that is cut short keeps what it measured.
+            write_section(args.results, heading(args, device), section(args, sizes, rows, time.perf_counter() - start))
     return int(any("error" in row[job] for row in rows for job in ("finetuning", "inference")))
 
 
