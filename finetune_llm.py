@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from runtime import locks, options, processes, profiler
+from runtime.cuda import dtype_of
 from runtime.errors import InputError, exits_cleanly
 
 
@@ -166,7 +167,7 @@ def _run(args):
         args, device, encoder.config.embedding_size,
         **longest_row(args, dated, trials.class_names.values(), captions))
     model = EEGModelForCausalLM.build(
-        encoder, args.llm_backbone_name_or_path, device=device, dtype=torch.bfloat16 if plan.bf16 else None,
+        encoder, args.llm_backbone_name_or_path, device=device, dtype=dtype_of(plan.half),
         loading=plan.loading, lora=lora_options(args),
         embedding_size=encoder.config.embedding_size, projector=args.projector, soft_tokens=args.soft_tokens,
         prompt_template=template, clip_model=args.clip_model, picture=paths.picture)
@@ -181,8 +182,9 @@ def _run(args):
         log["stage3"] = eeg_stage(args, stage, trials, split, captions)
 
     profiler.stage("results")
+    plan = stage.plan  # training may have found that it needs smaller batches
     used = asdict(paths) | {"load_in_8bit": plan.loading == "8bit", "load_in_4bit": plan.loading == "4bit",
-                            "bf16": plan.bf16, "batch_size": plan.batch_size,
+                            "bf16": plan.half == "bf16", "fp16": plan.half == "fp16", "batch_size": plan.batch_size,
                             "gradient_accumulation_steps": plan.accumulation,
                             "gradient_checkpointing": plan.checkpointing}
     begin_saving(output)

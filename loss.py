@@ -2,7 +2,8 @@
 
 In a batch, `embedding` [B, E] is predicted from EEG, `target` [B, E] is the embedding of the picture that was seen, and
 `image` [B] is the number of that picture. Two trials of the same picture are never each other's negatives. Each loss is a
-scalar.
+scalar. Cosines are taken in float32, also where autocast computes the encoder in 16 bit: divided by a temperature, their
+rounding would be as large as their differences.
 """
 
 import torch
@@ -56,7 +57,8 @@ EMBEDDING_LOSSES = {"mse": mse, "infonce": infonce, "siglip": siglip, "margin": 
 
 def embedding_loss(name: str, embedding: Tensor, target: Tensor, image: Tensor) -> Tensor:
     """The loss called `name` in EMBEDDING_LOSSES."""
-    return EMBEDDING_LOSSES[name](embedding, target, image)
+    with torch.autocast(embedding.device.type, enabled=False):
+        return EMBEDDING_LOSSES[name](embedding.float(), target.float(), image)
 
 
 def classification_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:

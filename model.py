@@ -8,7 +8,7 @@ import inspect
 import logging
 from pathlib import Path
 
-from runtime import pretrained, processes
+from runtime import cuda, pretrained, processes
 from runtime.checkpoint_files import check_whole
 from runtime.checkpoints import check_complete, check_tensors, load_strictly, read_tensors, resolve_checkpoint
 from runtime.errors import InputError
@@ -98,6 +98,10 @@ class EEGModelForCausalLM(nn.Module):
         """What transformers' Trainer calls; only the LLM has layers worth it."""
         self.llm.gradient_checkpointing_enable(**arguments)
 
+    def activation_checkpointing_enable(self, **arguments: object) -> None:
+        """The same by the name that it has from transformers 5.24 on."""
+        self.llm.activation_checkpointing_enable(**arguments)
+
     def splice(self, input_ids: torch.Tensor, soft_mask: torch.Tensor, embeddings: torch.Tensor,
                modality: str) -> torch.Tensor:
         """Token embeddings [B, L, H] with the projected embeddings at `soft_mask`; a row may have no soft tokens."""
@@ -182,7 +186,8 @@ class EEGModelForCausalLM(nn.Module):
 
             llm = with_adapter(llm, lora)
         config = EEGModelForCausalLMConfig(llm=str(llm_name), llm_hidden_size=llm.get_input_embeddings().embedding_dim,
-                                           lora=lora is not None, llm_loading=loading, **config)
+                                           lora=lora is not None, llm_loading=loading,
+                                           llm_dtype=str(llm.dtype).removeprefix("torch."), **config)
         projector = Projector(config.projector, config.embedding_size, config.llm_hidden_size, config.soft_tokens)
         if config.projector == "mlp":  # soft tokens start as large as the LLM's own
             projector.gain.data.copy_(token_size(llm))
@@ -227,7 +232,8 @@ class EEGModelForCausalLM(nn.Module):
                         loading: str | None = "as trained", llm: str | None = None) -> "EEGModelForCausalLM":
         """Load a captioner of ours or of the predecessors from a local folder or the Hub.
 
-        llm: another place of the same base LLM; loading: None, "8bit", "4bit" or "as trained".
+        llm: another place of the same base LLM; loading: None, "8bit", "4bit" or "as trained"; dtype None: float32 on a
+        CPU, else the type that it was trained in, as far as the card has it.
         """
         folder = resolve_checkpoint(name_or_path, "--model_path")
         if not (folder / "eeg_encoder").is_dir():
@@ -240,6 +246,8 @@ class EEGModelForCausalLM(nn.Module):
         config = EEGModelForCausalLMConfig(**{k: v for k, v in read_json(folder / "config.json").items()
                                               if k != "model_type"})
         loading = config.llm_loading if loading == "as trained" else loading
+        if dtype is None and device != "cpu" and config.llm_dtype:
+            dtype = cuda.native(getattr(torch, config.llm_dtype), device)
         base = load_llm(llm or config.llm, device, dtype, loading)
         if base.get_input_embeddings().embedding_dim != config.llm_hidden_size:
             raise InputError(f"{llm or config.llm}: hidden size {base.get_input_embeddings().embedding_dim}, but "
@@ -308,20 +316,20 @@ def token_size(llm: PreTrainedModel) -> float:
 
 def load_llm(name: str | Path, device: str, dtype: torch.dtype | None, loading: str | None) -> PreTrainedModel:
     """A frozen causal LM. loading: None, "8bit" or "4bit" (bitsandbytes); dtype None: float32 on a CPU, else that of
-    the checkpoint."""
+    the checkpoint, as far as the card has it."""
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-    dtype = dtype or (torch.float32 if device == "cpu" else "auto")
+    dtype = dtype or (torch.float32 if device == "cpu" else cuda.native(memory.saved_dtype(name), device))
     if not processes.sharded():  # each card then holds a part
-        memory.require_weights(name, loading, None if dtype == "auto" else dtype.itemsize,
-                                   memory.free_memory(device), device != "cpu")
+        memory.require_weights(name, loading, dtype.itemsize, memory.free_memory(device), device != "cpu",
+                               cuda.half_of(device))
     quantization = {}  # an explicit None would make transformers read a folder saved in 8 bit as if it were not
     if loading == "8bit":
         quantization["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
     elif loading == "4bit":
         quantization["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4",
-            bnb_4bit_compute_dtype=torch.bfloat16 if dtype == "auto" else dtype)
+            bnb_4bit_compute_dtype=dtype)
     try:
         llm, report = pretrained.load(
             AutoModelForCausalLM, name, dtype=dtype, output_loading_info=True, **quantization,

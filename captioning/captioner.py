@@ -8,6 +8,7 @@ from pathlib import Path
 from runtime import options, processes, profiler
 from runtime.checkpoint_files import checkpoint_hashes
 from runtime.checkpoints import resolve_checkpoint
+from runtime.cuda import asked_half, dtype_of
 from runtime.errors import InputError
 from runtime.model_files import differing_files, model_identity, model_key
 from runtime.options import Options
@@ -24,7 +25,7 @@ from datautils import CaptionDataset, collate
 from eegdata.dataset_folder import MappedEEG
 from encoders import encode
 from encoders.temperature import class_probabilities
-from language_model.adapter_files import is_adapter
+from language_model import adapter_files
 from language_model.memory import batch_that_fits
 from language_model.prompt_date import fixed_date
 from language_model.prompts import choose_template, pad_id, prompt_ids, render
@@ -47,6 +48,7 @@ class Captioner:
         self.folder = resolve_checkpoint(model_path, "--model_path")
         self.model = EEGModelForCausalLM.from_pretrained(self.folder, device=device, dtype=dtype, loading=loading, llm=llm)
         self.llm_name, self.base = llm or self.model.config.llm, llm
+        adapter_files.merge(self.model.llm)
         tokenizer = load_tokenizer(self.folder)
         self.template = choose_template(tokenizer, self.model.config.prompt_template)
         self.tokenizer = fixed_date(tokenizer, self.template, self.folder)
@@ -77,7 +79,7 @@ class Captioner:
     def llm(self) -> dict:
         """The identity of the LLM that was loaded (runtime.model_files)."""
         own = self.folder / "llm"
-        return model_identity(own, self.base) if is_adapter(own) else model_identity(self.llm_name)
+        return model_identity(own, self.base) if adapter_files.is_adapter(own) else model_identity(self.llm_name)
 
     def other_llm(self) -> list[str]:
         """Names of the files in which that LLM differs from the one that the captioner was trained with; [] where they are
@@ -169,8 +171,8 @@ class Captioner:
 def load_captioner(args: Options) -> Captioner:
     """A Captioner by the options of inference.py and inference_chance.py."""
     loading = options.llm_loading(args, otherwise="as trained")
-    return Captioner(args.model_path, options.resolve_device(args.device), torch.bfloat16 if args.bf16 else None, loading,
-                     args.llm_backbone_name_or_path)
+    device = options.resolve_device(args.device)
+    return Captioner(args.model_path, device, dtype_of(asked_half(args, device)), loading, args.llm_backbone_name_or_path)
 
 
 def read_eeg_file(path: str, config: PretrainedConfig) -> torch.Tensor:

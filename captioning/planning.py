@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from runtime.cuda import half_of
 from runtime.options import Options
 
 from transformers import PreTrainedTokenizerBase
@@ -38,6 +39,6 @@ def plan_memory(args: Options, device: str, embedding_size: int = 512, **row: in
     shape, lora = memory.shape_of(args.llm_backbone_name_or_path), lora_options(args)
     trained = memory.trained_parameters(shape, lora, args.projector, embedding_size, args.soft_tokens)
     plan = memory.plan_training(args, shape, free=memory.free_memory(device, args.plan), trained=trained,
-                                cuda=device != "cpu", lora=lora, **row)
+                                cuda=device != "cpu", lora=lora, half="bf16" if args.plan else half_of(device), **row)
     print(plan.line)
     return plan

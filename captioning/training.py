@@ -9,7 +9,7 @@ from runtime import processes
 from runtime.model_files import model_identity, model_key
 from runtime.options import Options
 from runtime.runs import cache_dir, content_key, read_json, remove_folder, write_json
-from runtime.trainer_arguments import training_arguments
+from runtime.trainer_arguments import checkpointing, training_arguments
 
 import torch
 from torch import nn
@@ -22,6 +22,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from captioning.smaller_batches import fit_by_halving
 from datautils import CaptionDataset, collate
 from encoders.training import SaveEvery, checkpoint_of, train
 from language_model import sharding
@@ -172,12 +173,18 @@ class Stage:
         are kept.
         """
         self.model.projector.set_statistics(modality, embeddings["train"].to(self.device))
-        plan = self.plan
+        key = self.key(modality, embeddings, labels, captions, epochs)
+        self.plan, log = fit_by_halving(self.plan, self.model, lambda plan, again: self._train(
+            plan, key, self.args.resume or again, modality, embeddings, labels, captions, epochs, folder))
+        self.before = key
+        return log
+
+    def _train(self, plan, key, resume, modality, embeddings, labels, captions, epochs, folder):
         arguments = training_arguments(
             self.args, self.device, folder, num_train_epochs=epochs, eval_strategy="epoch", save_strategy="epoch",
-            load_best_model_at_end=True, metric_for_best_model="loss", gradient_checkpointing=plan.checkpointing,
+            load_best_model_at_end=True, metric_for_best_model="loss", **checkpointing(plan.checkpointing),
             per_device_train_batch_size=plan.batch_size, per_device_eval_batch_size=plan.batch_size,
-            gradient_accumulation_steps=plan.accumulation, bf16=plan.bf16)
+            gradient_accumulation_steps=plan.accumulation, bf16=plan.half == "bf16", fp16=plan.half == "fp16")
         train_set = self.dataset(embeddings["train"], labels["train"], captions["train"], training=True)
         val_set = self.dataset(embeddings["val"], labels["val"], captions["val"], training=False)
         batches = partial(collate, soft_tokens=self.model.config.soft_tokens,
@@ -194,15 +201,12 @@ class Stage:
             if examples.cut:
                 print(f"note: --max_caption_tokens {self.args.max_caption_tokens}: {examples.cut} of the {part} captions "
                       "are longer; they are cut, and no end is taught there")
-        key = self.key(modality, embeddings, labels, captions, epochs)
-        checkpoint = checkpoint_of(folder, key, self.args.resume, self.args.overwrite)
+        checkpoint = checkpoint_of(folder, key, resume, self.args.overwrite)
         if self.args.resume and checkpoint is None:
             print(f"note: --resume: no checkpoint under {folder}, so this stage starts from its beginning")
         keep_date(self.date, folder.parent)
-        with without_casts(self.model.llm, active=plan.bf16 or self.args.fp16):
-            log = train(trainer, checkpoint)
-        self.before = key
-        return log
+        with without_casts(self.model.llm, active=plan.half is not None):
+            return train(trainer, checkpoint)
 
     def key(self, modality: str, *content: object) -> str:
         """What the result of a stage depends on, to recognise one that was made before: what was asked for and the data,

@@ -105,12 +105,15 @@ def _feature_count(config):
     """Number of features of one trial."""
     with torch.device("meta"):  # computes shapes only
         try:
-            return FeatureExtractor(config)(torch.empty(1, config.in_channels, config.n_chans, config.n_times)).numel()
+            maps = FeatureExtractor(config)(torch.empty(1, config.in_channels, config.n_chans, config.n_times))
         except RuntimeError:
+            maps = None
+        if maps is None or not maps.numel():  # torch 2.11 gives empty maps where 2.13 raises
             blocks = config.num_residual_blocks
             raise InputError(f"--encoder channelnet: {config.n_chans} channels x {config.n_times} samples are too few for "
                              f"{blocks} residual blocks; use --encoder transformer"
-                             f"{', or fewer --residual_blocks' if blocks else ''}") from None
+                             f"{', or fewer --residual_blocks' if blocks else ''}")
+    return maps.numel()
 
 
 class ChannelNetModel(PreTrainedModel):

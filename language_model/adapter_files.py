@@ -38,10 +38,24 @@ def attach(llm: nn.Module, folder: str | Path) -> nn.Module:
     if kind != "LORA":
         raise InputError(f"{file}: peft_type is {kind!r}, expected 'LORA'; other adapters cannot be loaded")
     try:
-        # as the LLM computes: no casts a token
-        return get_peft_model(llm, LoraConfig.from_pretrained(folder), autocast_adapter_dtype=False)
+        adapted = get_peft_model(llm, LoraConfig.from_pretrained(folder), autocast_adapter_dtype=False)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{file}: not usable ({str(error).splitlines()[0][:200]}); copy it again or train again") from None
+    for name, weight in adapted.named_parameters():
+        if "lora_" in name:  # as the LLM computes: no casts a token. Beside 8-bit weights peft makes them float32
+            weight.data = weight.data.to(llm.dtype)
+    return adapted
+
+
+def merge(llm: nn.Module) -> None:
+    """Add an adapter to the weights of the LLM, so that writing runs half as many kernels. Nothing to do without one.
+
+    Quantised weights stay apart from it: adding to them would round the sum to 8 or 4 bit.
+    """
+    from peft import PeftModel
+
+    if isinstance(llm, PeftModel) and getattr(llm.config, "quantization_config", None) is None:
+        llm.merge_adapter(safe_merge=False)
 
 
 def adapter_state(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -22,6 +22,7 @@ from runtime.options import llm_loading
 from language_model import adapter_files
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PretrainedConfig, PreTrainedModel
 
 GB = 1e9
@@ -29,7 +30,7 @@ CONTEXT_BYTES = 0.5 * GB  # taken by CUDA before torch allocates anything; free 
 KERNEL_BYTES = 0.3 * GB  # cuBLAS workspaces and kernels of torch and bitsandbytes, loaded when first used
 FRAGMENTED_SHARE = 0.05  # share that the allocator holds but cannot use
 USUAL_TOKENS, USUAL_LABELS = 64, 32  # of a row and of its caption if the data are unknown
-MAX_CAPTIONS_AT_A_TIME = 64  # at a time; more gain little
+MAX_CAPTIONS = {"cpu": 64, "cuda": 512}  # at a time; more gain little
 
 
 @dataclass(frozen=True)
@@ -37,19 +38,26 @@ class Precision:
     """How an LLM is loaded and computed.
 
     loading: None, "8bit" or "4bit"; element: bytes of what is not quantised, and of activations; autocast: whether the
-    adapter, which stays in float32, computes in 16 bit.
+    adapter, which stays in float32, computes in 16 bit; half: which of the 16-bit types, "bf16" or "fp16".
     """
 
     loading: str | None = None
     element: int = 2
     autocast: bool = True
+    half: str = "bf16"
 
     def __str__(self):
-        return {"8bit": "8 bit", "4bit": "4 bit"}.get(self.loading) or ("float32" if self.element == 4 else "bf16")
+        return {"8bit": "8 bit", "4bit": "4 bit"}.get(self.loading) or ("float32" if self.element == 4 else self.half)
+
+    @property
+    def flags(self) -> str:
+        """The options that ask for it."""
+        return f"--load_in_{self.loading} --{self.half}" if self.loading else f"--{self.half}"
 
 
-QUANTISED = (Precision("8bit"), Precision("4bit"))
-FLAGS = {"bf16": "--bf16", "8 bit": "--load_in_8bit --bf16", "4 bit": "--load_in_4bit --bf16"}
+def in_16_bit(half: str) -> list[Precision]:
+    """The precisions that compute in a 16-bit type ("bf16" or "fp16"), best first."""
+    return [Precision(loading, half=half) for loading in (None, "8bit", "4bit")]
 
 
 @dataclass(frozen=True)
@@ -103,6 +111,14 @@ def shape_of(llm: str | Path) -> Shape:
                     (config.get_text_config().dtype or torch.float32).itemsize, False)
     return Shape(str(llm), **_sizes(config), linears=tuple(_linears(model)), own=own,
                  parameters=sum(parameter.numel() for parameter in model.parameters()))
+
+
+def saved_dtype(llm: str | Path) -> torch.dtype:
+    """The torch.dtype that an LLM's config names: that of its weights as saved."""
+    import torch
+    from transformers import AutoConfig
+
+    return pretrained.load(AutoConfig, llm).get_text_config().dtype or torch.float32
 
 
 def _sizes(config):
@@ -247,27 +263,28 @@ def free_memory(device: str, planned: float | None = None) -> float:
 
 # --- what is chosen ---
 
-def candidates(args: argparse.Namespace, shape: Shape, cuda: bool) -> list[Precision]:
-    """The precisions that the flags allow, best first."""
+def candidates(args: argparse.Namespace, shape: Shape, cuda: bool, half: str = "bf16") -> list[Precision]:
+    """The precisions that the flags allow, best first; half: the 16-bit type of the device."""
     given = {"8bit": args.load_in_8bit, "4bit": args.load_in_4bit}
     loading = next((name for name, wanted in given.items() if wanted), None)
-    half = args.bf16 or getattr(args, "fp16", False)
-    if cuda and not (loading or half or shape.own.loading):
-        return [Precision(), *QUANTISED]
+    asked = "bf16" if args.bf16 else "fp16" if args.fp16 else None
+    if cuda and not (loading or asked or shape.own.loading):
+        return in_16_bit(half)
     own = shape.own.element if cuda else 4
-    return [Precision(loading or shape.own.loading, 2 if args.bf16 else own, half)]
+    return [Precision(loading or shape.own.loading, 2 if asked else own, asked is not None, asked or half)]
 
 
 @dataclass(frozen=True)
 class Plan:
     """How an LLM is loaded and trained: what the options ask for, fitted to the memory that is free.
 
-    loading: None, "8bit" or "4bit"; bf16: whether to compute in bfloat16; batch_size x accumulation is what the options ask
-    for, so that a step learns from the same examples. line: a sentence on the choice; terms: bytes by what takes them.
+    loading: None, "8bit" or "4bit"; half: the 16-bit type to compute in, "bf16", "fp16" or None; batch_size x accumulation
+    is what the options ask for, so that a step learns from the same examples. line: a sentence on the choice; terms: bytes
+    by what takes them.
     """
 
     loading: str | None
-    bf16: bool
+    half: str | None
     batch_size: int
     accumulation: int
     checkpointing: bool
@@ -277,13 +294,14 @@ class Plan:
 
 def plan_as_asked(args: argparse.Namespace) -> Plan:
     """The Plan of the options alone, for an LLM that is sharded over processes: its memory cannot be planned yet."""
-    return Plan(llm_loading(args), args.bf16, args.batch_size, args.gradient_accumulation_steps,
+    half = "bf16" if args.bf16 else "fp16" if args.fp16 else None
+    return Plan(llm_loading(args), half, args.batch_size, args.gradient_accumulation_steps,
                 args.gradient_checkpointing == "on")
 
 
 def plan_training(args: argparse.Namespace, shape: Shape, *, free: float, cuda: bool, trained: int, lora: dict | None,
-                  tokens: int = USUAL_TOKENS, labels: int = USUAL_LABELS) -> Plan:
-    """Choose precision, batch size and gradient checkpointing for `free` bytes.
+                  half: str = "bf16", tokens: int = USUAL_TOKENS, labels: int = USUAL_LABELS) -> Plan:
+    """Choose precision, batch size and gradient checkpointing for `free` bytes. half: the 16-bit type of the device.
 
     The best precision that fits at all is taken, since smaller batches cost less than 8 bit. For it the largest batch is
     taken, without checkpointing if that fits. Raises InputError if nothing fits.
@@ -300,10 +318,10 @@ def plan_training(args: argparse.Namespace, shape: Shape, *, free: float, cuda: 
     def least(precision):
         return need(precision, 1, switch[-1])
 
-    offered = candidates(args, shape, cuda)
+    offered = candidates(args, shape, cuda, half)
     precision = next((precision for precision in offered if least(precision) <= free), None)
     if precision is None:
-        others = [other for other in (Precision(), *QUANTISED) if other not in offered and least(other) <= free]
+        others = [other for other in in_16_bit(half) if other not in offered and least(other) <= free]
         raise InputError(_does_not_fit(shape, offered, least, others, free, cuda))
     batches = [args.batch_size // parts for parts in range(1, args.batch_size + 1) if args.batch_size % parts == 0]
     batch, checkpointing = next((batch, on) for batch in batches for on in switch if need(precision, batch, on) <= free)
@@ -314,30 +332,31 @@ def plan_training(args: argparse.Namespace, shape: Shape, *, free: float, cuda: 
             f"{'on' if checkpointing else 'off'}, batches of {batch}"
             f"{f', {parts} of them in place of one of {args.batch_size}' if parts > 1 else ''} (rows of {tokens} tokens)")
     chosen = len(offered) > 1  # else the options say it, or the LLM is saved in fewer bits and loads as it is
-    return Plan(precision.loading if chosen else llm_loading(args), args.bf16 or chosen, batch,
+    return Plan(precision.loading if chosen else llm_loading(args), precision.half if precision.autocast else None, batch,
                 args.gradient_accumulation_steps * parts, checkpointing, line, terms(precision, batch, checkpointing))
 
 
 def _does_not_fit(shape, offered, least, others, free, cuda, what="at batches of 1"):
     needs = ", ".join(f"{precision} needs {least(precision) / GB:.1f}" for precision in offered)
     larger = "a larger card" if cuda else "a machine with more memory"
-    advice = (" or ".join(f"{FLAGS[str(other)]} ({least(other) / GB:.1f})" for other in others) + " would fit"
+    advice = (" or ".join(f"{other.flags} ({least(other) / GB:.1f})" for other in others) + " would fit"
               if others else f"choose a smaller LLM or {larger}")
     return (f"LLM {shape.name}: {shape.size} parameters do not fit into the {free / GB:.1f} GB that are free: {needs} GB "
             f"{what}; {advice}")
 
 
-def require_weights(llm: str | Path, loading: str | None, element: int | None, free: float, cuda: bool) -> None:
+def require_weights(llm: str | Path, loading: str | None, element: int, free: float, cuda: bool,
+                    half: str = "bf16") -> None:
     """Raise InputError if the weights of an LLM alone do not fit into `free` bytes. element: bytes of a value that is not
-    quantised, None for the type as saved."""
+    quantised; half: the 16-bit type of the device."""
     shape = shape_of(llm)
-    precision = Precision(loading or shape.own.loading, element or shape.own.element)
+    precision = Precision(loading or shape.own.loading, element, half=half)
 
     def need(precision):
         return weight_bytes(shape, precision) + KERNEL_BYTES * cuda
 
     if need(precision) > free:
-        others = [other for other in (Precision(), *QUANTISED) if need(other) <= free]
+        others = [other for other in in_16_bit(half) if need(other) <= free]
         raise InputError(_does_not_fit(shape, [precision], need, others, free, cuda, "for its weights alone"))
 
 
@@ -348,7 +367,7 @@ def batch_that_fits(llm: PreTrainedModel, device: str, tokens: int) -> int:
     """
     free = (1 - FRAGMENTED_SHARE) * (free_memory(device) - KERNEL_BYTES * (device != "cpu"))
     fitting = free / caption_memory(llm.config, llm.dtype.itemsize, tokens)
-    batch = MAX_CAPTIONS_AT_A_TIME
+    batch = MAX_CAPTIONS[device.split(":")[0]]
     while batch > max(fitting, 1):
         batch //= 2
     return batch

@@ -59,7 +59,7 @@ class PrefixCache:
         rows, length = attention_mask.shape
         columns = len(prefix_ids) + length + new_tokens
         trained = any(weight.requires_grad for weight in self.llm.parameters())
-        checkpointing = self.llm.training and self.base.is_gradient_checkpointing
+        checkpointing = self.llm.training and _is_checkpointing(self.base)
         if checkpointing or (trained and torch.is_grad_enabled()) or (columns > self.checked and not self.suited):
             return None
         layers = self._layers(prefix_ids, keep=self._evaluating or not trained)
@@ -128,6 +128,12 @@ class PrefixCache:
         plain = plain and len(layers) == self.base.config.get_text_config().num_hidden_layers
         self.suited = self.suited and plain
         return [(layer.keys, layer.values) for layer in layers] if plain else None
+
+
+def _is_checkpointing(llm):
+    """Whether activations are computed again in the backward pass; the name of this changes in transformers 6."""
+    new = "is_activation_checkpointing"
+    return getattr(llm, new if hasattr(type(llm), new) else "is_gradient_checkpointing")
 
 
 def _cache(layers, rows):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
-from runtime import pretrained, processes
+from runtime import cuda, pretrained, processes
 from runtime.errors import InputError
 
 CLIP_MODEL = "openai/clip-vit-base-patch32"
@@ -236,8 +236,7 @@ def training_options(parser: argparse.ArgumentParser, *, batch_size: int, learni
     group.add_argument("--group_by_length", action="store_true",
                        help="stages 2 and 3: batch captions of similar length; this saves padding but makes batches less "
                             "varied")
-    group.add_argument("--bf16", action="store_true", help="compute in bfloat16")
-    group.add_argument("--fp16", action="store_true", help="compute in float16 mixed precision (CUDA only)")
+    half_options(group)
     interrupted = group.add_mutually_exclusive_group()
     neutral(interrupted.add_argument("--resume", action="store_true", help="after an interruption: continue from the "
                                      "newest checkpoint under --output"))
@@ -248,6 +247,11 @@ def training_options(parser: argparse.ArgumentParser, *, batch_size: int, learni
                                     "--output)"))
     neutral(group.add_argument("--save_every", type=positive, default=5, help=argparse.SUPPRESS))  # had no effect
     return group
+
+
+def half_options(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--bf16", action="store_true", help="compute in bfloat16")
+    group.add_argument("--fp16", action="store_true", help="compute in float16, for cards before Ampere (CUDA only)")
 
 
 def run_options(parser: argparse.ArgumentParser, profile: bool = True) -> argparse._ArgumentGroup:
@@ -271,6 +275,8 @@ def resolve_device(name: str) -> str:
     Each of several processes on one machine gets the CUDA device of its own number. The processes meet here.
     """
     device = _device(name)
+    if device != "cpu":
+        cuda.prepare()
     processes.start(device)
     return device
 
@@ -323,7 +329,7 @@ def inference_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
                                     "an LLM with other files than the captioner was trained with are marked as such"))
     group.add_argument("--load_in_8bit", action="store_true", help="load the LLM in 8 bit even if it was trained otherwise")
     group.add_argument("--load_in_4bit", action="store_true", help="load the LLM in 4 bit even if it was trained otherwise")
-    group.add_argument("--bf16", action="store_true", help="compute in bfloat16")
+    half_options(group)
     code_option(group)
     group = parser.add_argument_group("captions")
     neutral(group.add_argument("--split", choices=("test", "val", "train"), default="test", help="part of the split to "
@@ -334,7 +340,8 @@ def inference_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     group.add_argument("--prompt_type", choices=PROMPT_TYPES, help="instruction in the prompt (unset: basic)")
     group.add_argument("--prompt", help="your own instruction in place of --prompt_type")
     neutral(group.add_argument("--batch_size", type=positive, help="number of captions written at a time (unset: what fits "
-                                                                   "into the memory of the device, at most 64)"))
+                                                                   "into the memory of the device, at most 64 on a CPU "
+                                                                   "and 512 on CUDA)"))
     group.add_argument("--max_new_tokens", type=positive, default=100, help="longest caption in tokens")
     group.add_argument("--do_sample", action="store_true", help="sample tokens instead of taking the most likely one")
     group.add_argument("--temperature", type=bounded(float, 0), default=1.0, help="with --do_sample: below 1 favours "

@@ -2,10 +2,12 @@
 
 import argparse
 import os
+from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 
 from runtime import processes
+from runtime.cuda import asked_half
 from runtime.errors import InputError
 
 from transformers import TrainingArguments
@@ -21,10 +23,7 @@ def training_arguments(args: argparse.Namespace, device: str, output_dir: str | 
         if not wandb.api.api_key:
             raise InputError("--report_to wandb: not logged in; run `wandb login`, or set WANDB_MODE=offline")
     _check_sharding(args)
-    if args.bf16 and args.fp16:
-        raise InputError("--bf16 and --fp16 exclude each other; give one of them")
-    if args.fp16 and device == "cpu":
-        raise InputError("--fp16 needs a CUDA device, found --device cpu; use --bf16 or leave both out")
+    asked_half(args, device)
     if processes.count() == 1 and device.startswith("cuda:") and device != "cuda:0":
         raise InputError(f"--device {device}: training uses the first visible device; run with CUDA_VISIBLE_DEVICES="
                          f"{device.removeprefix('cuda:')} and --device cuda")
@@ -32,11 +31,13 @@ def training_arguments(args: argparse.Namespace, device: str, output_dir: str | 
         "output_dir": str(output_dir), "per_device_train_batch_size": args.batch_size,
         "per_device_eval_batch_size": args.batch_size, "learning_rate": args.learning_rate,
         "gradient_accumulation_steps": args.gradient_accumulation_steps, "weight_decay": args.weight_decay,
-        "optim": "adamw_torch" if args.optim == "adamw_hf" else args.optim, "max_grad_norm": args.max_grad_norm,
+        "optim": _optimizer(args.optim, device), "max_grad_norm": args.max_grad_norm,
         "warmup_steps": args.warmup_ratio, "lr_scheduler_type": args.lr_scheduler_type, "max_steps": args.max_steps,
         "logging_steps": args.logging_steps, "bf16": args.bf16, "fp16": args.fp16, "report_to": args.report_to,
         "seed": args.seed, "data_seed": args.seed, "use_cpu": device == "cpu", "save_total_limit": None,
-        "remove_unused_columns": False, "label_names": ["labels"], "dataloader_num_workers": 0,
+        "logging_nan_inf_filter": False,  # which would wait for the GPU in each step, and hide a NaN
+        "remove_unused_columns": False,
+        "label_names": ["labels"], "dataloader_num_workers": 0,
         "ddp_find_unused_parameters": False,  # every weight that is trained has a part in every loss
         "ddp_backend": "gloo" if processes.count() > 1 and device == "cpu" else None,
     }
@@ -48,6 +49,19 @@ def training_arguments(args: argparse.Namespace, device: str, output_dir: str | 
         raise InputError(f"{str(error).splitlines()[0]} (--optim, --lr_scheduler_type or a precision flag)") from None
     arguments._n_gpu = min(arguments.n_gpu, 1)  # else Trainer spreads one process over all cards by DataParallel
     return arguments
+
+
+def checkpointing(on: bool) -> dict:
+    """The arguments for computing activations again in the backward pass; transformers 5.24 gave them new names."""
+    new = "activation_checkpointing" in {field.name for field in fields(TrainingArguments)}
+    name = "activation_checkpointing" if new else "gradient_checkpointing"
+    return {name: on, f"{name}_kwargs": {"use_reentrant": False}}
+
+
+def _optimizer(name, device):
+    """--optim as transformers knows it. On CUDA AdamW is fused: the same steps by one kernel for many weights."""
+    name = "adamw_torch" if name == "adamw_hf" else name
+    return "adamw_torch_fused" if name == "adamw_torch" and device != "cpu" else name
 
 
 def _check_sharding(args):

@@ -21,7 +21,7 @@ from bench.synthetic import llm_config
 from config import EEGModelForCausalLMConfig
 from finetuning import finetune
 from language_model import memory
-from language_model.memory import GB, QUANTISED, Precision, Shape
+from language_model.memory import GB, Precision, Shape, in_16_bit
 from model import EEGModelForCausalLM, Projector, load_llm
 from tiny import make_llm
 
@@ -33,7 +33,7 @@ FLOAT32 = Precision(None, 4, False)
 
 @pytest.mark.parametrize("kind", ["llama", "opt"])
 @pytest.mark.parametrize(("precision", "dtype"), [(FLOAT32, None), (Precision(), torch.bfloat16),
-                                                  *((precision, torch.bfloat16) for precision in QUANTISED)])
+                                                  *((precision, torch.bfloat16) for precision in in_16_bit("bf16")[1:])])
 def test_weights_to_the_byte(tmp_path, kind, precision, dtype):
     llm = make_llm(tmp_path, kind)
     model = load_llm(llm, "cpu", dtype, precision.loading)
@@ -244,7 +244,7 @@ def choose(deepseek, gigabytes, cuda=True, **given):
     before = dict(vars(args))
     plan = memory.plan_training(args, shape, free=gigabytes * GB, cuda=cuda, lora=LORA, trained=106_704_897)
     assert vars(args) == before
-    chosen = plan.loading or ("bf16" if plan.bf16 else "float32")
+    chosen = plan.loading or plan.half or "float32"
     return (chosen, plan.checkpointing, plan.batch_size, plan.accumulation), plan.line
 
 
