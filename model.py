@@ -30,6 +30,7 @@ from encoders.targets import mean_and_scale
 from language_model import adapter_files, memory, sharding
 from language_model.decoding import decode
 from language_model.prefix_cache import PrefixCache, whole_prompts
+from language_model.static_decoding import StaticDecoder
 
 IGNORE = -100  # label of positions that carry no loss
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else each 8-bit product logs that it casts its input
@@ -83,6 +84,7 @@ class EEGModelForCausalLM(nn.Module):
         if encoder is not None:
             encoder.requires_grad_(False).eval()
         self.prefix = PrefixCache(llm, self.base_llm())
+        self.static = StaticDecoder(llm, self.base_llm(), self.prefix.names, self.prefix.argument)
 
     def base_llm(self) -> PreTrainedModel:
         """The Hugging Face causal LM, without the LoRA wrapper."""
@@ -166,8 +168,13 @@ class EEGModelForCausalLM(nn.Module):
 
         prefix_ids [P]: tokens that each prompt begins with, left out of the rows.
         """
-        inputs, mask, cache = self._start(input_ids, attention_mask, soft_mask, embeddings, modality, prefix_ids,
-                                          options["max_new_tokens"])
+        batch = input_ids, attention_mask, soft_mask, embeddings, modality, prefix_ids, options["max_new_tokens"]
+        inputs, mask, cache = self._start(*batch)
+        if self.static.suits(cache, inputs.device, **options):
+            ids = self.static.write(inputs, mask, cache, penalty=repetition_penalty, **options)
+            if ids is not None:
+                return ids
+            inputs, mask, cache = self._start(*batch)
         if cache is not None:  # HF generate wants the whole prompt and leaves out what the cache holds
             prefix = self.llm.get_input_embeddings()(prefix_ids).expand(len(inputs), -1, -1)
             inputs = torch.cat([prefix, inputs], 1)

@@ -8,6 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Traini
 from captioning.training import CaptionTrainer, SimilarLengths, without_casts
 from config import EEGModelForCausalLMConfig
 from datautils import CaptionDataset, collate
+from language_model import static_decoding
 from model import IGNORE, EEGModelForCausalLM, Projector
 from test_model import CAPTIONS, LABELS, LORA, build
 from tiny import make_llm
@@ -102,6 +103,46 @@ def test_rows_at_their_end_are_left_out_of_what_follows(tmp_path, monkeypatch, k
         [row[:length] for row, length in zip(endless.tolist(), lengths, strict=True)]
     assert not any(token for row, length in zip(ids.tolist(), lengths, strict=True) for token in row[length:])
     assert calls[0] == 4 and calls == sorted(calls, reverse=True) and len(set(calls)) == len(calls) > 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("lora", [None, LORA], ids=["frozen", "lora"])
+@pytest.mark.parametrize("penalty", [1.0, 1.5])
+def test_captions_from_fixed_places_are_the_plain_ones(tmp_path, monkeypatch, kind, lora, penalty):
+    """What a GPU replays as a graph, here step by step; also where rows end early and keys and values move."""
+    folder = make_llm(tmp_path, kind)
+    model = build(folder, lora=lora).eval()
+    prefix, rows = examples(folder, captions=None)
+    batch = collate(rows, 3, 0, prefix)
+    batch.pop("labels")
+    options = {"max_new_tokens": 30, "do_sample": False, "pad_token_id": 0, "repetition_penalty": penalty}
+    endless = model.generate(**batch, **options, eos_token_id=[-1])
+    monkeypatch.setattr(static_decoding, "STEPS", 8)
+    moves, step = [], static_decoding._Step.__init__
+    monkeypatch.setattr(static_decoding._Step, "__init__",
+                        lambda self, *given: moves.append((given[4], len(given[3]))) or step(self, *given))
+    for ends in ([-1], [endless[row, step].item() for row, step in enumerate((2, 9, 17))], endless[:, 0].tolist()):
+        plain = model.generate(**batch, **options, eos_token_id=ends)
+        with monkeypatch.context() as patch:
+            patch.setattr(model.static, "devices", ("cpu",))
+            moves.clear()
+            assert torch.equal(model.generate(**batch, **options, eos_token_id=ends), plain)
+        rooms, sizes = zip(*moves[1:] if moves and moves[0] == (1, 2) else moves, strict=True) if moves else ((), ())
+        assert rooms == (8, 8, 8, 5)[:len(rooms)] and list(sizes) == sorted(sizes, reverse=True)
+    assert model.static.suited and endless.shape[1] == 30 and not moves
+
+
+def test_an_llm_that_fixed_places_do_not_suit_writes_the_plain_way(llm, monkeypatch):
+    model = build(llm).eval()
+    prefix, rows = examples(llm, captions=None)
+    batch = collate(rows, 3, 0, prefix)
+    batch.pop("labels")
+    options = {"max_new_tokens": 12, "pad_token_id": 0, "eos_token_id": [0]}
+    plain = model.generate(**batch, **options)
+    monkeypatch.setattr(model.static, "devices", ("cpu",))
+    monkeypatch.setattr(static_decoding._Step, "_run", lambda self: torch.randn(len(self.token), 1))
+    assert torch.equal(model.generate(**batch, **options), plain) and model.static.suited is False
+    assert not model.static.suits(None, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("optimizer", [
