@@ -13,11 +13,16 @@ import inference
 from captioning.captioner import Captioner
 from captioning.smaller_batches import with_smaller_batches
 from captioning.training import CaptionTrainer
+from config import EEGEncoderConfig
+from datautils import collate
+from encoders.transformer import EEGTransformer
 from finetuning import finetune
-from language_model import memory
+from language_model import memory, static_decoding
 from language_model.memory import Plan
 from loss import EMBEDDING_LOSSES, embedding_loss
-from model import EEGModelForCausalLM
+from model import EEGModelForCausalLM, load_llm
+from test_fast_captioning import examples
+from test_model import LORA, build
 from tiny import data_arguments
 
 OLD, NEW = (7, 5), (8, 0)  # T4, A100
@@ -121,6 +126,52 @@ def test_captions_are_the_same_in_any_number_at_a_time(adapted, data, tmp_path):
         inference.main(["--model_path", str(adapted), *data_arguments(data), "--dest", str(files[-1]), "--max_new_tokens",
                         "12", "--device", "cpu", "--batch_size", size])
     assert files[0].read_text() == files[1].read_text()
+
+
+# --- on a card ---
+
+on_a_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+
+
+@on_a_card
+@pytest.mark.parametrize("ends", [[-1], None])
+def test_captions_of_a_graph_are_the_plain_ones(llm, monkeypatch, ends):
+    model = build(llm, lora=LORA, device="cuda:0").eval()
+    prefix, rows = examples(llm, captions=None)
+    batch = {key: value.to("cuda:0") for key, value in collate(rows, 3, 0, prefix).items() if key != "labels"}
+    monkeypatch.setattr(static_decoding, "STEPS", 8)
+    options = {"max_new_tokens": 30, "pad_token_id": 0, "repetition_penalty": 1.3}
+    with monkeypatch.context() as patch:
+        patch.setattr(model.static, "devices", ())
+        endless = model.generate(**batch, **options, eos_token_id=[-1])
+        ends = ends or [endless[row, step].item() for row, step in enumerate((2, 9, 17))]
+        plain = model.generate(**batch, **options, eos_token_id=ends)
+    graphs = []
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda self, real=torch.cuda.CUDAGraph.replay: (
+        graphs.append(1), real(self)))
+    assert torch.equal(model.generate(**batch, **options, eos_token_id=ends), plain) and model.static.suited and graphs
+
+
+@on_a_card
+@pytest.mark.parametrize("loading", ["8bit", "4bit"])
+def test_quantised_weights_give_about_the_same_logits(llm, loading):
+    ids = torch.arange(1, 13).reshape(2, 6).to("cuda:0")
+    with torch.no_grad():
+        plain, found = (load_llm(llm, "cuda:0", torch.bfloat16, how)(ids).logits.float() for how in (None, loading))
+    assert ((found - plain).norm() / plain.norm()) < {"8bit": .1, "4bit": .5}[loading]
+
+
+@on_a_card
+def test_an_encoder_gives_what_it_gives_on_a_cpu():
+    options.resolve_device("cuda")
+    torch.manual_seed(0)
+    eeg = torch.einsum("cs,nst->nct", torch.randn(32, 6), torch.randn(64, 6, 250)) + .1 * torch.randn(64, 32, 250)
+    encoder = EEGTransformer(EEGEncoderConfig(n_chans=32, n_times=250, num_classes=4, embedding_size=8)).eval()
+    encoder.fit_whitening(eeg)
+    with torch.no_grad():
+        expected = encoder.tokens(eeg)
+        found = encoder.cuda().tokens(eeg.cuda()).cpu()
+    assert ((found - expected).norm() / expected.norm()) < 1e-4
 
 
 # --- out of memory ---

@@ -21,12 +21,13 @@ LABELS = ["cat", "dog or puppy", "car", "cat"]
 CAPTIONS = ["A red cat in the snow.", "A blue dog.", "A car in the grass with a red dog.", "A cat."]
 
 
-def build(folder, loading=None, lora=LORA, **config):
+def build(folder, loading=None, lora=LORA, device="cpu", **config):
     torch.manual_seed(0)
     encoder = build_encoder(EEGEncoderConfig(n_chans=6, n_times=64, sfreq=128, num_classes=3, embedding_size=16, d_model=32,
                                              attn_heads=2, layers=1, spatial_filters=40))
     options = {"embedding_size": 16, "projector": "mlp", "soft_tokens": 3} | config
-    model = EEGModelForCausalLM.build(encoder, str(folder), device="cpu", dtype=None, loading=loading, lora=lora, **options)
+    model = EEGModelForCausalLM.build(encoder, str(folder), device=device, dtype=None, loading=loading, lora=lora,
+                                      **options)
     for name, parameter in model.llm.named_parameters():
         if "lora_B" in name:
             nn.init.normal_(parameter, std=0.1)  # zero at the start; a test of loading needs something to lose
