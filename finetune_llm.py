@@ -3,7 +3,7 @@
     python finetune_llm.py --eeg_dataset data/block/eeg_55_95_std.pth \\
         --splits_path data/block/block_splits_by_image_all.pth --image_dir data/images/ \\
         --eeg_encoder_path ./eeg_encoder_55-95_40_classes --output deepseek_eeg_model_7B_base \\
-        --llm_backbone_name_or_path deepseek-ai/deepseek-llm-7b-base --load_in_8bit --bf16
+        --llm_backbone_name_or_path deepseek-ai/deepseek-llm-7b-base
 
 Writes a captioner folder: encoder, projector and adapter (never the LLM's weights), tokenizer, id2label.json, args.json,
 train_log.json, train_images.json and val_images.json, the hashes of the pictures it was trained and validated on.

@@ -25,29 +25,34 @@ class StaticDecoder:
     devices = ("cuda",)
 
     def __init__(self, llm: nn.Module, base: nn.Module, names: set[str], argument: str):
-        self.llm, self.base, self.argument = llm, base, argument
+        self.llm, self.base, self.argument, self.named = llm, base, argument, {"position_ids", argument} <= names
         self.last = {"logits_to_keep": 1} if "logits_to_keep" in names else {}
         self.suited = None  # whether a step is the same as without fixed places; not known yet
 
     def suits(self, cache: Cache | None, device: torch.device, do_sample: bool = False, **options: object) -> bool:
-        """Whether the captions of a batch are written this way. cache: that of their prefix.
+        """Whether the captions of a batch are written this way. cache: that of their prefix, or None without one.
 
         8 bit is left out, as its products wait for the GPU, and so are tokens that are drawn.
         """
         quantised = getattr(self.base.config, "quantization_config", None) is not None
-        return (self.suited is not False and device.type in self.devices and not quantised and not do_sample
-                and type(cache) is DynamicCache and all(type(layer) is DynamicLayer for layer in cache.layers))
+        return (self.suited is not False and self.named and device.type in self.devices and not quantised and not do_sample
+                and (cache is None or all(type(layer) is DynamicLayer for layer in cache.layers)))
 
-    def write(self, inputs: torch.Tensor, mask: torch.Tensor, cache: DynamicCache, *, penalty: float, max_new_tokens: int,
-              eos_token_id: int | list[int], pad_token_id: int, **options: object) -> torch.Tensor | None:
+    def write(self, inputs: torch.Tensor, mask: torch.Tensor, cache: DynamicCache | None, *, penalty: float,
+              max_new_tokens: int, eos_token_id: int | list[int], pad_token_id: int,
+              **options: object) -> torch.Tensor | None:
         """Token ids [B, up to max_new_tokens] after left-padded prompts: inputs [B, L, H] embeddings, mask [B, P + L].
 
         cache: keys and values of the P columns before the inputs, which it loses; penalty: that on repetition. None where
         this family of LLMs is not suited.
         """
+        cache = DynamicCache() if cache is None else cache
         penalise, ends = RepetitionPenaltyLogitsProcessor(penalty), torch.as_tensor(eos_token_id, device=inputs.device)
         positions = (mask.cumsum(1) - 1).clamp_min(0)[:, -inputs.shape[1]:]
         logits = self.forward(cache, mask, positions, inputs_embeds=inputs)
+        if not all(type(layer) is DynamicLayer for layer in cache.layers):
+            self.suited = False
+            return None
         layers, step = [(layer.keys, layer.values) for layer in cache.layers], None
         cache.layers.clear()
         ids = torch.full((len(inputs), max_new_tokens), pad_token_id, device=inputs.device)

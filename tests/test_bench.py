@@ -38,7 +38,8 @@ def data(tiny):
 
 def test_both_sides_are_in_the_table_with_the_ratio_of_their_rates(tiny):
     text = tiny[1]
-    assert text.startswith(f"# Title\n\n{OTHER}") and f"## {measurement.device_name('cpu')}: speed, tiny\n" in text
+    assert text.startswith(f"# Title\n\n{OTHER}") and (
+        f"## {measurement.device_name('cpu')}: speed, tiny, stage1, stage3, inference\n" in text)
     lines = [line for line in text.splitlines() if line.startswith("|") and "kept" not in line]
     columns, rows = lines[0].strip("| ").split(" | "), [line.strip("|").split("|") for line in lines[2:]]
     assert columns == list(speed.COLUMNS) and len(rows) == 3 + 3 + 5

@@ -107,13 +107,13 @@ def test_rows_at_their_end_are_left_out_of_what_follows(tmp_path, monkeypatch, k
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("lora", [None, LORA], ids=["frozen", "lora"])
-@pytest.mark.parametrize("penalty", [1.0, 1.5])
-def test_captions_from_fixed_places_are_the_plain_ones(tmp_path, monkeypatch, kind, lora, penalty):
+@pytest.mark.parametrize(("penalty", "shared"), [(1.0, True), (1.5, False)])
+def test_captions_from_fixed_places_are_the_plain_ones(tmp_path, monkeypatch, kind, lora, penalty, shared):
     """What a GPU replays as a graph, here step by step; also where rows end early and keys and values move."""
     folder = make_llm(tmp_path, kind)
     model = build(folder, lora=lora).eval()
     prefix, rows = examples(folder, captions=None)
-    batch = collate(rows, 3, 0, prefix)
+    batch = collate(rows, 3, 0, prefix if shared else ())
     batch.pop("labels")
     options = {"max_new_tokens": 30, "do_sample": False, "pad_token_id": 0, "repetition_penalty": penalty}
     endless = model.generate(**batch, **options, eos_token_id=[-1])

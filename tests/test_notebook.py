@@ -52,7 +52,7 @@ def test_as_it_is_stored(notebook):
     assert places == sorted(places)
     parameters = {}
     exec(next(cell.source for cell in code if "parameters" in cell.metadata.get("tags", [])), parameters)
-    assert (parameters["LLM"], parameters["PRECISION"]) == (LLM, "--load_in_8bit --bf16")
+    assert (parameters["LLM"], parameters["PRECISION"]) == (LLM, "")
     assert set(parameters["CONDITIONS"].split()) == {*NAMES} - {"eeg+label", "eeg", "oracle_label"}
 
 
