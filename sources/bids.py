@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from runtime.errors import InputError
 
 from .pointers import check_brainvision_pointers, check_data_files
-from .raw_files import RecordingFile, check_whole, mne_reads
+from .raw_files import RecordingFile
+from .readers import check_whole, mne_reads
 
 if TYPE_CHECKING:
     import mne

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .raw_files import mne_reads
+from .readers import mne_reads
 
 if TYPE_CHECKING:
     import mne

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from runtime.errors import InputError
 
 from .clock import Clock
-from .raw_files import RecordingFile, mne_reads, named
+from .raw_files import RecordingFile, named
+from .readers import mne_reads
 from .stim_codes import read_codes, stim_channels
 from .tables import Captions, first_of, plain_text, read_table
 

@@ -7,7 +7,7 @@ from edf_material import write_edf_plus
 from raw_material import make_pictures, write_table, write_xdf
 from raw_runs import AS_IT_IS, fails, prepare
 from sources.clock import Clock
-from sources.raw_files import open_raw
+from sources.readers import open_raw
 
 mne = pytest.importorskip("mne")
 SFREQ = 200.
