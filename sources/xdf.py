@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from runtime.errors import InputError
 
 from .clock import Clock, keep_clock
+from .xdf_times import straighten
 
 if TYPE_CHECKING:
     import mne
@@ -29,17 +30,20 @@ def read_raw_xdf(path: Path | str, name: str | None = None, cut_short: bool = Fa
 
     streams = _load(path, cut_short)
     eeg = _choose(path, streams, name)
-    times, signal = eeg["time_stamps"], np.asarray(eeg["time_series"], float).T
-    if len(times) < 2:
-        raise InputError(f"{path}: the stream {_of(eeg, 'name')} holds {len(times)} samples; leave the file out")
+    stamps, signal = eeg["time_stamps"], np.asarray(eeg["time_series"], float).T
+    if len(stamps) < 2:
+        raise InputError(f"{path}: the stream {_of(eeg, 'name')} holds {len(stamps)} samples; leave the file out")
     if "footer" not in eeg and not cut_short:
         raise InputError(f"{path}: the stream {_of(eeg, 'name')} has no end (footer): the file is cut short; get it again, "
                          "or give --cut_short to take what is there")
-    rate, segments = float(_of(eeg, "nominal_srate") or 0), eeg["info"]["segments"]
-    measured = float(eeg["info"]["effective_srate"])
+    rate = float(_of(eeg, "nominal_srate") or 0)
+    times, first, measured = straighten(stamps, rate) if rate > 0 else (stamps, [0], (len(stamps) - 1) / np.ptp(stamps))
     if rate <= 0 or abs(measured / rate - 1) > MAX_RATE_ERROR:
         raise InputError(f"{path}: the stream {_of(eeg, 'name')} states {rate:g} samples per second, but its time stamps "
                          f"give {measured:.2f}; the recording is damaged or lost samples")
+    if (np.diff(times) <= 0).any():
+        raise InputError(f"{path}: the stream {_of(eeg, 'name')} has time stamps that go back, behind sample "
+                         f"{np.flatnonzero(np.diff(times) <= 0)[0]}; the recording is damaged")
     names, scale, kinds = _channels(path, eeg, len(signal))
     raw = mne.io.RawArray(signal * scale[:, None] * 1e-6, mne.create_info(names, rate, kinds), verbose="error")
     marks = [(_sample(times, stamp, rate) / rate, 0., str(row[0])) for stream in streams if _of(stream, "type").lower() in
@@ -48,12 +52,14 @@ def read_raw_xdf(path: Path | str, name: str | None = None, cut_short: bool = Fa
     if len(kept) < len(marks):
         warnings.warn(f"{len(marks) - len(kept)} of {len(marks)} marks lie before, after or in gaps of the EEG",
                       RuntimeWarning, stacklevel=2)
-    kept += [(start / rate, 1 / rate, "BAD_ACQ_SKIP") for start, _ in segments[1:]]
+    kept += [(start / rate, 1 / rate, "BAD_ACQ_SKIP") for start in first[1:]]
     if kept:
         raw.set_annotations(mne.Annotations(*(list(each) for each in zip(*sorted(kept), strict=True))))
-    if len(segments) > 1:
-        first = [start for start, _ in segments]
-        keep_clock(raw, Clock(times[first] - times[0], np.array(first) / rate, len(times) / rate))
+    clock = Clock(times[first] - times[0], np.array(first) / rate, len(times) / rate, rate / measured)
+    if len(first) > 1:
+        warnings.warn(f"{len(first) - 1} gaps in the time stamps, {clock.lost:.3f} s in all: neither filters nor trials "
+                      "reach across them", RuntimeWarning, stacklevel=2)
+    keep_clock(raw, clock)
     return raw
 
 
@@ -68,7 +74,7 @@ def _load(path, cut_short):
     log.addHandler(handler)
     propagate, log.propagate = log.propagate, False
     try:
-        streams, _ = pyxdf.load_xdf(str(path))
+        streams, _ = pyxdf.load_xdf(str(path), dejitter_timestamps=False)  # straighten() does it
     finally:
         log.removeHandler(handler)
         log.propagate = propagate
