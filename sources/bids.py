@@ -7,7 +7,7 @@ from runtime.errors import InputError
 
 from .pointers import check_brainvision_pointers, check_data_files
 from .raw_files import RecordingFile
-from .readers import check_whole, mne_reads
+from .readers import EDF_OPTIONS, check_whole, mark_triggers, mne_reads
 
 if TYPE_CHECKING:
     import mne
@@ -51,6 +51,8 @@ def open_raw(path: "mne_bids.BIDSPath", cut_short: bool = False,
 
     check_brainvision_pointers(path.fpath, other_files)
     with mne_reads(path.fpath) as notes:
-        raw = mne_bids.read_raw_bids(path, verbose="warning")
+        is_edf = path.fpath.suffix.lower() == ".edf"
+        raw = mne_bids.read_raw_bids(path, EDF_OPTIONS if is_edf else None, verbose="warning")
+        raw = mark_triggers(raw) if is_edf else raw
     check_data_files(path.fpath, raw, other_files)
     return raw, check_whole(path.fpath, raw, notes, cut_short)

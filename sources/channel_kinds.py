@@ -20,6 +20,7 @@ DEVICES = (r"STIM?|TRI?G(GER)?S?|STATUS|EVENTS?|MARK(ER)?S?|DIN|EXG[AB]?|EXT|(RI
 BOOKKEEPING = (r"(PACKET|SAMPLE|FRAME)?[ _]?(COUNTER|COUNT|INDEX)|CNT|TIME[ _]?STAMPS?([ _]M?S)?|TIME|UNIX([ _]?TIME)?|"
                r"SAMPLES?|(OR_)?CLOCK|SYNC|INTERPOLATED|VALID(ATION)?|RAW_CQ|(CQ|EQ|HSI|MOT|POW|PM)(?=[_. ])|CMS|DRL")
 NO_EEG = re.compile(rf"(EEG[ _:-]*)?({EYES_AND_BODY}|{DEVICES}|{BOOKKEEPING})([^A-Z].*|[A-Z])?", re.I)
+CODES = re.compile(r"(EEG[ _:-]*)?(STIM?|TRI?G(GER)?S?|STATUS|EVENTS?|MARK(ER)?S?|DIN)([^A-Z].*|[A-Z])?", re.I)
 VOLTS = re.compile(r"[nuµμm]?V", re.I)
 LOOKED_AT = 60.  # s of a recording
 MIN_ELECTRODES = 4  # channels with the names of electrodes; with fewer, no channel is told from them by behaviour
@@ -56,6 +57,11 @@ def electrode_names(names: Sequence[str]) -> list[str]:
 
     places = standard_places()
     return [name for name in names if plain_name(name) in places]
+
+
+def may_hold_codes(names: Sequence[str]) -> list[str]:
+    """Those of `names` that a trigger channel may have."""
+    return [name for name in names if CODES.fullmatch(name.strip())]
 
 
 def _is_other(name):

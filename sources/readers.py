@@ -27,6 +27,8 @@ SUFFIXES = (".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".fif", ".fif.gz",
             ".cdt", ".lay", ".mefd", ".xdf", ".xdfz")
 HEADER_SUFFIX = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set", ".evt": ".cnt", ".dat": ".vhdr",
                  ".head": ".data"}  # of the file to give
+EDF_TRIGGERS = [each(name) for name in ("status", "trigger") for each in (str.lower, str.title, str.upper)]
+EDF_OPTIONS = {"stim_channel": None, "misc": EDF_TRIGGERS}  # MNE cuts the decimals of a stim channel: 1.99 is 1
 SAMPLE_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}  # of a sample in BrainVision files
 OMITTED = re.compile(r"Omitted (\d+) annotation")  # MNE's word on marks outside of the data
 CUT_SHORT = "the file is cut short; get it again, or give --cut_short to take what is there"
@@ -135,8 +137,8 @@ def _reader(path, stream, cut_short):
         from .xdf import read_raw_xdf
 
         return lambda path: read_raw_xdf(path, stream, cut_short)
-    if name.endswith(".set"):
-        return _read_set
+    if name.endswith((".set", ".edf")):
+        return _read_set if name.endswith(".set") else _read_edf
     reader = mne.io.read_raw
     if name.endswith(".raw"):
         reader = mne.io.read_raw_egi
@@ -149,6 +151,18 @@ def _reader(path, stream, cut_short):
         if ant:
             check_ant(path)
     return lambda path: reader(path, preload=False, verbose="warning")
+
+
+def _read_edf(path):
+    import mne
+
+    return mark_triggers(mne.io.read_raw_edf(path, **EDF_OPTIONS, verbose="warning"))
+
+
+def mark_triggers(raw: "mne.io.BaseRaw") -> "mne.io.BaseRaw":
+    """The same EDF recording, read with EDF_OPTIONS, with its trigger channels of type stim."""
+    found = [name for name in raw.ch_names if name in EDF_TRIGGERS]
+    return raw.set_channel_types(dict.fromkeys(found, "stim"), on_unit_change="ignore", verbose="error") if found else raw
 
 
 def _read_set(path):

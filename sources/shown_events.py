@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from runtime.errors import InputError
 
+from .channel_kinds import may_hold_codes
 from .clock import Clock
 from .events import PICTURE_COLUMNS, Event, choose_by_name, settle_times
 from .raw_files import RecordingFile
@@ -91,8 +92,10 @@ def keep_shown(args: argparse.Namespace, found: list[OpenRecording], stimuli: St
                     f"a --event_names that fits whole names, such as '.*{args.event_names}.*'" if args.event_names else
                     "one that names a picture or class of --pictures" if stimuli.files else
                     "--event_names REGEX to say which are classes, or --picture_map or --pictures to say what they mean")
+        channels = may_hold_codes(found[0].all_names)
         raise InputError(f"{found[0].file.path}{' and others' if len(found) > 1 else ''}: no event shows a picture; the "
-                         f"events' names are: {held}; expected {expected}")
+                         f"events' names are: {held}; expected {expected}" + (
+                             f"; by its name, {channels[0]} may be one" if channels and not names else ""))
     print(f"{total} events show pictures" + (", ignored are " + ", ".join(f"{count} of '{name}'" for name, count in
                                                                         ignored.most_common(12)) if ignored else ""))
     if any(event.captions and what.file is None for each in found for event, what in

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 MICROVOLTS = {"uv": 1., "µv": 1., "μv": 1., "microvolt": 1., "microvolts": 1., "mv": 1e3, "millivolt": 1e3,
               "millivolts": 1e3, "v": 1e6, "volt": 1e6, "volts": 1e6, "nv": 1e-3, "nanovolt": 1e-3, "nanovolts": 1e-3}
 MARKER_TYPES = ("markers", "marker", "events", "event", "stim")  # types of streams
+CODE_TYPES = ("stim", "trigger", "trig", "marker", "markers", "event")  # types of channels
 MAX_RATE_ERROR = .02  # of the nominal rate; a clock that is off by more is another rate
 
 
@@ -46,7 +48,7 @@ def read_raw_xdf(path: Path | str, name: str | None = None, cut_short: bool = Fa
                          f"{np.flatnonzero(np.diff(times) <= 0)[0]}; the recording is damaged")
     names, scale, kinds = _channels(path, eeg, len(signal))
     raw = mne.io.RawArray(signal * scale[:, None] * 1e-6, mne.create_info(names, rate, kinds), verbose="error")
-    marks = [(_sample(times, stamp, rate) / rate, 0., str(row[0])) for stream in streams if _of(stream, "type").lower() in
+    marks = [(_sample(times, stamp, rate) / rate, 0., _text(row[0])) for stream in streams if _of(stream, "type").lower() in
              MARKER_TYPES for stamp, row in zip(stream["time_stamps"], stream["time_series"], strict=True)]
     kept = [mark for mark in marks if 0 <= mark[0] < len(times) / rate]
     if len(kept) < len(marks):
@@ -84,6 +86,11 @@ def _load(path, cut_short):
     return streams
 
 
+def _text(value):
+    """A mark's name; numbers, which LSL holds as floats, as people write them."""
+    return f"{value:.15g}" if isinstance(value, Real) else str(value)
+
+
 def _of(stream, key):
     return (stream["info"].get(key) or [""])[0] or ""
 
@@ -106,10 +113,12 @@ def _channels(path, eeg, count):
     names = [(channel.get("label") or [None])[0] for channel in described]
     if len(names) != count or not all(names) or len(set(names)) < count:
         return [f"EEG {i:03d}" for i in range(1, count + 1)], np.ones(count), ["eeg"] * count
-    units = [((channel.get("unit") or [None])[0] or "microvolts").strip().lower() for channel in described]
-    kinds = [((channel.get("type") or [None])[0] or "EEG").strip().lower() for channel in described]
-    return (names, np.array([MICROVOLTS.get(unit, 1.) for unit in units]),
-            ["eeg" if kind == "eeg" and unit in MICROVOLTS else "misc" for kind, unit in zip(kinds, units, strict=True)])
+    units = [((channel.get("unit") or [None])[0] or "").strip().lower() for channel in described]
+    types = [((channel.get("type") or [None])[0] or "EEG").strip().lower() for channel in described]
+    kinds = ["eeg" if kind == "eeg" and unit in ("", *MICROVOLTS) else "stim" if kind in CODE_TYPES else "misc"
+             for kind, unit in zip(types, units, strict=True)]
+    return names, np.array([MICROVOLTS.get(unit, 1. if kind == "eeg" else 1e6) for unit, kind in
+                            zip(units, kinds, strict=True)]), kinds
 
 
 def _sample(times, stamp, rate):
