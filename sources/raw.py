@@ -30,7 +30,7 @@ from eegdata.records import Block, DataSet, Recording
 
 from . import bids, channel_kinds, epochs, preprocessing, raw_files
 from .clock import clock_of
-from .events import at_one_moment, mark_boundaries, marks_of, read_events, recorded_events, share_table
+from .events import at_one_moment, mark_boundaries, marks_of, pauses, read_events, recorded_events, share_table
 from .reader_losses import left_out
 from .settled import DEFAULT_RATE, KEPT_RATE, MIN_AVERAGE_CHANNELS, check_names, names_in, settle
 from .shown_events import OpenRecording, judge_of_names, keep_shown, leave_out
@@ -196,6 +196,10 @@ def _open(file, events, exclude, args, shows):
         for note in told:
             print(f"{file.name}: {note}")
         notes = [*notes, *told]
+    elif pauses(raw) and clock_of(raw).lost < 1e-9:
+        more = [*more, f"{pauses(raw)} pauses whose length the file does not state: the onsets of its events table are "
+                       "taken to count recorded seconds only"]
+        print(f"{file.name}: {more[-1]}")
     notes = [*notes, *more]
     notes += [f"{len(each)} channels left out ({why}): {', '.join(each[:MAX_CHANNELS])}" for why, each in left.items()]
     return OpenRecording(file, sfreq, clock_of(raw), names, places, list(raw.info["bads"]), list(raw.ch_names),

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 from runtime.errors import InputError
 
@@ -27,6 +28,7 @@ SUFFIXES = (".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".fif", ".fif.gz",
             ".cdt", ".lay", ".mefd", ".xdf", ".xdfz")
 HEADER_SUFFIX = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set", ".evt": ".cnt", ".dat": ".vhdr",
                  ".head": ".data"}  # of the file to give
+BOUNDARY_CODES = ("-99", "-99.0")  # of EEGLAB, where types of events are numbers
 EDF_TRIGGERS = [each(name) for name in ("status", "trigger") for each in (str.lower, str.title, str.upper)]
 EDF_OPTIONS = {"stim_channel": None, "misc": EDF_TRIGGERS}  # MNE cuts the decimals of a stim channel: 1.99 is 1
 SAMPLE_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}  # of a sample in BrainVision files
@@ -167,14 +169,19 @@ def mark_triggers(raw: "mne.io.BaseRaw") -> "mne.io.BaseRaw":
 
 def _read_set(path):
     import mne
+    from mne.io.eeglab import eeglab
 
     try:
-        return mne.io.read_raw_eeglab(path, preload=False, verbose="warning")
+        # this check refuses events before the start, which MNE has left out and told of by then
+        with patch.object(eeglab, "_check_latencies", lambda latencies: None, create=True):
+            raw = mne.io.read_raw_eeglab(path, preload=False, verbose="warning")
     except TypeError as error:
         if "number of trials" not in str(error):
             raise
         raise InputError(f"{path}: contains epochs, expected a continuous recording; export it before epochs "
                          "are extracted") from None
+    raw.annotations.rename(dict.fromkeys({*BOUNDARY_CODES} & {*map(str, raw.annotations.description)}, "boundary"))
+    return raw
 
 
 def _unfinished(path):

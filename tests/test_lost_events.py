@@ -16,21 +16,21 @@ def accounted(record, trials):
 
 
 def test_eeglab(tmp_path):
-    """Events after the end of the data, without a time, and marks of pauses."""
+    """Events after the end of the data, before its start, without a time, and marks of pauses."""
     scipy_io = pytest.importorskip("scipy.io")
     pytest.importorskip("eeglabio")
     path = save(make_raw(), tmp_path / "one.set")
     content = scipy_io.loadmat(path, simplify_cells=True)
     held = content.get("EEG", content)
     held = {name: value for name, value in held.items() if not name.startswith("__")}
-    latencies = [*(ONSETS * SFREQ + 1), 40 * SFREQ + 50, 41 * SFREQ, np.nan, 3000.5]
-    types = [*["cat", "dog"] * 14, "cat", "dog", "dog", "boundary"]
+    latencies = [*(ONSETS * SFREQ + 1), 40 * SFREQ + 50, 41 * SFREQ, -30., np.nan, 3000.5]
+    types = [*["cat", "dog"] * 14, "cat", "dog", "cat", "dog", "boundary"]
     held["event"] = [{"type": kind, "latency": at, "duration": 0.} for kind, at in zip(types, latencies, strict=True)]
     scipy_io.savemat(path, {"EEG": held}, oned_as="row")
     record, eeg, _ = prepare(tmp_path / "out", "--recordings", path, "--event_names", "cat", *AS_IT_IS)
     events = record["about"]["events"]
     assert events["no_events"] == {"boundary": 1} and accounted(record, len(eeg)) + 1 == len(types)
-    assert events["left_out"] == {"outside the data of the file": 2, "without a time in the file": 1}
+    assert events["left_out"] == {"outside the data of the file": 3, "without a time in the file": 1}
 
 
 def test_xdf(tmp_path):
