@@ -173,7 +173,13 @@ def find_stimuli(pictures: str | None = None, picture_list: str | None = None, p
                                  "letters; rename one of them")
         if not files:
             raise InputError(f"--pictures {folder}: contains no pictures ({' '.join(PICTURE_SUFFIXES)})")
-        kind_of = {key: key.split("/")[-2] for key in files if "/" in key}
+        kind_of = {key: plain_text(key.split("/")[-2]) for key in files if "/" in key}
+        written = {}
+        for key, kind in kind_of.items():
+            other = written.setdefault(kind, key.split("/")[-2])
+            if other != key.split("/")[-2]:
+                raise InputError(f"--pictures {folder}: two folders are called '{kind}', but for blanks around it; "
+                                 "rename or join them")
     elif picture_list:
         raise InputError("--picture_list describes the pictures in --pictures FOLDER; give --pictures as well")
     stimuli = Stimuli(folder, files, kind_of)
