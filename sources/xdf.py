@@ -14,8 +14,8 @@ from .xdf_times import straighten
 if TYPE_CHECKING:
     import mne
 
-MICROVOLTS = {"uv": 1., "µv": 1., "μv": 1., "microvolt": 1., "microvolts": 1., "mv": 1e3, "millivolt": 1e3,
-              "millivolts": 1e3, "v": 1e6, "volt": 1e6, "volts": 1e6, "nv": 1e-3, "nanovolt": 1e-3, "nanovolts": 1e-3}
+PREFIXES = {"": 1e6, "m": 1e3, "milli": 1e3, "u": 1., "µ": 1., "μ": 1., "micro": 1., "n": 1e-3, "nano": 1e-3}  # noqa: RUF001
+MICROVOLTS = {prefix + volt: factor for prefix, factor in PREFIXES.items() for volt in ("v", "volt", "volts")}
 MARKER_TYPES = ("markers", "marker", "events", "event", "stim")  # types of streams
 CODE_TYPES = ("stim", "trigger", "trig", "marker", "markers", "event")  # types of channels
 MAX_RATE_ERROR = .02  # of the nominal rate; a clock that is off by more is another rate
@@ -117,6 +117,9 @@ def _channels(path, eeg, count):
     types = [((channel.get("type") or [None])[0] or "EEG").strip().lower() for channel in described]
     kinds = ["eeg" if kind == "eeg" and unit in ("", *MICROVOLTS) else "stim" if kind in CODE_TYPES else "misc"
              for kind, unit in zip(types, units, strict=True)]
+    if "eeg" in types and "eeg" not in kinds:
+        raise InputError(f"{path}: the EEG of the stream {_of(eeg, 'name')} is in '{units[types.index('eeg')]}', expected "
+                         "microvolts, or another unit of volts; correct the unit in the file's header")
     return names, np.array([MICROVOLTS.get(unit, 1. if kind == "eeg" else 1e6) for unit, kind in
                             zip(units, kinds, strict=True)]), kinds
 
