@@ -14,10 +14,11 @@ from unittest.mock import patch
 from runtime.errors import InputError
 
 from .ant import check_ant
+from .brainvision import HEADERS, read_brainvision
 from .clock import mark_gaps
 from .edf_records import edf_gaps
 from .persyst_times import persyst_gaps
-from .pointers import check_brainvision_pointers, check_data_files
+from .pointers import check_data_files
 
 if TYPE_CHECKING:
     import mne
@@ -92,9 +93,8 @@ def open_raw(path: Path | str, stream: str | None = None, cut_short: bool = Fals
     if suffix in HEADER_SUFFIX and path.with_suffix(HEADER_SUFFIX[suffix]).is_file():
         raise InputError(f"{path}: is only one file of a recording; give {path.with_suffix(HEADER_SUFFIX[suffix]).name} "
                          "instead")
-    check_brainvision_pointers(path, other_files)
     with mne_reads(path) as notes:
-        raw = _reader(path, stream, cut_short)(path)
+        raw = _reader(path, stream, cut_short, other_files)(path)
     check_data_files(path, raw, other_files)
     return raw, check_whole(path, raw, notes, cut_short)
 
@@ -108,12 +108,12 @@ def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: 
     for note in notes:
         truncated = suffix in (".edf", ".bdf") and "does not match the file size" in note and not _unfinished(path)
         truncated = truncated or "Invalid tag with only" in note  # FIF
-        missing = suffix in (".vhdr", ".ahdr") and note.startswith("Omitted") and "outside data range" in note
+        missing = suffix in HEADERS and note.startswith("Omitted") and "outside data range" in note
         if (truncated or missing) and not cut_short:
             what = ("its header tells of more or fewer data than it holds" if truncated else
                     f"{re.sub('[^0-9]', '', note)} of its markers lie after the end of its data file")
             raise InputError(f"{path}: {what}; {CUT_SHORT}")
-    if suffix in (".vhdr", ".ahdr") and not cut_short:
+    if suffix in HEADERS and not cut_short:
         _check_brainvision(path, raw)
     if not raw.ch_names:
         raise InputError(f"{path}: holds no signals, only {len(raw.annotations)} annotations; give the recording that they "
@@ -131,7 +131,7 @@ def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: 
     return notes
 
 
-def _reader(path, stream, cut_short):
+def _reader(path, stream, cut_short, other_files):
     import mne
 
     name = path.name.lower()
@@ -141,6 +141,8 @@ def _reader(path, stream, cut_short):
         return lambda path: read_raw_xdf(path, stream, cut_short)
     if name.endswith((".set", ".edf")):
         return _read_set if name.endswith(".set") else _read_edf
+    if name.endswith(HEADERS):
+        return lambda path: read_brainvision(path, other_files)
     reader = mne.io.read_raw
     if name.endswith(".raw"):
         reader = mne.io.read_raw_egi

@@ -14,7 +14,7 @@ from .xdf_times import straighten
 if TYPE_CHECKING:
     import mne
 
-PREFIXES = {"": 1e6, "m": 1e3, "milli": 1e3, "u": 1., "µ": 1., "μ": 1., "micro": 1., "n": 1e-3, "nano": 1e-3}  # noqa: RUF001
+PREFIXES = {"": 1e6, "m": 1e3, "milli": 1e3, "u": 1., "µ": 1., "μ": 1., "micro": 1., "n": 1e-3, "nano": 1e-3}
 MICROVOLTS = {prefix + volt: factor for prefix, factor in PREFIXES.items() for volt in ("v", "volt", "volts")}
 MARKER_TYPES = ("markers", "marker", "events", "event", "stim")  # types of streams
 CODE_TYPES = ("stim", "trigger", "trig", "marker", "markers", "event")  # types of channels

@@ -88,13 +88,40 @@ def test_what_is_no_recording(tmp_path, capsys):
                                                            "--event_names", ".*")
 
 
-def test_markers_in_another_code(tmp_path, capsys):
+@pytest.mark.parametrize(("page", "stated"), [("cp1252", None), ("cp1252", "ANSI"), ("cp1252", "UTF-8"),
+                                              ("cp1251", "cp1251"), ("utf-8", None)])
+def test_markers_in_another_code(tmp_path, page, stated):
+    """As older programs wrote; the header may name the code page, or the wrong one, or none."""
+    pytest.importorskip("pybv")
+    kinds = ("Мяч", "Кот") if page == "cp1251" else ("Mädchen", "Tür")
+    path = save(make_raw(texts=kinds), tmp_path / ("one.vhdr" if page == "cp1251" else "Müller.vhdr"))
+    for file in (path, path.with_suffix(".vmrk")):
+        text = file.read_text(encoding="utf-8").replace("µV", "µV" if page != "cp1251" else "uV")
+        text = text.replace("Codepage=UTF-8\n", f"Codepage={stated}\n" if stated else "")
+        file.write_bytes(text.encode(page, errors="replace"))
+    record, eeg, columns = prepare(tmp_path / "out", "--recordings", path, "--event_names", ".*", *AS_IT_IS)
+    shown = [record["class_names"][label] for label in columns["label"]]
+    assert shown == [f"Comment/{kinds[i % 2]}" for i in range(len(ONSETS))]
+    np.testing.assert_allclose(eeg, by_hand(make_raw(), SAMPLES, -40, 160), atol=1e-3)
+    said = any("read as cp1252" in note for note in record["recordings"][0]["notes"])
+    assert said == (page == "cp1252" and stated != "ANSI")
+
+
+def test_an_unknown_code_page(tmp_path, capsys):
     pytest.importorskip("pybv")
     path = save(make_raw(), tmp_path / "one.vhdr")
-    markers = path.with_suffix(".vmrk")
-    markers.write_bytes(markers.read_text(encoding="utf-8").replace("Comment,cat", "Comment,Mädchen").encode("cp1252"))
-    message = fails(capsys, tmp_path / "no", "--recordings", path, "--event_names", ".*")
-    assert "not UTF-8" in message and "damaged" not in message
+    path.write_text(path.read_text(encoding="utf-8").replace("Codepage=UTF-8", "Codepage=EBCDIC-9"), encoding="utf-8")
+    assert "Codepage=EBCDIC-9" in fails(capsys, tmp_path / "no", "--recordings", path, "--event_names", ".*")
+
+
+def test_the_umlaut_of_the_issue(cases, tmp_path):
+    options = ("--recordings", cases / "umlaut", "--pictures", cases / "pics8", *AS_IT_IS)
+    record, eeg, columns = prepare(tmp_path / "out", *options)
+    data = np.fromfile(next((cases / "umlaut").glob("*.eeg")), "<f4").reshape(-1, 6).T
+    at = np.arange(30) * 375 + 750
+    np.testing.assert_allclose(eeg, np.stack([data[:, each - 50:each + 200] for each in at]), rtol=1e-5)
+    assert record["ch_names"] == ["Fz", "Cz", "Pz", "Oz", "O1", "Rücken"]
+    assert columns["picture"].tolist() == [f"{('cat', 'dog')[i % 2]}_{i // 2 % 8}" for i in range(30)]
 
 
 def test_nicolet(tmp_path):
