@@ -40,6 +40,7 @@ from .tables import Captions
 
 MAX_DELAY = 10.  # s
 MAX_CHANNELS = 64  # in a note
+SAID = ("gaps", "read as cp1252", "beside the header", "electrode places are ignored")  # notes on a recording to print
 PROCESSING_OPTIONS = ("exclude", "l_freq", "h_freq", "notch", "unit_scale", "bads", "reference", "resample", "tmin", "tmax",
               "baseline", "reject", "flat", "event_names", "event_delay", "skip_ambiguous", "stim_channel", "stim_mask",
               "stream", "task", "cut_short", "allow_other_files")
@@ -118,6 +119,10 @@ def find(args: argparse.Namespace) -> DataSet:
              for file in tqdm(files, desc="headers", unit="recording", disable=len(files) < 4)]
     for note in dict.fromkeys(note for each in found for note in each.notes if "channels left out" in note):
         print(note)
+    for each in found:
+        for note in each.notes:
+            if any(words in note for words in SAID):
+                print(f"{each.file.name}: {note}")
     kept = raw_files.drop_copies([each.file for each in found])
     found = [each for each in found if any(each.file is file for file in kept)]
     people = raw_files.set_people(kept, args.participants)

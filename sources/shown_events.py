@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from runtime.errors import InputError
 
@@ -65,9 +66,13 @@ def leave_out(found: OpenRecording, numbers: set[int], reason: str) -> None:
 def keep_shown(args: argparse.Namespace, found: list[OpenRecording], stimuli: Stimuli) -> Counter:
     """Keep the events that show something, and what; returns {name: number} of the other events."""
     ignored, names = Counter(), Counter()
+    absent = _pictures_not_given([event for each in found for event in choose_by_name(each.events, args.event_names)[0]],
+                                 stimuli)
     for each in found:
         names.update(event.name for event in each.events)
         each.events, others = choose_by_name(each.events, args.event_names)
+        others.update(event.name for event in each.events if event.name in absent)
+        each.events = [event for event in each.events if event.name not in absent]
         shown = [(event, stimuli.resolve(event, args.event_names is not None)) for event in each.events]
         others.update(event.name for event, what in shown if what is None)
         each.events = [event for event, what in shown if what is not None]
@@ -80,6 +85,9 @@ def keep_shown(args: argparse.Namespace, found: list[OpenRecording], stimuli: St
         raise InputError(f"{found[0].file.path}: all pictures shown would be of the class '{min(kinds)}', which is what "
                          "the events are called; put the pictures into one folder per class below --pictures, or give the "
                          "column class in the table or in --picture_list")
+    if stimuli.kind_of and kinds & stimuli.kinds_of_events:
+        print(f"class {', '.join(sorted(kinds & stimuli.kinds_of_events))}: so events are called whose pictures lie in no "
+              "folder of a class; if they are none, choose events with --event_names")
     for text, other in stimuli.taken_for.items():
         print(f"'{text}' is taken for {other}, the only one of like spelling")
     if stimuli.map and names:
@@ -102,6 +110,27 @@ def keep_shown(args: argparse.Namespace, found: list[OpenRecording], stimuli: St
            zip(each.events, each.shown, strict=True)):
         print("captions of events that name no picture are left out: a caption belongs to a picture")
     return ignored
+
+
+def _pictures_not_given(events, stimuli):
+    """Names of events that all show one and the same picture, which is not there, as a fixation cross may be; said.
+
+    Only where the pictures have classes and the name is none of them, and not the picture's: else it may be one missing.
+    """
+    shown = {}
+    for event in events if stimuli.kind_of else ():
+        shown.setdefault(event.name, set()).add("" if event.kind else event.picture)
+    absent = {}
+    for name, pictures in shown.items():
+        picture = next(iter(pictures))
+        if (len(pictures) == 1 and picture and name not in (picture, Path(picture).stem) and name not in stimuli.map
+                and stimuli.find(picture) is None and not stimuli.kinds.find(name)[0]):
+            absent[name] = picture
+    if len(absent) == len(shown):
+        return {}
+    for name, picture in absent.items():
+        print(f"all events of '{name}' show {picture}, which is not among the pictures: they are ignored")
+    return absent
 
 
 def _found_and_expected(names, expected):

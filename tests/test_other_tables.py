@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from eegdata.pictures import read_captions
 from raw_material import CHANNELS, ONSETS, SFREQ, make_pictures, make_raw, save, write_table
@@ -76,6 +77,46 @@ def test_one_class_that_is_no_class(tmp_path, recording, capsys):
     assert "of the class 'stimulus'" in fails(capsys, tmp_path / "no", *options)
     listed = write_table(tmp_path / "list.tsv", ("picture", "class"), *((name, name[:3]) for name in dict.fromkeys(SHOWN)))
     assert prepare(tmp_path / "out", *options, "--picture_list", listed)[0]["class_names"] == ["cat", "dog"]
+
+
+def test_a_picture_that_is_none(tmp_path, recording, capsys):
+    """A fixation cross that is not among the pictures; what may be a missing picture stays an error."""
+    pictures = make_pictures(tmp_path / "pictures")
+    header, times = ("onset", "trial_type", "stim_file"), ONSETS - .5
+
+    def table(name, file):
+        rows = [*((onset, "image", picture + ".png") for onset, picture in zip(ONSETS, SHOWN, strict=True)),
+                *((onset, name, file if isinstance(file, str) else f"{i}.png") for i, onset in enumerate(times))]
+        return write_table(tmp_path / "events.tsv", header, *sorted(rows))
+
+    def options(*given):
+        return "--recordings", recording, "--events", table(*given), "--pictures", pictures, *AS_IT_IS
+
+    record, _, columns = prepare(tmp_path / "out", *options("fixation", "fix.png"))
+    assert columns["picture"].tolist() == SHOWN and record["about"]["events"]["ignored"] == {"fixation": len(ONSETS)}
+    assert "all events of 'fixation' show fix.png, which is not among the pictures" in capsys.readouterr().out
+    for given in (("fixation", 0), ("cat", "cat_77.png"), ("cat_77", "cat_77.png"), ("image", "cat_77.png")):
+        assert "not found" in fails(capsys, tmp_path / "no", *options(*given))
+    Image.new("RGB", (12, 10)).save(pictures / "fix.png")
+    record, _, _ = prepare(tmp_path / "there", *options("fixation", "fix.png"))
+    assert record["class_names"] == ["cat", "dog", "fixation"]
+    assert "class fixation: so events are called" in capsys.readouterr().out
+
+
+def test_the_bids_case_of_the_issue(cases, tmp_path):
+    for name in ("other_stim", "na_onset_other", "unsorted", "negative", "derivatives"):
+        root = cases / f"bids_{name}"
+        record, eeg, columns = prepare(tmp_path / name, "--bids", root, *AS_IT_IS)
+        lines = (root / "sub-01/eeg/sub-01_task-images_events.tsv").read_text(encoding="utf-8").splitlines()[1:]
+        rows = sorted((float(line.split("\t")[0]), line.split("\t")[3]) for line in lines if "\timage\t" in line)
+        np.testing.assert_allclose(columns["onset"], [onset for onset, _ in rows])
+        assert columns["picture"].tolist() == [file.split("/")[1][:-4] for _, file in rows]
+        raw = mne.io.read_raw_edf(root / "sub-01/eeg/sub-01_task-images_eeg.edf", preload=True, verbose="error")
+        sfreq = raw.info["sfreq"]
+        samples = np.round(columns["onset"] * sfreq).astype(int)
+        windows = by_hand(raw.pick(record["ch_names"]), samples, -round(.2 * sfreq), round(.8 * sfreq))
+        np.testing.assert_allclose(eeg, windows, atol=1e-3)
+        assert sum(record["about"]["events"]["ignored"].values()) + len(eeg) == len(lines)
 
 
 def test_what_is_no_recording(tmp_path, capsys):
