@@ -29,7 +29,7 @@ SUFFIXES = (".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".fif", ".fif.gz",
             ".cdt", ".lay", ".mefd", ".xdf", ".xdfz")
 HEADER_SUFFIX = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set", ".evt": ".cnt", ".dat": ".vhdr",
                  ".head": ".data"}  # of the file to give
-BOUNDARY_CODES = ("-99", "-99.0")  # of EEGLAB, where types of events are numbers
+PAUSES = {".set": ("-99", "-99.0"), ".gdf": ("32766",)}  # of formats whose types of events are numbers
 EDF_TRIGGERS = [each(name) for name in ("status", "trigger") for each in (str.lower, str.title, str.upper)]
 EDF_OPTIONS = {"stim_channel": None, "misc": EDF_TRIGGERS}  # MNE cuts the decimals of a stim channel: 1.99 is 1
 SAMPLE_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}  # of a sample in BrainVision files
@@ -96,6 +96,8 @@ def open_raw(path: Path | str, stream: str | None = None, cut_short: bool = Fals
     with mne_reads(path) as notes:
         raw = _reader(path, stream, cut_short, other_files)(path)
     check_data_files(path, raw, other_files)
+    names = {*map(str, raw.annotations.description)} & {*PAUSES.get(suffix, ())}
+    raw.annotations.rename(dict.fromkeys(names, "boundary"))
     return raw, check_whole(path, raw, notes, cut_short)
 
 
@@ -176,14 +178,12 @@ def _read_set(path):
     try:
         # this check refuses events before the start, which MNE has left out and told of by then
         with patch.object(eeglab, "_check_latencies", lambda latencies: None, create=True):
-            raw = mne.io.read_raw_eeglab(path, preload=False, verbose="warning")
+            return mne.io.read_raw_eeglab(path, preload=False, verbose="warning")
     except TypeError as error:
         if "number of trials" not in str(error):
             raise
         raise InputError(f"{path}: contains epochs, expected a continuous recording; export it before epochs "
                          "are extracted") from None
-    raw.annotations.rename(dict.fromkeys({*BOUNDARY_CODES} & {*map(str, raw.annotations.description)}, "boundary"))
-    return raw
 
 
 def _unfinished(path):

@@ -1,0 +1,69 @@
+"""Recordings of formats that no package writes, from what is published of their layout.
+
+Each function takes `counts` [channels, samples] of 16 bits, channel names, a sampling rate and events (sample, code), and
+writes a file in which one count is MICROVOLTS.
+"""
+
+import struct
+
+import numpy as np
+
+MICROVOLTS = .1
+RANGE = 3276.8  # microvolts: of 16 bits
+
+
+def _texts(values, width):
+    return b"".join(str(value).encode().ljust(width)[:width] for value in values)
+
+
+def _numbers(kind, *values):
+    return np.array(values, kind).tobytes()
+
+
+def write_gdf(path, counts, names, sfreq, events):
+    """GDF 1.25 (Schloegl 1998, https://arxiv.org/abs/cs/0608052): as EDF, but with binary numbers and a table of events."""
+    n, count = counts.shape
+    head = b"GDF 1.25" + _texts(["X X", "X"], 80) + b"2020010112000000" + _numbers("<i8", 256 * (n + 1)) + bytes(44)
+    head += _numbers("<i8", count) + struct.pack("<III", 1, round(sfreq), n)  # records of one sample
+    head += _texts(names, 16) + _texts([""] * n, 80) + _texts(["uV"] * n, 8)
+    head += _numbers("<f8", *[-RANGE] * n, *[RANGE - MICROVOLTS] * n) + _numbers("<i8", *[-32768] * n, *[32767] * n)
+    head += _texts([""] * n, 80) + _numbers("<i4", *[1] * n, *[3] * n) + bytes(32 * n)  # one sample of type int16 each
+    at, codes = np.array(events).T
+    table = bytes([1]) + round(sfreq).to_bytes(3, "little") + _numbers("<u4", len(at)) + _numbers("<u4", *at + 1)
+    path.write_bytes(head + counts.T.astype("<i2").tobytes() + table + _numbers("<u2", *codes))
+    return path
+
+
+def write_neuroscan(path, counts, names, sfreq, events):
+    """Neuroscan .cnt of 16 bits (https://paulbourke.net/dataformats/eeg): SETUP, an ELECTLOC a channel, data, events."""
+    n, count = counts.shape
+    head = bytearray(900)
+    head[:12] = b"Version 3.0\0"
+    head[225:245] = b"01/01/2012:00:00\0\0\0\0"
+    start = 900 + 75 * n
+    for at, kind, value in ((370, "<H", n), (376, "<H", round(sfreq)), (864, "<i", count),
+                            (886, "<i", start + 2 * n * count), (890, "<f", count / sfreq)):
+        struct.pack_into(kind, head, at, value)
+    for i, name in enumerate(names):
+        place = bytearray(75)
+        place[:len(name)] = name.encode()
+        struct.pack_into("<ff", place, 19, i, i)
+        struct.pack_into("<f", place, 59, MICROVOLTS * 204.8)  # sensitivity
+        struct.pack_into("<f", place, 71, 1)
+        head += place
+    table = b"".join(struct.pack("<HBcl", code, 0, b"\0", start + 2 * n * (at + 1)) for at, code in events)
+    path.write_bytes(head + counts.T.astype("<i2").tobytes() + struct.pack("<Bll", 1, len(table), 0) + table)
+    return path
+
+
+def write_egi(path, counts, names, sfreq, events):
+    """EGI simple binary, version 2, unsegmented: a channel of each event code behind those of EEG, which have no names."""
+    n, count = counts.shape
+    codes = sorted({code for _, code in events})
+    head = struct.pack(">i6hi5h", 2, 2020, 1, 1, 12, 0, 0, 0, round(sfreq), n, 1, 16, round(2 * RANGE))
+    head += struct.pack(">ih", count, len(codes)) + b"".join(f"c{code:03d}".encode() for code in codes)
+    lines = np.zeros((len(codes), count), int)
+    for at, code in events:
+        lines[codes.index(code), at] = 1
+    path.write_bytes(head + np.vstack([counts, lines]).T.astype(">i2").tobytes())
+    return path
