@@ -59,7 +59,7 @@ def _search(folder):
     def seen(path):
         inner = path.relative_to(folder).parts
         return not any(part.startswith(".") for part in inner) and not any(
-            part.lower().endswith((".mff", ".mefd")) for part in inner[:-1])
+            part.lower().endswith(".mff") for part in inner[:-1])
 
     found = sorted(path for path in folder.rglob("*") if path.name.lower().endswith(SUFFIXES) and seen(path)
                    and not NO_RECORDING.search(path.name.lower()))

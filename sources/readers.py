@@ -16,6 +16,7 @@ from runtime.errors import InputError
 from .ant import check_ant
 from .brainvision import HEADERS, read_brainvision
 from .clock import mark_gaps
+from .curry_events import own_remarks
 from .edf_records import edf_gaps
 from .persyst_times import persyst_gaps
 from .pointers import check_data_files
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 # What a folder is searched for; a format of several files counts once. A file that is named itself may be of any kind
 # that mne.io.read_raw takes.
 SUFFIXES = (".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".fif", ".fif.gz", ".cnt", ".mff", ".raw", ".nxe", ".data",
-            ".cdt", ".lay", ".mefd", ".xdf", ".xdfz")
+            ".cdt", ".lay", ".xdf", ".xdfz")
 HEADER_SUFFIX = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set", ".evt": ".cnt", ".dat": ".vhdr",
                  ".head": ".data"}  # of the file to give
 PAUSES = {".set": ("-99", "-99.0"), ".gdf": ("32766",)}  # of formats whose types of events are numbers
@@ -145,6 +146,8 @@ def _reader(path, stream, cut_short, other_files):
         return _read_set if name.endswith(".set") else _read_edf
     if name.endswith(HEADERS):
         return lambda path: read_brainvision(path, other_files)
+    if name.endswith(".cdt") or (name.endswith(".dat") and path.with_suffix(".dap").is_file()):
+        return lambda path: own_remarks(path, mne.io.read_raw_curry(path, preload=False, verbose="warning"))
     reader = mne.io.read_raw
     if name.endswith(".raw"):
         reader = mne.io.read_raw_egi

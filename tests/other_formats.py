@@ -67,3 +67,29 @@ def write_egi(path, counts, names, sfreq, events):
         lines[codes.index(code), at] = 1
     path.write_bytes(head + np.vstack([counts, lines]).T.astype(">i2").tobytes())
     return path
+
+
+def write_curry(path, counts, names, sfreq, events, remarks):
+    """Curry 8: values in microvolts (.cdt), parameters (.cdt.dpa) and events (.cdt.cef); remarks: a text for each event."""
+    n, count = counts.shape
+
+    def block(name, rows):
+        lines = [f"{name} START", f"{name} END", "", f"{name} START_LIST", *rows, f"{name} END_LIST", ""]
+        return "".join(f"{line}\n" for line in lines)
+
+    facts = {"FileVersion": 804, "NumSamples": count, "NumChannels": n, "NumTrials": 1, "SampleFreqHz": sfreq,
+             "TriggerOffsetUsec": 0, "DataFormat": "FLOAT", "DataSampOrder": "SAMP", "SampleTimeUsec": 1e6 / sfreq,
+             "StartYear": 2020, "StartMonth": 1, "StartDay": 1, "StartHour": 12, "StartMin": 0, "StartSec": 0,
+             "StartMillisec": 0, "DataByteOrder": "INTEL", "AmplifierInfo": ""}
+    text = "DATA_PARAMETERS START\n" + "".join(f"{name} = {value}\n" for name, value in facts.items())
+    text += "DATA_PARAMETERS END\n\nDEVICE_PARAMETERS START\n" + f"DataUnit = uV\nNumChanThisGroup = {n}\n"
+    text += "DEVICE_PARAMETERS END\n\n" + block("LABELS", names) + block("LANDMARKS", [])
+    text += block("SENSORS", [f"{i} {i} {i}" for i in range(1, n + 1)])
+    text += block("IMPEDANCE_VALUES", [" ".join(["-1"] * n)])
+    text += block("EPOCH_INFORMATION", [])
+    path.with_name(path.name + ".dpa").write_text(text, encoding="utf-8")
+    rows = [f"{at} 1 {code} 0 {at} {at} 0 0 0 0 0" for at, code in events]
+    text = block("NUMBER_LIST", rows) + block("REMARK_LIST", remarks)
+    path.with_name(path.name + ".cef").write_text(text, encoding="utf-8")
+    path.write_bytes((counts.T * MICROVOLTS).astype("<f4").tobytes())
+    return path

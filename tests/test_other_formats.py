@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from other_formats import MICROVOLTS, write_egi, write_gdf, write_neuroscan
-from raw_material import CHANNELS, write_table
+from other_formats import MICROVOLTS, write_curry, write_egi, write_gdf, write_neuroscan
+from raw_material import CHANNELS, make_pictures, write_table
 from raw_runs import AS_IT_IS, fails, prepare
 
 mne = pytest.importorskip("mne")
@@ -58,6 +58,20 @@ def test_eximia(tmp_path, capsys):
     expected = np.stack([counts[4:, each + round(first):each + round(last)] for each in at[::2]]) * .07629510948348212
     np.testing.assert_allclose(eeg, expected, rtol=1e-4, atol=1e-3)
     assert len(record["ch_names"]) == 60 and record["ch_names"][0] == "Fp1"
+
+
+def test_curry(tmp_path):
+    """Events of one code with remarks of their own, which MNE calls by the first one's."""
+    pytest.importorskip("curryreader")
+    pictures = make_pictures(tmp_path / "pictures")
+    shown = [f"{('cat', 'dog')[i % 2]}_{i // 2 % 4}" if i % 5 else "" for i in range(len(AT))]
+    path = write_curry(tmp_path / "one.cdt", COUNTS, CHANNELS, SFREQ, [(at, 7) for at in AT.tolist()], shown)
+    options = ("--recordings", path, "--pictures", pictures, *AS_IT_IS)
+    record, eeg, columns = prepare(tmp_path / "out", *options)
+    named = [i for i, name in enumerate(shown) if name]
+    assert columns["picture"].tolist() == [shown[i] for i in named] and record["ch_names"] == CHANNELS
+    np.testing.assert_allclose(eeg, windows(AT[named]), atol=1e-3)
+    assert record["about"]["events"]["ignored"] == {"7": len(AT) - len(named)}
 
 
 def test_a_new_segment_of_gdf(tmp_path):
