@@ -1,4 +1,4 @@
-"""Events of Curry recordings: MNE calls all events of a code by the remark of the first one, which would mix pictures up."""
+"""Events of Curry recordings: MNE calls all events of a code by the remark of the first one, which mixes pictures up."""
 
 import re
 from pathlib import Path
