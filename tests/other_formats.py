@@ -5,6 +5,7 @@ writes a file in which one count is MICROVOLTS.
 """
 
 import struct
+from itertools import pairwise
 
 import numpy as np
 
@@ -92,4 +93,43 @@ def write_curry(path, counts, names, sfreq, events, remarks):
     text = block("NUMBER_LIST", rows) + block("REMARK_LIST", remarks)
     path.with_name(path.name + ".cef").write_text(text, encoding="utf-8")
     path.write_bytes((counts.T * MICROVOLTS).astype("<f4").tobytes())
+    return path
+
+
+def write_mff(path, counts, sfreq, starts, events):
+    """EGI's folder of XML and one file of data, version 3; the last channel is the reference. starts: (first sample, s) of
+    the stretches between pauses; events: (s, code)."""
+    n, count = counts.shape
+    edges = [*(first for first, _ in starts), count]
+
+    def xml(name, root, content):
+        space = {"fileInfo": "info", "dataInfo": "info_n", "eventTrack": "event"}.get(root, root)
+        (path / name).write_text(f"<?xml version='1.0' encoding='UTF-8'?><{root} xmlns='http://www.egi.com/{space}_mff'>"
+                                 f"{content}</{root}>", encoding="utf-8")
+
+    def moment(seconds):
+        return f"2020-01-01T12:{int(seconds // 60):02d}:{seconds % 60:09.6f}+00:00"
+
+    path.mkdir()
+    sensors = "".join(f"<sensor><name>{'VREF' * (i == n)}</name><number>{i}</number><type>{int(i == n)}</type><x>{i}</x>"
+                      f"<y>{-i}</y><z>5</z></sensor>" for i in range(1, n + 1))
+    layout = f"<name>net</name><sensors>{sensors}</sensors>"
+    xml("info.xml", "fileInfo", f"<mffVersion>3</mffVersion><recordTime>{moment(0)}</recordTime>")
+    xml("info1.xml", "dataInfo", "<generalInformation><fileDataType><EEG/></fileDataType></generalInformation>")
+    xml("sensorLayout.xml", "sensorLayout", layout)
+    xml("coordinates.xml", "coordinates", f"<sensorLayout>{layout}</sensorLayout>")
+    lengths = [(edges[i + 1] - edges[i]) / sfreq for i in range(len(starts))]
+    xml("epochs.xml", "epochs", "".join(
+        f"<epoch><beginTime>{round(start * 1e6)}</beginTime><endTime>{round((start + length) * 1e6)}</endTime>"
+        f"<firstBlock>{i}</firstBlock><lastBlock>{i}</lastBlock></epoch>" for i, ((_, start), length) in
+        enumerate(zip(starts, lengths, strict=True), 1)))
+    xml("Events.xml", "eventTrack", "<name>Events</name><trackType>EVNT</trackType>" + "".join(
+        f"<event><beginTime>{moment(seconds)}</beginTime><duration>1</duration><code>{code}</code><label/></event>"
+        for seconds, code in events))
+    blocks = b""
+    for first, end in pairwise(edges):
+        head = [1, 4 * (5 + 2 * n), 4 * n * (end - first), n, *(4 * i * (end - first) for i in range(n))]
+        blocks += _numbers("<i4", *head, *[sfreq << 8 | 32] * n, 0)
+        blocks += (counts[:, first:end] * MICROVOLTS).astype("<f4").tobytes()
+    (path / "signal1.bin").write_bytes(blocks)
     return path

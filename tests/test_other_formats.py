@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from other_formats import MICROVOLTS, write_curry, write_egi, write_gdf, write_neuroscan
+from other_formats import MICROVOLTS, write_curry, write_egi, write_gdf, write_mff, write_neuroscan
 from raw_material import CHANNELS, make_pictures, write_table
 from raw_runs import AS_IT_IS, fails, prepare
 
@@ -72,6 +72,25 @@ def test_curry(tmp_path):
     assert columns["picture"].tolist() == [shown[i] for i in named] and record["ch_names"] == CHANNELS
     np.testing.assert_allclose(eeg, windows(AT[named]), atol=1e-3)
     assert record["about"]["events"]["ignored"] == {"7": len(AT) - len(named)}
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_mff(tmp_path, table):
+    """EGI's own format, with a pause of 5 s: events and tables count it, and no trial lies across."""
+    pytest.importorskip("mffpy")
+    counts = np.vstack([COUNTS, 0 * COUNTS[:1]])
+    times = AT / SFREQ + 5 * (AT >= 4000)
+    events = [(time, ("cat", "dog")[i % 2]) for i, time in enumerate(times.tolist())]
+    path = write_mff(tmp_path / "one.mff", counts, SFREQ, [(0, 0.), (4000, 25.)], events)
+    rows = write_table(tmp_path / "events.tsv", ("onset", "class"), *events)
+    options = ("--events", rows) if table else ("--event_names", "cat|dog")
+    record, eeg, columns = prepare(tmp_path / "out", "--recordings", path, *options, *AS_IT_IS)
+    whole = ~((AT - 40 < 4000) & (AT + 160 > 4000))
+    np.testing.assert_allclose(columns["onset"], times[whole])
+    np.testing.assert_allclose(eeg, windows(AT[whole]), atol=1e-3)
+    assert columns["label"].tolist() == (np.arange(len(AT)) % 2)[whole].tolist()
+    assert record["ch_names"] == [f"E{i}" for i in range(1, 9)]  # without the reference, which is zero throughout
+    assert len(eeg) + sum(record["recordings"][0]["dropped"].values()) == len(AT)
 
 
 def test_a_new_segment_of_gdf(tmp_path):
