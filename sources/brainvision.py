@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 HEADERS = (".vhdr", ".ahdr")
 CODE_PAGE = re.compile(r"^Codepage\s*=\s*(\S+).*$", re.M | re.I)
+MARKER = re.compile(r"^Mk\d+\s*=[^,\n]*,[^,\n]*,\s*(\d+)", re.M | re.I)  # kind, name, position
 SECTION = re.compile(r"^(\[Common Infos\])", re.M | re.I)
 WINDOWS = "cp1252"  # Western Europe: what BrainVision's programs wrote before they named a code page
 
@@ -36,8 +37,9 @@ def read_brainvision(path: Path, other_files: bool = False) -> "mne.io.BaseRaw":
         pages[markers] = decoded(markers)[1]
     with tempfile.TemporaryDirectory() as folder:
         copies = {file: file for file in pages}
-        for file in pages if any(pages.values()) else ():
-            copies[file] = Path(folder) / f"copy{file.suffix}"
+        capitals = any(file.suffix != file.suffix.lower() for file in pages)  # which MNE does not take for its own
+        for file in pages if capitals or any(pages.values()) else ():
+            copies[file] = Path(folder) / f"copy{file.suffix.lower()}"
             copies[file].write_bytes(_in_utf8(decoded(file)[0]).encode())
         overrides = {"data_fname": (path.parent / names["DataFile"]).absolute()} if "DataFile" in names else {}
         overrides |= {"marker_fname": copies[markers].absolute()} if markers in copies else {}
@@ -47,6 +49,16 @@ def read_brainvision(path: Path, other_files: bool = False) -> "mne.io.BaseRaw":
         warnings.warn(f"{' and '.join(assumed)} not in UTF-8, and no other code page named: read as {WINDOWS}, as Windows "
                       "writes in Western Europe", RuntimeWarning, stacklevel=2)
     return raw
+
+
+def markers_behind(path: Path, raw: "mne.io.BaseRaw") -> int:
+    """How many markers of a recording lie behind its last sample, as where its data file is cut short."""
+    text, _ = decoded(path)
+    with warnings.catch_warnings(action="ignore"):
+        name = brainvision_files(path, text, True, lambda file: "").get("MarkerFile")
+    markers = path.parent / name if name else None
+    found = MARKER.findall(decoded(markers)[0]) if markers and markers.is_file() else []
+    return sum(int(position) > raw.n_times for position in found)
 
 
 def decoded(path: Path) -> tuple[str, str | None]:

@@ -14,7 +14,7 @@ from unittest.mock import patch
 from runtime.errors import InputError
 
 from .ant import check_ant
-from .brainvision import HEADERS, read_brainvision
+from .brainvision import HEADERS, markers_behind, read_brainvision
 from .clock import mark_gaps
 from .curry_events import own_remarks
 from .edf_records import edf_gaps
@@ -111,10 +111,10 @@ def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: 
     for note in notes:
         truncated = suffix in (".edf", ".bdf") and "does not match the file size" in note and not _unfinished(path)
         truncated = truncated or "Invalid tag with only" in note  # FIF
-        missing = suffix in HEADERS and note.startswith("Omitted") and "outside data range" in note
+        missing = markers_behind(path, raw) if suffix in HEADERS and OMITTED.match(note) and not cut_short else 0
         if (truncated or missing) and not cut_short:
             what = ("its header tells of more or fewer data than it holds" if truncated else
-                    f"{re.sub('[^0-9]', '', note)} of its markers lie after the end of its data file")
+                    f"{missing} of its markers lie after the end of its data file")
             raise InputError(f"{path}: {what}; {CUT_SHORT}")
     if suffix in HEADERS and not cut_short:
         _check_brainvision(path, raw)
@@ -182,7 +182,10 @@ def _read_set(path):
         # this check refuses events before the start, which MNE has left out and told of by then
         with patch.object(eeglab, "_check_latencies", lambda latencies: None, create=True):
             return mne.io.read_raw_eeglab(path, preload=False, verbose="warning")
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
+        if "EEGLAB file extension" in str(error):
+            raise InputError(f"{path}: MNE reads EEGLAB files whose names end in .set and .fdt, in small letters; rename "
+                             "them, and save the recording in EEGLAB again where it names its data") from None
         if "number of trials" not in str(error):
             raise
         raise InputError(f"{path}: contains epochs, expected a continuous recording; export it before epochs "

@@ -13,7 +13,7 @@ from .channel_kinds import may_hold_codes
 from .clock import Clock
 from .events import PICTURE_COLUMNS, Event, choose_by_name, settle_times
 from .raw_files import RecordingFile
-from .stimuli import Stimuli, event_names
+from .stimuli import Stimuli
 from .tables import first_of
 
 MAX_NAMES = 24  # of events in a table of those found
@@ -91,7 +91,7 @@ def keep_shown(args: argparse.Namespace, found: list[OpenRecording], stimuli: St
     for text, other in stimuli.taken_for.items():
         print(f"'{text}' is taken for {other}, the only one of like spelling")
     if stimuli.map and names:
-        print(_found_and_expected(names, stimuli.map))
+        print(_found_and_expected(names, stimuli))
     total = sum(len(each.events) for each in found)
     if not total:
         held = ", ".join(f"{name} ({count})" for name, count in names.most_common(12)) or " ".join(
@@ -123,7 +123,7 @@ def _pictures_not_given(events, stimuli):
     absent = {}
     for name, pictures in shown.items():
         picture = next(iter(pictures))
-        if (len(pictures) == 1 and picture and name not in (picture, Path(picture).stem) and name not in stimuli.map
+        if (len(pictures) == 1 and picture and name not in (picture, Path(picture).stem) and stimuli.in_map(name) is None
                 and stimuli.find(picture) is None and not stimuli.kinds.find(name)[0]):
             absent[name] = picture
     if len(absent) == len(shown):
@@ -133,9 +133,9 @@ def _pictures_not_given(events, stimuli):
     return absent
 
 
-def _found_and_expected(names, expected):
+def _found_and_expected(names, stimuli):
     """The names of all events, with how many there are, beside those that --picture_map names."""
-    of_name = {name: next((each for each in event_names(name) if each in expected), None) for name in names}
+    expected, of_name = stimuli.map, {name: stimuli.in_map(name) for name in names}
     known = {expect: first_of(row, (*PICTURE_COLUMNS, "class")) for expect, row in expected.items()}
     rows = [(name, count, known.get(of_name[name], "not in --picture_map")) for name, count in names.most_common()]
     absent = [name for name in expected if name not in of_name.values()]

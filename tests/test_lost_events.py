@@ -54,6 +54,35 @@ def test_brainvision_cut_short(tmp_path):
     assert accounted(record, len(eeg)) == len(ONSETS)
 
 
+def test_brainvision_before_the_start(tmp_path, capsys):
+    """No sign of a file that is cut short, unlike markers after the end."""
+    pytest.importorskip("pybv")
+    path = save(make_raw(), tmp_path / "one.vhdr")
+    markers = path.with_suffix(".vmrk")
+    content = markers.read_text(encoding="utf-8").rstrip()
+    markers.write_text(content + "\nMk90=Comment,cat,0,1,0\nMk91=Comment,dog,-30,1,0\n", encoding="utf-8")
+    record, eeg, _ = prepare(tmp_path / "out", "--recordings", path, "--event_names", ".*", *AS_IT_IS)
+    assert accounted(record, len(eeg)) == len(ONSETS) + 2
+    markers.write_text(content + "\nMk90=Comment,cat,0,1,0\nMk91=Comment,dog,9000,1,0\n", encoding="utf-8")
+    message = fails(capsys, tmp_path / "no", "--recordings", path, "--event_names", ".*", *AS_IT_IS)
+    assert "1 of its markers lie after the end" in message
+
+
+@pytest.mark.parametrize("capitals", ["vhdr", "set"])
+def test_endings_in_capitals(tmp_path, capsys, capitals):
+    """Of files from systems that write them so."""
+    pytest.importorskip({"vhdr": "pybv", "set": "eeglabio"}[capitals])
+    save(make_raw(), tmp_path / "in" / f"one.{capitals}")
+    for path in list((tmp_path / "in").iterdir()):
+        path.rename(path.with_name(path.name.upper()))
+    options = ("--recordings", tmp_path / "in", "--event_names", ".*", *AS_IT_IS)
+    if capitals == "set":
+        assert "in small letters; rename" in fails(capsys, tmp_path / "out", *options)
+    else:
+        _, eeg, _ = prepare(tmp_path / "out", *options)
+        np.testing.assert_allclose(eeg, by_hand(make_raw(), np.round(ONSETS * SFREQ).astype(int), -40, 160), atol=1e-3)
+
+
 def test_the_cases_of_the_issue(cases, tmp_path):
     for name, lost in (("event_after_end", "outside the data of the file"), ("nan_latency", "without a time in the file"),
                        ("empty_type", None)):

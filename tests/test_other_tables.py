@@ -103,6 +103,17 @@ def test_a_picture_that_is_none(tmp_path, recording, capsys):
     assert "class fixation: so events are called" in capsys.readouterr().out
 
 
+def test_events_of_a_map_with_other_blanks_or_decimals(tmp_path, capsys):
+    """BrainVision writes `S  1`, a table of numbers with gaps 1.0; `s 1` is another event."""
+    table = write_table(tmp_path / "map.tsv", ("event", "class"), ("S 1", "cat"), ("2", "dog"))
+    path = save(make_raw(texts=("Stimulus/S  1", "2.0", "s 1", "20")), tmp_path / "one_raw.fif")
+    record, _, columns = prepare(tmp_path / "out", "--recordings", path, "--picture_map", table, *AS_IT_IS)
+    assert columns["label"].tolist() == [0, 1] * 7
+    assert record["about"]["events"]["ignored"] == {"s 1": 7, "20": 7}
+    printed = capsys.readouterr().out
+    assert "'Stimulus/S  1' is taken for event S 1" in printed and "'2.0' is taken for event 2" in printed
+
+
 def test_the_bids_case_of_the_issue(cases, tmp_path):
     for name in ("other_stim", "na_onset_other", "unsorted", "negative", "derivatives"):
         root = cases / f"bids_{name}"
