@@ -59,6 +59,7 @@ class Stimuli:
         self.by_stem = Names((path.stem, key) for key, path in self.files.items())
         self.kinds = Names((kind, kind) for kind in self.kind_of.values())
         self.kinds_of_events = set()  # classes that are what events are called, as nothing else tells
+        self.even = None  # events of the map by their even names, when they are asked for
         self.taken_for = {}  # a name in a table or recording: the unlike spelling that it was taken for
 
     def find(self, text: str, place: str | None = None) -> str | None:
@@ -84,10 +85,14 @@ class Stimuli:
         return fits[0] if fits else None
 
     def in_map(self, name: str) -> str | None:
-        """The event of --picture_map that `name` is: the exact one, else the only one with other blanks or with decimals, as
-        tables write numbers (1.0)."""
+        """The event of --picture_map that `name` is: the exact one, else the only one with other blanks, or without the
+        decimals of 1.0, as tables write numbers."""
+        if self.even is None:
+            self.even = {}
+            for each in self.map:
+                self.even.setdefault(_even(each), []).append(each)
         for text in event_names(name):
-            fits = [text] if text in self.map else [each for each in self.map if _even(each) == _even(text)]
+            fits = [text] if text in self.map else self.even.get(_even(text), ())
             if len(fits) == 1:
                 if fits[0] != text:
                     self.taken_for[name] = f"event {fits[0]}"
