@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 
-from .pointers import check_brainvision_pointers, check_data_files
-from .raw_files import RecordingFile, check_whole, mne_reads
+from .brainvision import HEADERS, decoded
+from .pointers import brainvision_files, check_data_files
+from .raw_files import RecordingFile
+from .readers import EDF_OPTIONS, check_whole, mark_triggers, mne_reads
 
 if TYPE_CHECKING:
     import mne
     import mne_bids
 
+OVERRIDES = {"DataFile": "data_fname", "MarkerFile": "marker_fname"}  # MNE's words for what a header names
 SUFFIXES = (".edf", ".bdf", ".vhdr", ".set", ".fif", ".cnt")
 
 
@@ -48,8 +51,14 @@ def open_raw(path: "mne_bids.BIDSPath", cut_short: bool = False,
     """Open a BIDSPath with its sidecars: channel types, bad channels and electrode places; returns mne Raw and notes."""
     import mne_bids
 
-    check_brainvision_pointers(path.fpath, other_files)
+    suffix, more = path.fpath.suffix.lower(), None
     with mne_reads(path.fpath) as notes:
-        raw = mne_bids.read_raw_bids(path, verbose="warning")
+        if suffix in HEADERS:
+            names = brainvision_files(path.fpath, decoded(path.fpath)[0], other_files, lambda file: decoded(file)[0])
+            more = {"overrides": {OVERRIDES[key]: name for key, name in names.items()}}
+        elif suffix == ".edf":
+            more = EDF_OPTIONS
+        raw = mne_bids.read_raw_bids(path, more, verbose="warning")
+        raw = mark_triggers(raw) if suffix == ".edf" else raw
     check_data_files(path.fpath, raw, other_files)
     return raw, check_whole(path.fpath, raw, notes, cut_short)

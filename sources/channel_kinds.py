@@ -7,19 +7,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .raw_files import mne_reads
+from .readers import mne_reads
 
 if TYPE_CHECKING:
     import mne
 
-EYES_AND_BODY = (r"[A-Z]{0,2}EOG|[HV]EO|[LIS]O[12]|[LR]OC(?=-)|(LEFT|RIGHT|[LR])? ?EYE|E[CK]G|EMG|CHIN|TIB|LEG|GSR|EDA|"
-                 r"SCR|RESP|THOR(AX)?|ABDO?(MEN)?|(AIR)?FLOW|NASAL|SNORE|PLETH|PPG|BVP|PULSE|IBI|S[PA]O2|(ET)?CO2|TEMP|BIP")
-DEVICES = (r"STIM?|TRI?G(GER)?S?|STATUS|EVENTS?|MARK(ER)?S?|DIN|EXG[AB]?|EXT|(RIGHT|LEFT)?[ _]?AUX|MISC|OTHER|PHOTIC|"
-           r"PHOTO(DIODE|CELL|SENSOR)?|LIGHT|AUDIO|SOUND|MIC|ERGO|ACC(EL(EROMETER)?)?|GYRO(SCOPE)?|MAG(NETOMETER)?|ROT|"
-           r"QUAT|[XYZ][ _]DIR|POSITION|BAT(T(ERY)?)?|DIGITAL|ANALOG(UE)?|DC\d|IMPEDANCE|BURSTS|SUPPR")
-BOOKKEEPING = (r"(PACKET|SAMPLE|FRAME)?[ _]?(COUNTER|COUNT|INDEX)|CNT|TIME[ _]?STAMPS?([ _]M?S)?|TIME|UNIX([ _]?TIME)?|"
-               r"SAMPLES?|(OR_)?CLOCK|SYNC|INTERPOLATED|VALID(ATION)?|RAW_CQ|(CQ|EQ|HSI|MOT|POW|PM)(?=[_. ])|CMS|DRL")
+EYES_AND_BODY = (r"[A-Z]{0,2}EOG|[HV]EO|[LIS]O[12]|[LR]OC(?=-|$)|E[12](?=-[AM][12])|(LEFT|RIGHT|[LR])? ?EYE|GAZE|PUPIL|"
+                 r"BLINK|E[CK]G|[A-Z]*EMG|CHIN|TIB|LEG|GSR|EDA|SCR|RESP|THOR(AX)?|ABDO?(MEN)?|(AIR)?FLOW|NASAL|SNORE|PLETH?|"
+                 r"PPG|BVP|(PULSE|HEART)[ _]?(RATE)?|HR|BPM|IBI|S[PA]O2|(ET)?CO2|TEMP(ERATURE)?|BIP")
+DEVICES = (r"STIM?|TRI?G(GER)?S?|TRIGGER[ _]?IN|STATUS|EVENTS?|MARK(ER)?S?|DIN|BUTTON|KEY|RESPONSE|LABEL|EXG[AB]?|EXT|"
+           r"(RIGHT|LEFT)?[ _]?AUX|MISC|OTHER|REF|GND|GROUND|PHOTIC|PHOTO(DIODE|CELL|SENSOR)?|LIGHT([ _]?SENSOR)?|AUDIO|"
+           r"SOUND|MIC|ERGO?|ACC(EL(EROMETER)?)?|GYR(O(SCOPE)?)?|MAG(NETOMETER)?|ROT|QUAT|[XYZ][ _]DIR|POSITION|"
+           r"BAT(T(ERY)?)?|DIGITAL|ANALOG(UE)?|X?\d*[ _]?DC\d?|IMPEDANCE|BURSTS|SUPPR|OPTICS|F?NIRS")
+BOOKKEEPING = (r"(PACK(ET|AGE)|SAMPLE|FRAME)[ _]?NUM(BER)?|(PACKET|SAMPLE|FRAME)?[ _]?(COUNTER|COUNT|INDEX)|CNT|"
+               r"TIME[ _]?STAMPS?([ _]M?S)?|TIME|UNIX([ _]?TIME)?|SAMPLES?|(OR_)?CLOCK|SYNC([ _]?IN)?|INTERPOLATED|"
+               r"VALID(ATION)?|RAW_CQ|(CQ|EQ|HSI|MOT|POW|PM)(?=[_. ])|CMS|DRL|HEADBANDON|ELEMENTS|JAW[ _]CLENCH|"
+               r"(DELTA|THETA|ALPHA|BETA|GAMMA)(?=_)|CONCENTRATION|ATTENTION|MEDITATION")
 NO_EEG = re.compile(rf"(EEG[ _:-]*)?({EYES_AND_BODY}|{DEVICES}|{BOOKKEEPING})([^A-Z].*|[A-Z])?", re.I)
+REFERENCE = re.compile(r"VREF|Vertex Reference|E65|E129|E257", re.I)  # of EGI: zero where the reference is as recorded
+CODES = re.compile(r"(EEG[ _:-]*)?(STIM?|TRI?G(GER)?S?|STATUS|EVENTS?|MARK(ER)?S?|DIN)([^A-Z].*|[A-Z])?", re.I)
 VOLTS = re.compile(r"[nuµμm]?V", re.I)
 LOOKED_AT = 60.  # s of a recording
 MIN_ELECTRODES = 4  # channels with the names of electrodes; with fewer, no channel is told from them by behaviour
@@ -38,9 +44,10 @@ def eeg_channels(raw: "mne.io.BaseRaw", exclude: Sequence[str] = (),
     units = getattr(raw, "_orig_units", {})
     electrodes = electrode_names(raw.ch_names)
     in_volts = any(VOLTS.fullmatch(units.get(name) or "") for name in electrodes)
-    behaves = _behaviour(path, raw, [
-        name for name, kind in zip(raw.ch_names, raw.get_channel_types(), strict=True) if kind == "eeg"
-        and name not in electrodes and not _is_other(name)]) if len(electrodes) >= MIN_ELECTRODES else {}
+    unclear = [name for name, kind in zip(raw.ch_names, raw.get_channel_types(), strict=True) if kind == "eeg"
+               and name not in electrodes and not _is_other(name)]
+    behaves = _behaviour(path, raw, unclear if len(electrodes) >= MIN_ELECTRODES else
+                         [name for name in unclear if REFERENCE.fullmatch(name)])
     for name, kind in zip(raw.ch_names, raw.get_channel_types(), strict=True):
         unit = units.get(name) or ""
         why = ("--exclude" if name in exclude else kind if kind != "eeg" else "no EEG by name" if _is_other(name) else
@@ -58,6 +65,11 @@ def electrode_names(names: Sequence[str]) -> list[str]:
     return [name for name in names if plain_name(name) in places]
 
 
+def may_hold_codes(names: Sequence[str]) -> list[str]:
+    """Those of `names` that a trigger channel may have."""
+    return [name for name in names if CODES.fullmatch(name.strip())]
+
+
 def _is_other(name):
     return bool(NO_EEG.fullmatch(name.strip()))
 
@@ -68,7 +80,8 @@ def _behaviour(path, raw, names):
         return {}
     with mne_reads(path):
         signals = raw.get_data(picks=names, stop=min(raw.n_times, round(LOOKED_AT * raw.info["sfreq"])))
-    return {name: why for name, signal in zip(names, signals, strict=True) if (why := _what_it_is(signal))}
+    return {name: why for name, signal in zip(names, signals, strict=True) if (why := (
+        "zero throughout, as the reference is" if REFERENCE.fullmatch(name) and not signal.any() else _what_it_is(signal)))}
 
 
 def _what_it_is(signal):

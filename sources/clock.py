@@ -15,12 +15,14 @@ class Clock:
     """The stretches of a recording without a gap inside.
 
     start [n]: seconds from the recording's start to a stretch's first sample; position [n]: seconds of samples that the
-    file holds before it; end: seconds of samples in the whole file.
+    file holds before it; end: seconds of samples in the whole file; pace: seconds that a second of samples takes by another
+    clock than the amplifier's.
     """
 
     start: np.ndarray
     position: np.ndarray
     end: float
+    pace: float = 1.
 
     def __post_init__(self):
         self.start, self.position = np.asarray(self.start, float), np.asarray(self.position, float)
@@ -29,17 +31,17 @@ class Clock:
     @property
     def seconds(self) -> float:
         """From the recording's start to its end, gaps included."""
-        return float(self.start[-1] + self.length[-1])
+        return float(self.start[-1] + self.length[-1] * self.pace)
 
     @property
     def lost(self) -> float:
         """Seconds in all gaps."""
-        return self.seconds - self.end
+        return self.seconds - self.end * self.pace
 
     def to_position(self, time: float) -> float:
         """Where among the file's samples a moment lies, in s; NaN in a gap. Before the start and after the end count on."""
         number = max(int(np.searchsorted(self.start, time + 1e-9, side="right")) - 1, 0)
-        inside = time - self.start[number]
+        inside = (time - self.start[number]) / self.pace
         if number < len(self.start) - 1 and inside > self.length[number] - 1e-9:
             return float("nan")
         return float(self.position[number] + inside)
@@ -47,7 +49,7 @@ class Clock:
     def to_time(self, position: float) -> float:
         """The moment of a position among the file's samples, both in s."""
         number = max(int(np.searchsorted(self.position, position + 1e-9, side="right")) - 1, 0)
-        return float(self.start[number] + position - self.position[number])
+        return float(self.start[number] + (position - self.position[number]) * self.pace)
 
 
 def keep_clock(raw: "mne.io.BaseRaw", clock: Clock) -> None:

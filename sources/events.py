@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 
+import numpy as np
+
 from .clock import Clock
-from .raw_files import RecordingFile, mne_reads, named
+from .raw_files import RecordingFile, named
+from .readers import mne_reads
 from .stim_codes import read_codes, stim_channels
 from .tables import Captions, first_of, plain_text, read_table
 
@@ -202,14 +205,21 @@ def choose_by_name(events: list[Event], pattern: str | None) -> tuple[list[Event
     return chosen, Counter(event.name for event in events if not match(event.name))
 
 
+def pauses(raw: "mne.io.BaseRaw") -> int:
+    """How many marks of pauses a recording has after its first sample."""
+    marks = np.array([BOUNDARY.fullmatch(text) is not None for text in raw.annotations.description], bool)
+    samples = np.rint((raw.annotations.onset - raw.first_time)[marks] * raw.info["sfreq"])
+    return len(set(samples[samples > 1]))
+
+
 def mark_boundaries(raw: "mne.io.BaseRaw") -> int:
     """Rename marks of pauses to "BAD boundary" of one sample, so that no filter and no trial reaches across them.
 
     Returns how many there are after the first sample.
     """
+    count = pauses(raw)
     names = [str(text) for text in set(raw.annotations.description) if BOUNDARY.fullmatch(text)]
     raw.annotations.rename(dict.fromkeys(names, "BAD boundary"))
     if names:
         raw.annotations.set_durations({"BAD boundary": 1 / raw.info["sfreq"]})
-    inside = raw.annotations.onset - raw.first_time > 1.5 / raw.info["sfreq"]
-    return int((inside & (raw.annotations.description == "BAD boundary")).sum())
+    return count

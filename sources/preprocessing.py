@@ -14,7 +14,7 @@ import numpy as np
 
 from . import epochs
 from .channel_kinds import MIN_ELECTRODES, electrode_names
-from .raw_files import mne_reads
+from .readers import mne_reads
 
 if TYPE_CHECKING:
     import mne

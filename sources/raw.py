@@ -24,23 +24,23 @@ from pathlib import Path
 
 from runtime import options
 from runtime.errors import InputError
-from runtime.runs import content_key, read_json
+from runtime.runs import content_key
 
 from eegdata.records import Block, DataSet, Recording
 
 from . import bids, channel_kinds, epochs, preprocessing, raw_files
 from .clock import clock_of
-from .events import at_one_moment, mark_boundaries, marks_of, read_events, recorded_events, share_table
+from .events import at_one_moment, mark_boundaries, marks_of, pauses, read_events, recorded_events, share_table
 from .reader_losses import left_out
+from .settled import DEFAULT_RATE, KEPT_RATE, MIN_AVERAGE_CHANNELS, check_names, names_in, settle
 from .shown_events import OpenRecording, judge_of_names, keep_shown, leave_out
 from .spelling import slug, unique_slugs
 from .stimuli import assign_in_turn, find_stimuli, name_pictures
 from .tables import Captions
 
-MIN_AVERAGE_CHANNELS = 16  # channels, for --reference auto
 MAX_DELAY = 10.  # s
 MAX_CHANNELS = 64  # in a note
-DEFAULT_RATE, KEPT_RATE = 250., 256.  # Hz, for --resample unset
+SAID = ("gaps", "read as cp1252", "beside the header", "electrode places are ignored")  # notes on a recording to print
 PROCESSING_OPTIONS = ("exclude", "l_freq", "h_freq", "notch", "unit_scale", "bads", "reference", "resample", "tmin", "tmax",
               "baseline", "reject", "flat", "event_names", "event_delay", "skip_ambiguous", "stim_channel", "stim_mask",
               "stream", "task", "cut_short", "allow_other_files")
@@ -109,26 +109,30 @@ def find(args: argparse.Namespace) -> DataSet:
     _check(args)
     files = bids.find_files(args.bids, args.task, args.cut_short, args.allow_other_files) if args.bids else (
         raw_files.find_files(args.recordings, args.stream, args.cut_short, args.allow_other_files))
-    captions = Captions(_names(args.caption_columns or ""))
+    captions = Captions(names_in(args.caption_columns or ""))
     tables = _tables(args, files, captions)
     stimuli = find_stimuli(_folder_of_pictures(args), args.picture_list, args.picture_map, captions)
     captions.check()
-    exclude = _names(args.exclude or "")
+    exclude = names_in(args.exclude or "")
     shows = judge_of_names(args, stimuli)
     found = [_open(file, tables.get(file.name), exclude, args, shows)
              for file in tqdm(files, desc="headers", unit="recording", disable=len(files) < 4)]
     for note in dict.fromkeys(note for each in found for note in each.notes if "channels left out" in note):
         print(note)
+    for each in found:
+        for note in each.notes:
+            if any(words in note for words in SAID):
+                print(f"{each.file.name}: {note}")
     kept = raw_files.drop_copies([each.file for each in found])
     found = [each for each in found if any(each.file is file for file in kept)]
     people = raw_files.set_people(kept, args.participants)
-    _check_names(exclude, found, "--exclude")
+    check_names(exclude, found, "--exclude")
     ignored = keep_shown(args, found, stimuli)
     silent = [each.file.name for each in found if not each.events]
     if silent:
         print(f"{len(silent)} recordings left out, as no event of theirs shows a picture: {', '.join(silent)[:300]}")
         found = [each for each in found if each.events]
-    settings = _settle(args, found)
+    settings = settle(args, found)
     for each in found:
         double = at_one_moment(each.events, settings.sfreq, args.skip_ambiguous)
         leave_out(each, double, "at the time of another event")
@@ -149,20 +153,9 @@ def _check(args):
         if args.events and getattr(args, flag):
             raise InputError(f"--events and --{flag} both say where events are; give one of them")
     for flag in ("bads", "reference"):
-        if not _names(getattr(args, flag)):
+        if not names_in(getattr(args, flag)):
             raise InputError(f"--{flag} '{getattr(args, flag)}': names nothing; expected auto or channels, see --help")
     epochs.check_arguments(args)
-
-
-def _names(text):
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _check_names(names, found, flag):
-    for name in names:
-        if not any(name in each.all_names for each in found):
-            raise InputError(f"{flag} {name}: no channel of that name in {found[0].file.name} or the others (channels "
-                             f"{', '.join(found[0].all_names)[:300]})")
 
 
 def _folder_of_pictures(args):
@@ -208,78 +201,14 @@ def _open(file, events, exclude, args, shows):
         for note in told:
             print(f"{file.name}: {note}")
         notes = [*notes, *told]
+    elif pauses(raw) and clock_of(raw).lost < 1e-9:
+        more = [*more, f"{pauses(raw)} pauses whose length the file does not state: the onsets of its events table are "
+                       "taken to count recorded seconds only"]
+        print(f"{file.name}: {more[-1]}")
     notes = [*notes, *more]
     notes += [f"{len(each)} channels left out ({why}): {', '.join(each[:MAX_CHANNELS])}" for why, each in left.items()]
     return OpenRecording(file, sfreq, clock_of(raw), names, places, list(raw.info["bads"]), list(raw.ch_names),
                          notes, events, lost, marks)
-
-
-def _settle(args, found):
-    """The Settings, checked against every recording's header."""
-    from eegdata.montage import match_channels
-
-    wanted, rate = _encoder(args.match_encoder, args.resample) if args.match_encoder else (_common(found), args.resample)
-    rates = sorted({each.sfreq for each in found})
-    if rate is None:
-        rates = sorted({DEFAULT_RATE if each > KEPT_RATE else each for each in rates})
-    rates = [rate] if rate else rates
-    if len(rates) > 1:
-        odd = next(each for each in found if each.sfreq != found[0].sfreq)
-        raise InputError(f"{odd.file.path}: {odd.sfreq:g} samples a second, {found[0].file.name} has {found[0].sfreq:g}; "
-                         "give --resample")
-    sfreq = float(rates[0])
-    first, last = epochs.window_samples(args, sfreq)
-    reference = {"auto": "average" if len(wanted) >= MIN_AVERAGE_CHANNELS else "keep"}.get(args.reference, args.reference)
-    reference = reference if reference in ("keep", "average") else _names(reference)
-    if isinstance(reference, list):
-        wanted = preprocessing.without_reference(wanted, reference, args.match_encoder)
-    bads = args.bads if args.bads in ("auto", "none") else _names(args.bads)
-    settings = preprocessing.Settings(
-        args.l_freq, args.h_freq, args.notch, sfreq, first, last, epochs.settle_baseline(args, first, last, sfreq),
-        args.reject, args.flat, bads, reference, args.unit_scale, wanted)
-    _check_names(bads if isinstance(bads, list) else [], found, "--bads")
-    for each in found:
-        _check_names(reference if isinstance(reference, list) else [], [each], "--reference")
-        epochs.check_filters(settings, each.file.path, each.sfreq, each.duration)
-        named = preprocessing.find_bads(None, each.names, [], settings)[0] if isinstance(bads, list) else {}
-        recorded = preprocessing.with_references(each.names, settings)
-        try:
-            preprocessing.channel_matrix(recorded, each.names, named, each.places, settings)
-        except InputError as error:
-            raise InputError(f"{each.file.path}: {error}") from None
-    if args.match_encoder:
-        notes = (note for each in found for note in match_channels(each.names, wanted, each.places or None)[1])
-        for note in dict.fromkeys(notes):
-            print(f"--match_encoder: {note}")
-    return settings
-
-
-def _common(found):
-    """The channels that every recording has, by name, as the first recording orders and spells them."""
-    from eegdata.montage import plain_name
-
-    have = [{plain_name(name) for name in each.names} for each in found]
-    common = [name for name in found[0].names if all(plain_name(name) in names for names in have)]
-    others = sorted({name for each in found for name in each.names if plain_name(name) not in map(plain_name, common)})
-    if not common:
-        raise InputError(f"{found[0].file.path} and {found[-1].file.name} have no EEG channel in common (by name); prepare "
-                         "them apart, or give --match_encoder")
-    if others:
-        print(f"{len(others)} channels left out, as not every recording has them: {', '.join(others)[:300]}")
-    return common
-
-
-def _encoder(folder, rate):
-    """Channel names and sampling rate of an encoder folder's config.json."""
-    file = Path(folder) / "config.json"
-    config = read_json(file)
-    if not config.get("ch_names") or not config.get("sfreq"):
-        raise InputError(f"--match_encoder {file}: names no channels (ch_names) or sampling rate (sfreq), so nothing can "
-                         "be matched to it; give an encoder that train_eeg_classifier.py made from a data set folder")
-    if rate not in (None, config["sfreq"]):
-        raise InputError(f"--resample {rate:g}: --match_encoder {folder} takes {config['sfreq']:g} Hz; leave --resample "
-                         "out")
-    return list(config["ch_names"]), float(config["sfreq"])
 
 
 def _data_set(args, found, stimuli, ignored, settings, people):

@@ -1,48 +1,25 @@
-"""Files of raw recordings: found in folders, opened by MNE, told apart by subject and session.
+"""Files of raw recordings: found in folders, told apart by subject and session."""
 
-Whatever MNE's readers raise becomes one InputError that names the file; what they warn of becomes notes.
-"""
-
-import contextlib
 import re
-import struct
-import subprocess
-import sys
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 from runtime.runs import file_hash
 
-from .clock import mark_gaps
-from .edf_records import edf_gaps
-from .persyst_times import persyst_gaps
-from .pointers import check_brainvision_pointers, check_data_files
+from .readers import SUFFIXES, open_raw
 from .tables import plain_text, read_table
 
 if TYPE_CHECKING:
     import mne
 
-# What a folder is searched for; a format of several files counts once. A file that is named itself may be of any kind
-# that mne.io.read_raw takes.
-SUFFIXES = (".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".fif", ".fif.gz", ".cnt", ".mff", ".raw", ".nxe", ".data",
-            ".cdt", ".lay", ".mefd", ".xdf", ".xdfz")
-HEADER_SUFFIX = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set", ".evt": ".cnt", ".dat": ".vhdr",
-                 ".head": ".data"}  # of the file to give
 NO_RECORDING = re.compile(r"-(epo|ave|cov|trans|src|fwd|inv|eve|ica|proj)\.fif(\.gz)?$|"
                           r"(-\d+|_split-0*([2-9]|\d\d+)_\w+)\.fif(\.gz)?$")  # FIF of another kind, or a later part
 ENTITY_LABEL = {name: re.compile(rf"(?:^|[/_]){short}-([0-9A-Za-z]+)(?=[/_.]|$)") for name, short in
           (("subject", "sub"), ("session", "ses"))}
-SAMPLE_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}  # of a sample in BrainVision files
-MAX_CHANNELS = 4096  # of a table of channels
-ANT_SECONDS = 60  # a header takes a fraction of one
-OMITTED = re.compile(r"Omitted (\d+) annotation")  # MNE's word on marks outside of the data
-CUT_SHORT = "the file is cut short; get it again, or give --cut_short to take what is there"
 
 
 @dataclass
@@ -57,48 +34,6 @@ class RecordingFile:
     session: str | None = None
     events: Path | None = None
     hashes: list = field(default_factory=list)
-
-
-@contextlib.contextmanager
-def mne_reads(path: Path | str) -> Iterator[list[str]]:
-    """Collect what MNE warns of in the list that it yields; anything that MNE raises becomes an InputError."""
-    notes = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            yield notes
-        except InputError:
-            raise
-        except FileNotFoundError as error:
-            raise InputError(f"{path}: a file that belongs to it is missing ({_brief(error)}); keep all files of a "
-                             "recording together, under their original names") from None
-        except ImportError as error:
-            raise InputError(f"{path}: reading this format needs a package that is not installed ({_brief(error)}); pip "
-                             "install it") from None
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}: a text that belongs to it is not UTF-8 (byte 0x{error.object[error.start]:02x} at "
-                             f"{error.start}); save its header and marker file as UTF-8 in an editor") from None
-        except MemoryError as error:
-            raise InputError(f"{path}: does not fit into memory ({_brief(error)}); lower --resample, or cut the recording "
-                             "into shorter ones") from None
-        except Exception as error:  # a damaged file makes the readers fail in any way
-            if "Unsupported file type" in str(error):
-                raise InputError(f"{path}: unsupported file type, expected a recording ({' '.join(SUFFIXES)}); tables go "
-                                 "to --events, --picture_map or --picture_list, pictures to --pictures") from None
-            raise InputError(f"{path}: not readable ({_brief(error)}); " + (
-                "install that package" if "could not be imported" in str(error) else
-                "the file is damaged, cut short, or not of the type that its name says; copy it again or leave it out")
-            ) from None
-        finally:
-            texts = [str(w.message).strip() for w in caught if issubclass(w.category, RuntimeWarning)]
-            notes += dict.fromkeys(text.replace(f"{Path(path).parent}/", "") for text in texts)  # no machine's folders
-
-
-def _brief(error):
-    lines = [line for line in str(error).splitlines() if line.strip()] or [""]
-    text = lines[-1 if any('File "' in line for line in lines) else 0]  # some readers put a traceback into their message
-    text = "".join(c if c.isprintable() else "?" for c in text.split(", please report")[0].strip()[:200])
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def find_files(given: Sequence[str], stream: str | None = None, cut_short: bool = False,
@@ -124,7 +59,7 @@ def _search(folder):
     def seen(path):
         inner = path.relative_to(folder).parts
         return not any(part.startswith(".") for part in inner) and not any(
-            part.lower().endswith((".mff", ".mefd")) for part in inner[:-1])
+            part.lower().endswith(".mff") for part in inner[:-1])
 
     found = sorted(path for path in folder.rglob("*") if path.name.lower().endswith(SUFFIXES) and seen(path)
                    and not NO_RECORDING.search(path.name.lower()))
@@ -165,158 +100,6 @@ def recording_stem(path: Path) -> str:
 def events_beside(path: Path) -> Path | None:
     events = path.with_name(f"{recording_stem(path)}_events.tsv")
     return events if events.is_file() else None
-
-
-def open_raw(path: Path | str, stream: str | None = None, cut_short: bool = False,
-             other_files: bool = False) -> tuple["mne.io.BaseRaw", list[str]]:
-    """Open a recording without reading its EEG; returns mne Raw and notes.
-
-    stream: name of the stream of an XDF file; cut_short: take a file that ends before its header says so; other_files: and
-    one that names another recording's files.
-    """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if path.is_file() and not path.stat().st_size:
-        raise InputError(f"{path}: is empty; get it again or leave it out")
-    if suffix in HEADER_SUFFIX and path.with_suffix(HEADER_SUFFIX[suffix]).is_file():
-        raise InputError(f"{path}: is only one file of a recording; give {path.with_suffix(HEADER_SUFFIX[suffix]).name} "
-                         "instead")
-    check_brainvision_pointers(path, other_files)
-    with mne_reads(path) as notes:
-        raw = _reader(path, stream, cut_short)(path)
-    check_data_files(path, raw, other_files)
-    return raw, check_whole(path, raw, notes, cut_short)
-
-
-def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: bool) -> list[str]:
-    """Raise InputError for a recording that holds nothing or, unless `cut_short`, less than its header says.
-
-    Gaps that only the file itself tells of are marked. Returns the notes that hold then.
-    """
-    suffix = path.suffix.lower()
-    for note in notes:
-        truncated = suffix in (".edf", ".bdf") and "does not match the file size" in note and not _unfinished(path)
-        truncated = truncated or "Invalid tag with only" in note  # FIF
-        missing = suffix in (".vhdr", ".ahdr") and note.startswith("Omitted") and "outside data range" in note
-        if (truncated or missing) and not cut_short:
-            what = ("its header tells of more or fewer data than it holds" if truncated else
-                    f"{re.sub('[^0-9]', '', note)} of its markers lie after the end of its data file")
-            raise InputError(f"{path}: {what}; {CUT_SHORT}")
-    if suffix in (".vhdr", ".ahdr") and not cut_short:
-        _check_brainvision(path, raw)
-    if not raw.ch_names:
-        raise InputError(f"{path}: holds no signals, only {len(raw.annotations)} annotations; give the recording that they "
-                         "belong to, and these as a table with --events")
-    if not raw.n_times:
-        raise InputError(f"{path}: holds no samples; get it again or leave it out")
-    if suffix in (".edf", ".bdf", ".lay"):
-        with mne_reads(path) as more:
-            clock, marks = (edf_gaps(path, raw) if suffix != ".lay" else
-                            persyst_gaps(path, raw.info["sfreq"], raw.n_times))
-            if clock:
-                mark_gaps(raw, clock, marks)
-        if clock:
-            return [*(note for note in notes if not OMITTED.match(note)), *more]  # they were counted anew
-    return notes
-
-
-def _reader(path, stream, cut_short):
-    import mne
-
-    name = path.name.lower()
-    if name.endswith((".xdf", ".xdfz")):
-        from .xdf import read_raw_xdf
-
-        return lambda path: read_raw_xdf(path, stream, cut_short)
-    if name.endswith(".set"):
-        return _read_set
-    reader = mne.io.read_raw
-    if name.endswith(".raw"):
-        reader = mne.io.read_raw_egi
-    elif name.endswith(".data"):  # Nicolet, whose header names no types of channels
-        return lambda path: mne.io.read_raw_nicolet(path, ch_type="eeg", preload=False, verbose="warning")
-    elif name.endswith(".cnt"):  # two amplifiers' formats; mne.io.read_raw tries both and says nothing of why neither fits
-        with open(path, "rb") as file:
-            ant = file.read(4) in (b"RIFF", b"RF64")
-        reader = mne.io.read_raw_ant if ant else mne.io.read_raw_cnt
-        if ant:
-            _check_ant(path)
-    return lambda path: reader(path, preload=False, verbose="warning")
-
-
-def _check_ant(path):
-    """A damaged file can crash ANT's C library, and Python with it, or hold it for ever: another process tries first."""
-    code = ("import sys, antio.parser as p; from antio import read_cnt; c = read_cnt(sys.argv[1]); "
-            "[f(c) for f in (p.read_info, p.read_meas_date, p.read_device_info, p.read_subject_info, p.read_triggers)]")
-    if not find_spec("antio"):
-        raise InputError(f"{path}: ANT recordings need the package antio; pip install antio")
-    order = _ant_order(path)
-    if sorted(order) != list(range(len(order))):
-        raise InputError(f"{path}: its table of channels, which numbers them from 0 to {len(order) - 1}, is damaged; get "
-                         "it again or leave it out")
-    try:
-        done = subprocess.run([sys.executable, "-c", code, str(path)], check=False, capture_output=True,
-                              timeout=ANT_SECONDS)
-    except subprocess.TimeoutExpired:
-        done = None
-    if done is None or done.returncode not in (0, 1):
-        raise InputError(f"{path}: ANT's reader {'crashes' if done else 'finds no end'}, so the file is damaged; get it "
-                         "again or leave it out")
-
-
-def _ant_order(path):
-    """The order in which an ANT file holds its channels, () where it names none.
-
-    ANT's library writes a channel to where its number says, be it outside of its memory, and crashes Python later. The file
-    is RIFF, or RF64 with sizes of 8 bytes: CNT ( ..., LIST raw3 ( chan, ... ), ... ).
-    """
-    with open(path, "rb") as file:
-        size = struct.Struct("<I" if file.read(4) == b"RIFF" else "<Q")
-        at, end = 4 + size.size + 4, path.stat().st_size
-        while at + 4 + size.size <= end:
-            file.seek(at)
-            name, length = file.read(4), size.unpack(file.read(size.size))[0]
-            if name == b"LIST" and file.read(4) == b"raw3":
-                at += 4 + size.size + 4
-            elif name == b"chan":
-                content = file.read(min(length, MAX_CHANNELS * 2))
-                return struct.unpack(f"<{len(content) // 2}H", content[:len(content) // 2 * 2])
-            else:
-                at += 4 + size.size + length + length % 2
-    return ()
-
-
-def _read_set(path):
-    import mne
-
-    try:
-        return mne.io.read_raw_eeglab(path, preload=False, verbose="warning")
-    except TypeError as error:
-        if "number of trials" not in str(error):
-            raise
-        raise InputError(f"{path}: contains epochs, expected a continuous recording; export it before epochs "
-                         "are extracted") from None
-
-
-def _unfinished(path):
-    """Whether an EDF or BDF header says that the number of records is not known (-1), as while recording."""
-    with open(path, "rb") as file:
-        return file.read(244)[236:].strip() == b"-1"
-
-
-def _check_brainvision(path, raw):
-    """The header holds no number of samples, or one that MNE does not look at."""
-    text = path.read_text(encoding="latin-1")
-    form = re.search(r"^BinaryFormat=(\w+)", text, re.M | re.I)
-    points = re.search(r"^DataPoints=(\d+)", text, re.M | re.I)
-    size = sum(Path(name).stat().st_size for name in raw.filenames)
-    count = re.search(r"^NumberOfChannels=(\d+)", text, re.M | re.I)
-    row = int(count[1]) * SAMPLE_BYTES.get(form[1].upper(), 1) if count and form else 1
-    if size % row:
-        raise InputError(f"{path}: its data file has {size} bytes, not a whole number of samples of {row} bytes; "
-                         f"{CUT_SHORT}")
-    if points and int(points[1]) != raw.n_times:
-        raise InputError(f"{path}: its header counts {points[1]} samples, its data file holds {raw.n_times}; {CUT_SHORT}")
 
 
 def hash_files(file: RecordingFile, raw: "mne.io.BaseRaw") -> list[str]:

@@ -5,13 +5,15 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from runtime.errors import InputError
 
+from .channel_kinds import may_hold_codes
 from .clock import Clock
 from .events import PICTURE_COLUMNS, Event, choose_by_name, settle_times
 from .raw_files import RecordingFile
-from .stimuli import Stimuli, event_names
+from .stimuli import Stimuli
 from .tables import first_of
 
 MAX_NAMES = 24  # of events in a table of those found
@@ -64,9 +66,13 @@ def leave_out(found: OpenRecording, numbers: set[int], reason: str) -> None:
 def keep_shown(args: argparse.Namespace, found: list[OpenRecording], stimuli: Stimuli) -> Counter:
     """Keep the events that show something, and what; returns {name: number} of the other events."""
     ignored, names = Counter(), Counter()
+    absent = _pictures_not_given([event for each in found for event in choose_by_name(each.events, args.event_names)[0]],
+                                 stimuli)
     for each in found:
         names.update(event.name for event in each.events)
         each.events, others = choose_by_name(each.events, args.event_names)
+        others.update(event.name for event in each.events if event.name in absent)
+        each.events = [event for event in each.events if event.name not in absent]
         shown = [(event, stimuli.resolve(event, args.event_names is not None)) for event in each.events]
         others.update(event.name for event, what in shown if what is None)
         each.events = [event for event, what in shown if what is not None]
@@ -79,10 +85,13 @@ def keep_shown(args: argparse.Namespace, found: list[OpenRecording], stimuli: St
         raise InputError(f"{found[0].file.path}: all pictures shown would be of the class '{min(kinds)}', which is what "
                          "the events are called; put the pictures into one folder per class below --pictures, or give the "
                          "column class in the table or in --picture_list")
+    if stimuli.kind_of and kinds & stimuli.kinds_of_events:
+        print(f"class {', '.join(sorted(kinds & stimuli.kinds_of_events))}: so events are called whose pictures lie in no "
+              "folder of a class; if they are none, choose events with --event_names")
     for text, other in stimuli.taken_for.items():
         print(f"'{text}' is taken for {other}, the only one of like spelling")
     if stimuli.map and names:
-        print(_found_and_expected(names, stimuli.map))
+        print(_found_and_expected(names, stimuli))
     total = sum(len(each.events) for each in found)
     if not total:
         held = ", ".join(f"{name} ({count})" for name, count in names.most_common(12)) or " ".join(
@@ -91,8 +100,10 @@ def keep_shown(args: argparse.Namespace, found: list[OpenRecording], stimuli: St
                     f"a --event_names that fits whole names, such as '.*{args.event_names}.*'" if args.event_names else
                     "one that names a picture or class of --pictures" if stimuli.files else
                     "--event_names REGEX to say which are classes, or --picture_map or --pictures to say what they mean")
+        channels = may_hold_codes(found[0].all_names)
         raise InputError(f"{found[0].file.path}{' and others' if len(found) > 1 else ''}: no event shows a picture; the "
-                         f"events' names are: {held}; expected {expected}")
+                         f"events' names are: {held}; expected {expected}" + (
+                             f"; by its name, {channels[0]} may be one" if channels and not names else ""))
     print(f"{total} events show pictures" + (", ignored are " + ", ".join(f"{count} of '{name}'" for name, count in
                                                                         ignored.most_common(12)) if ignored else ""))
     if any(event.captions and what.file is None for each in found for event, what in
@@ -101,9 +112,30 @@ def keep_shown(args: argparse.Namespace, found: list[OpenRecording], stimuli: St
     return ignored
 
 
-def _found_and_expected(names, expected):
+def _pictures_not_given(events, stimuli):
+    """Names of events that all show one and the same picture, which is not there, as a fixation cross may be; said.
+
+    Only where the pictures have classes and the name is none of them, and not the picture's: else it may be one missing.
+    """
+    shown = {}
+    for event in events if stimuli.kind_of else ():
+        shown.setdefault(event.name, set()).add("" if event.kind else event.picture)
+    absent = {}
+    for name, pictures in shown.items():
+        picture = next(iter(pictures))
+        if (len(pictures) == 1 and picture and name not in (picture, Path(picture).stem) and stimuli.in_map(name) is None
+                and stimuli.find(picture) is None and not stimuli.kinds.find(name)[0]):
+            absent[name] = picture
+    if len(absent) == len(shown):
+        return {}
+    for name, picture in absent.items():
+        print(f"all events of '{name}' show {picture}, which is not among the pictures: they are ignored")
+    return absent
+
+
+def _found_and_expected(names, stimuli):
     """The names of all events, with how many there are, beside those that --picture_map names."""
-    of_name = {name: next((each for each in event_names(name) if each in expected), None) for name in names}
+    expected, of_name = stimuli.map, {name: stimuli.in_map(name) for name in names}
     known = {expect: first_of(row, (*PICTURE_COLUMNS, "class")) for expect, row in expected.items()}
     rows = [(name, count, known.get(of_name[name], "not in --picture_map")) for name, count in names.most_common()]
     absent = [name for name in expected if name not in of_name.values()]

@@ -6,23 +6,25 @@ from collections.abc import Iterable
 
 from .tables import plain_text
 
+LETTERS = ("Mn", "Mc", "Me", "So")  # categories of Unicode, besides letters and digits: marks, emoji
 SEPARATORS = re.compile(r"[\s_/.-]+")
 
 
 def loose(text: str) -> str:
-    """A name without regard to case and to what separates its words: "Air_Conditioner" is "air conditioner"; "C+" is not
-    "C-", and marks on letters stay."""
-    return SEPARATORS.sub(" ", plain_text(text).casefold())
+    """A name without regard to case, to what separates its words and to forms of its letters: "Air_Conditioner" is "air
+    conditioner", full-width digits are digits; "C+" is not "C-", and marks on letters stay."""
+    return SEPARATORS.sub(" ", unicodedata.normalize("NFKC", plain_text(text)).casefold()).strip()
 
 
 def slug(text: object) -> str:
-    """A class id of a class's name: "air conditioner" -> "air-conditioner"; letters with their marks and digits, no "_"."""
+    """A class id of a class's name: "air conditioner" -> "air-conditioner"; letters with their marks, digits, emoji, no
+    "_"."""
     return re.sub("-+", "-", plain_letters(text)).strip("-")
 
 
 def plain_letters(text: object, also: str = "") -> str:
-    """A text whose stretches of anything but letters with their marks, digits and `also` are one "-" each."""
-    letters = (c if c.isalnum() or c in also or unicodedata.category(c)[0] == "M" else "\0" for c in plain_text(text))
+    """A text whose stretches of anything but letters with their marks, digits, emoji and `also` are one "-" each."""
+    letters = (c if c.isalnum() or c in also or unicodedata.category(c) in LETTERS else "\0" for c in plain_text(text))
     return re.sub("\0+", "-", "".join(letters))
 
 

@@ -3,6 +3,7 @@
 Trigger lines may switch one sample apart, so that a code passes through others, and a line may hang.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,10 @@ import numpy as np
 if TYPE_CHECKING:
     import mne
 
-COMBINED = ("STI101", "STI 014")  # channels that hold what the others hold bit by bit
+COMBINED = ("STI101", "STI 101", "STI 014")  # channels that hold what the others hold bit by bit
+LINE = re.compile(r"(.*?)[ _]*0*([1-9]\d?)")  # a channel of one line, such as STI 003
+PER_VOLT = {"V": 1., "mV": 1e3, "µV": 1e6, "nV": 1e9}
+BIOSEMI_CODES = 0xffff  # the lines of a BDF file's Status; the others tell of the amplifier
 SETTLE_SECONDS = .001  # lines switch within this time, or within one sample
 MIN_STUCK_CHANGES = 6  # of the codes while a line stays on; with fewer it may be a part of them
 MIN_PAUSES = .1  # share of the changes that lead to rest, unless codes are held until the next one
@@ -39,22 +43,69 @@ def read_codes(path: Path | str, raw: "mne.io.BaseRaw", channels: list[str], mas
     mask: bits to look at, None: all but those of hanging lines. wanted: whether a code, as text, is one that the user
     names: a bit that such a code needs is no hanging line.
     """
-    events, notes = [], []
-    for channel in channels:
-        values = np.rint(raw.get_data(picks=[channel])[0]).astype(np.int64)
+    values = {channel: _values(path, raw, channel) for channel in channels}
+    notes, lines = [], _lines_of_one_code(values)
+    if lines:
+        name = f"{channels[0]} to {channels[-1]}"
+        notes.append(f"{name}: read as the {len(lines)} lines of one code")
+        values = {name: sum(np.where(values[channel] > 0, bit, 0) for channel, bit in lines.items())}
+    found = {}
+    for channel, codes in values.items():
+        if mask is None and path.suffix.lower() == ".bdf" and not any(
+                wanted and wanted(str(code)) and not wanted(str(code & BIOSEMI_CODES))
+                for code in np.unique(codes[codes > BIOSEMI_CODES])):
+            codes = codes & BIOSEMI_CODES
         try:
-            found, more = codes_of(values, raw.info["sfreq"], mask, wanted)
+            found[channel], more = codes_of(codes, raw.info["sfreq"], mask, wanted)
         except InputError as error:
             raise InputError(f"{path}, channel {channel}: {error}") from None
-        events += found
         notes += [f"{channel}: {note}" for note in more]
-    return sorted(events), notes
+    return _joined(path, found, notes, wanted), notes
+
+
+def _values(path, raw, channel):
+    """The codes of a channel [samples], whatever its unit."""
+    values = raw.get_data(picks=[channel])[0]
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if len(wrong):
+        raise InputError(f"{path}, channel {channel}: holds {len(wrong)} values that are NaN or infinite, the first at "
+                         f"{wrong[0] / raw.info['sfreq']:.3f} s, expected codes; give another --stim_channel, or a table "
+                         "of --events")
+    in_volts = 0 < np.abs(values).max(initial=0) < 1  # MNE's unit of a channel that is not of type stim
+    factor = PER_VOLT.get(getattr(raw, "_orig_units", {}).get(channel), 1e6) if in_volts else 1.
+    return np.rint(values * factor).astype(np.int64)
+
+
+def _lines_of_one_code(values):
+    """{channel: its bit} where several channels are the numbered lines of one code, each on or off; {} where not."""
+    names = {channel: LINE.fullmatch(channel) for channel in values}
+    if len(values) < 2 or not all(names.values()) or len({name[1] for name in names.values()}) > 1:
+        return {}
+    two_levels = all(len(levels) < 2 or (len(levels) == 2 and 0 in levels) for levels in map(np.unique, values.values()))
+    return {channel: 1 << int(name[2]) - 1 for channel, name in names.items()} if two_levels else {}
+
+
+def _joined(path, found, notes, wanted):
+    """The events of all channels, unless two of them have a code of one name."""
+    having = {channel: {code for _, code in events} for channel, events in found.items() if events}
+    for number, (channel, codes) in enumerate(having.items()):
+        for other in list(having)[:number]:
+            both = sorted(code for code in codes & having[other] if wanted is None or wanted(str(code)))
+            if both:
+                raise InputError(f"{path}: the trigger channels {other} and {channel} both have the code {both[0]}; choose "
+                                 "one with --stim_channel")
+    if len(having) > 1:
+        notes.append("events are those of " + ", ".join(f"{channel} ({len(found[channel])})" for channel in having))
+    return sorted(event for events in found.values() for event in events)
 
 
 def codes_of(values: np.ndarray, sfreq: float, mask: int | None = None,
              wanted: Callable[[str], bool] | None = None) -> tuple[list[tuple[int, int]], list[str]]:
     """`read_codes` of one channel's values [samples]."""
     notes = []
+    if values.min(initial=0) < 0 and not (wanted and any(wanted(str(code)) for code in np.unique(values[values < 0]))):
+        values = values & (0xffff if values.min() >= -1 << 15 else 0xffffffff)
+        notes.append("negative codes, where the file takes the highest line for a sign, are read as positive numbers")
     if mask is not None:
         values = values & mask
     starts, codes = _runs(values)
@@ -72,11 +123,36 @@ def codes_of(values: np.ndarray, sfreq: float, mask: int | None = None,
             starts, codes = starts[changed], codes[changed] & ~bits
         elif (codes & bits == bits).all():
             rest = bits
+    rest = _rest(starts, codes, len(values), rest, wanted)
+    if rest and rest != bits:
+        notes.append(f"code {rest} is where the lines rest: no event")
+    notes += _other_lines(codes, rest, wanted)
     if (codes[1:] == rest).sum() < MIN_PAUSES * len(codes) and len(codes) > 2:
         notes.append("codes are held until the next one, so that a code that follows itself cannot be seen")
     if codes[0] != rest:
         notes.append(f"code {codes[0]} is on from the first sample, so that its start is not known: no event")
     return [(int(start), int(code)) for start, code in zip(starts[1:], codes[1:], strict=True) if code != rest], notes
+
+
+def _rest(starts, codes, end, rest, wanted):
+    """The code between codes: `rest`, or another one that the lines return to and that shows nothing."""
+    times = Counter(codes.tolist())
+    code, count = times.most_common(1)[0]
+    lengths = np.diff(np.append(starts, end))
+    between = count >= MIN_REST * len(codes) and lengths[codes == code].sum() > end / 2
+    shows = wanted is None or wanted(str(code))
+    return int(code) if between and times[rest] < MIN_PAUSES * len(codes) and len(codes) > 4 and not shows else rest
+
+
+def _other_lines(codes, rest, wanted):
+    """Notes on lines that are on beside codes that the user names, as those of answers are: such codes are missed."""
+    unnamed = {int(code) for code in codes.tolist() if wanted and code not in (0, rest) and not wanted(str(code))}
+    for bit in _bits(codes):
+        both = sorted(code for code in unnamed if code & bit and wanted(str(code & ~bit)))
+        if both and not wanted(str(bit)):
+            whole = (1 << max(int(codes.max()).bit_length(), 8)) - 1
+            yield (f"{', '.join(map(str, both[:8]))}: a named code plus {bit}, the line of bit {bit.bit_length() - 1}, so "
+                   f"not taken for that code; --stim_mask {whole & ~bit} leaves this line out")
 
 
 def _runs(values):

@@ -1,5 +1,6 @@
 """From what an event is called to the picture that was shown: a folder of pictures, and tables that say more."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,11 @@ def event_names(name: str) -> tuple[str, ...]:
     """What an event may be called: BrainVision files say Comment/cat for the comment cat."""
     kind, _, rest = name.partition("/")
     return (name, rest) if kind in MARKER_KINDS and rest else (name,)
+
+
+def _even(name):
+    """An event's name with single blanks, and whole numbers without decimals."""
+    return re.sub(r"^(-?\d+)\.0+$", r"\1", " ".join(name.split()))
 
 
 @dataclass
@@ -53,6 +59,7 @@ class Stimuli:
         self.by_stem = Names((path.stem, key) for key, path in self.files.items())
         self.kinds = Names((kind, kind) for kind in self.kind_of.values())
         self.kinds_of_events = set()  # classes that are what events are called, as nothing else tells
+        self.even = None  # events of the map by their even names, when they are asked for
         self.taken_for = {}  # a name in a table or recording: the unlike spelling that it was taken for
 
     def find(self, text: str, place: str | None = None) -> str | None:
@@ -77,6 +84,21 @@ class Stimuli:
             self.taken_for[text] = f"picture {fits[0]}"
         return fits[0] if fits else None
 
+    def in_map(self, name: str) -> str | None:
+        """The event of --picture_map that `name` is: the exact one, else the only one with other blanks, or without the
+        decimals of 1.0, as tables write numbers."""
+        if self.even is None:
+            self.even = {}
+            for each in self.map:
+                self.even.setdefault(_even(each), []).append(each)
+        for text in event_names(name):
+            fits = [text] if text in self.map else self.even.get(_even(text), ())
+            if len(fits) == 1:
+                if fits[0] != text:
+                    self.taken_for[name] = f"event {fits[0]}"
+                return fits[0]
+        return None
+
     def class_named(self, text: str, place: str | None = None) -> str | None:
         """The class that `text` names, also in another spelling where that is the only one; None where there is none."""
         fits, loosely = self.kinds.find(text)
@@ -97,7 +119,7 @@ class Stimuli:
         named: the user chose events by name, so that without pictures the name is the class.
         """
         place, names = event.place, event_names(event.name)
-        row = next((self.map[name] for name in names if name in self.map), None)
+        row = self.map.get(self.in_map(event.name))
         picture, kind, captions = event.picture, event.kind, event.captions
         if row:
             picture, kind = picture or first_of(row, PICTURE_COLUMNS), kind or row.get("class", "")
@@ -137,7 +159,7 @@ class Stimuli:
         """Whether the name of a recording's Event is one that shows something; nothing is settled by it."""
         names = event_names(event.name)
         if self.map:
-            return any(name in self.map for name in names)
+            return self.in_map(event.name) is not None
         if self.files:
             return any(things.find(name)[0] for name in names for things in
                        (self.by_path, self.by_name, self.by_stem, self.kinds))
@@ -173,7 +195,13 @@ def find_stimuli(pictures: str | None = None, picture_list: str | None = None, p
                                  "letters; rename one of them")
         if not files:
             raise InputError(f"--pictures {folder}: contains no pictures ({' '.join(PICTURE_SUFFIXES)})")
-        kind_of = {key: key.split("/")[-2] for key in files if "/" in key}
+        kind_of = {key: plain_text(key.split("/")[-2]) for key in files if "/" in key}
+        written = {}
+        for key, kind in kind_of.items():
+            other = written.setdefault(kind, key.split("/")[-2])
+            if other != key.split("/")[-2]:
+                raise InputError(f"--pictures {folder}: two folders are called '{kind}', but for blanks around it; "
+                                 "rename or join them")
     elif picture_list:
         raise InputError("--picture_list describes the pictures in --pictures FOLDER; give --pictures as well")
     stimuli = Stimuli(folder, files, kind_of)

@@ -2,19 +2,22 @@
 
 import logging
 import warnings
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 
 from .clock import Clock, keep_clock
+from .xdf_times import straighten
 
 if TYPE_CHECKING:
     import mne
 
-MICROVOLTS = {"uv": 1., "µv": 1., "μv": 1., "microvolt": 1., "microvolts": 1., "mv": 1e3, "millivolt": 1e3,
-              "millivolts": 1e3, "v": 1e6, "volt": 1e6, "volts": 1e6, "nv": 1e-3, "nanovolt": 1e-3, "nanovolts": 1e-3}
+PREFIXES = {"": 1e6, "m": 1e3, "milli": 1e3, "u": 1., "µ": 1., "μ": 1., "micro": 1., "n": 1e-3, "nano": 1e-3}
+MICROVOLTS = {prefix + volt: factor for prefix, factor in PREFIXES.items() for volt in ("v", "volt", "volts")}
 MARKER_TYPES = ("markers", "marker", "events", "event", "stim")  # types of streams
+CODE_TYPES = ("stim", "trigger", "trig", "marker", "markers", "event")  # types of channels
 MAX_RATE_ERROR = .02  # of the nominal rate; a clock that is off by more is another rate
 
 
@@ -29,31 +32,36 @@ def read_raw_xdf(path: Path | str, name: str | None = None, cut_short: bool = Fa
 
     streams = _load(path, cut_short)
     eeg = _choose(path, streams, name)
-    times, signal = eeg["time_stamps"], np.asarray(eeg["time_series"], float).T
-    if len(times) < 2:
-        raise InputError(f"{path}: the stream {_of(eeg, 'name')} holds {len(times)} samples; leave the file out")
+    stamps, signal = eeg["time_stamps"], np.asarray(eeg["time_series"], float).T
+    if len(stamps) < 2:
+        raise InputError(f"{path}: the stream {_of(eeg, 'name')} holds {len(stamps)} samples; leave the file out")
     if "footer" not in eeg and not cut_short:
         raise InputError(f"{path}: the stream {_of(eeg, 'name')} has no end (footer): the file is cut short; get it again, "
                          "or give --cut_short to take what is there")
-    rate, segments = float(_of(eeg, "nominal_srate") or 0), eeg["info"]["segments"]
-    measured = float(eeg["info"]["effective_srate"])
+    rate = float(_of(eeg, "nominal_srate") or 0)
+    times, first, measured = straighten(stamps, rate) if rate > 0 else (stamps, [0], (len(stamps) - 1) / np.ptp(stamps))
     if rate <= 0 or abs(measured / rate - 1) > MAX_RATE_ERROR:
         raise InputError(f"{path}: the stream {_of(eeg, 'name')} states {rate:g} samples per second, but its time stamps "
                          f"give {measured:.2f}; the recording is damaged or lost samples")
+    if (np.diff(times) <= 0).any():
+        raise InputError(f"{path}: the stream {_of(eeg, 'name')} has time stamps that go back, behind sample "
+                         f"{np.flatnonzero(np.diff(times) <= 0)[0]}; the recording is damaged")
     names, scale, kinds = _channels(path, eeg, len(signal))
     raw = mne.io.RawArray(signal * scale[:, None] * 1e-6, mne.create_info(names, rate, kinds), verbose="error")
-    marks = [(_sample(times, stamp, rate) / rate, 0., str(row[0])) for stream in streams if _of(stream, "type").lower() in
+    marks = [(_sample(times, stamp, rate) / rate, 0., _text(row[0])) for stream in streams if _of(stream, "type").lower() in
              MARKER_TYPES for stamp, row in zip(stream["time_stamps"], stream["time_series"], strict=True)]
     kept = [mark for mark in marks if 0 <= mark[0] < len(times) / rate]
     if len(kept) < len(marks):
         warnings.warn(f"{len(marks) - len(kept)} of {len(marks)} marks lie before, after or in gaps of the EEG",
                       RuntimeWarning, stacklevel=2)
-    kept += [(start / rate, 1 / rate, "BAD_ACQ_SKIP") for start, _ in segments[1:]]
+    kept += [(start / rate, 1 / rate, "BAD_ACQ_SKIP") for start in first[1:]]
     if kept:
         raw.set_annotations(mne.Annotations(*(list(each) for each in zip(*sorted(kept), strict=True))))
-    if len(segments) > 1:
-        first = [start for start, _ in segments]
-        keep_clock(raw, Clock(times[first] - times[0], np.array(first) / rate, len(times) / rate))
+    clock = Clock(times[first] - times[0], np.array(first) / rate, len(times) / rate, rate / measured)
+    if len(first) > 1:
+        warnings.warn(f"{len(first) - 1} gaps in the time stamps, {clock.lost:.3f} s in all: neither filters nor trials "
+                      "reach across them", RuntimeWarning, stacklevel=2)
+    keep_clock(raw, clock)
     return raw
 
 
@@ -68,7 +76,7 @@ def _load(path, cut_short):
     log.addHandler(handler)
     propagate, log.propagate = log.propagate, False
     try:
-        streams, _ = pyxdf.load_xdf(str(path))
+        streams, _ = pyxdf.load_xdf(str(path), dejitter_timestamps=False)  # straighten() does it
     finally:
         log.removeHandler(handler)
         log.propagate = propagate
@@ -76,6 +84,11 @@ def _load(path, cut_short):
         raise InputError(f"{path}: damaged or cut short ({faults[0][:200]}); get it again, or give --cut_short to take "
                          "what is there")
     return streams
+
+
+def _text(value):
+    """A mark's name; numbers, which LSL holds as floats, as people write them."""
+    return f"{value:.15g}" if isinstance(value, Real) else str(value)
 
 
 def _of(stream, key):
@@ -100,10 +113,15 @@ def _channels(path, eeg, count):
     names = [(channel.get("label") or [None])[0] for channel in described]
     if len(names) != count or not all(names) or len(set(names)) < count:
         return [f"EEG {i:03d}" for i in range(1, count + 1)], np.ones(count), ["eeg"] * count
-    units = [((channel.get("unit") or [None])[0] or "microvolts").strip().lower() for channel in described]
-    kinds = [((channel.get("type") or [None])[0] or "EEG").strip().lower() for channel in described]
-    return (names, np.array([MICROVOLTS.get(unit, 1.) for unit in units]),
-            ["eeg" if kind == "eeg" and unit in MICROVOLTS else "misc" for kind, unit in zip(kinds, units, strict=True)])
+    units = [((channel.get("unit") or [None])[0] or "").strip().lower() for channel in described]
+    types = [((channel.get("type") or [None])[0] or "EEG").strip().lower() for channel in described]
+    kinds = ["eeg" if kind == "eeg" and unit in ("", *MICROVOLTS) else "stim" if kind in CODE_TYPES else "misc"
+             for kind, unit in zip(types, units, strict=True)]
+    if "eeg" in types and "eeg" not in kinds:
+        raise InputError(f"{path}: the EEG of the stream {_of(eeg, 'name')} is in '{units[types.index('eeg')]}', expected "
+                         "microvolts, or another unit of volts; correct the unit in the file's header")
+    return names, np.array([MICROVOLTS.get(unit, 1. if kind == "eeg" else 1e6) for unit, kind in
+                            zip(units, kinds, strict=True)]), kinds
 
 
 def _sample(times, stamp, rate):

@@ -15,8 +15,12 @@ NO_ELECTRODES = """VEO, HEO, HEOR, HEOL, VEOU, LO1, LO2, IO1, SO2, ROC-A1, Left 
 CQ_AF3, CQ.AF3, EQ.OVERALL, RAW_CQ, MOT.Q0, TIME_STAMP_s, TIME_STAMP_ms, INTERPOLATED, GYROX, MARKER_HARDWARE, CMS,
 Accel Channel 0, Accel X, ACC-Y, Accelerometer_Z, Accelerometer X, Gyroscope Y, x_dir, Digital Channel 0 (D11), Analog 0,
 Analog Channel 1, Sample Index, Timestamp, Timestamp (Formatted), Other, Packet Counter, Battery Level, Right AUX, Mic,
-Validation Indicator, Photodiode"""
-OTHERS = ["A1", "E12", "EEG 001", "EEG Channel 0", "ECoG1", "Ex", "RM", "CB1", "C3-A2", "B23", "Ch 3", "LA1", "ROF2", "1"]
+Validation Indicator, Photodiode, ChinEMG, Erg1, Plet, HR, Heart Rate, PulseRate, LOC, ROC, E1-M2, E2-A1, GYR_X, GyrX,
+Package Num Channel, PacketNum, Optics1, fNIRS_1, Temperature, Temp, Ref, GND, LightSensor, GazeX, Gaze_Y, Pupil, Blink,
+Key, Jaw Clench, Concentration, Delta_TP9, Alpha_AF7, Elements, HeadBandOn, Response, Button, BUTTON1, TriggerIn, SyncIn,
+X1 DC, AUX_R, Left AUX, EXG8, GSR2, EKG, BIP65, DIN1, DC01"""
+OTHERS = ["A1", "E12", "EEG 001", "EEG Channel 0", "ECoG1", "Ex", "RM", "CB1", "C3-A2", "B23", "Ch 3", "LA1", "ROF2", "1",
+          "VREF", "E1", "E129", "E2", "LOC1", "D11", "M1", "CB2", "TP10", "T1", "Sp1"]
 
 
 def test_names():
@@ -57,6 +61,18 @@ def test_behaviour(tmp_path):
     assert eeg_channels(ramp) == (ELECTRODES, {})  # an electrode stays
     unknown = mne.io.RawArray(np.vstack(list(extra.values())), mne.create_info(list(extra), SFREQ, "eeg"), verbose="error")
     assert eeg_channels(unknown) == (list(extra), {})  # nothing to compare with
+
+
+def test_the_reference_of_an_egi_net(tmp_path):
+    """Zero throughout, it would be flat in every trial; with data of its own it stays."""
+    names = [*(f"E{i}" for i in range(1, 9)), "VREF"]
+    raw = make_raw(channels=names)
+    noise = raw.copy()
+    raw.apply_function(lambda data: 0 * data, picks="VREF", verbose="error")
+    for each, kept in ((raw, names[:-1]), (noise, names)):
+        path = save(each, tmp_path / f"{len(kept)}_raw.fif")
+        record, eeg, _ = prepare(tmp_path / str(len(kept)), "--recordings", path, "--event_names", ".*", *UNFILTERED)
+        assert record["ch_names"] == kept and len(eeg) == len(ONSETS)
 
 
 def test_units_of_edf(tmp_path):

@@ -1,13 +1,16 @@
 """prepare_data.py raw: recordings with gaps. A channel that shows the time tells where each trial was cut."""
 
+import struct
+
 import numpy as np
 import pytest
 
 from edf_material import write_edf_plus
-from raw_material import make_pictures, write_table, write_xdf
+from raw_material import CHANNELS, make_pictures, make_raw, save, write_table, write_xdf
+from raw_material import ONSETS as RAW_ONSETS
 from raw_runs import AS_IT_IS, fails, prepare
 from sources.clock import Clock
-from sources.raw_files import open_raw
+from sources.readers import open_raw
 
 mne = pytest.importorskip("mne")
 SFREQ = 200.
@@ -128,3 +131,55 @@ def test_persyst(tmp_path):
         assert [record["class_names"][label] for label in columns["label"]] == [dict(zip(ONSETS, shown, strict=True))[onset]
                                                                                for onset in WHOLE]
         assert len(eeg) + sum(record["recordings"][0]["dropped"].values()) == len(ONSETS)
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_fif_with_skipped_buffers(tmp_path, table):
+    """Two of the buffers of 1 s are not in the file, but a tag that counts them: times go on."""
+    raw = make_raw()
+    data = raw.get_data()
+    data[0] = np.arange(8000) * 1e-5 / SFREQ
+    raw = mne.io.RawArray(data, raw.info, verbose="error").set_annotations(raw.annotations)
+    path = tmp_path / "one_raw.fif"
+    raw.save(path, buffer_size_sec=1., verbose="error")
+    content, at, buffers = bytearray(path.read_bytes()), 0, []
+    while at < len(content):  # tags: kind, type, size, next
+        kind, _, size, after = struct.unpack(">iiii", content[at:at + 16])
+        if kind == mne.io.constants.FIFF.FIFF_DIR_POINTER:
+            content[at + 16:at + 20] = struct.pack(">i", -1)
+        buffers += [at] if kind == mne.io.constants.FIFF.FIFF_DATA_BUFFER else []
+        at = len(content) if after < 0 else after or at + 16 + size
+    start, end = buffers[10], buffers[12]
+    content[start:start + 20] = struct.pack(">iiiii", mne.io.constants.FIFF.FIFF_DATA_SKIP, 3, 4, end, 2)
+    path.write_bytes(content)
+    rows = write_table(tmp_path / "events.tsv", ("onset", "class"), *((onset, "cat") for onset in RAW_ONSETS))
+    _, eeg, columns = prepare(tmp_path / "out", "--recordings", path, *AS_IT_IS,
+                              *(("--events", rows) if table else ("--event_names", ".*")))
+    whole = [onset for onset in RAW_ONSETS if onset + .795 < 10 or onset - .2 >= 12]
+    np.testing.assert_allclose(eeg[:, 0, 40] / 10, whole, atol=1e-4)
+    np.testing.assert_allclose(columns["onset"], whole)
+
+
+def test_pauses_of_unknown_length(tmp_path, capsys):
+    """BrainVision's New Segment, EEGLAB's boundary, also as -99: no trial across; a table counts recorded seconds."""
+    pytest.importorskip("pybv")
+    path = save(make_raw(), tmp_path / "one.vhdr")
+    markers = path.with_suffix(".vmrk")
+    markers.write_text(markers.read_text(encoding="utf-8").rstrip() + "\nMk99=New Segment,,2001,1,0,20200101100500000000\n",
+                       encoding="utf-8")
+    table = write_table(tmp_path / "events.tsv", ("onset", "class"), *((onset, "cat") for onset in RAW_ONSETS))
+    for name, options in (("own", ("--event_names", ".*")), ("table", ("--events", table))):
+        record, eeg, _ = prepare(tmp_path / name, "--recordings", path, *options, *AS_IT_IS)
+        assert record["recordings"][0]["dropped"] == {"across 'BAD boundary'": 1} and len(eeg) == len(RAW_ONSETS) - 1
+    assert "1 pauses whose length the file does not state" in capsys.readouterr().out
+    scipy_io = pytest.importorskip("scipy.io")
+    for number, kind in enumerate(("boundary", -99)):
+        events = [{"type": 1 if kind == -99 else "1", "latency": onset * SFREQ + 1, "duration": 0.} for onset in RAW_ONSETS]
+        events.append({"type": kind, "latency": 2000.5, "duration": 700.})
+        held = {"data": make_raw().get_data() * 1e6, "nbchan": len(CHANNELS), "pnts": 8000, "trials": 1, "srate": SFREQ,
+                "xmin": 0., "chanlocs": [{"labels": name} for name in CHANNELS], "event": events}
+        path = tmp_path / f"{number}.set"
+        scipy_io.savemat(path, {"EEG": held}, oned_as="row")
+        record, eeg, _ = prepare(tmp_path / f"set{number}", "--recordings", path, "--event_names", "1", *AS_IT_IS)
+        assert record["recordings"][0]["dropped"] == {"across 'BAD boundary'": 1} and len(eeg) == len(RAW_ONSETS) - 1
+        assert record["about"]["events"]["no_events"] == {"boundary": 1}

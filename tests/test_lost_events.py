@@ -16,21 +16,21 @@ def accounted(record, trials):
 
 
 def test_eeglab(tmp_path):
-    """Events after the end of the data, without a time, and marks of pauses."""
+    """Events after the end of the data, before its start, without a time, and marks of pauses."""
     scipy_io = pytest.importorskip("scipy.io")
     pytest.importorskip("eeglabio")
     path = save(make_raw(), tmp_path / "one.set")
     content = scipy_io.loadmat(path, simplify_cells=True)
     held = content.get("EEG", content)
     held = {name: value for name, value in held.items() if not name.startswith("__")}
-    latencies = [*(ONSETS * SFREQ + 1), 40 * SFREQ + 50, 41 * SFREQ, np.nan, 3000.5]
-    types = [*["cat", "dog"] * 14, "cat", "dog", "dog", "boundary"]
+    latencies = [*(ONSETS * SFREQ + 1), 40 * SFREQ + 50, 41 * SFREQ, -30., np.nan, 3000.5]
+    types = [*["cat", "dog"] * 14, "cat", "dog", "cat", "dog", "boundary"]
     held["event"] = [{"type": kind, "latency": at, "duration": 0.} for kind, at in zip(types, latencies, strict=True)]
     scipy_io.savemat(path, {"EEG": held}, oned_as="row")
     record, eeg, _ = prepare(tmp_path / "out", "--recordings", path, "--event_names", "cat", *AS_IT_IS)
     events = record["about"]["events"]
     assert events["no_events"] == {"boundary": 1} and accounted(record, len(eeg)) + 1 == len(types)
-    assert events["left_out"] == {"outside the data of the file": 2, "without a time in the file": 1}
+    assert events["left_out"] == {"outside the data of the file": 3, "without a time in the file": 1}
 
 
 def test_xdf(tmp_path):
@@ -52,6 +52,35 @@ def test_brainvision_cut_short(tmp_path):
     path.write_text(path.read_text(encoding="utf-8").replace("DataPoints", "Points"), encoding="utf-8")
     record, eeg, _ = prepare(tmp_path / "out", "--recordings", path, "--event_names", ".*", "--cut_short", *AS_IT_IS)
     assert accounted(record, len(eeg)) == len(ONSETS)
+
+
+def test_brainvision_before_the_start(tmp_path, capsys):
+    """No sign of a file that is cut short, unlike markers after the end."""
+    pytest.importorskip("pybv")
+    path = save(make_raw(), tmp_path / "one.vhdr")
+    markers = path.with_suffix(".vmrk")
+    content = markers.read_text(encoding="utf-8").rstrip()
+    markers.write_text(content + "\nMk90=Comment,cat,0,1,0\nMk91=Comment,dog,-30,1,0\n", encoding="utf-8")
+    record, eeg, _ = prepare(tmp_path / "out", "--recordings", path, "--event_names", ".*", *AS_IT_IS)
+    assert accounted(record, len(eeg)) == len(ONSETS) + 2
+    markers.write_text(content + "\nMk90=Comment,cat,0,1,0\nMk91=Comment,dog,9000,1,0\n", encoding="utf-8")
+    message = fails(capsys, tmp_path / "no", "--recordings", path, "--event_names", ".*", *AS_IT_IS)
+    assert "1 of its markers lie after the end" in message
+
+
+@pytest.mark.parametrize("capitals", ["vhdr", "set"])
+def test_endings_in_capitals(tmp_path, capsys, capitals):
+    """Of files from systems that write them so."""
+    pytest.importorskip({"vhdr": "pybv", "set": "eeglabio"}[capitals])
+    save(make_raw(), tmp_path / "in" / f"one.{capitals}")
+    for path in list((tmp_path / "in").iterdir()):
+        path.rename(path.with_name(path.name.upper()))
+    options = ("--recordings", tmp_path / "in", "--event_names", ".*", *AS_IT_IS)
+    if capitals == "set":
+        assert "in small letters; rename" in fails(capsys, tmp_path / "out", *options)
+    else:
+        _, eeg, _ = prepare(tmp_path / "out", *options)
+        np.testing.assert_allclose(eeg, by_hand(make_raw(), np.round(ONSETS * SFREQ).astype(int), -40, 160), atol=1e-3)
 
 
 def test_the_cases_of_the_issue(cases, tmp_path):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from eegdata.pictures import read_captions
 from raw_material import CHANNELS, ONSETS, SFREQ, make_pictures, make_raw, save, write_table
@@ -78,6 +79,57 @@ def test_one_class_that_is_no_class(tmp_path, recording, capsys):
     assert prepare(tmp_path / "out", *options, "--picture_list", listed)[0]["class_names"] == ["cat", "dog"]
 
 
+def test_a_picture_that_is_none(tmp_path, recording, capsys):
+    """A fixation cross that is not among the pictures; what may be a missing picture stays an error."""
+    pictures = make_pictures(tmp_path / "pictures")
+    header, times = ("onset", "trial_type", "stim_file"), ONSETS - .5
+
+    def table(name, file):
+        rows = [*((onset, "image", picture + ".png") for onset, picture in zip(ONSETS, SHOWN, strict=True)),
+                *((onset, name, file if isinstance(file, str) else f"{i}.png") for i, onset in enumerate(times))]
+        return write_table(tmp_path / "events.tsv", header, *sorted(rows))
+
+    def options(*given):
+        return "--recordings", recording, "--events", table(*given), "--pictures", pictures, *AS_IT_IS
+
+    record, _, columns = prepare(tmp_path / "out", *options("fixation", "fix.png"))
+    assert columns["picture"].tolist() == SHOWN and record["about"]["events"]["ignored"] == {"fixation": len(ONSETS)}
+    assert "all events of 'fixation' show fix.png, which is not among the pictures" in capsys.readouterr().out
+    for given in (("fixation", 0), ("cat", "cat_77.png"), ("cat_77", "cat_77.png"), ("image", "cat_77.png")):
+        assert "not found" in fails(capsys, tmp_path / "no", *options(*given))
+    Image.new("RGB", (12, 10)).save(pictures / "fix.png")
+    record, _, _ = prepare(tmp_path / "there", *options("fixation", "fix.png"))
+    assert record["class_names"] == ["cat", "dog", "fixation"]
+    assert "class fixation: so events are called" in capsys.readouterr().out
+
+
+def test_events_of_a_map_with_other_blanks_or_decimals(tmp_path, capsys):
+    """BrainVision writes `S  1`, a table of numbers with gaps 1.0; `s 1` is another event."""
+    table = write_table(tmp_path / "map.tsv", ("event", "class"), ("S 1", "cat"), ("2", "dog"))
+    path = save(make_raw(texts=("Stimulus/S  1", "2.0", "s 1", "20")), tmp_path / "one_raw.fif")
+    record, _, columns = prepare(tmp_path / "out", "--recordings", path, "--picture_map", table, *AS_IT_IS)
+    assert columns["label"].tolist() == [0, 1] * 7
+    assert record["about"]["events"]["ignored"] == {"s 1": 7, "20": 7}
+    printed = capsys.readouterr().out
+    assert "'Stimulus/S  1' is taken for event S 1" in printed and "'2.0' is taken for event 2" in printed
+
+
+def test_the_bids_case_of_the_issue(cases, tmp_path):
+    for name in ("other_stim", "na_onset_other", "unsorted", "negative", "derivatives"):
+        root = cases / f"bids_{name}"
+        record, eeg, columns = prepare(tmp_path / name, "--bids", root, *AS_IT_IS)
+        lines = (root / "sub-01/eeg/sub-01_task-images_events.tsv").read_text(encoding="utf-8").splitlines()[1:]
+        rows = sorted((float(line.split("\t")[0]), line.split("\t")[3]) for line in lines if "\timage\t" in line)
+        np.testing.assert_allclose(columns["onset"], [onset for onset, _ in rows])
+        assert columns["picture"].tolist() == [file.split("/")[1][:-4] for _, file in rows]
+        raw = mne.io.read_raw_edf(root / "sub-01/eeg/sub-01_task-images_eeg.edf", preload=True, verbose="error")
+        sfreq = raw.info["sfreq"]
+        samples = np.round(columns["onset"] * sfreq).astype(int)
+        windows = by_hand(raw.pick(record["ch_names"]), samples, -round(.2 * sfreq), round(.8 * sfreq))
+        np.testing.assert_allclose(eeg, windows, atol=1e-3)
+        assert sum(record["about"]["events"]["ignored"].values()) + len(eeg) == len(lines)
+
+
 def test_what_is_no_recording(tmp_path, capsys):
     pictures = make_pictures(tmp_path / "pictures")
     for path in (pictures / "cat" / "cat_0.png", write_table(tmp_path / "events.tsv", ("onset", "class"), (1, "cat"))):
@@ -88,13 +140,40 @@ def test_what_is_no_recording(tmp_path, capsys):
                                                            "--event_names", ".*")
 
 
-def test_markers_in_another_code(tmp_path, capsys):
+@pytest.mark.parametrize(("page", "stated"), [("cp1252", None), ("cp1252", "ANSI"), ("cp1252", "UTF-8"),
+                                              ("cp1251", "cp1251"), ("utf-8", None)])
+def test_markers_in_another_code(tmp_path, page, stated):
+    """As older programs wrote; the header may name the code page, or the wrong one, or none."""
+    pytest.importorskip("pybv")
+    kinds = ("Мяч", "Кот") if page == "cp1251" else ("Mädchen", "Tür")
+    path = save(make_raw(texts=kinds), tmp_path / ("one.vhdr" if page == "cp1251" else "Müller.vhdr"))
+    for file in (path, path.with_suffix(".vmrk")):
+        text = file.read_text(encoding="utf-8").replace("µV", "µV" if page != "cp1251" else "uV")
+        text = text.replace("Codepage=UTF-8\n", f"Codepage={stated}\n" if stated else "")
+        file.write_bytes(text.encode(page, errors="replace"))
+    record, eeg, columns = prepare(tmp_path / "out", "--recordings", path, "--event_names", ".*", *AS_IT_IS)
+    shown = [record["class_names"][label] for label in columns["label"]]
+    assert shown == [f"Comment/{kinds[i % 2]}" for i in range(len(ONSETS))]
+    np.testing.assert_allclose(eeg, by_hand(make_raw(), SAMPLES, -40, 160), atol=1e-3)
+    said = any("read as cp1252" in note for note in record["recordings"][0]["notes"])
+    assert said == (page == "cp1252" and stated != "ANSI")
+
+
+def test_an_unknown_code_page(tmp_path, capsys):
     pytest.importorskip("pybv")
     path = save(make_raw(), tmp_path / "one.vhdr")
-    markers = path.with_suffix(".vmrk")
-    markers.write_bytes(markers.read_text(encoding="utf-8").replace("Comment,cat", "Comment,Mädchen").encode("cp1252"))
-    message = fails(capsys, tmp_path / "no", "--recordings", path, "--event_names", ".*")
-    assert "not UTF-8" in message and "damaged" not in message
+    path.write_text(path.read_text(encoding="utf-8").replace("Codepage=UTF-8", "Codepage=EBCDIC-9"), encoding="utf-8")
+    assert "Codepage=EBCDIC-9" in fails(capsys, tmp_path / "no", "--recordings", path, "--event_names", ".*")
+
+
+def test_the_umlaut_of_the_issue(cases, tmp_path):
+    options = ("--recordings", cases / "umlaut", "--pictures", cases / "pics8", *AS_IT_IS)
+    record, eeg, columns = prepare(tmp_path / "out", *options)
+    data = np.fromfile(next((cases / "umlaut").glob("*.eeg")), "<f4").reshape(-1, 6).T
+    at = np.arange(30) * 375 + 750
+    np.testing.assert_allclose(eeg, np.stack([data[:, each - 50:each + 200] for each in at]), rtol=1e-5)
+    assert record["ch_names"] == ["Fz", "Cz", "Pz", "Oz", "O1", "Rücken"]
+    assert columns["picture"].tolist() == [f"{('cat', 'dog')[i % 2]}_{i // 2 % 8}" for i in range(30)]
 
 
 def test_nicolet(tmp_path):

@@ -62,6 +62,45 @@ def test_a_copied_marker_file_a_path_and_a_renamed_recording(tmp_path, capsys, t
     prepare(tmp_path / "own", *options)
 
 
+OWN = {"case": "SUB-02.", "folder": "./sub-02.", "the recorder's folder": "C:\\Vision\\Raw Files\\sub-02.",
+       "another recorder's": "/home/me/sub-02.", "BrainVision's word": "$b."}
+
+
+@pytest.mark.parametrize("name", OWN.values(), ids=OWN)
+def test_its_own_files_by_another_name(tmp_path, two, name):
+    _, path, later = two
+    for key, ending in (("DataFile", "eeg"), ("MarkerFile", "vmrk")):
+        change(path, f"{key}=sub-02.{ending}", f"{key}={name}{ending}")
+    _, eeg, columns = prepare(tmp_path / "out", "--recordings", path, *OPTIONS)
+    np.testing.assert_allclose(columns["onset"], ONSETS + .5, atol=1e-9)
+    np.testing.assert_allclose(eeg, by_hand(later, np.round((ONSETS + .5) * SFREQ).astype(int), -40, 160), atol=1e-3)
+
+
+def test_files_of_one_name_in_another_folder(tmp_path, capsys, two):
+    """They may be another version of the recording."""
+    first, path, _ = two
+    (tmp_path / "raw").mkdir()
+    there = shutil.copy(first.with_suffix(".eeg"), tmp_path / "raw" / "sub-02.eeg")
+    content = path.read_text(encoding="utf-8")
+    for name in (there, "raw/sub-02.eeg"):
+        path.write_text(content.replace("DataFile=sub-02.eeg", f"DataFile={name}"), encoding="utf-8")
+        assert "that is a path" in fails(capsys, tmp_path / "no", "--recordings", path, *OPTIONS)
+
+
+def test_a_recording_that_was_renamed(tmp_path, capsys, two):
+    """All files, but not the names inside; --allow_other_files then takes the files beside the header."""
+    _, path, later = two
+    for ending in ("vhdr", "vmrk", "eeg"):
+        path.with_suffix(f".{ending}").rename(tmp_path / f"new.{ending}")
+    options = ("--recordings", tmp_path / "new.vhdr", *OPTIONS)
+    message = fails(capsys, tmp_path / "no", *options)
+    assert "sub-02.eeg is not there and new.eeg lies beside it" in message
+    assert "--allow_other_files to take new.eeg" in message
+    _, eeg, columns = prepare(tmp_path / "out", *options, "--allow_other_files")
+    np.testing.assert_allclose(columns["onset"], ONSETS + .5, atol=1e-9)
+    np.testing.assert_allclose(eeg, by_hand(later, np.round((ONSETS + .5) * SFREQ).astype(int), -40, 160), atol=1e-3)
+
+
 def test_eeglab_data(tmp_path, capsys):
     scipy_io = pytest.importorskip("scipy.io")
     for number in (1, 2):

@@ -1,4 +1,5 @@
 """Names of classes and pictures: exact first, then a looser one where it is unique; Unicode in its composed form."""
+# ruff: noqa: RUF001 (letters that look alike are what is tested)
 
 import unicodedata
 
@@ -22,7 +23,10 @@ def recording(tmp_path):
 
 
 APART = {"case": ("A", "a", "tree"), "symbols": ("C+", "C-"), "vowel signs": ("बैल", "बाल", "बिल"),
-         "tones": ("bà", "bá", "ba"), "rings": ("Ångström", "angstrom")}
+         "tones": ("bà", "bá", "ba"), "rings": ("Ångström", "angstrom"), "Thai": ("แมว", "แม่ว", "หมา"),
+         "Arabic forms": ("سلام", "ﺳﻼﻡ"), "sharp s": ("Straße", "Strasse"), "Turkish i": ("ılık", "ilik", "İlik"),
+         "widths": ("cat１", "cat1"), "final sigma": ("σς", "σσ"), "emoji": ("👩‍🚀", "👨‍🚀", "🚀"), "dots": ("cat.", "cat"),
+         "zeros": ("1", "01"), "no names": ("None", "nan")}
 
 
 @pytest.mark.parametrize("kinds", APART.values(), ids=APART)
@@ -77,6 +81,21 @@ def test_a_looser_match_is_said_and_must_be_unique(tmp_path, recording, capsys):
     prepare(tmp_path / "exact", "--events", table("Dog", "dog"), *options)
     message = fails(capsys, tmp_path / "no", "--events", table("dog", "DOG"), *options)
     assert "'DOG' may be class" in message and "line 3" in message
+
+
+def test_looser_still(tmp_path, recording, capsys):
+    """Other forms of the same letters, and blanks that a system hides at the end of a folder's name."""
+    pictures = make_pictures(tmp_path / "pictures", ("cat1", "dog", "Straße"))
+    (pictures / "dog").rename(pictures / "dog ")
+    table = write_table(tmp_path / "events.tsv", ("onset", "class"), *(
+        (onset, ("cat１", "dog", "STRASSE")[i % 3]) for i, onset in enumerate(ONSETS)))
+    options = ("--recordings", recording, "--events", table, "--pictures", pictures, *AS_IT_IS)
+    record, _, columns = prepare(tmp_path / "out", *options)
+    assert [record["class_names"][label] for label in columns["label"]] == ["cat1", "dog", "Straße"] * 9 + ["cat1"]
+    printed = capsys.readouterr().out
+    assert "'cat１' is taken for class cat1" in printed and "'STRASSE' is taken for class Straße" in printed
+    make_pictures(pictures, ("dog",))
+    assert "two folders are called 'dog'" in fails(capsys, tmp_path / "no", *options)
 
 
 def test_classes_without_pictures(tmp_path, recording, capsys):
