@@ -147,18 +147,18 @@ def threads() -> int | None:
 def read_run(folder: str | Path) -> tuple[dict, dict]:
     """The content of a folder's `args.json`, and the options by which it was made: those given, completed by what the
     program used. Both are empty where there is no such file, as in a predecessor's checkpoint."""
+    from runtime.run_schema import RunRecord
+    from runtime.schema import check
+
     file = Path(folder) / "args.json"
     content = read_json(file) if file.is_file() else {}
+    check(RunRecord, content, file, "it is damaged or was changed by hand, so copy the folder again")
     return content, options_used(content)
 
 
 def training_warnings(folder: str | Path) -> list[str]:
     """What a training said at its end, from the folder's `args.json`: sentences on what failed."""
-    warnings = read_run(folder)[0].get("warnings") or []
-    if not isinstance(warnings, list) or not all(isinstance(text, str) for text in warnings):
-        raise InputError(f"{folder}/args.json: expected a list of sentences under 'warnings'; the file was changed by "
-                         "hand, so copy the folder again")
-    return warnings
+    return read_run(folder)[0].get("warnings") or []
 
 
 def options_used(content: dict) -> dict:
