@@ -11,13 +11,12 @@ from pathlib import Path
 from runtime import pretrained, processes
 from runtime.checkpoint_files import check_whole
 from runtime.checkpoints import check_complete, check_tensors, load_strictly, read_tensors, resolve_checkpoint
-from runtime.config_schema import CaptionerConfig
+from runtime.config_schema import CaptionerConfig, made_of
 from runtime.errors import InputError
 from runtime.generation import ends_only
 from runtime.model_files import has_weights
 from runtime.pickles import load_pickle
 from runtime.runs import atomic_path, read_json, write_json
-from runtime.schema import check
 
 import torch
 import torch.nn.functional as F
@@ -240,9 +239,9 @@ class EEGModelForCausalLM(nn.Module):
             loading = None if loading == "as trained" else loading
             return cls._from_predecessor(folder, encoder, device, dtype, loading, llm)
         file = folder / "config.json"
-        content = check(CaptionerConfig, read_json(file), file, "it is damaged or was changed by hand, so copy the folder "
-                        "again or train again")
-        config = EEGModelForCausalLMConfig(**{k: v for k, v in content.items() if k != "model_type"})
+        content = read_json(file)
+        config = made_of(CaptionerConfig, content, file, lambda: EEGModelForCausalLMConfig(
+            **{name: value for name, value in content.items() if name != "model_type"}))
         loading = config.llm_loading if loading == "as trained" else loading
         base = load_llm(llm or config.llm, device, dtype, loading)
         if base.get_input_embeddings().embedding_dim != config.llm_hidden_size:

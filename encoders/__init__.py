@@ -10,10 +10,9 @@ from pathlib import Path
 from runtime import profiler
 from runtime.checkpoint_files import check_whole
 from runtime.checkpoints import load_strictly, read_tensors, resolve_checkpoint
-from runtime.config_schema import OF_ENCODERS
+from runtime.config_schema import OF_ENCODERS, made_of
 from runtime.errors import InputError
 from runtime.runs import atomic_path, read_json
-from runtime.schema import check
 
 import numpy as np
 import torch
@@ -52,9 +51,7 @@ def load_encoder(name: str | Path, flag: str = "--eeg_encoder_path") -> PreTrain
         raise InputError(f"{file}: model_type {model_type!r}, expected one of {list(BY_MODEL_TYPE)}; give "
                          "the folder of an encoder")
     encoder = BY_MODEL_TYPE[model_type]
-    check(OF_ENCODERS[model_type], content, file, "it is damaged or was changed by hand, so copy the folder again or train "
-          "again")
-    model = encoder(encoder.config_class.from_dict(content))
+    model = made_of(OF_ENCODERS[model_type], content, file, lambda: encoder(encoder.config_class.from_dict(content)))
     file = folder / "model.safetensors"
     load_strictly(model, read_tensors(file), file)
     check_whole(folder, flag)

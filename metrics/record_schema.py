@@ -1,7 +1,7 @@
 """The form of the record of captions, `<file>.json`. Earlier versions lack some of the fields."""
 
 from runtime.run_schema import Identity
-from runtime.schema import ABSENT, Count, Schema, Text
+from runtime.schema import ABSENT, Count, PathText, Schema, Text
 
 
 class Source(Schema):
@@ -16,7 +16,7 @@ class CaptionRecord(Schema):
 
     condition: Text = ABSENT
     model: Text = ABSENT
-    model_path: Text = ABSENT
+    model_path: PathText = ABSENT
     split: Text = ABSENT
     split_num: int = ABSENT
     subject: int = ABSENT
@@ -24,9 +24,9 @@ class CaptionRecord(Schema):
     data: Text = ABSENT
     splits: Text | None = ABSENT
     sha256: Text | None = ABSENT
-    eeg_dataset: Text = ABSENT
-    splits_path: Text | None = ABSENT
-    image_dir: Text | None = ABSENT
+    eeg_dataset: PathText = ABSENT
+    splits_path: PathText | None = ABSENT
+    image_dir: PathText | None = ABSENT
     options: dict = ABSENT
     used: dict | None = ABSENT
     versions: dict = ABSENT

@@ -4,12 +4,17 @@ Predecessors and earlier versions lack some of them. The limits are far above an
 from filling the memory.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
 
-from runtime.schema import ABSENT, Schema, Text
+from runtime.errors import InputError
+from runtime.schema import ABSENT, PathText, Schema, Text, check
 
 from pydantic import Field
 
+T = TypeVar("T")
+ADVICE = "it is damaged or was changed by hand, so copy the folder again or train again"
 Size = Annotated[int, Field(gt=0, le=2**16)]
 Length = Annotated[int, Field(gt=0, le=2**22)]  # samples
 Few = Annotated[int, Field(gt=0, le=256)]
@@ -65,7 +70,7 @@ class ChannelNetConfig(EncoderConfig):
 class CaptionerConfig(Schema):
     """model.py."""
 
-    llm: Text
+    llm: PathText
     llm_hidden_size: Annotated[int, Field(gt=0, le=2**17)]
     embedding_size: Size = ABSENT
     projector: Literal["mlp", "linear"] = ABSENT
@@ -73,9 +78,22 @@ class CaptionerConfig(Schema):
     prompt_template: Literal["auto", "chat", "plain", "thought2text"] = ABSENT
     lora: bool = ABSENT
     llm_loading: Literal["8bit", "4bit"] | None = ABSENT
-    clip_model: Text | None = ABSENT
+    clip_model: PathText | None = ABSENT
     picture: Literal["sketch", "photo"] | None = ABSENT
     uncounted_token: Annotated[int, Field(ge=0, le=2**31)] | None = ABSENT
 
 
 OF_ENCODERS = {"eegencoder": TransformerConfig, "eeg_channelnet": ChannelNetConfig}  # by model_type
+
+
+def made_of(form: type, content: dict, file: str | Path, make: Callable[[], T]) -> T:
+    """What `make` makes of a config.json of this form: a config, or a model whose parts may not fit each other.
+
+    transformers adds fields of its own to the file, which it reads without a check.
+    """
+    check(form, content, file, ADVICE)
+    try:
+        return make()
+    except (InputError, RuntimeError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
+        reason = str(error).strip().split("\n")[0][:200]
+        raise InputError(f"{file}: cannot be used ({reason}); {ADVICE}") from None

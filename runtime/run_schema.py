@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from runtime.schema import ABSENT, Schema, Text
+from runtime.schema import ABSENT, PathText, Schema, Text
 
 
 class TrainingOptions(Schema):
@@ -10,9 +10,9 @@ class TrainingOptions(Schema):
 
     split_num: int | None = ABSENT
     loss_weight: float | None = ABSENT
-    clip_model: Text | None = ABSENT
-    cache_dir: Text | None = ABSENT
-    eeg_encoder_path: Text | None = ABSENT
+    clip_model: PathText | None = ABSENT
+    cache_dir: PathText | None = ABSENT
+    eeg_encoder_path: PathText | None = ABSENT
     picture: Literal["sketch", "photo"] | None = ABSENT
 
 

@@ -3,6 +3,7 @@
 Imported where a file is read: scripts show their --help without pydantic.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -21,6 +22,16 @@ class Schema(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
 
+def _is_path(value):
+    try:
+        usable = 0 not in os.fsencode(value)
+    except UnicodeEncodeError:
+        usable = False
+    if not usable:
+        raise ValueError(f"is {value[:MAX_SHOWN]!r}, which can be no path")
+    return value
+
+
 def _is_text(value):
     if not isinstance(value, str):
         raise ValueError(f"is {str(value)[:MAX_SHOWN]!r}, expected a text")
@@ -28,6 +39,7 @@ def _is_text(value):
 
 
 Text = Annotated[object, AfterValidator(_is_text)]  # pydantic's str refuses half a surrogate pair, which paths may hold
+PathText = Annotated[Text, AfterValidator(_is_path)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
