@@ -87,17 +87,16 @@ def write_json(path: str | Path, content: object) -> None:
         temporary.write_bytes(text.encode(errors="backslashreplace"))  # half a surrogate pair, as JSON escapes it
 
 
-def read_json(path: str | Path, kind: type[T] = dict) -> T:
-    """The content of a JSON file that an earlier stage wrote; any type but `kind` is an InputError."""
+def read_json(path: str | Path, kind: type[T] = dict, advice: str = "write it again with the stage it belongs to") -> T:
+    """The content of a JSON file that an earlier stage wrote; any type but `kind` is an InputError, whose end is advice."""
     try:
         content = json.loads(read_text(path))
     except FileNotFoundError:
         raise InputError(f"{path}: not found; expected a JSON file written by an earlier stage") from None
     except (json.JSONDecodeError, IsADirectoryError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error}); write it again with the stage it belongs to") from None
+        raise InputError(f"{path}: not readable as JSON ({error}); {advice}") from None
     if not isinstance(content, kind):
-        raise InputError(f"{path}: holds a {type(content).__name__}, expected a {kind.__name__}; write it again with the "
-                         "stage it belongs to")
+        raise InputError(f"{path}: holds a {type(content).__name__}, expected a {kind.__name__}; {advice}")
     return content
 
 
