@@ -16,7 +16,8 @@ def lowest(names: list[str]) -> list[str]:
     lines = [line.partition("#")[0].strip() for file in sorted(ROOT.glob("requirements*.txt"))
              for line in file.read_text().splitlines()]
     asked = {one.name: one for one in map(Requirement, (line for line in lines if line and not line.startswith("-")))}
-    bounds = {name: [one.version for one in asked[name].specifier if one.operator == ">="] for name in names if name in asked}
+    bounds = {name: [one.version for one in asked[name].specifier if one.operator == ">="]
+              for name in names if name in asked}
     without = [name for name in names if not bounds.get(name)]
     if without:
         raise ValueError(f"{', '.join(without)}: no lower bound in requirements*.txt")
