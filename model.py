@@ -11,6 +11,7 @@ from pathlib import Path
 from runtime import cuda, pretrained, processes
 from runtime.checkpoint_files import check_whole
 from runtime.checkpoints import check_complete, check_tensors, load_strictly, read_tensors, resolve_checkpoint
+from runtime.config_schema import CaptionerConfig, made_of
 from runtime.errors import InputError
 from runtime.generation import ends_only
 from runtime.model_files import has_weights
@@ -250,8 +251,10 @@ class EEGModelForCausalLM(nn.Module):
         if (folder / "projector.pth").is_file() and not (folder / "projector.safetensors").is_file():
             loading = None if loading == "as trained" else loading
             return cls._from_predecessor(folder, encoder, device, dtype, loading, llm)
-        config = EEGModelForCausalLMConfig(**{k: v for k, v in read_json(folder / "config.json").items()
-                                              if k != "model_type"})
+        file = folder / "config.json"
+        content = read_json(file)
+        config = made_of(CaptionerConfig, content, file, lambda: EEGModelForCausalLMConfig(
+            **{name: value for name, value in content.items() if name != "model_type"}))
         loading = config.llm_loading if loading == "as trained" else loading
         if dtype is None and device != "cpu" and config.llm_dtype:
             dtype = cuda.native(getattr(torch, config.llm_dtype), device)

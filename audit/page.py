@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 from runtime.runs import atomic_path, file_hash, read_json, write_json
+from runtime.schema import check
 from runtime.wording import counted, listed
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ from eegdata.picture_file import read_picture
 from eegdata.pictures import caption_path, machine_made, picture_path, read_captions
 from eegdata.source import source_text
 
+from .record_schema import Audit
+
 FORMAT = "eeg-to-text audit 1"
-FINDING = {"check", "severity", "sentence", "numbers"}  # what audit.json says of each
 MAX_CLASSES_IN_TABLE = 12  # more are drawn as a figure
 MAX_CARDS, CARD_SIZE = 8, 150  # example pictures, and their size in pixels
 MAX_NUMBERS = 16  # of a finding
@@ -70,11 +72,7 @@ def read_audit(file: Path | str, made_from: dict) -> list[dict] | None:
     content = read_json(file)
     if content.get("format") != FORMAT or content.get("made_from") != made_from:
         return None
-    findings = content.get("findings")
-    if not isinstance(findings, list) or not all(isinstance(one, dict) and one.keys() >= FINDING for one in findings):
-        raise InputError(f"{file}: expected a list of objects with {', '.join(sorted(FINDING))} under 'findings'; run "
-                         "prepare_data.py audit again, or remove the file")
-    return findings
+    return check(Audit, content, file, "run prepare_data.py audit again, or remove the file")["findings"]
 
 
 def write_page(trials: "Trials", split: dict, findings: list, folder: Path | str, splits_path: Path | str,

@@ -8,12 +8,14 @@ from pathlib import Path
 from runtime import options, processes, profiler
 from runtime.checkpoint_files import checkpoint_hashes
 from runtime.checkpoints import resolve_checkpoint
+from runtime.config_schema import ClassNames
 from runtime.cuda import asked_half, dtype_of
 from runtime.errors import InputError
 from runtime.model_files import differing_files, model_identity, model_key
 from runtime.options import Options
 from runtime.pickles import load_pickle
 from runtime.runs import content_key, read_json, read_run
+from runtime.schema import check
 from runtime.text_files import read_lines
 
 import numpy as np
@@ -57,10 +59,9 @@ class Captioner:
         self.ends, self.pad = end_ids(tokenizer, llm), pad_id(tokenizer, self.token_count)
         if not self.ends:
             check_ends(tokenizer, self.template, llm)
-        try:
-            self.class_names = {int(label): str(name) for label, name in read_json(self.folder / "id2label.json").items()}
-        except ValueError as error:
-            raise InputError(f"{self.folder}/id2label.json: {error}; expected class names by label number") from None
+        file = self.folder / "id2label.json"
+        names = check(ClassNames, read_json(file), file, "expected class names by label number; copy the file again")
+        self.class_names = {int(label): name for label, name in names.items()}
         classes = self.model.encoder.config.num_classes
         for label in range(classes):
             self.class_names.setdefault(label, f"class {label}")  # the predecessors saved only classes of one split

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 from transformers import (
     PreTrainedTokenizerBase,
-    Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
@@ -24,6 +23,7 @@ from transformers import (
 
 from captioning.smaller_batches import fit_by_halving
 from datautils import CaptionDataset, collate
+from encoders.resumed_trainer import ResumedTrainer
 from encoders.training import SaveEvery, checkpoint_of, train
 from language_model import sharding
 from language_model.memory import Plan
@@ -33,7 +33,7 @@ from language_model.special_tokens import check_ends, end_id, token_count
 from model import EEGModelForCausalLM
 
 
-class CaptionTrainer(Trainer):
+class CaptionTrainer(ResumedTrainer):
     """A Trainer whose checkpoints hold only what is trained (projector, adapter), and whose projector has its own learning
     rate."""
 
@@ -92,9 +92,6 @@ class CaptionTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         self.accelerator.unwrap_model(model or self.model).load_trainable(resume_from_checkpoint)
-
-    def _load_best_model(self):
-        self._load_from_checkpoint(self.state.best_model_checkpoint)
 
 
 def without_casts(llm: nn.Module, active: bool) -> contextlib.AbstractContextManager:

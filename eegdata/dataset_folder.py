@@ -79,7 +79,9 @@ class MappedEEG:
 
 def read_record(folder: Path | str) -> dict:
     """dataset.json of a finished data set folder."""
-    from eegdata.record_schema import check_record
+    from runtime.schema import check
+
+    from eegdata.record_schema import DataSetRecord
 
     file = Path(folder) / "dataset.json"
     if not file.is_file():
@@ -90,8 +92,7 @@ def read_record(folder: Path | str) -> dict:
     record = read_json(file)
     if record.get("format") != FORMAT:
         raise InputError(f"{file}: format {record.get('format')!r}, expected {FORMAT!r}; prepare the data set again")
-    check_record(record, file)
-    return record
+    return check(DataSetRecord, record, file, "it was changed by hand or is damaged, so prepare the data set again")
 
 
 def number_of_trials(recordings: list[dict]) -> int:
@@ -252,7 +253,11 @@ def _write_pictures(data, folder, replace=False):
 
 def _write_trials(data, folder, head_key, scale):
     """Write the shards of every recording that is not there yet; returns the recordings' entries for dataset.json."""
+    from runtime.schema import check
+
     from tqdm import tqdm
+
+    from eegdata.record_schema import RecordingFile
 
     entries, found = [], 0
     progress = tqdm(data.recordings, desc="recordings", unit="recording")
@@ -260,7 +265,9 @@ def _write_trials(data, folder, head_key, scale):
         progress.set_postfix_str(recording.name[-40:])
         file = folder / f"{number:05d}.json"
         key = content_key([head_key, recording.key, recording.name, recording.subject, recording.session])
-        entry = read_json(file) if file.is_file() else {}
+        entry = {}
+        if file.is_file():
+            entry = check(RecordingFile, read_json(file), file, "remove the file, and its recording is read again")
         shards = [(below(folder, shard["file"], file), shard["bytes"]) for shard in entry.get("shards", ())]
         whole = all(path.is_file() and path.stat().st_size == size for path, size in shards)
         if entry.get("key") == key and whole:

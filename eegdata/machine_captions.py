@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runtime import pretrained
+from runtime.chat import chat_text
 from runtime.errors import InputError
 
 import torch
@@ -96,7 +97,7 @@ def load_writer(name: str, device: str) -> Callable[[list[Image.Image], int], li
         raise InputError(f"--model {name}: is of type {config.model_type!r} and has no chat template; expected one of "
                          f"{', '.join(PICTURE_ONLY_MODELS)}, blip-2, or a model that is asked by chat")
     request = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": REQUEST}]}]
-    prompt = prepare.apply_chat_template(request, add_generation_prompt=True, tokenize=False)
+    prompt = chat_text(prepare, request, what=f"--model {name}", advice="choose another model")
     return _asked(model, prepare, tokenizer, prompt)
 
 

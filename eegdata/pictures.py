@@ -126,12 +126,15 @@ def machine_made(image_dir: Path | str) -> dict[str, str]:
 
 
 def _marks(image_dir):
+    from runtime.schema import Text, check
+
+    from eegdata.record_schema import CaptionMark
+
     path = Path(image_dir) / MARKS_FILE
-    marks = read_json(path) if path.is_file() else {}
-    if not all(isinstance(mark, dict) and {"model", "sha256"} <= set(mark) for mark in marks.values()):
-        raise InputError(f"{path}: expected a model and a sha256 for each picture name; restore that file, or remove "
-                         "it and with it the knowledge which captions a model wrote")
-    return marks
+    if not path.is_file():
+        return {}
+    return check(dict[Text, CaptionMark], read_json(path), path, "restore that file, or remove it and with it the "
+                 "knowledge which captions a model wrote")
 
 
 def write_picture(image_dir: Path | str, name: str, picture: Picture, replace: bool = False) -> None:

@@ -1,15 +1,13 @@
 """The schema of dataset.json: what a data set folder must say of itself before anything of it is used."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
-from runtime.errors import InputError
 from runtime.options import SPLITS
+from runtime.schema import Count, Schema, Sha256, Text
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 MAX_SFREQ, MAX_TMIN = 1e6, 1e6  # Hz, s: no recording has more
-Count = Annotated[int, Field(ge=0, lt=2**53)]
 Name = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
@@ -22,20 +20,16 @@ def _unique(names):
 Names = Annotated[list[Name], AfterValidator(_unique)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)  # later versions may say more
-
-
-class Shard(_Part):
+class Shard(Schema):
     """A file of trials."""
 
     file: Name
     trials: Annotated[int, Field(gt=0, lt=2**53)]
     bytes: Count
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    sha256: Sha256
 
 
-class RecordingEntry(_Part):
+class RecordingEntry(Schema):
     """What became of a recording."""
 
     name: Name
@@ -47,7 +41,7 @@ class RecordingEntry(_Part):
     scale: list[Annotated[float, Field(gt=0)]] | None
 
 
-class DataSetRecord(_Part):
+class DataSetRecord(Schema):
     """dataset.json, the fields of records.DataSet among it."""
 
     source: Name
@@ -80,18 +74,14 @@ class DataSetRecord(_Part):
         return self
 
 
-def check_record(record: dict, file: Path) -> None:
-    """Raise InputError where dataset.json does not have the form that prepare_data.py writes."""
-    try:
-        DataSetRecord.model_validate(record)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        if first["type"] == "missing":
-            problem = f"{place} missing"
-        elif first["type"] == "value_error":
-            problem = f"{place} {first['ctx']['error']}".strip()
-        else:
-            problem = f"{place}: {first['msg']} (found {str(first['input'])[:60]!r})"
-        raise InputError(f"{file}: {problem}; it was changed by hand or is damaged, so prepare the data set "
-                         "again") from None
+class RecordingFile(RecordingEntry):
+    """trials/<number>.json, which lets an interrupted run go on."""
+
+    key: str
+
+
+class CaptionMark(Schema):
+    """Of machine_captions.json: who wrote a caption, and its file then."""
+
+    model: Text
+    sha256: str

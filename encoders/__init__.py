@@ -10,6 +10,7 @@ from pathlib import Path
 from runtime import profiler
 from runtime.checkpoint_files import check_whole
 from runtime.checkpoints import load_strictly, read_tensors, resolve_checkpoint
+from runtime.config_schema import OF_ENCODERS, made_of
 from runtime.errors import InputError
 from runtime.runs import atomic_path, read_json
 
@@ -43,12 +44,14 @@ def load_encoder(name: str | Path, flag: str = "--eeg_encoder_path") -> PreTrain
     InputError.
     """
     folder = resolve_checkpoint(name, flag)
-    content = read_json(folder / "config.json")
-    if content.get("model_type") not in BY_MODEL_TYPE:
-        raise InputError(f"{folder}/config.json: model_type {content.get('model_type')!r}, expected one of "
-                         f"{list(BY_MODEL_TYPE)}; give the folder of an encoder")
-    encoder = BY_MODEL_TYPE[content["model_type"]]
-    model = encoder(encoder.config_class.from_dict(content))
+    file = folder / "config.json"
+    content = read_json(file)
+    model_type = str(content.get("model_type"))
+    if model_type not in BY_MODEL_TYPE:
+        raise InputError(f"{file}: model_type {model_type!r}, expected one of {list(BY_MODEL_TYPE)}; give "
+                         "the folder of an encoder")
+    encoder = BY_MODEL_TYPE[model_type]
+    model = made_of(OF_ENCODERS[model_type], content, file, lambda: encoder(encoder.config_class.from_dict(content)))
     file = folder / "model.safetensors"
     load_strictly(model, read_tensors(file), file)
     check_whole(folder, flag)

@@ -7,8 +7,9 @@ from pathlib import Path
 from runtime import processes, profiler
 from runtime.draws import seed_of
 from runtime.errors import InputError
-from runtime.interrupted import COMPLETE_MARK, check_not_lost, complete_checkpoints, drop_old, how_to_go_on, step_of
+from runtime.interrupted import check_not_lost, complete_checkpoints, drop_old, how_to_go_on, step_of
 from runtime.runs import content_key, read_json, remove_folder, write_json
+from runtime.trainer_state import STATE, best_of, check_checkpoint, mark_whole
 
 import torch
 from torch import nn
@@ -28,6 +29,7 @@ from loss import classification_loss, embedding_loss
 from metrics.classification import balanced_accuracy
 
 from .batches import row_batches
+from .resumed_trainer import ResumedTrainer
 
 
 class Augmentation(nn.Module):
@@ -100,7 +102,7 @@ class SaveEvery(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         processes.wait()
         if processes.is_main():
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE_MARK).touch()
+            mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
             drop_old(args.output_dir, state.best_model_checkpoint)
 
 
@@ -184,7 +186,7 @@ def fit(module: nn.Module, collate: Callable, rows: dict[str, torch.Tensor], arg
     checkpoint = checkpoint_of(folder, options_key, resume, overwrite)
     if resume and checkpoint is None:
         raise InputError(f"--resume: no checkpoint under {folder}; run without --resume (a finished run keeps none)")
-    trainer = Trainer(
+    trainer = ResumedTrainer(
         model=with_synchronized_batch_norm(module, arguments.device), args=arguments, data_collator=collate,
         train_dataset=rows["train"].tolist(), eval_dataset=rows["val"].tolist(), compute_metrics=compute_metrics,
         callbacks=[SaveEvery(save_every)] + ([Patience(patience)] if patience else []))
@@ -260,9 +262,8 @@ def _checkpoint_of(folder, key, resume, overwrite):
 
 
 def _find_the_best(checkpoint):
-    """Let a checkpoint name the best one beside it, be the folder moved or not."""
-    file = checkpoint / "trainer_state.json"
-    state = read_json(file) if file.is_file() else {}
-    if state.get("best_model_checkpoint"):
-        best = checkpoint.parent / Path(state["best_model_checkpoint"]).name
-        write_json(file, state | {"best_model_checkpoint": str(best)})
+    """Check a checkpoint, and let it name the best one beside it, be the folder moved or not."""
+    state = check_checkpoint(checkpoint)
+    best = best_of(checkpoint, state)
+    if best:
+        write_json(checkpoint / STATE, state | {"best_model_checkpoint": str(best)})

@@ -5,13 +5,13 @@ was not there}. `val_images.json` is the same for the validation part, which cho
 files of its encoder in `eeg_encoder/`. The predecessors' checkpoints have neither.
 """
 
-import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from runtime.errors import InputError
-from runtime.runs import file_hash, read_json, write_json
+from runtime.runs import file_hash, read_json, read_run, write_json
+from runtime.schema import Sha256, Text, check
 
 from eegdata.pictures import picture_hashes, picture_path
 
@@ -55,11 +55,10 @@ def same_split(folder: str | Path, data: str, splits_path: str | Path, split_num
     None where it has no record, or was trained on another data set than that of fingerprint `data`. With another split the
     very trials to be scored, and their people, may have been in its training.
     """
-    file = Path(folder) / "args.json"
-    content = read_json(file) if file.is_file() else {}
+    content, options = read_run(folder)
     if not content.get("splits") or content.get("data") != data:
         return None
-    return content["splits"] == file_hash(splits_path) and content.get("options", {}).get("split_num") == split_num
+    return content["splits"] == file_hash(splits_path) and options.get("split_num") == split_num
 
 
 def trained_with(folder: str | Path, name: str, data: str, splits_path: str | Path, split_num: int,
@@ -157,9 +156,5 @@ def _record(file):
     """A record, {name: hash or None}; None where there is none."""
     if not file.is_file():
         return None
-    content = read_json(file)
-    for name, digest in content.items():
-        if digest is not None and not (isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)):
-            raise InputError(f"{file}: picture {name!r} has {str(digest)[:40]!r}, expected the SHA-256 of its file in hex "
-                             "digits, or null; the file is damaged or was changed by hand, so copy the checkpoint again")
-    return content
+    return check(dict[Text, Sha256 | None], read_json(file), file, "expected the SHA-256 of each picture's file in hex "
+                 "digits, or null; the file is damaged or was changed by hand, so copy the checkpoint again")

@@ -99,4 +99,4 @@ def kept_date(folder: Path) -> str | None:
     try:
         return datetime.strptime(date, "%Y-%m-%d").strftime("%Y-%m-%d")
     except (TypeError, ValueError):
-        raise InputError(f"{file}: date {date!r}, expected one as 2026-01-31; copy the captioner again") from None
+        raise InputError(f"{file}: date {str(date)[:40]!r}, expected one as 2026-01-31; copy the captioner again") from None

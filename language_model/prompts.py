@@ -1,11 +1,11 @@
 """Prompts: class name and instruction as text and as token ids, with a mark where the embedding's soft tokens go."""
 
+from runtime.chat import chat_text
 from runtime.errors import InputError
 
 from transformers import PreTrainedTokenizerBase
 
 from config import INSTRUCTIONS, SYSTEM_PROMPT
-from language_model.chat import chat_text
 from language_model.special_tokens import end_id
 
 IMAGE = "<image>"  # where the soft tokens go

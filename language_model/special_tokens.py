@@ -2,11 +2,10 @@
 
 from functools import lru_cache
 
+from runtime.chat import chat_text
 from runtime.errors import InputError
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-from language_model.chat import chat_text
 
 _SPACES = " \t\n▁"  # SentencePiece writes a space as ▁
 _MARK = "CAPTION"

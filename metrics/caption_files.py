@@ -22,11 +22,6 @@ COLUMNS = ("Ground Truth Image", "Expected object", "Predicted object", "Expecte
 ABSTAINED = "no confident reading"  # inference.py --abstain_below writes it in place of a caption
 RECORD_FORMAT = "eeg-to-text captions 1"
 CONSTANT_COLUMNS = ("condition", "model", "prompt", "split")
-RECORD_TYPES = {"options": dict, "source": dict, "versions": dict, "trained_on": list, "split_num": int, "subject": int,
-                "machine_made": int, "other_llm": list, **dict.fromkeys(
-                    ("condition", "model", "model_path", "data", "splits", "split", "eeg_dataset", "splits_path",
-                     "image_dir", "sha256"), str)}
-NULLABLE_KEYS = ("trained_on", "machine_made", "splits", "splits_path", "image_dir", "sha256")
 
 
 @dataclass
@@ -156,6 +151,10 @@ def _check_rows(path, table):
 
 
 def _read_record(path):
+    from runtime.schema import check
+
+    from metrics.record_schema import CaptionRecord
+
     record = Path(f"{path}.json")
     if not record.is_file():
         return None
@@ -163,12 +162,8 @@ def _read_record(path):
     if content.get("format") != RECORD_FORMAT:
         raise InputError(f"{record}: format {content.get('format')!r}, expected {RECORD_FORMAT!r}; write the captions "
                          "again with inference.py, or remove the file (the report then cannot say how they were made)")
-    for key, kind in RECORD_TYPES.items():
-        value = content.get(key)
-        if key in content and not (isinstance(value, kind) or (value is None and key in NULLABLE_KEYS)):
-            raise InputError(f"{record}: {str(value)[:40]!r} under {key!r}, expected a {kind.__name__}; the file is "
-                             "damaged or was changed by hand, so write the captions again with inference.py")
-    return content
+    return check(CaptionRecord, content, record, "the file is damaged or was changed by hand, so write the captions again "
+                 "with inference.py")
 
 
 def name_files(files: list[Captions]) -> None:

@@ -36,24 +36,10 @@ def write_report(folder: str | Path, results: dict, files: list[dict], other: tu
 
 def read_beside(path: str | Path) -> tuple[str, dict]:
     """(name, results) of another results.json; InputError where the file is not one."""
-    from runtime.errors import InputError
     from runtime.runs import read_json
+    from runtime.schema import check
 
-    from evaluation.results import FORMAT
+    from .schema import Results
 
-
-    other = read_json(path)
-    if other.get("format") != FORMAT or not other.get("studies"):
-        raise InputError(f"--beside {path}: format {other.get('format')!r} with {len(other.get('studies') or [])} studies, "
-                         f"expected {FORMAT!r}; give a results.json that evaluate.py --report wrote")
-    for place, study in enumerate(other["studies"]):
-        try:
-            whole = all(isinstance(study[key], str) for key in ("name", "claim")) and all(
-                isinstance(one["condition"], str) and isinstance(one["kind"], str)
-                and all(isinstance(score, dict) for score in one["scores"].values()) for one in study["conditions"])
-        except (TypeError, KeyError, AttributeError):
-            whole = False
-        if not whole:
-            raise InputError(f"--beside {path}: study {place} is damaged; expected a name, a claim and conditions with "
-                             "scores, as evaluate.py --report writes; write it again")
-    return str(path), other
+    return str(path), check(Results, read_json(path), f"--beside {path}", "give a results.json that evaluate.py --report "
+                            "wrote, or write it again")

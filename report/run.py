@@ -8,11 +8,13 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runtime.errors import InputError
-from runtime.runs import read_json, training_warnings
-from runtime.wording import joined
+from runtime.run_schema import RunRecord
+from runtime.runs import read_json
+from runtime.schema import Text, check
 
 from eegdata.unchanged import why_other_data
+
+from .schema import EncoderScores, LogEntry, WhenWhere
 
 STAGES = {"stage1": "Stage 1: EEG encoder", "stage2": "Stage 2: captioner on picture embeddings",
           "stage3": "Stage 3: captioner on EEG embeddings"}
@@ -35,12 +37,13 @@ class Run:
         """Add a note to a part of the page."""
         self.notes.setdefault(part, []).append(text)
 
-    def json(self, path: Path, part: str, writer: str) -> dict:
-        """A JSON object; {} where the file is missing, with a note that names the script that writes it."""
+    def json(self, path: Path, part: str, script: str, form: type, more: str = "") -> dict:
+        """A JSON object of a form (runtime.schema); {} where the file is missing, with a note that names the script that
+        writes it."""
         if not path.is_file():
-            self.note(part, f"{path} is missing. {writer}")
+            self.note(part, f"{path} is missing. {script} writes it.{more}")
             return {}
-        return read_json(path)
+        return check(form, read_json(path), path, f"write it again with {script}, or remove the file")
 
 
 def read_run(provenance: dict) -> Run:
@@ -60,7 +63,8 @@ def read_captioner(run: Run) -> None:
     if not folder.is_dir():
         run.note("options", f"{folder} was not found, so the model's options, losses and encoder scores are missing.")
         return
-    content = run.options[f"{folder}/args.json"] = run.json(folder / "args.json", "options", "finetune_llm.py writes it.")
+    content = run.options[f"{folder}/args.json"] = run.json(folder / "args.json", "options", "finetune_llm.py",
+                                                                RunRecord)
     read_losses(run, folder, "finetune_llm.py")
     encoder = (content.get("options") or {}).get("eeg_encoder_path")
     if encoder and Path(encoder).is_dir():
@@ -72,43 +76,31 @@ def read_captioner(run: Run) -> None:
 def read_encoder(run: Run) -> None:
     """Options, losses and scores of the encoder."""
     folder = run.encoder
-    run.options[f"{folder}/args.json"] = run.json(folder / "args.json", "options", "train_eeg_classifier.py writes it.")
-    for text in training_warnings(folder):
+    content = run.options[f"{folder}/args.json"] = run.json(folder / "args.json", "options",
+                                                                "train_eeg_classifier.py", RunRecord)
+    for text in content.get("warnings") or ():
         run.note("encoder", text)
     read_losses(run, folder, "train_eeg_classifier.py")
-    file = folder / "test" / "scores.json"
-    run.scores = run.json(file, "encoder", "test_eeg_classifier.py writes it.")
-    parts = ("retrieval", "classical_baseline", "embedding_baseline")
-    objects = [run.scores.get(key) or {} for key in parts]
-    objects += objects[2].values() if isinstance(objects[2], dict) else ()
-    if run.scores and not (isinstance(run.scores.get("top1"), float | int) and all(isinstance(o, dict) for o in objects)):
-        raise InputError(f"{file}: expected a number under 'top1' and objects under {joined(map(repr, parts))}; write it "
-                         "again with test_eeg_classifier.py")
+    run.scores = run.json(folder / "test" / "scores.json", "encoder", "test_eeg_classifier.py", EncoderScores)
     file = folder / "test" / "when_where.json"
     if file.is_file():
-        run.when_where = read_json(file)
-        if not isinstance(run.when_where.get("sentence"), str):
-            raise InputError(f"{file}: expected a text under 'sentence'; write it again with test_eeg_classifier.py "
-                             "--when_and_where")
+        run.when_where = run.json(file, "encoder", "test_eeg_classifier.py --when_and_where", WhenWhere)
 
 
 def read_losses(run: Run, folder: Path, script: str) -> None:
     """Loss curves of a folder's train_log.json."""
-    log = run.json(folder / "train_log.json", "losses", f"{script} writes it. Without it there are no loss curves.")
+    log = run.json(folder / "train_log.json", "losses", script, dict[Text, list[LogEntry]],
+                   " Without it there are no loss curves.")
     for name, entries in log.items():
-        run.losses[name] = loss_curves(run, folder, name, entries)
+        run.losses[name] = loss_curves(run, name, entries)
 
 
-def loss_curves(run: Run, folder: Path, name: str, entries: list[dict]) -> dict[str, list[tuple[float, float]]]:
+def loss_curves(run: Run, name: str, entries: list[dict]) -> dict[str, list[tuple[float, float]]]:
     """{"training", "validation"}: (epoch, loss) points of a Trainer's log_history. Losses that are not finite become a
     note."""
     curves = {}
     for curve, key in (("training", "loss"), ("validation", "eval_loss")):
-        try:
-            points = [(float(entry["epoch"]), float(entry[key])) for entry in entries if key in entry]
-        except (TypeError, ValueError, KeyError):
-            raise InputError(f"{folder}/train_log.json: {name!r} is no list of log entries with numbers under 'epoch' and "
-                             f"'{key}'; train again or remove the file") from None
+        points = [(entry["epoch"], entry[key]) for entry in entries if key in entry]
         curves[curve] = [point for point in points if all(map(math.isfinite, point))]
         if len(curves[curve]) < len(points):
             run.note("losses", f"{name}: {len(points) - len(curves[curve])} {curve} losses are not finite.")

@@ -5,7 +5,7 @@ from pathlib import Path
 from runtime import processes
 from runtime.errors import InputError
 from runtime.model_files import SMALL_FILES, small_hash
-from runtime.runs import file_hash, read_json, write_json
+from runtime.runs import file_hash, read_run, write_json
 
 PARTS = ("", "adapter", "eeg_encoder")  # folders of a captioner; an encoder has the first only
 PATTERNS = (*SMALL_FILES, "*.safetensors", "*.pth", "*.pt", "*.bin", "id2label.json", "prompt_date.json")
@@ -46,14 +46,11 @@ def check_whole(folder: str | Path, flag: str) -> None:
     Predecessors' checkpoints, and those of earlier versions, have no hashes in args.json and pass.
     """
     folder = Path(folder)
-    file = folder / "args.json"
-    content = read_json(file) if file.is_file() else {}
+    content = read_run(folder)[0]
     if content.get("state") == UNFINISHED:
         raise InputError(f"{flag} {folder}: is not whole, since the run that wrote it was stopped while it saved the "
                          "model; run the training again, with --resume if it kept its checkpoints")
     wanted = content.get("files", {})
-    if not isinstance(wanted, dict):
-        raise InputError(f"{file}: expected the hashes of the checkpoint's files under 'files'; copy the folder again")
     found = checkpoint_hashes(folder) if wanted else {}
     for name, digest in wanted.items():
         if name not in found:

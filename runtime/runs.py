@@ -87,17 +87,16 @@ def write_json(path: str | Path, content: object) -> None:
         temporary.write_bytes(text.encode(errors="backslashreplace"))  # half a surrogate pair, as JSON escapes it
 
 
-def read_json(path: str | Path, kind: type[T] = dict) -> T:
-    """The content of a JSON file that an earlier stage wrote; any type but `kind` is an InputError."""
+def read_json(path: str | Path, kind: type[T] = dict, advice: str = "write it again with the stage it belongs to") -> T:
+    """The content of a JSON file that an earlier stage wrote; any type but `kind` is an InputError, whose end is advice."""
     try:
         content = json.loads(read_text(path))
     except FileNotFoundError:
         raise InputError(f"{path}: not found; expected a JSON file written by an earlier stage") from None
     except (json.JSONDecodeError, IsADirectoryError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error}); write it again with the stage it belongs to") from None
+        raise InputError(f"{path}: not readable as JSON ({error}); {advice}") from None
     if not isinstance(content, kind):
-        raise InputError(f"{path}: holds a {type(content).__name__}, expected a {kind.__name__}; write it again with the "
-                         "stage it belongs to")
+        raise InputError(f"{path}: holds a {type(content).__name__}, expected a {kind.__name__}; {advice}")
     return content
 
 
@@ -147,18 +146,18 @@ def threads() -> int | None:
 def read_run(folder: str | Path) -> tuple[dict, dict]:
     """The content of a folder's `args.json`, and the options by which it was made: those given, completed by what the
     program used. Both are empty where there is no such file, as in a predecessor's checkpoint."""
+    from runtime.run_schema import RunRecord
+    from runtime.schema import check
+
     file = Path(folder) / "args.json"
     content = read_json(file) if file.is_file() else {}
+    check(RunRecord, content, file, "it is damaged or was changed by hand, so copy the folder again")
     return content, options_used(content)
 
 
 def training_warnings(folder: str | Path) -> list[str]:
     """What a training said at its end, from the folder's `args.json`: sentences on what failed."""
-    warnings = read_run(folder)[0].get("warnings") or []
-    if not isinstance(warnings, list) or not all(isinstance(text, str) for text in warnings):
-        raise InputError(f"{folder}/args.json: expected a list of sentences under 'warnings'; the file was changed by "
-                         "hand, so copy the folder again")
-    return warnings
+    return read_run(folder)[0].get("warnings") or []
 
 
 def options_used(content: dict) -> dict:

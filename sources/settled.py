@@ -4,8 +4,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from runtime.config_schema import EncoderConfig
 from runtime.errors import InputError
 from runtime.runs import read_json
+from runtime.schema import check
 
 from . import epochs, preprocessing
 from .shown_events import OpenRecording
@@ -85,7 +87,7 @@ def _common(found):
 def _encoder(folder, rate):
     """Channel names and sampling rate of an encoder folder's config.json."""
     file = Path(folder) / "config.json"
-    config = read_json(file)
+    config = check(EncoderConfig, read_json(file), file, "give the folder of an encoder")
     if not config.get("ch_names") or not config.get("sfreq"):
         raise InputError(f"--match_encoder {file}: names no channels (ch_names) or sampling rate (sfreq), so nothing can "
                          "be matched to it; give an encoder that train_eeg_classifier.py made from a data set folder")

@@ -521,8 +521,9 @@ def test_local_answers_do_not_depend_on_the_batch(llm, tmp_path):
 def test_a_model_that_can_think_is_told_not_to(llm, tmp_path):
     backend = Judge(str(llm), cache=tmp_path, tokens=2).backend
     backend._load()
-    backend.tokenizer.chat_template = "{% if enable_thinking is false %}cat{% else %}A red cat thinks.{% endif %}"
-    assert next(backend._generate(["?"])).prompt_tokens == len(backend.tokenizer("cat")["input_ids"])
+    backend.tokenizer.chat_template = ("{{ messages[0].content }}{% if enable_thinking is false %}cat{% else %}"
+                                       "A red cat thinks.{% endif %}")
+    assert next(backend._generate(["?"])).prompt_tokens == len(backend.tokenizer("?cat")["input_ids"])
 
 
 def test_a_base_model_is_asked_without_template(tmp_path):

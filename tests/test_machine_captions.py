@@ -107,6 +107,16 @@ def caption(folder, model, *more):
     prepare_data.main(["caption", str(folder), "--model", str(model), "--device", "cpu", "--max_new_tokens", "6", *more])
 
 
+@pytest.mark.parametrize("template", ["Hello!", "{{ messages[7].content }}", "{% for m in messages %}"])
+def test_a_chat_template_that_cannot_be_used(models, images, tmp_path, capsys, template):
+    folder = shutil.copytree(models["llava"], tmp_path / "llava")
+    (folder / "chat_template.jinja").write_text(template)
+    with pytest.raises(SystemExit) as stop:
+        caption(images, folder)
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert stop.value.code == 2 and said.startswith(f"error: --model {folder}: its chat template cannot be used"), said
+
+
 def as_its_makers_do(kind, folder, path):
     """A caption as the model's page on the Hub shows it, one picture at a time."""
     import transformers as hf

@@ -90,7 +90,8 @@ def test_a_captioner_knows_what_its_encoder_knows(images, tmp_path):
 
 
 @pytest.mark.parametrize("content, said", [
-    ("[1]", "expected a dict"), ("{", "not readable as JSON"), ('{"cat_1": 5}', "'cat_1' has '5'"),
+    ("[1]", "expected a dict"), ("{", "not readable as JSON"),
+    ('{"cat_1": 5}', "cat_1: Input should be a valid string (found '5')"),
     ('{"cat_1": "abc"}', "expected the SHA-256")])
 def test_a_damaged_record_is_named(images, tmp_path, content, said):
     (tmp_path / "train_images.json").write_text(content)

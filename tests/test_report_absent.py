@@ -129,9 +129,10 @@ def test_a_broken_file_is_an_input_error(own_run):
 
     fails("captioner/args.json", "{", "args.json: not readable as JSON")
     for log in ({"stage3": [{"loss": "low", "epoch": 1}]}, {"stage3": 5}, {"stage3": [{"loss": 1.0}]}):
-        fails("captioner/train_log.json", log, "train_log.json: 'stage3'")
-    fails("eeg_encoder/test/scores.json", {"top1": 0.5, "retrieval": [1]}, "test/scores.json", "'retrieval'")
-    fails("eeg_encoder/test/when_where.json", {"sentences": []}, "when_where.json", "'sentence'")
+        fails("captioner/train_log.json", log, "train_log.json: stage3")
+    fails("captioner/args.json", {"options": 5}, "args.json: options")
+    fails("eeg_encoder/test/scores.json", {"top1": 0.5, "retrieval": [1]}, "test/scores.json: retrieval", "test_eeg_clas")
+    fails("eeg_encoder/test/when_where.json", {"sentences": []}, "when_where.json: sentence missing")
     assert not (own_run / "report" / "report.html").exists()
 
 

@@ -248,11 +248,14 @@ class LocalModel:
         self.model = model.eval().to(device)
 
     def _generate(self, questions):
+        from runtime.chat import chat_text
+
         from transformers import GenerationConfig
 
         chat = self.tokenizer.chat_template is not None
-        prompts = [self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True,
+        prompts = [chat_text(
+            self.tokenizer, [{"role": "user", "content": question}], what=f"--judge_model {self.name}",
+            advice="choose another model",
             enable_thinking=False,  # read by the templates of models in which thinking is optional
         ) if chat else f"{question}\n\nNumber:" for question in questions]
         inputs = self.tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=not chat,

@@ -1,15 +1,18 @@
 """Chat templates come with models: one that fails, drops the message or never ends is an error."""
 
 import random
+import shutil
 
+from runtime import chat
 from runtime.errors import InputError
 
 import pytest
 from transformers import AutoTokenizer
 
-from language_model import chat
+import evaluate
 from language_model.prompts import choose_template, prompt_ids, render
 from language_model.special_tokens import turn_end
+from report_material import make_run
 
 INST = "{{ bos_token }}{% for message in messages %}{{ '[INST] ' + message['content'] + ' [/INST]' }}{% endfor %}"
 ROLES = ("{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
@@ -60,3 +63,13 @@ def test_a_mutated_template_gives_a_right_prompt_or_an_error(tokenizer, monkeypa
         used += 1
         assert prompt.count("<image>") == 1 and "Describe this image:" in prompt
     assert used > 20
+
+
+def test_the_judge_refuses_a_template_that_cannot_be_used(llm, tmp_path, capsys):
+    folder = shutil.copytree(llm, tmp_path / "judge")
+    (folder / "chat_template.jinja").write_text("5")
+    files = sorted((make_run(tmp_path / "run", pictures=4, subjects=2) / "results").glob("*.csv"))
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main([*map(str, files), "--metrics", "ROUGE-1", "--judge_model", str(folder), "--device", "cpu"])
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert stop.value.code == 2 and said.startswith(f"error: --judge_model {folder}: its chat template"), said
