@@ -24,22 +24,19 @@ class ResumedTrainer(Trainer):
     def train(self, resume_from_checkpoint: str | None = None, **more: object) -> object:
         if resume_from_checkpoint is not None:
             checkpoint = Path(resume_from_checkpoint)
-            batch = _fitting(checkpoint, lambda: self._batch_size_of(checkpoint))
-            if batch not in (None, self._train_batch_size):
-                raise InputError(f"{checkpoint}: was made with batches of {batch}, not {self._train_batch_size}; "
-                                 f"{advice_on(checkpoint)}")
+            _fitting(checkpoint, lambda: self._check_callbacks(checkpoint))
             self.add_callback(WithinSteps(checkpoint))
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **more)
 
-    def _batch_size_of(self, checkpoint):
-        """The batch size of a checkpoint, in whose state all callbacks that keep one must be."""
+    def _check_callbacks(self, checkpoint):
+        """ValueError unless each callback that keeps a state finds it. The batch size may be another: a step on a card with
+        less memory takes the same trials in smaller batches."""
         state = TrainerState.load_from_json(checkpoint / STATE)
         keeping = [one for one in (*self.callback_handler.callbacks, self.control) if isinstance(one, ExportableState)]
         for callback in keeping:
             kept = state.stateful_callbacks[type(callback).__name__]["attributes"]
             if callback.state()["attributes"].keys() != kept.keys():
                 raise ValueError(f"{STATE}: {sorted(kept)} kept of {type(callback).__name__}")
-        return state.train_batch_size
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         file = Path(resume_from_checkpoint) / "model.safetensors"
