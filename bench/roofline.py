@@ -57,7 +57,12 @@ def count_flops(work: Callable[[], object]) -> tuple[object, int]:
             count *= length
         return count
 
+    def mixed(a_shape, _, b_shape, *__, **more):  # of LLM.int8: the input comes first in 16 bit, then in 8
+        return product(a_shape, b_shape, **more)
+
     mapping = {}
+    if hasattr(torch.ops.bitsandbytes, "int8_mixed_scaled_mm"):
+        mapping[torch.ops.bitsandbytes.int8_mixed_scaled_mm] = mixed
     for name in ("int8_linear_matmul", "int8_scaled_mm") if hasattr(torch.ops.bitsandbytes, "int8_linear_matmul") else ():
         mapping[getattr(torch.ops.bitsandbytes, name)] = product
     with FlopCounterMode(display=False, custom_mapping=mapping) as counter:

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bitsandbytes  # noqa: F401  (its products)
 import pytest
 import torch
 
-from bench import comparison, measurement, plain, speed, startup
+from bench import comparison, decoding, measurement, plain, roofline, speed, startup
 from bench.ours import _until_end
 from language_model.prompts import IMAGE, render
 
@@ -144,3 +145,23 @@ def test_options_of_the_script_are_not_those_of_bench_ours():
     args = ours.parse(["--first_step", "r.json", "finetune_llm", "--output", "a", "--first_step"])
     assert args.first_step and args.script == "finetune_llm" and args.arguments == ["--output", "a", "--first_step"]
     assert not ours.parse(["r.json", "inference", "--first_step"]).first_step
+
+
+def test_captions_are_written_in_each_way(tmp_path, capsys):
+    decoding.main(["--device", "cpu", "--shape", "tiny Llama", "--captions", "3", "6", "--max_new_tokens", "5", "--results",
+                   str(tmp_path / "RESULTS.md")])
+    lines = [line.strip("| ").split(" | ") for line in (tmp_path / "RESULTS.md").read_text().splitlines() if "|" in line]
+    rows = [row for row in lines if row[0] in decoding.WAYS]
+    assert [(row[0], row[1]) for row in rows] == [(way, count) for way in decoding.WAYS for count in ("3", "6")]
+    for row in rows:
+        assert float(row[2]) == pytest.approx(1e3 / float(row[3]) * int(row[1]) / 5, rel=.05)
+    assert [row[5] for row in rows[-2:]] == ["100.0%"] * 2
+
+
+def test_flops_of_8_bit_products_are_counted():
+    """2 x rows x inputs x outputs, whichever of bitsandbytes' products runs."""
+    rows, weights = (torch.randint(-9, 9, size, dtype=torch.int8) for size in ((6, 8), (5, 8)))
+    scales, products = (torch.rand(6), torch.rand(5)), torch.ops.bitsandbytes
+    for work in (lambda: products.int8_linear_matmul(rows, weights), lambda: products.int8_scaled_mm(rows, weights, *scales),
+                 lambda: products.int8_mixed_scaled_mm(torch.randn(2, 3, 8).half(), rows, weights, *scales)):
+        assert roofline.count_flops(work)[1] == 2 * 6 * 8 * 5
