@@ -162,6 +162,7 @@ def test_flops_of_8_bit_products_are_counted():
     """2 x rows x inputs x outputs, whichever of bitsandbytes' products runs."""
     rows, weights = (torch.randint(-9, 9, size, dtype=torch.int8) for size in ((6, 8), (5, 8)))
     scales, products = (torch.rand(6), torch.rand(5)), torch.ops.bitsandbytes
-    for work in (lambda: products.int8_linear_matmul(rows, weights), lambda: products.int8_scaled_mm(rows, weights, *scales),
+    for work in (lambda: products.int8_linear_matmul(rows, weights),
+                 lambda: products.int8_scaled_mm(rows, weights, *scales),
                  lambda: products.int8_mixed_scaled_mm(torch.randn(2, 3, 8).half(), rows, weights, *scales)):
         assert roofline.count_flops(work)[1] == 2 * 6 * 8 * 5
