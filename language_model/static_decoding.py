@@ -1,8 +1,9 @@
 """Greedy captions on a GPU, with the step from one token to the next captured as a CUDA graph.
 
 A step runs about a thousand small kernels. On an H100 the host needed 44 ms to start them one by one, more than twice what
-the GPU needed to run them; a graph starts all at once. So all that a step reads and writes has a fixed place: keys and values are in layers
-of transformers' StaticCache. Every STEPS tokens they move to where as many more have room, without rows that have ended.
+the GPU needed to run them; a graph starts all at once. So all that a step reads and writes has a fixed place: keys and
+values are in layers of transformers' StaticCache. Every STEPS tokens they move to where as many more have room, without
+rows that have ended.
 """
 
 import torch
