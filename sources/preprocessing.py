@@ -102,6 +102,13 @@ def deviations(raw: "mne.io.BaseRaw", names: list[str]) -> np.ndarray:
     return np.array([raw.get_data(picks=[name])[0].std() * 1e6 for name in names])
 
 
+def _usual_deviation(raw, name):
+    """Median over its seconds of a channel's standard deviation in microvolts, so that steps at gaps count little."""
+    signal, size = raw.get_data(picks=[name])[0] * 1e6, max(round(raw.info["sfreq"]), 1)
+    whole = signal[:len(signal) // size * size].reshape(-1, size)
+    return float(np.median(whole.std(1)) if len(whole) else signal.std())
+
+
 def check_units(raw: "mne.io.BaseRaw", names: list[str], path: Path | str, settings: Settings) -> None:
     import numpy as np
 
@@ -133,8 +140,8 @@ def find_bads(raw: "mne.io.BaseRaw | None", names: list[str], file_bads: list[st
     if settings.bads == "none":
         return {}, []
     bads = {name: "is marked bad in the file" for name in file_bads if name in names}
-    for name, deviation in zip(names, deviations(raw, names), strict=True):
-        if deviation < FLAT_MICROVOLTS:
+    for name in names:
+        if _usual_deviation(raw, name) < FLAT_MICROVOLTS:
             bads[name] = "was flat"
     rest = [name for name in names if name not in bads]
     if len(rest) >= MIN_LOF_CHANNELS and raw.times[-1] >= MIN_LOF_SECONDS:

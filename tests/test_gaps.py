@@ -59,6 +59,10 @@ def test_the_case_of_the_issue(cases, tmp_path):
                                    "--tmax", ".5", *AS_IT_IS)
     np.testing.assert_allclose(eeg[:, 0, 40] / 10, columns["onset"], atol=.01)
     assert len(eeg) + sum(record["recordings"][0]["dropped"].values()) == 36
+    record, eeg, _ = prepare(tmp_path / "filtered", "--recordings", cases / "edfd.edf", "--pictures", cases / "pics8",
+                             "--tmax", ".5")
+    assert len(eeg) == 27  # the clock is flat when filtered, but for its steps at the gaps
+    assert any("Fz-Ref was flat: interpolated" in note for note in record["recordings"][0]["notes"])
     for name, shift in (("cont.edf", 0), ("subsecond.edf", .37)):
         _, eeg, columns = prepare(tmp_path / name, "--recordings", cases / name, "--pictures", cases / "pics8", *AS_IT_IS)
         np.testing.assert_allclose(eeg[:, 0, 40] / 10, columns["onset"] + shift, atol=.01)
