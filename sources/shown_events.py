@@ -13,7 +13,7 @@ from .channel_kinds import may_hold_codes
 from .clock import Clock
 from .events import PICTURE_COLUMNS, Event, choose_by_name, settle_times
 from .raw_files import RecordingFile
-from .stimuli import Stimuli
+from .stimuli import Stimuli, event_names
 from .tables import first_of
 
 MAX_NAMES = 24  # of events in a table of those found
@@ -77,9 +77,11 @@ def keep_shown(args: argparse.Namespace, found: list[OpenRecording], stimuli: St
         others.update(event.name for event, what in shown if what is None)
         each.events = [event for event, what in shown if what is not None]
         each.shown = [what for _, what in shown if what is not None]
+        ignored += others
+    ignored += _leave_out_loose(found, stimuli)
+    for each in found:
         settle_times(each.events, each.sfreq, each.clock, args.event_delay)
         leave_out(each, {i for i, event in enumerate(each.events) if math.isnan(event.onset)}, "in a gap of the recording")
-        ignored += others
     kinds = {what.kind for each in found for what in each.shown}
     if len(kinds) == 1 and kinds <= stimuli.kinds_of_events:
         raise InputError(f"{found[0].file.path}: all pictures shown would be of the class '{min(kinds)}', which is what "
@@ -110,6 +112,26 @@ def keep_shown(args: argparse.Namespace, found: list[OpenRecording], stimuli: St
            zip(each.events, each.shown, strict=True)):
         print("captions of events that name no picture are left out: a caption belongs to a picture")
     return ignored
+
+
+def _leave_out_loose(found, stimuli):
+    """Leave out recorded events that are taken for the class that others are called exactly, as `a` is beside `A`: they are
+    something else. Returns {name: number}."""
+    targets, left = {}, Counter()
+    for event, what in ((event, what) for each in found for event, what in zip(each.events, each.shown, strict=True)):
+        if not event.listed and not what.file:
+            loose = any(name in stimuli.taken_for for name in event_names(event.name))
+            targets.setdefault(what.kind, {}).setdefault(loose, set()).add(event.name)
+    wrong = {name for names in targets.values() if len(names) == 2 for name in names[True]}
+    for each in found if wrong else ():
+        kept = [i for i, event in enumerate(each.events) if event.listed or event.name not in wrong]
+        left.update(event.name for i, event in enumerate(each.events) if i not in set(kept))
+        each.events, each.shown = [each.events[i] for i in kept], [each.shown[i] for i in kept]
+    for name in sorted(wrong):
+        for text in event_names(name):
+            if text in stimuli.taken_for:
+                print(f"'{name}' is ignored, not taken for {stimuli.taken_for.pop(text)}, as others have that very name")
+    return left
 
 
 def _pictures_not_given(events, stimuli):

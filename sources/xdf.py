@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PREFIXES = {"": 1e6, "m": 1e3, "milli": 1e3, "u": 1., "µ": 1., "μ": 1., "micro": 1., "n": 1e-3, "nano": 1e-3}
 MICROVOLTS = {prefix + volt: factor for prefix, factor in PREFIXES.items() for volt in ("v", "volt", "volts")}
-MARKER_TYPES = ("markers", "marker", "events", "event", "stim")  # types of streams
+MARKER_TYPES = ("markers", "marker", "events", "event", "stim", "triggers", "trigger")  # types of streams
 CODE_TYPES = ("stim", "trigger", "trig", "marker", "markers", "event")  # types of channels
 MAX_RATE_ERROR = .02  # of the nominal rate; a clock that is off by more is another rate
 
@@ -48,8 +48,8 @@ def read_raw_xdf(path: Path | str, name: str | None = None, cut_short: bool = Fa
                          f"{np.flatnonzero(np.diff(times) <= 0)[0]}; the recording is damaged")
     names, scale, kinds = _channels(path, eeg, len(signal))
     raw = mne.io.RawArray(signal * scale[:, None] * 1e-6, mne.create_info(names, rate, kinds), verbose="error")
-    marks = [(_sample(times, stamp, rate) / rate, 0., _text(row[0])) for stream in streams if _of(stream, "type").lower() in
-             MARKER_TYPES for stamp, row in zip(stream["time_stamps"], stream["time_series"], strict=True)]
+    marks = [(_sample(times, stamp, rate) / rate, 0., _text(row[0])) for stream in streams if _holds_marks(stream)
+             for stamp, row in zip(stream["time_stamps"], stream["time_series"], strict=True)]
     kept = [mark for mark in marks if 0 <= mark[0] < len(times) / rate]
     if len(kept) < len(marks):
         warnings.warn(f"{len(marks) - len(kept)} of {len(marks)} marks lie before, after or in gaps of the EEG",
@@ -84,6 +84,12 @@ def _load(path, cut_short):
         raise InputError(f"{path}: damaged or cut short ({faults[0][:200]}); get it again, or give --cut_short to take "
                          "what is there")
     return streams
+
+
+def _holds_marks(stream):
+    """Whether a stream holds events: by its type, or as texts at no regular rate."""
+    return _of(stream, "type").lower() in MARKER_TYPES or (
+        _of(stream, "channel_format") == "string" and float(_of(stream, "nominal_srate") or 0) == 0)
 
 
 def _text(value):

@@ -98,6 +98,16 @@ def test_looser_still(tmp_path, recording, capsys):
     assert "two folders are called 'dog'" in fails(capsys, tmp_path / "no", *options)
 
 
+def test_events_beside_those_of_the_exact_name(tmp_path, capsys):
+    """`a` and `b`, perhaps keys that were pressed, are no pictures of class A and B."""
+    pictures = make_pictures(tmp_path / "pictures", ("A", "B"))
+    path = save(make_raw(texts=("A", "a", "B", "b")), tmp_path / "one_raw.fif")
+    record, _, columns = prepare(tmp_path / "out", "--recordings", path, "--pictures", pictures, *AS_IT_IS)
+    np.testing.assert_allclose(columns["onset"], ONSETS[::2])
+    assert columns["label"].tolist() == [0, 1] * 7 and record["about"]["events"]["ignored"] == {"a": 7, "b": 7}
+    assert "'a' is ignored, not taken for class A" in capsys.readouterr().out
+
+
 def test_classes_without_pictures(tmp_path, recording, capsys):
     def table(*kinds):
         return write_table(tmp_path / "events.tsv", ("onset", "class"), *(
