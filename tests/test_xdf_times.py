@@ -56,7 +56,8 @@ def test_events_and_tables_by_a_clock_that_differs(tmp_path, losses):
     signal = np.stack([10 * truth, *np.random.default_rng(0).normal(0, 10, (3, N))], 1).astype(np.float32)
     onsets = np.arange(2., 115, 2.5)
     eeg = {"name": "Amp", "type": "EEG", "rate": RATE, "times": 50 + truth + late(.002, 4), "values": signal}
-    marks = {"name": "Task", "type": "Markers" if losses else "PsychoPy", "rate": 0, "times": 50.002 + onsets, "values": [["cat"]] * len(onsets)}
+    marks = {"name": "Task", "type": "Markers" if losses else "PsychoPy", "rate": 0, "times": 50.002 + onsets,
+             "values": [["cat"]] * len(onsets)}
     path = write_xdf(tmp_path / "one.xdf", [eeg, marks])
     table = write_table(tmp_path / "events.tsv", ("onset", "class"), *((onset, "cat") for onset in onsets))
     for name, options in (("own", ("--event_names", "cat")), ("table", ("--events", table))):
