@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from runtime.errors import InputError
 
 from .brainvision import HEADERS, decoded
-from .pointers import brainvision_files, check_data_files
+from .pointers import brainvision_files, check_data_files, named_in
 from .raw_files import RecordingFile
 from .readers import EDF_OPTIONS, check_whole, mark_triggers, mne_reads
 
@@ -54,8 +54,10 @@ def open_raw(path: "mne_bids.BIDSPath", cut_short: bool = False,
     suffix, more = path.fpath.suffix.lower(), None
     with mne_reads(path.fpath) as notes:
         if suffix in HEADERS:
-            names = brainvision_files(path.fpath, decoded(path.fpath)[0], other_files, lambda file: decoded(file)[0])
-            more = {"overrides": {OVERRIDES[key]: name for key, name in names.items()}}
+            text = decoded(path.fpath)[0]
+            names = brainvision_files(path.fpath, text, other_files, lambda file: decoded(file)[0])
+            if names != dict(named_in(text)):  # needs MNE 1.13
+                more = {"overrides": {OVERRIDES[key]: name for key, name in names.items()}}
         elif suffix == ".edf":
             more = EDF_OPTIONS
         raw = mne_bids.read_raw_bids(path, more, verbose="warning")

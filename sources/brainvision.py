@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 
-from .pointers import brainvision_files
+from .pointers import KEYS, POINTERS, brainvision_files, named_in
 
 if TYPE_CHECKING:
     import mne
@@ -31,19 +31,24 @@ def read_brainvision(path: Path, other_files: bool = False) -> "mne.io.BaseRaw":
 
     text, page = decoded(path)
     names = brainvision_files(path, text, other_files, lambda file: decoded(file)[0])
-    markers = path.parent / names["MarkerFile"] if names.get("MarkerFile") else None
+    files = {key: (path.parent / name).absolute() for key, name in names.items()}
     pages = {path: page}
-    if markers and markers.is_file():
-        pages[markers] = decoded(markers)[1]
+    if "MarkerFile" in files and files["MarkerFile"].is_file():
+        pages[files["MarkerFile"]] = decoded(files["MarkerFile"])[1]
+    capitals = any(file.suffix != file.suffix.lower() for file in pages)  # which MNE does not take for its own
+    if not capitals and not any(pages.values()) and names == dict(named_in(text)):
+        return mne.io.read_raw_brainvision(path, preload=False, verbose="warning")
     with tempfile.TemporaryDirectory() as folder:
-        copies = {file: file for file in pages}
-        capitals = any(file.suffix != file.suffix.lower() for file in pages)  # which MNE does not take for its own
-        for file in pages if capitals or any(pages.values()) else ():
-            copies[file] = Path(folder) / f"copy{file.suffix.lower()}"
-            copies[file].write_bytes(_in_utf8(decoded(file)[0]).encode())
-        overrides = {"data_fname": (path.parent / names["DataFile"]).absolute()} if "DataFile" in names else {}
-        overrides |= {"marker_fname": copies[markers].absolute()} if markers in copies else {}
-        raw = mne.io.read_raw_brainvision(copies[path], overrides=overrides or None, preload=False, verbose="warning")
+        for file in reversed(pages):  # the header last, which names the copy of the markers
+            copy = Path(folder) / f"copy{file.suffix.lower()}"
+            content = _in_utf8(decoded(file)[0])
+            if file == path:
+                header, content = copy, POINTERS.sub(
+                    lambda found: f"{found[1]}={files.get(KEYS[found[1].lower()], found[2])}", content)
+            else:
+                files["MarkerFile"] = copy
+            copy.write_bytes(content.encode())
+        raw = mne.io.read_raw_brainvision(header, preload=False, verbose="warning")
     assumed = {file.name: page for file, page in pages.items() if page and page.startswith("?")}
     if assumed:
         warnings.warn(f"{' and '.join(assumed)} not in UTF-8, and no other code page named: read as {WINDOWS}, as Windows "

@@ -27,7 +27,7 @@ def brainvision_files(path: Path, text: str, allow: bool, read: Callable[[Path],
     read: gives a file's text.
     """
     files = {}
-    for key, name in _named_in(text):
+    for key, name in named_in(text):
         files[key] = name = name.replace("$b", path.stem)  # BrainVision's word for the header's own name
         own = _own(path, name)
         if own and _same(own, name) and not _leads_elsewhere(name, own):
@@ -41,7 +41,7 @@ def brainvision_files(path: Path, text: str, allow: bool, read: Callable[[Path],
             if own and not (path.parent / name).is_file():
                 files[key] = own.name
         markers = path.parent / files[key]
-        for key_there, data in _named_in(read(markers)) if key == "MarkerFile" and not allow and markers.is_file() else ():
+        for key_there, data in named_in(read(markers)) if key == "MarkerFile" and not allow and markers.is_file() else ():
             if _other_header(path, data):
                 raise InputError(f"{markers}: {key_there}={data}, so it belongs to {_other_header(path, data).name} and "
                                  f"not to {path.name}; get the right one, or give --allow_other_files")
@@ -58,8 +58,8 @@ def check_data_files(path: Path, raw: "mne.io.BaseRaw", allow: bool = False) -> 
                              "it, or give --allow_other_files if the recording belongs to it")
 
 
-def _named_in(text):
-    """[(key, name)] of a header."""
+def named_in(text: str) -> list[tuple[str, str]]:
+    """[("DataFile" or "MarkerFile", name)] of a BrainVision header's text."""
     return [(KEYS[key.lower()], name) for key, name in POINTERS.findall(text) if name]
 
 
