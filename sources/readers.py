@@ -35,6 +35,8 @@ EDF_TRIGGERS = [each(name) for name in ("status", "trigger") for each in (str.lo
 EDF_OPTIONS = {"stim_channel": None, "misc": EDF_TRIGGERS}  # MNE cuts the decimals of a stim channel: 1.99 is 1
 SAMPLE_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}  # of a sample in BrainVision files
 OMITTED = re.compile(r"Omitted (\d+) annotation")  # MNE's word on marks outside of the data
+SMALL_ENDINGS = ("MNE reads EEGLAB files whose names end in .set and .fdt, in small letters; rename them, and save the "
+                 "recording in EEGLAB again where it names its data")
 CUT_SHORT = "the file is cut short; get it again, or give --cut_short to take what is there"
 
 
@@ -178,14 +180,15 @@ def _read_set(path):
     import mne
     from mne.io.eeglab import eeglab
 
+    if path.suffix != ".set":
+        raise InputError(f"{path}: {SMALL_ENDINGS}")
     try:
         # this check refuses events before the start, which MNE has left out and told of by then
         with patch.object(eeglab, "_check_latencies", lambda latencies: None, create=True):
             return mne.io.read_raw_eeglab(path, preload=False, verbose="warning")
     except (TypeError, ValueError) as error:
         if "EEGLAB file extension" in str(error):
-            raise InputError(f"{path}: MNE reads EEGLAB files whose names end in .set and .fdt, in small letters; rename "
-                             "them, and save the recording in EEGLAB again where it names its data") from None
+            raise InputError(f"{path}: {SMALL_ENDINGS}") from None
         if "number of trials" not in str(error):
             raise
         raise InputError(f"{path}: contains epochs, expected a continuous recording; export it before epochs "

@@ -63,6 +63,7 @@ def test_eximia(tmp_path, capsys):
 def test_curry(tmp_path):
     """Events of one code with remarks of their own, which MNE calls by the first one's."""
     pytest.importorskip("curryreader")
+    pytest.importorskip("mne", minversion="1.13")  # earlier ones want more in the files
     pictures = make_pictures(tmp_path / "pictures")
     shown = [f"{('cat', 'dog')[i % 2]}_{i // 2 % 4}" if i % 5 else "" for i in range(len(AT))]
     path = write_curry(tmp_path / "one.cdt", COUNTS, CHANNELS, SFREQ, [(at, 7) for at in AT.tolist()], shown)
@@ -78,6 +79,7 @@ def test_curry(tmp_path):
 def test_mff(tmp_path, table):
     """EGI's own format, with a pause of 5 s: events and tables count it, and no trial lies across."""
     pytest.importorskip("mffpy")
+    pytest.importorskip("mne", minversion="1.13")  # earlier ones want more in the files
     counts = np.vstack([COUNTS, 0 * COUNTS[:1]])
     times = AT / SFREQ + 5 * (AT >= 4000)
     events = [(time, ("cat", "dog")[i % 2]) for i, time in enumerate(times.tolist())]
