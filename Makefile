@@ -12,8 +12,8 @@ REQUIREMENTS := requirements.txt requirements-base.txt requirements-data.txt req
 LOWEST := $(VENV)/lowest
 AT_LOWEST := transformers peft accelerate datasets mne
 TESTS_AT_LOWEST := $(addprefix tests/test_,$(addsuffix .py,adapter captioning dataset_folder encoders events families \
-	fast_captioning judge machine_captions model montage n170 old_layouts predecessors prompt_date raw raw_files \
-	raw_processing special_tokens stage1 tokenizer)) tests/reliability/test_trainer_state.py
+	machine_captions model montage old_layouts predecessors prompt_date raw raw_processing special_tokens stage1 \
+	tokenizer)) tests/reliability/test_recovery.py
 
 .PHONY: setup demo n170 test test-lowest audit-packages lint clean
 setup: $(VENV)/ready

@@ -21,7 +21,7 @@ from runtime.errors import InputError, exits_cleanly
 from runtime.options import bounded, make_parser, positive
 
 from evaluation.scoring import N_WAY, OBJECT_WORD
-from metrics.caption_files import Captions, name_files, read_captions
+from metrics.caption_files import Captions, name_files, read_captions, with_whole_letters
 from metrics.conditions import MODEL_CONDITION
 from metrics.judge import Judge
 from metrics.judge import add_arguments as judge_options
@@ -84,10 +84,10 @@ def parse(argv: list[str] | None) -> options.Options:
 
 def read_files(args: argparse.Namespace) -> list[Captions]:
     """The CSVs, that of --compare_to among them; InputError where an output would overwrite one or cannot be written."""
-    files = [read_captions(path) for path in args.csv_files]
+    files = [with_whole_letters(read_captions(path)) for path in args.csv_files]
     if args.compare_to and Path(args.compare_to).is_file():
         given = {file.path.resolve() for file in files}
-        files += [] if Path(args.compare_to).resolve() in given else [read_captions(args.compare_to)]
+        files += [] if Path(args.compare_to).resolve() in given else [with_whole_letters(read_captions(args.compare_to))]
     taken = {file.path.resolve() for file in files}
     for flag, path in (("--json", args.json), ("--csv", args.csv), ("--chart", args.chart)):
         if path and Path(path).resolve() in taken:

@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 from runtime.errors import InputError
-from runtime.names import below
+from runtime.names import MAX_NAME, below, is_text
 from runtime.runs import LEDGER, atomic_path, content_key, file_hash, read_json, versions, write_json
 from runtime.verified import has_hash
 
@@ -145,6 +145,7 @@ def write_folder(data: DataSet, output: Path | str, source: str, scale: str, ove
     does not. Returns the record. A folder that holds another data set is refused unless `overwrite`.
     """
     output = Path(output)
+    _check_names(data)
     twice = [name for name, count in Counter(data.class_names).items() if count > 1]
     if twice:
         raise InputError(f"class name {twice[0]!r}: {len(data.class_names)} classes have {len(set(data.class_names))} "
@@ -172,6 +173,15 @@ def write_folder(data: DataSet, output: Path | str, source: str, scale: str, ove
     write_json(output / "dataset.json", record)
     (output / "trials" / RUN_FILE).unlink()
     return record
+
+
+def _check_names(data):
+    """Raise InputError for a name that dataset.json and the shards cannot hold, before anything is written."""
+    for what, names in (("recording", [recording.name for recording in data.recordings]), ("channel", data.ch_names),
+                        ("class", data.class_ids), ("class", data.class_names), ("picture", data.pictures)):
+        for name in names:
+            if not is_text(name) or not 0 < len(name) <= MAX_NAME:
+                raise InputError(f"{what} {name[:100]!r}: expected a name of 1 to {MAX_NAME} letters in UTF-8; rename it")
 
 
 def _write_content(data, output, key, head_key, scale):

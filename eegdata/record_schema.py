@@ -2,13 +2,14 @@
 
 from typing import Annotated, Literal
 
+from runtime.names import MAX_NAME
 from runtime.options import SPLITS
 from runtime.schema import Count, Schema, Sha256, Text
 
 from pydantic import AfterValidator, Field, model_validator
 
 MAX_SFREQ, MAX_TMIN = 1e6, 1e6  # Hz, s: no recording has more
-Name = Annotated[str, Field(min_length=1, max_length=1000)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 
 
 def _unique(names):

@@ -2,6 +2,7 @@
 
 from runtime.chat import chat_text
 from runtime.errors import InputError
+from runtime.names import is_text
 
 from transformers import PreTrainedTokenizerBase
 
@@ -61,7 +62,7 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, template: str, instruction: s
     end token in it, in training as in inference. Their prompts without an embedding did not pass through that code.
     """
     text = render(tokenizer, template, instruction, label, with_image)
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
+    if not is_text(text):
         raise InputError(f"prompt {text!r}: holds half a surrogate pair, which is no text to a tokenizer; correct the "
                          "class name (id2label.json, dataset.json) or --prompt")
     before, _, after = text.partition(IMAGE)

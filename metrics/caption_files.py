@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.errors import InputError
+from runtime.names import HALF
 from runtime.runs import read_json
 from runtime.text_files import read_csv, unguarded
 
@@ -126,6 +127,15 @@ def read_captions(path: str | Path) -> Captions:
     _check_rows(path, table)
     condition = table["condition"].iloc[0] if "condition" in table else None
     return Captions(Path(path), table, condition, _read_record(path))
+
+
+def with_whole_letters(file: Captions) -> Captions:
+    """The captions with U+FFFD in place of half a surrogate pair, which tables, charts and tokenizers do not take."""
+    halves = [HALF.search(cell) is not None for cell in file.table.to_numpy().ravel()]
+    if any(halves):
+        print(f"note: {file.path}: {sum(halves)} cells hold what is not UTF-8 text; \ufffd is read in its place")
+        file.table = file.table.map(lambda cell: HALF.sub("\ufffd", cell))
+    return file
 
 
 def _check_rows(path, table):

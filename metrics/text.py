@@ -270,8 +270,8 @@ def _bert_scorer(model, layers, batch_size, device):
     if layers is None and model not in model2layers:
         raise InputError(f"--bertscore_model {model}: bert-score lists no layer for it; "
                          "give --bertscore_layers, from 1 to the model's number of layers")
-    check_code(model)
     try:
+        check_code(model)
         scorer = BERTScorer(model_type=str(model), num_layers=layers, batch_size=batch_size, device=device)
     except (OSError, ValueError, AssertionError) as error:
         raise InputError(f"--bertscore_model {model}: cannot be used ({str(error).splitlines()[0]}); expected a "

@@ -1,8 +1,18 @@
 """Names that a file holds, such as those of pictures and shards, as parts of a path: they stay below their folder."""
 
+import re
 from pathlib import Path
 
 from runtime.errors import InputError
+
+MAX_NAME = 1000  # letters
+HALF = re.compile("[\ud800-\udfff]")  # half a surrogate pair
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8. The name of a file that is not UTF-8 holds half a surrogate pair for each
+    such byte."""
+    return HALF.search(name) is None
 
 
 def below(folder: Path | str, name: object, where: object) -> Path:

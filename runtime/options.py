@@ -6,18 +6,22 @@ DL_Proj_EEG-to-Text, so that their commands run here unchanged.
 
 import argparse
 import math
+import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
 from runtime import cuda, pretrained, processes
 from runtime.errors import InputError
+from runtime.names import is_text
 
 CLIP_MODEL = "openai/clip-vit-base-patch32"
 LLM = "deepseek-ai/deepseek-llm-7b-base"
 SPLITS = ("picture", "subject", "class", "session", "recording", "time", "given")
 PROMPT_TYPES = ("basic", "detailed", "creative")
 EVERYTHING = "everything"
+PLAIN_FILES = ("csv_files", "compare_to", "dest", "results_dir", "json", "csv", "chart", "report", "beside", "judge_cache",
+               "eeg_file")  # read and written by Python alone, which takes any path
 ENCODER = {"d_model": 128, "attn_heads": 8, "layers": 2, "dropout": 0.2, "spatial_filters": 64}  # the default encoder
 
 
@@ -68,10 +72,21 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> Options:
     for flag in FORMER.keys() - parser._option_string_actions.keys():
         parser.add_argument(flag, action=_Former, nargs="*", dest=argparse.SUPPRESS, help=argparse.SUPPRESS)
     args = parser.parse_args(argv, Options())
+    _check_text(args)
     neutral_of = {action.dest: action.neutral for action in parser._actions if hasattr(action, "neutral")}
     object.__setattr__(args, "_neutral", neutral_of)
     pretrained.trust_remote_code(getattr(args, "trust_remote_code", False))
     return args
+
+
+def _check_text(args):
+    """Raise InputError for an option that is no text, such as a path that is not UTF-8. The libraries that read models and
+    EEG cannot open it, and a run should not end on that after hours."""
+    given = [(f"--{name}", text) for name, value in vars(args).items() if name not in PLAIN_FILES
+             for text in (value if isinstance(value, list | tuple) else [value])]
+    for flag, text in (*given, ("the current folder", os.getcwd())):
+        if isinstance(text, str) and not is_text(text):
+            raise InputError(f"{flag} {text}: is not UTF-8 text; rename the file or folder, or write it in UTF-8")
 
 
 class _Former(argparse.Action):

@@ -62,6 +62,8 @@ def _told(problem):
     place = place.encode(errors="backslashreplace").decode()[:3 * MAX_SHOWN]
     if problem["type"] == "missing":
         return f"{place} missing"
+    if problem["type"] == "string_unicode":
+        return f"{place} is {problem['input'][:MAX_SHOWN]!r}, which is not UTF-8 text"
     if problem["type"] == "value_error":
         return f"{place} {problem['ctx']['error']}".strip()
     return f"{place}: {problem['msg']} (found {str(problem['input'])[:MAX_SHOWN]!r})".removeprefix(": ")

@@ -140,13 +140,21 @@ def test_damaged_id2label(data, clip, encoder, llm, tmp_path, capsys, content):
 
 def test_a_checkpoint_cut_short_is_passed_over(data, clip, tmp_path, monkeypatch):
     """A kill while a checkpoint is written leaves one without its mark: the one before is taken."""
-    from encoders.training import COMPLETE_MARK, checkpoint_of
+    from runtime.trainer_state import STATE, mark_whole
+
+    from transformers import TrainerState
+
+    from encoders.training import checkpoint_of
 
     for step in (1, 2, 10):
-        (tmp_path / f"checkpoint-{step}").mkdir()
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        TrainerState(global_step=step, max_steps=20).save_to_json(folder / STATE)
+        for name in ("optimizer.pt", "scheduler.pt"):
+            save_torch(folder / name, {})
+        if step < 10:
+            mark_whole(folder)
     (tmp_path / "key.json").write_text(json.dumps(checkpoint_key()))
-    (tmp_path / "checkpoint-1" / COMPLETE_MARK).touch()
-    (tmp_path / "checkpoint-2" / COMPLETE_MARK).touch()
     assert checkpoint_of(tmp_path, "key", resume=True) == str(tmp_path / "checkpoint-2")
     with pytest.raises(InputError, match="other options or data"):
         checkpoint_of(tmp_path, "another key", resume=True)

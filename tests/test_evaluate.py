@@ -265,7 +265,7 @@ def test_damaged_records(results, capsys, key, value):
     record = {"format": "eeg-to-text captions 1", "condition": "noise", key: value}
     (results / "llm_noise.csv.json").write_text(json.dumps(record))
     message = refused(capsys, results / "llm_noise.csv", *FAST)
-    assert "llm_noise.csv.json" in message and repr(key) in message
+    assert f"llm_noise.csv.json: {key}" in message and "write the captions again" in message
 
 
 def test_outputs_are_checked_before_the_work(results, capsys):

@@ -108,7 +108,7 @@ def test_marks_hold_for_the_marked_text_only(tmp_path):
     (tmp_path / "dog" / "dog_1_caption.txt").unlink()
     assert machine_made(tmp_path) == {"dog_2": "other"}
     (tmp_path / "machine_captions.json").write_text('{"cat_1": "org/model"}')
-    with pytest.raises(InputError, match=r"machine_captions\.json: expected a model and a sha256"):
+    with pytest.raises(InputError, match=r"machine_captions\.json: cat_1.*restore that file"):
         machine_made(tmp_path)
 
 
