@@ -140,7 +140,9 @@ def test_damaged_id2label(data, clip, encoder, llm, tmp_path, capsys, content):
 
 def test_a_checkpoint_cut_short_is_passed_over(data, clip, tmp_path, monkeypatch):
     """A kill while a checkpoint is written leaves one without its mark: the one before is taken."""
-    from encoders.training import COMPLETE_MARK, checkpoint_of
+    from runtime.interrupted import COMPLETE_MARK
+
+    from encoders.training import checkpoint_of
 
     for step in (1, 2, 10):
         (tmp_path / f"checkpoint-{step}").mkdir()
