@@ -1,6 +1,7 @@
 """Recordings whose damage would crash their reader and so Python, or hold it for ever: found before it may read them."""
 
 import gzip
+import os
 import struct
 import subprocess
 import sys
@@ -20,9 +21,10 @@ def try_first(path: Path, code: str, whose: str) -> None:
 
 
 def _exit_code(command):
-    """That of a command; None where it takes too long."""
+    """That of a command; None where it takes too long. New memory is filled, so that no pointer in it is right by chance."""
     try:
-        return subprocess.run(command, check=False, capture_output=True, timeout=SECONDS).returncode
+        return subprocess.run(command, check=False, capture_output=True, timeout=SECONDS,
+                              env=os.environ | {"MALLOC_PERTURB_": "165"}).returncode
     except subprocess.TimeoutExpired:
         return None
 

@@ -140,15 +140,17 @@ def test_damaged_id2label(data, clip, encoder, llm, tmp_path, capsys, content):
 
 def test_a_checkpoint_cut_short_is_passed_over(data, clip, tmp_path, monkeypatch):
     """A kill while a checkpoint is written leaves one without its mark: the one before is taken."""
-    from runtime.interrupted import COMPLETE_MARK
+    from runtime import trainer_state
 
+    from encoders import training
     from encoders.training import checkpoint_of
 
     for step in (1, 2, 10):
         (tmp_path / f"checkpoint-{step}").mkdir()
     (tmp_path / "key.json").write_text(json.dumps(checkpoint_key()))
-    (tmp_path / "checkpoint-1" / COMPLETE_MARK).touch()
-    (tmp_path / "checkpoint-2" / COMPLETE_MARK).touch()
+    trainer_state.mark_whole(tmp_path / "checkpoint-1")
+    trainer_state.mark_whole(tmp_path / "checkpoint-2")
+    monkeypatch.setattr(training, "check_checkpoint", lambda path: {"best_model_checkpoint": None})  # they hold nothing
     assert checkpoint_of(tmp_path, "key", resume=True) == str(tmp_path / "checkpoint-2")
     with pytest.raises(InputError, match="other options or data"):
         checkpoint_of(tmp_path, "another key", resume=True)
