@@ -21,7 +21,7 @@ def try_first(path: Path, code: str, whose: str) -> None:
 
 
 def _exit_code(command):
-    """That of a command; None where it takes too long. New memory is filled, so that no pointer in it is right by chance."""
+    """That of a command; None where it takes too long. New memory is filled, so that no pointer there is right by chance."""
     try:
         return subprocess.run(command, check=False, capture_output=True, timeout=SECONDS,
                               env=os.environ | {"MALLOC_PERTURB_": "165"}).returncode
