@@ -1,5 +1,6 @@
 """From files to batches: trials, splits, captions, picture embeddings, token ids."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
@@ -44,8 +45,8 @@ def image_embeddings(names: list[str], image_dir: str | Path, clip_model: str, p
         if missing:
             known.update(zip(missing, embed_pictures(list(missing.values()), clip_model, device), strict=True))
             with atomic_path(file) as temporary:
-                save_file({"embeddings": torch.stack(list(known.values()))}, temporary,
-                          metadata={"pictures": json.dumps(list(known))})
+                rows, pictures = torch.stack(list(known.values())), json.dumps(list(known))
+                save_file({"embeddings": rows}, temporary, metadata={"pictures": pictures, "sha256": _hash(pictures, rows)})
     return torch.stack([known[h] for h in hashes])
 
 
@@ -54,9 +55,16 @@ def _read_rows(file):
         return {}
     try:
         with safe_open(file, "pt") as cache:
-            return dict(zip(json.loads(cache.metadata()["pictures"]), cache.get_tensor("embeddings"), strict=True))
-    except (SafetensorError, KeyError, ValueError) as error:
+            facts, rows = cache.metadata(), cache.get_tensor("embeddings")
+        if facts.get("sha256", (found := _hash(facts["pictures"], rows))) != found:  # an earlier version wrote none
+            raise ValueError("its hash differs from the one that was written with it")
+        return dict(zip(json.loads(facts["pictures"]), rows, strict=True))
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{file}: damaged cache of picture embeddings ({error}); delete it and run again") from None
+
+
+def _hash(pictures, rows):
+    return hashlib.sha256(pictures.encode() + rows.numpy().tobytes()).hexdigest()
 
 
 class CaptionDataset(torch.utils.data.Dataset):

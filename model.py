@@ -247,6 +247,7 @@ class EEGModelForCausalLM(nn.Module):
         if not (folder / "eeg_encoder").is_dir():
             raise InputError(f"--model_path {folder}: has no eeg_encoder/, so it is not a captioner; expected a folder "
                              "that finetune_llm.py wrote, or a predecessor's")
+        check_whole(folder, "--model_path")
         encoder = load_encoder(folder / "eeg_encoder", "--model_path")
         if (folder / "projector.pth").is_file() and not (folder / "projector.safetensors").is_file():
             loading = None if loading == "as trained" else loading
@@ -267,7 +268,6 @@ class EEGModelForCausalLM(nn.Module):
         projector = Projector(config.projector, config.embedding_size, config.llm_hidden_size, config.soft_tokens)
         model = cls(config, base, projector.to(device), encoder.to(device))
         model.load_trainable(folder)
-        check_whole(folder, "--model_path")
         base.requires_grad_(False)  # as peft loads an adapter: not to be trained on unless asked for
         return model.eval()
 

@@ -128,7 +128,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _run(args):
     from runtime.checkpoints import resolve_checkpoint
-    from runtime.runs import read_run, training_warnings, write_json
+    from runtime.runs import read_run, training_warnings, write_record
 
     from eegdata.data_paths import find_data
     from eegdata.splits import load_split
@@ -198,7 +198,7 @@ def _run(args):
     results = Path(args.results_dir or folder / args.split)
     with locks.only_run(results, "--results_dir"):
         tables = write_tables(results, labels, logits, trials.subject[rows].numpy(), trials.class_names)
-        write_json(results / "scores.json", scores)
+        write_record(results / "scores.json", scores)
         print_scores(scores, tables["per_subject"])
         if scores["ledger"]:
             print(scores["ledger"])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
-from runtime.runs import atomic_path, file_hash, read_json, write_json
+from runtime.runs import atomic_path, file_hash, read_json, write_record
 from runtime.schema import check
 from runtime.wording import counted, listed
 
@@ -58,8 +58,8 @@ def made_of(trials: "Trials", splits_path: Path | str, split_num: int) -> dict:
 
 def write_audit(file: Path | str, findings: list, made_from: dict, facts: dict | None = None) -> None:
     """Write audit.json: findings, worst first, what they apply to, and facts of the data set."""
-    write_json(file, plain({"format": FORMAT, "made_from": made_from, "facts": facts or {},
-                            "findings": finding_dicts(findings)}))
+    write_record(file, plain({"format": FORMAT, "made_from": made_from, "facts": facts or {},
+                              "findings": finding_dicts(findings)}))
 
 
 def read_audit(file: Path | str, made_from: dict) -> list[dict] | None:

@@ -9,7 +9,7 @@ from runtime import options, processes, profiler
 from runtime.errors import InputError
 from runtime.model_files import model_key
 from runtime.options import Options
-from runtime.runs import atomic_path, content_key, file_hash, read_json, read_run, training_warnings, versions, write_json
+from runtime.runs import atomic_path, content_key, file_hash, read_json, read_run, training_warnings, versions, write_record
 from runtime.secrets import without_secrets
 from runtime.text_files import write_csv
 from runtime.wording import listed
@@ -191,9 +191,9 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
         [f"{p:.4f}" for p in encoded.probability[rows].tolist()], [captioner.key] * count)
     with atomic_path(file) as temporary:
         write_csv(temporary, COLUMNS, zip(*columns, strict=True))
-        write_json(f"{file}.json", {"format": caption_files.RECORD_FORMAT, "condition": condition, **facts,
-                                    **used, **settings, "used": {"batch_size": batch_size},
-                                    "sha256": file_hash(temporary)})
+        write_record(f"{file}.json", {"format": caption_files.RECORD_FORMAT, "condition": condition, **facts,
+                                      **used, **settings, "used": {"batch_size": batch_size},
+                                      "sha256": file_hash(temporary)})
     if processes.is_main():
         partial.unlink(missing_ok=True)  # the baselines have none
     print(f"{condition}: {count} captions written to {file}")
@@ -271,7 +271,7 @@ def _generated(captioner, condition, shown, answered, args, batch_size, partial,
 
     def keep(new):
         with open(partial, "a", encoding="utf-8") as file:
-            file.write(json.dumps(new) + "\n")
+            file.write(_line(new))
 
     texts = captioner.generate(shown.embeddings[rows], [labels[row] for row in rows], shown.with_embedding, instruction,
                                batch_size=batch_size, modality=shown.modality, desc=condition, done=done,
@@ -285,15 +285,18 @@ def _resume_partial(path, key):
     """The captions of an interrupted run with the same key, {number: text}; leaves the file with them and nothing else, to
     be appended to.
 
-    The first line is the key, each further one a batch: pairs of a caption's number and its text, in any order. A line that
-    was cut short does not count. Captions that were asked for otherwise are set aside as `<path>.old`, with a word on it.
+    The first line is the key, each further one a batch: the checksum of its pairs, and the pairs of a caption's number and
+    its text, in any order. A line that was cut short or damaged does not count. Captions that were asked for otherwise are
+    set aside as `<path>.old`, with a word on it.
     """
     done, path = {}, Path(path)
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     if lines[:1] == [json.dumps(key)]:
         for line in lines[1:]:
             try:
-                done |= dict(json.loads(line))
+                checksum, pairs = json.loads(line)
+                if checksum == content_key(pairs):
+                    done |= dict(pairs)
             except (ValueError, TypeError):
                 continue
         print(f"{path}: going on after {len(done)} captions of an interrupted run")
@@ -302,6 +305,9 @@ def _resume_partial(path, key):
         print(f"note: {path}: the captions of an interrupted run were asked for with other options, model or data, so all "
               f"are written anew; the others are kept in {path}.old")
     with atomic_path(path) as temporary:
-        temporary.write_text("".join(json.dumps(part) + "\n" for part in (key, list(done.items())) if part),
-                             encoding="utf-8")
+        temporary.write_text(json.dumps(key) + "\n" + (_line(list(done.items())) if done else ""), encoding="utf-8")
     return done
+
+
+def _line(pairs):
+    return json.dumps([content_key(pairs), pairs]) + "\n"

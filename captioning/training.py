@@ -6,9 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from runtime import processes
+from runtime.checkpoint_files import check_files, written_files
 from runtime.model_files import model_identity, model_key
 from runtime.options import Options
-from runtime.runs import cache_dir, content_key, read_json, remove_folder, write_json
+from runtime.runs import cache_dir, content_key, read_json, remove_folder, write_record
 from runtime.trainer_arguments import checkpointing, training_arguments
 
 import torch
@@ -223,15 +224,25 @@ class Stage:
         if made:
             print(f"stage 2: made before with the same options and data, taken from {folder}")
             self.model.load_trainable(folder)
-            log = read_json(folder / "stage2.json", list)
+            log = kept_log(folder)
         else:
             checkpoints = Path(self.args.output) / "checkpoints" / "stage2"
             log = self.run("image", embeddings, labels, captions, epochs, checkpoints)
             self.model.save_trainable(folder)
-            write_json(folder / "stage2.json", log)  # last: its presence says that the folder is whole
+            # last: its presence says that the folder is whole
+            write_record(folder / "stage2.json", {"log": log, "files": written_files(folder)})
             remove_folder(checkpoints)
         self.before = key
         return log
+
+
+def kept_log(folder: Path) -> list[dict]:
+    """The log of a kept stage 2, whose files are compared with their hashes; an earlier version kept the log alone."""
+    kept = read_json(folder / "stage2.json", object)
+    if isinstance(kept, list):
+        return kept
+    check_files(folder, kept, "stage2.json", "remove the folder, so that stage 2 is trained again")
+    return kept["log"]
 
 
 def _tensor_keys(content):

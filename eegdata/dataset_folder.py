@@ -15,7 +15,7 @@ from pathlib import Path
 
 from runtime.errors import InputError
 from runtime.names import MAX_NAME, below, is_text
-from runtime.runs import LEDGER, atomic_path, content_key, file_hash, read_json, versions, write_json
+from runtime.runs import LEDGER, atomic_path, content_key, file_hash, read_json, versions, write_json, write_record
 from runtime.verified import has_hash
 
 import numpy as np
@@ -170,7 +170,7 @@ def write_folder(data: DataSet, output: Path | str, source: str, scale: str, ove
     record["fingerprint"] = content_key([key, [[s["sha256"] for s in r["shards"]] for r in recordings]])
     _write_card(output / "README.md", record)
     os.sync()  # the pictures too are on the disk before dataset.json says that the folder is whole
-    write_json(output / "dataset.json", record)
+    write_record(output / "dataset.json", record)
     (output / "trials" / RUN_FILE).unlink()
     return record
 
@@ -284,7 +284,7 @@ def _write_trials(data, folder, head_key, scale):
             found += 1
         else:
             entry = {"key": key, **_write_recording(data, recording, number, folder, scale)}
-            write_json(file, entry)
+            write_record(file, entry)
         entries.append(entry)
     named = {RUN_FILE, *(f"{number:05d}.json" for number in range(len(entries)))}
     named |= {shard["file"] for entry in entries for shard in entry["shards"]}

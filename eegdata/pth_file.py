@@ -93,7 +93,7 @@ def class_ids(content: dict, path: Path | str) -> list[str]:
         class_id = content["images"][int(record["image"])].split("_")[0]
         if found.setdefault(int(record["label"]), class_id) != class_id:
             raise InputError(f"--eeg_dataset {path}: label {int(record['label'])} has pictures of "
-                             f"{found[int(record['label'])]} and of {class_id}; expected one class a label")
+                             f"{found[int(record['label'])][:40]} and of {class_id[:40]}; expected one class a label")
     rest = iter([name for name in content["labels"] if name not in found.values()])
     classes = [found[label] if label in found else next(rest, "") for label in range(len(content["labels"]))]
     if len(set(classes)) < len(classes) or not all(classes):

@@ -44,6 +44,7 @@ def load_encoder(name: str | Path, flag: str = "--eeg_encoder_path") -> PreTrain
     InputError.
     """
     folder = resolve_checkpoint(name, flag)
+    check_whole(folder, flag)
     file = folder / "config.json"
     content = read_json(file)
     model_type = str(content.get("model_type"))
@@ -54,7 +55,6 @@ def load_encoder(name: str | Path, flag: str = "--eeg_encoder_path") -> PreTrain
     model = made_of(OF_ENCODERS[model_type], content, file, lambda: encoder(encoder.config_class.from_dict(content)))
     file = folder / "model.safetensors"
     load_strictly(model, read_tensors(file), file)
-    check_whole(folder, flag)
     return model.eval()
 
 

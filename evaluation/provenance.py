@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from runtime.errors import InputError
-from runtime.runs import file_hash, read_json, read_run, write_json
+from runtime.runs import file_hash, read_json, read_run, write_record
 from runtime.schema import Sha256, Text, check
 
 from eegdata.pictures import picture_hashes, picture_path
@@ -109,7 +109,7 @@ def write_records(folder: str | Path, records: dict[str, dict]) -> None:
     """Write the records of a checkpoint, and remove records there that are not among them."""
     for part, file in FILES.items():
         if part in records:
-            write_json(Path(folder) / file, records[part])
+            write_record(Path(folder) / file, records[part])
         else:
             (Path(folder) / file).unlink(missing_ok=True)
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from runtime.runs import atomic_path, write_json
+from runtime.runs import atomic_path, write_record
 
 import numpy as np
 import torch
@@ -77,6 +77,6 @@ def _groups(names, positions):
 
 def write(folder: Path, result: dict, positions: dict[str, list[float]] | None = None) -> None:
     """Write when_where.json and when_where.png; positions: electrode positions by channel name, [x, y, z] in m."""
-    write_json(folder / "when_where.json", result)
+    write_record(folder / "when_where.json", result)
     with atomic_path(folder / "when_where.png") as temporary:
         draw(result, temporary, positions)

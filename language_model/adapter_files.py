@@ -36,11 +36,12 @@ def attach(llm: nn.Module, folder: str | Path) -> nn.Module:
     file = Path(folder) / CONFIG
     kind = read_json(file).get("peft_type")
     if kind != "LORA":
-        raise InputError(f"{file}: peft_type is {kind!r}, expected 'LORA'; other adapters cannot be loaded")
+        raise InputError(f"{file}: peft_type is {str(kind)[:40]!r}, expected 'LORA'; other adapters cannot be loaded")
     try:
         adapted = get_peft_model(llm, LoraConfig.from_pretrained(folder), autocast_adapter_dtype=False)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{file}: not usable ({str(error).splitlines()[0][:200]}); copy it again or train again") from None
+    except Exception as error:  # a value of a wrong type makes anything happen in peft
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise InputError(f"{file}: not usable ({reason}); copy it again or train again") from None
     for name, weight in adapted.named_parameters():
         if "lora_" in name:  # as the LLM computes: no casts a token. Beside 8-bit weights peft makes them float32
             weight.data = weight.data.to(llm.dtype)

@@ -20,13 +20,14 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     text."""
     try:
         tokenizer = pretrained.load(AutoTokenizer, name)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{name}: no usable tokenizer ({str(error).splitlines()[0][:200]}); expected the tokenizer files "
-                         "of a Hugging Face causal LM") from None
+        returned = [_there_and_back(tokenizer, sentence) for sentence in SENTENCES]
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise InputError(f"{name}: no usable tokenizer ({reason}); expected the tokenizer files of a Hugging Face causal "
+                         "LM") from None
     if tokenizer.eos_token_id is None:
         raise InputError(f"{name}: the tokenizer has no end token, so captions could not end; choose another LLM")
-    for sentence in SENTENCES:
-        back = _there_and_back(tokenizer, sentence)
+    for sentence, back in zip(SENTENCES, returned, strict=True):
         if _words(back) != _words(sentence):
             raise InputError(
                 f"{name}: the tokenizer loses text: {sentence!r} comes back as {back[:100]!r} with transformers "

@@ -117,7 +117,8 @@ def read_captions(path: str | Path) -> Captions:
         raise InputError(f"{path}: is a folder, expected a CSV of captions as inference.py writes") from None
     if "condition" in columns:  # ours; the predecessors write without a guard
         rows = [[unguarded(cell) for cell in row] for row in rows]
-    table = pd.DataFrame(rows, columns=columns, dtype=object)  # strings, also where a caption is `None` or `NA`
+    names = pd.Index(columns, dtype=object)  # a string index cannot hold half a surrogate pair
+    table = pd.DataFrame(rows, columns=names, dtype=object)  # strings, also where a caption is `None` or `NA`
     missing = [column for column in COLUMNS if column not in table]
     if missing:
         raise InputError(f"{path}: columns {', '.join(missing)} missing; found {', '.join(table.columns[:12])}; "

@@ -50,12 +50,16 @@ def check_whole(folder: str | Path, flag: str) -> None:
     if content.get("state") == UNFINISHED:
         raise InputError(f"{flag} {folder}: is not whole, since the run that wrote it was stopped while it saved the "
                          "model; run the training again, with --resume if it kept its checkpoints")
-    wanted = content.get("files", {})
+    check_files(folder, content, "args.json", "copy the folder again or train it again")
+
+
+def check_files(folder: Path, record: dict, where: str, advice: str) -> None:
+    """Raise InputError unless a folder's files are those whose hashes its record, the file `where`, holds under 'files'."""
+    wanted = record.get("files", {})
     found = checkpoint_hashes(folder) if wanted else {}
     for name, digest in wanted.items():
         if name not in found:
-            raise InputError(f"{folder / name}: not found, but args.json names it; copy the folder again or train it again")
+            raise InputError(f"{folder / name}: not found, but {where} names it; {advice}")
         if found[name] != digest:
-            raise InputError(f"{folder / name}: differs from the file that was written with the others (args.json); it is "
-                             "damaged, was changed by hand, or is of another training; copy the folder again or train it "
-                             "again")
+            raise InputError(f"{folder / name}: differs from the file that was written with the others ({where}); it is "
+                             f"damaged, was changed by hand, or is of another training; {advice}")

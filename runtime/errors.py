@@ -13,13 +13,18 @@ from runtime import processes
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST,
               errno.ENOTDIR, errno.ENAMETOOLONG)
+LONGEST = 2000  # letters of a message
 
 
 class InputError(Exception):
     """Something that the user gave cannot be used.
 
-    The message names the file, key or flag, what was found, what was expected and what to do.
+    The message names the file, key or flag, what was found, what was expected and what to do. What was found may be of any
+    length, so a very long message loses its middle.
     """
+
+    def __init__(self, message: str):
+        super().__init__(message if len(message) <= LONGEST else f"{message[:LONGEST // 2]} ... {message[-LONGEST // 2:]}")
 
 
 class Interrupted(SystemExit, KeyboardInterrupt):

@@ -95,7 +95,7 @@ def is_series(value: object) -> bool:
 
 
 def is_whole(value: object) -> bool:
-    """A whole number: int, numpy integer or a tensor of one."""
+    """A whole number that fits into 64 bits: int, numpy integer or a tensor of one."""
     if isinstance(value, torch.Tensor):
-        return value.numel() == 1 and not value.is_floating_point()
-    return isinstance(value, int | np.integer)
+        return value.numel() == 1 and not value.is_floating_point() and not value.is_complex()
+    return isinstance(value, int | np.integer) and -2**63 <= value < 2**63

@@ -18,7 +18,8 @@ def trust_remote_code(trusted: bool) -> None:
 
 
 def load(auto_class: type, name: str | Path, **options: object) -> object:
-    """auto_class.from_pretrained(name, **options). InputError where that would need code of the model's own."""
+    """auto_class.from_pretrained(name, **options). InputError where that would need code of the model's own, and ValueError
+    for whatever a damaged folder makes the library raise."""
     return _without_code(name, lambda: auto_class.from_pretrained(name, trust_remote_code=_trusted, **options))
 
 
@@ -43,3 +44,7 @@ def _without_code(name, call):
             raise
         raise InputError(f"{name}: brings Python code of its own (auto_map in its config), which is not run; read that "
                          "code, and give --trust_remote_code if you trust it, or choose another model") from None
+    except (OSError, ImportError, RuntimeError, MemoryError):  # no such model, a missing package, no memory
+        raise
+    except Exception as error:  # tokenizers raises plain ones, and a value of a wrong type makes anything happen
+        raise ValueError(f"{type(error).__name__}: {error}") from error

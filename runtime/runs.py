@@ -21,6 +21,7 @@ from runtime.secrets import without_secrets
 from runtime.text_files import read_text
 
 T = TypeVar("T")
+CHECKSUM, MARK = "checksum", "sha256 of the rest: "  # key of a record, and the beginning of its value
 TEMPORARY = ".writing-"  # begins the name of a file that is not whole yet
 LEDGER = "test_ledger.jsonl"  # counts the scorings of test data (evaluation/ledger.py), in data set and run folders
 PACKAGES = (  # those that make or read the numbers
@@ -41,10 +42,9 @@ def atomic_path(path: str | Path, sync: bool = True) -> Iterator[Path]:
         if path.exists() and not path.is_file():
             raise InputError(f"{path}: is a folder or a device, expected a file to write; choose another path")
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=path.suffix)
+        handle, temporary = _temporary(path, sync)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); free space or choose another path") from None
-    os.close(handle)
     umask = os.umask(0)
     os.umask(umask)
     os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files; results are for everybody
@@ -58,6 +58,34 @@ def atomic_path(path: str | Path, sync: bool = True) -> Iterator[Path]:
                 _to_disk(path.parent)
     finally:
         Path(temporary).unlink(missing_ok=True)
+        os.close(handle)  # only now, as it holds the lock
+
+
+def _temporary(path, clean):
+    """(handle, name) of a new temporary file for `path`, locked. clean: remove those that killed processes left for it:
+    nobody holds their lock. Where there are no locks, they stay."""
+    prefix = f"{TEMPORARY}{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}-"
+    for leftover in path.parent.glob(f"{prefix}*") if clean else ():
+        with contextlib.suppress(OSError), open(leftover, "rb+") as file:
+            if _lock(file.fileno()):
+                leftover.unlink()
+    while True:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
+        _lock(handle)
+        if os.path.exists(temporary):  # another process has not taken it for a leftover before it was locked
+            return handle, temporary
+        os.close(handle)
+
+
+def _lock(handle):
+    """Whether a file could be locked, until its handle is closed or the process ends."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):  # Windows, a file system without locks, or another process holds it
+        return False
+    return True
 
 
 def remove_folder(folder: str | Path) -> None:
@@ -87,8 +115,26 @@ def write_json(path: str | Path, content: object) -> None:
         temporary.write_bytes(text.encode(errors="backslashreplace"))  # half a surrogate pair, as JSON escapes it
 
 
+def write_record(path: str | Path, content: dict) -> None:
+    """Write a JSON object with a checksum, by which read_json notices that a value was damaged."""
+    write_json(path, {**content, CHECKSUM: _checksum(content)})
+
+
+def _checksum(content):
+    as_read = json.loads(json.dumps(content, default=str))  # numbers as keys, tuples and paths become what a reader gets
+    return MARK + hashlib.sha256(json.dumps(as_read, sort_keys=True).encode()).hexdigest()
+
+
+def _fits(content):
+    """Whether an object is as write_record wrote it, or holds no checksum, under whatever name. Takes the checksum away."""
+    if CHECKSUM in content:
+        return content.pop(CHECKSUM) == _checksum(content)
+    return not any(isinstance(value, str) and value.startswith(MARK) for value in content.values())
+
+
 def read_json(path: str | Path, kind: type[T] = dict, advice: str = "write it again with the stage it belongs to") -> T:
-    """The content of a JSON file that an earlier stage wrote; any type but `kind` is an InputError, whose end is advice."""
+    """The content of a JSON file that an earlier stage wrote. Any type but `kind` is an InputError, whose end is advice,
+    and so is content that does not fit the checksum that a record holds."""
     try:
         content = json.loads(read_text(path))
     except FileNotFoundError:
@@ -97,6 +143,9 @@ def read_json(path: str | Path, kind: type[T] = dict, advice: str = "write it ag
         raise InputError(f"{path}: not readable as JSON ({error}); {advice}") from None
     if not isinstance(content, kind):
         raise InputError(f"{path}: holds a {type(content).__name__}, expected a {kind.__name__}; {advice}")
+    if isinstance(content, dict) and not _fits(content):
+        raise InputError(f"{path}: damaged, or changed by hand (its checksum does not fit); copy it again, or remove its "
+                         f"'{CHECKSUM}' if you changed it on purpose")
     return content
 
 
@@ -133,8 +182,8 @@ def save_run(folder: str | Path, args: argparse.Namespace, **facts: object) -> N
     (runtime.checkpoint_files). The fact `used` holds what the program derived from options that were not given, by the
     option's name.
     """
-    write_json(Path(folder) / "args.json", {"options": without_secrets(vars(args)), "versions": versions(),
-                                            "threads": threads(), **facts})
+    write_record(Path(folder) / "args.json", {"options": without_secrets(vars(args)), "versions": versions(),
+                                              "threads": threads(), **facts})
 
 
 def threads() -> int | None:

@@ -1,15 +1,14 @@
 """ANT recordings, whose library crashes on damaged files: looked at before it may read them."""
 
 import struct
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 from runtime.errors import InputError
 
+from .damage import try_first
+
 MAX_CHANNELS = 4096  # of a table of channels
-ANT_SECONDS = 60  # a header takes a fraction of one
 
 
 def check_ant(path: Path) -> None:
@@ -22,14 +21,7 @@ def check_ant(path: Path) -> None:
     if sorted(order) != list(range(len(order))):
         raise InputError(f"{path}: its table of channels, which numbers them from 0 to {len(order) - 1}, is damaged; get "
                          "it again or leave it out")
-    try:
-        done = subprocess.run([sys.executable, "-c", code, str(path)], check=False, capture_output=True,
-                              timeout=ANT_SECONDS)
-    except subprocess.TimeoutExpired:
-        done = None
-    if done is None or done.returncode not in (0, 1):
-        raise InputError(f"{path}: ANT's reader {'crashes' if done else 'finds no end'}, so the file is damaged; get it "
-                         "again or leave it out")
+    try_first(path, code, "ANT's")
 
 
 def _ant_order(path):

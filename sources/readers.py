@@ -17,6 +17,7 @@ from .ant import check_ant
 from .brainvision import HEADERS, markers_behind, read_brainvision
 from .clock import mark_gaps
 from .curry_events import own_remarks
+from .damage import check_fif, check_set
 from .edf_records import edf_gaps
 from .persyst_times import persyst_gaps
 from .pointers import check_data_files
@@ -120,6 +121,8 @@ def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: 
             raise InputError(f"{path}: {what}; {CUT_SHORT}")
     if suffix in HEADERS and not cut_short:
         _check_brainvision(path, raw)
+    with mne_reads(path):
+        raw.get_channel_types()  # a damaged file may name kinds of channels that there are not
     if not raw.ch_names:
         raise InputError(f"{path}: holds no signals, only {len(raw.annotations)} annotations; give the recording that they "
                          "belong to, and these as a table with --events")
@@ -144,6 +147,10 @@ def _reader(path, stream, cut_short, other_files):
         from .xdf import read_raw_xdf
 
         return lambda path: read_raw_xdf(path, stream, cut_short)
+    if name.endswith(".set"):
+        check_set(path)
+    elif name.endswith((".fif", ".fif.gz")):
+        check_fif(path)
     if name.endswith((".set", ".edf")):
         return _read_set if name.endswith(".set") else _read_edf
     if name.endswith(HEADERS):

@@ -96,7 +96,7 @@ def all_options():
     scripts = [path.stem for path in ROOT.glob("*.py") if "argparse" in (text := path.read_text(encoding="utf-8"))
                or "make_parser" in text]
     modules = ["metrics.wordnet", "metrics.sentences", "recipes.make_small_clip", "recipes.make_small_llm", "bench.speed",
-               "bench.scale", "bench.data_format", "bench.null_studies", "bench.gpu_check"]
+               "bench.scale", "bench.data_format", "bench.null_studies", "bench.gpu_check", "bench.faults"]
     return set().union(*map(options_of, [*scripts, *modules]))
 
 

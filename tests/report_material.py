@@ -5,7 +5,7 @@ from argparse import Namespace
 from html.parser import HTMLParser
 from pathlib import Path
 
-from runtime.runs import file_hash
+from runtime.runs import file_hash, read_json
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ def write(path, content):
 
 
 def edit(path, change):
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path)
     change(content)
     write(path, content)
 

@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 
-from runtime.runs import file_hash
+from runtime.runs import file_hash, read_json
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def test_training_learns_and_records_itself(captioner, data):
         assert losses[-1] < losses[0]
     record = json.loads((captioner / "args.json").read_text())
     assert record["options"]["num_epochs_eeg"] == 3 and record["data"] == file_hash(data / "eeg.pth")
-    pictures = json.loads((captioner / "train_images.json").read_text())
+    pictures = read_json(captioner / "train_images.json")
     assert len(pictures) == 15 and pictures["cat_0"] == file_hash(data / "images" / "cat" / "cat_0_sketch.JPEG")
     assert json.loads((captioner / "id2label.json").read_text()) == {str(i): n for i, n in enumerate(CLASSES)}
     assert json.loads((captioner / "config.json").read_text())["model_type"] == "eeg-encoder-decoder"

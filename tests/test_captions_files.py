@@ -3,7 +3,7 @@
 import json
 import shutil
 
-from runtime.runs import file_hash
+from runtime.runs import file_hash, read_json
 
 import pandas
 import pytest
@@ -106,7 +106,7 @@ def test_a_csv_is_there_only_with_its_record(captioner, data, tmp_path, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(captions_csv, "write_json", stops)
+        patch.setattr(captions_csv, "write_record", stops)
         write(captioner, data, tmp_path / "c.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["c.csv.partial"]
     write(captioner, data, tmp_path / "c.csv")
@@ -219,11 +219,11 @@ def test_a_split_by_subject_repeats_its_pictures(captioner, data, tmp_path, caps
     assert "use the data set and the split that it was trained with" in capsys.readouterr().err  # it was not with this one
     write(captioner, data, tmp_path / "c.csv", *more, "--allow_overlap", "--condition", "constant")
     assert "was not trained with this split, so trials and people of the test part may have been" in capsys.readouterr().out
-    record = json.loads((tmp_path / "c.csv.json").read_text())
+    record = read_json(tmp_path / "c.csv.json")
     assert record["same_split"] is False and record["repeated"] == 0
 
     captioner = shutil.copytree(captioner, tmp_path / "captioner")
-    saved = json.loads((captioner / "args.json").read_text()) | {"splits": file_hash(tmp_path / "splits.pth")}
+    saved = read_json(captioner / "args.json") | {"splits": file_hash(tmp_path / "splits.pth")}
     (captioner / "args.json").write_text(json.dumps(saved))
     with pytest.raises(SystemExit) as stop:
         write(captioner, data, tmp_path / "d.csv", *more)
@@ -233,7 +233,7 @@ def test_a_split_by_subject_repeats_its_pictures(captioner, data, tmp_path, caps
     assert "--allow_overlap to go on and claim new people or days, not new pictures" in said
     write(captioner, data, tmp_path / "d.csv", *more, "--allow_overlap", "--condition", "constant")
     assert "not trained with this split" not in capsys.readouterr().out
-    record = json.loads((tmp_path / "d.csv.json").read_text())
+    record = read_json(tmp_path / "d.csv.json")
     assert record["trained_on"] == ["cat_0", "cat_1"] and record["repeated"] == 2 and record["selected_on"] == []
     assert record["same_split"] is True
 
@@ -310,7 +310,7 @@ def test_a_predecessors_checkpoint(clip, tmp_path, capsys):
     assert said.count("does not say which pictures it was trained on; make sure that the test pictures are not among") == 2
     table = pandas.read_csv(tmp_path / "c.csv", keep_default_na=False)
     assert list(table.columns) == COLUMNS and table["image"].tolist() == ["n1_3", "n2_3", "n3_3"]
-    record = json.loads((tmp_path / "c.csv.json").read_text())
+    record = read_json(tmp_path / "c.csv.json")
     unknown = ("trained_on", "selected_on", "same_split")
     assert [record[name] for name in unknown] == [None] * 3 and record["pictures"] == 3
     trials = load_trials(tmp_path / "eeg.pth")

@@ -2,7 +2,7 @@
 
 import json
 
-from runtime.runs import file_hash
+from runtime.runs import file_hash, read_json
 
 import numpy as np
 import pandas as pd
@@ -242,7 +242,7 @@ def test_controls_made_otherwise_are_said(tmp_path):
     files = write(tmp_path / "r", tables, record)
     assert not doubted(files, tmp_path)[1].startswith("label")
     beside = tmp_path / "r" / "captions_label.csv.json"
-    beside.write_text(json.dumps(json.loads(beside.read_text()) | {"options": {"max_new_tokens": 3, "seed": 2}}))
+    beside.write_text(json.dumps(read_json(beside) | {"options": {"max_new_tokens": 3, "seed": 2}}))
     study, text = doubted(files, tmp_path)
     assert "label was made with max_new_tokens 3 instead of 24" in text and study["claim"].startswith("Not to be relied on")
     beside.unlink()
@@ -427,7 +427,7 @@ def test_controls_of_another_base_llm_are_said(tmp_path):
 
     def record(condition, **change):
         file = tmp_path / "r" / f"captions_{condition}.csv.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | change))
+        file.write_text(json.dumps(read_json(file) | change))
 
     record("constant", llm=llm | {"weights": {"w": "1"}})  # no LLM writes a baseline
     record("noise", llm=llm | {"weights": {}})  # not at hand, so not known
@@ -455,7 +455,7 @@ def test_our_own_captions_without_a_whole_record_are_not_relied_on(tmp_path):
     assert "no record" not in doubted([tmp_path / "five.csv"], tmp_path)[0]["claim"]
     files = write(tmp_path / "r", {"eeg+label": captions("eeg+label", 0.9), "label": captions("label")})
     beside = tmp_path / "r" / "captions_label.csv.json"
-    content = json.loads(beside.read_text())
+    content = read_json(beside)
     for lost, said in ((["sha256"], "sha256"), (["model", "sha256"], "model and sha256")):
         beside.write_text(json.dumps({key: value for key, value in content.items() if key not in lost}))
         assert doubted(files, tmp_path)[0]["claim"].startswith(

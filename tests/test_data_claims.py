@@ -4,7 +4,7 @@ import json
 import re
 import shlex
 
-from runtime.runs import file_hash
+from runtime.runs import file_hash, read_json
 
 import numpy as np
 import pandas
@@ -39,12 +39,12 @@ def scored(run, *more):
 
 
 def edit_json(path, **changes):
-    content = json.loads(path.read_text())
+    content = read_json(path)
     path.write_text(json.dumps(content | changes))
 
 
 def set_severity(run, severity):
-    content = json.loads((run / "data" / "audit.json").read_text())
+    content = read_json(run / "data" / "audit.json")
     content["findings"][0]["severity"] = severity
     (run / "data" / "audit.json").write_text(json.dumps(content))
 
@@ -93,7 +93,7 @@ def test_damaged_data_do_not_keep_captions_from_being_judged(own_run, capsys, fi
     if file == "dataset.json":
         (own_run / "data" / "audit.json").unlink()
     elif content.startswith("{\""):
-        content = json.dumps(json.loads((own_run / "data" / file).read_text()) | {"findings": [{"check": "Blocks"}]})
+        content = json.dumps(read_json(own_run / "data" / file) | {"findings": [{"check": "Blocks"}]})
     (own_run / "data" / file).write_text(content)
     for more in ((), ("--report", str(own_run / "report"))):
         scored(own_run, *more)

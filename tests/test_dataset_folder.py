@@ -5,7 +5,7 @@ import json
 import shutil
 
 from runtime.errors import InputError
-from runtime.runs import LEDGER
+from runtime.runs import LEDGER, read_json
 
 import numpy as np
 import pytest
@@ -262,12 +262,12 @@ def other_format(folder):
 
 
 def change(folder, **fields):
-    record = json.loads((folder / "dataset.json").read_text())
+    record = read_json(folder / "dataset.json")
     (folder / "dataset.json").write_text(json.dumps(record | fields))
 
 
 def lose_key(folder):
-    record = json.loads((folder / "dataset.json").read_text())
+    record = read_json(folder / "dataset.json")
     del record["sfreq"]
     (folder / "dataset.json").write_text(json.dumps(record))
 

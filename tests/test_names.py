@@ -5,6 +5,7 @@ import shutil
 
 from runtime.errors import InputError
 from runtime.names import below
+from runtime.runs import read_json
 
 import pandas
 import pytest
@@ -51,7 +52,7 @@ def refusal(capsys, main, *arguments):
 @pytest.mark.parametrize("name", ["/etc/passwd", "../../away.arrow"])
 def test_shards_lie_in_their_folder(tmp_path, capsys, name):
     run = make_run(tmp_path / "run")
-    record = json.loads((run / "data" / "dataset.json").read_text())
+    record = read_json(run / "data" / "dataset.json")
     shutil.copy(run / "data" / "trials" / record["recordings"][0]["shards"][0]["file"], tmp_path / "away.arrow")
     record["recordings"][0]["shards"][0]["file"] = name
     (run / "data" / "dataset.json").write_text(json.dumps(record))

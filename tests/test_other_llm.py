@@ -3,7 +3,7 @@
 import json
 import shutil
 
-from runtime.runs import read_run
+from runtime.runs import read_json, read_run
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -40,7 +40,7 @@ def test_controls_by_another_base_llm_are_said(captioner, data, llm, other, tmp_
     claim = claim_of(sorted(tmp_path.glob("*.csv")), tmp_path / "report")
     assert claim.startswith("Not to be relied on, since label was written by another base LLM than the captioner was "
                             "trained with (they differ in model.safetensors)")
-    record = json.loads((tmp_path / "c_label.csv.json").read_text())
+    record = read_json(tmp_path / "c_label.csv.json")
     assert record["other_llm"] == ["model.safetensors"] and record["llm"]["name"] == llm.name
     assert "llm" not in json.loads((tmp_path / "c_constant.csv.json").read_text())  # no LLM writes it
 
@@ -49,7 +49,7 @@ def test_controls_by_another_base_llm_are_said(captioner, data, llm, other, tmp_
     assert claim.startswith("Not to be relied on, since label was made with another base LLM than the model's captions "
                             "(they differ in model.safetensors)")
     for file in tmp_path.glob("*.csv.json"):  # as an older version wrote them
-        content = {key: value for key, value in json.loads(file.read_text()).items() if key not in ("llm", "other_llm")}
+        content = {key: value for key, value in read_json(file).items() if key not in ("llm", "other_llm")}
         file.write_text(json.dumps(content))
     assert "base LLM" not in claim_of(sorted(tmp_path.glob("*.csv")), tmp_path / "report")
 

@@ -7,7 +7,7 @@ import pytest
 
 from raw_material import ONSETS, make_raw, save
 from raw_runs import AS_IT_IS, fails, prepare
-from sources import ant
+from sources import damage
 
 mne = pytest.importorskip("mne")
 
@@ -72,7 +72,7 @@ def test_damaged_real_recordings(shared, tmp_path, capsys, monkeypatch, name):
     """Cut anywhere, a part missing, header bytes flipped: one sentence that names the file, or a data set; no traceback."""
     if ".cnt" in name:
         pytest.importorskip("antio")
-    monkeypatch.setattr(ant, "ANT_SECONDS", 3)
+    monkeypatch.setattr(damage, "SECONDS", 3)
     source, (part, pattern) = shared / "raw_formats", FILES[name]
     folder = tmp_path / "in"
 

@@ -5,7 +5,7 @@ import shutil
 from itertools import pairwise
 
 from runtime import options
-from runtime.runs import file_hash
+from runtime.runs import file_hash, read_json
 
 import numpy as np
 import pandas
@@ -63,7 +63,7 @@ def test_the_folder_is_whole(data, encoder):
     assert any("eval_score" in entry for entry in log) and any("loss" in entry for entry in log)
     (content, _), split = read_pth(data / "eeg.pth"), torch.load(data / "splits.pth")["splits"][0]
     trained = {content["images"][content["dataset"][i]["image"]] for i in split["train"]}
-    assert set(json.loads((encoder / "train_images.json").read_text())) == trained
+    assert set(read_json(encoder / "train_images.json")) == trained
     saved = json.loads((encoder / "args.json").read_text())
     assert saved["options"]["seed"] == 42 and {"data", "splits", "clip", "versions"} <= set(saved)
 
@@ -338,7 +338,7 @@ def test_another_clip_model_is_refused(data, clip, encoder, tmp_path, capsys):
 def test_the_clip_model_that_an_older_version_recorded(data, clip, encoder, tmp_path, capsys):
     """It wrote the hash of the whole folder."""
     folder = shutil.copytree(encoder, tmp_path / "encoder")
-    content = json.loads((folder / "args.json").read_text())
+    content = read_json(folder / "args.json")
     for recorded, fits in ((file_hash(clip), True), ("0" * 64, False)):
         (folder / "args.json").write_text(json.dumps(content | {"clip": recorded}))
         if fits:

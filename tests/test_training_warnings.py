@@ -4,6 +4,8 @@ import html
 import json
 import shutil
 
+from runtime.runs import read_json
+
 import pytest
 
 import evaluate
@@ -14,7 +16,7 @@ SAID = "The EEG encoder tells the classes of its own training trials no better t
 
 def test_a_failed_training_is_told_up_to_the_report(data, clip, encoder, llm, tmp_path, capsys):
     failed = shutil.copytree(encoder, tmp_path / "encoder")
-    content = json.loads((failed / "args.json").read_text())
+    content = read_json(failed / "args.json")
     assert content["warnings"] == []
     (failed / "args.json").write_text(json.dumps(content | {"warnings": [SAID]}))
     captioner = finetune(data, clip, failed, llm, tmp_path / "captioner", "--no_stage2", "--max_steps", "1")
@@ -31,7 +33,7 @@ def test_a_failed_training_is_told_up_to_the_report(data, clip, encoder, llm, tm
 @pytest.mark.parametrize("warnings", ["text", [1]])
 def test_warnings_that_are_no_sentences(data, clip, encoder, llm, tmp_path, capsys, warnings):
     changed = shutil.copytree(encoder, tmp_path / "encoder")
-    content = json.loads((changed / "args.json").read_text())
+    content = read_json(changed / "args.json")
     (changed / "args.json").write_text(json.dumps(content | {"warnings": warnings}))
     with pytest.raises(SystemExit):
         finetune(data, clip, changed, llm, tmp_path / "captioner")
@@ -40,7 +42,7 @@ def test_warnings_that_are_no_sentences(data, clip, encoder, llm, tmp_path, caps
 
 def test_a_classifier_only_gives_no_captioner(data, clip, encoder, llm, tmp_path, capsys):
     only = shutil.copytree(encoder, tmp_path / "encoder")
-    content = json.loads((only / "args.json").read_text())
+    content = read_json(only / "args.json")
     content["options"]["loss_weight"] = 0.0
     (only / "args.json").write_text(json.dumps(content))
     with pytest.raises(SystemExit):

@@ -2,6 +2,8 @@
 
 import json
 
+from runtime.runs import read_json
+
 import torch
 
 CLASSES = ("cat", "dog", "car")
@@ -54,5 +56,5 @@ def data_arguments(data):
 def forget_hashes(folder):
     """Let a checkpoint whose files a test has changed pass for one of an earlier version, which kept no hashes."""
     file = folder / "args.json"
-    content = {key: value for key, value in json.loads(file.read_text()).items() if key != "files"}
+    content = {key: value for key, value in read_json(file).items() if key != "files"}
     file.write_text(json.dumps(content))

@@ -5,15 +5,14 @@ import random
 import shutil
 
 from runtime.errors import InputError
+from runtime.runs import read_json
 
-import numpy as np
 import pytest
-import torch
 
+from bench.fault_readers import unsound
+from bench.mutations import flipped, mutated
 from eegdata.trials import load_trials
 from report_material import make_run
-
-from .mutations import flipped, mutated
 
 
 @pytest.fixture(scope="module")
@@ -24,22 +23,14 @@ def folder(tmp_path_factory):
 def problem(folder):
     """What is wrong with trials that were loaded; "" where nothing is, or where the folder is refused."""
     try:
-        trials = load_trials(folder)
-        eeg = trials.eeg[torch.arange(len(trials))]
-        names = list(trials.class_names.values())
-        trials.names(slice(None))
+        return unsound(load_trials(folder))
     except InputError as error:
         return "" if str(error).strip() and "\n" not in str(error) and len(str(error)) < 1000 else f"message {error}"
-    sound = (len(trials) and eeg.shape == (len(trials), len(trials.ch_names), trials.eeg.shape[2])
-             and torch.isfinite(eeg).all() and 0 <= trials.label.min() <= trials.label.max() < len(names)
-             and len(set(names)) == len(names) and all(isinstance(name, str) for name in names + trials.ch_names)
-             and np.isfinite(trials.sfreq) and trials.sfreq > 0)
-    return "" if sound else "used although it is not sound"
 
 
 def test_damaged_records(folder, tmp_path):
     copy, draw = shutil.copytree(folder, tmp_path / "data"), random.Random(0)
-    record = json.loads((folder / "dataset.json").read_text())
+    record = read_json(folder / "dataset.json")
     for number in range(300):
         damaged = mutated(record, draw)
         (copy / "dataset.json").write_text(json.dumps(damaged))

@@ -6,13 +6,14 @@ import shutil
 
 from runtime.checkpoint_files import check_whole
 from runtime.errors import InputError
-from runtime.runs import training_warnings
+from runtime.runs import read_json, training_warnings
 
 import pytest
 import torch
 
 import evaluate
 from audit.page import finding_texts, read_audit
+from bench.mutations import mutated
 from captioning.captioner import Captioner
 from config import ChannelNetConfig
 from eegdata.pictures import machine_made
@@ -25,16 +26,14 @@ from report.run import Run, read_captioner, read_encoder
 from report_material import make_results, make_run, write
 from tiny import forget_hashes
 
-from .mutations import mutated
-
 CHECKPOINT_FILES = ("args.json", "train_images.json", "id2label.json", "prompt_date.json", "config.json")
 
 
 def refusals(file, use, count=60):
     """How many of `count` damaged versions of a JSON file `use` refuses; the file is then as it was."""
-    text, draw, found = file.read_text(), random.Random(0), 0
+    text, whole, draw, found = file.read_text(), read_json(file), random.Random(0), 0  # whole: without its checksum
     for number in range(count):
-        file.write_text(json.dumps(mutated(json.loads(text), draw)))
+        file.write_text(json.dumps(mutated(whole, draw)))
         try:
             use()
         except InputError as error:

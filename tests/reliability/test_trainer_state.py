@@ -15,11 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import train_eeg_classifier as training
+from bench.mutations import flipped, mutated
 from finetuning import finetune
 from test_interrupted import stage1_arguments
 from test_resume import same
-
-from .mutations import flipped, mutated
 
 PICKLES = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
 SAID = ("remove ", "--overwrite", "--resume")
