@@ -197,6 +197,11 @@ def filter_recording(raw: "mne.io.BaseRaw", settings: Epoching) -> None:
                    verbose="warning")
 
 
+def standardise(raw: "mne.io.BaseRaw") -> None:
+    """Bring each channel of an mne Raw to mean 0 and standard deviation 1 over the recording, in place."""
+    raw.apply_function(lambda signal: (signal - signal.mean()) / (signal.std() or 1.), picks="all", verbose="error")
+
+
 def cut_trials(raw: "mne.io.BaseRaw", onset: np.ndarray, settings: Epoching, weights: np.ndarray,
                causes: Counter | None = None) -> tuple[Trials, dict[str, int]]:
     """Bring a filtered recording (mne Raw) to the trials' sampling rate and cut it at `onset` [events] in s.
