@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from runtime import options
 from runtime.errors import InputError
-from runtime.wording import counted, listed
+from runtime.wording import counted
 
 import numpy as np
 
@@ -90,17 +90,23 @@ def read_new(args: argparse.Namespace, kept: "Preprocessing") -> NewTrials:
         steps.append("each channel standardised over the recording")
     if scale:
         steps.append(f"each channel divided by its standard deviation over these {counted(len(numbers), 'trial')}")
-        if len(numbers) < FEW_TRIALS:
-            notes.append(f"with {counted(len(numbers), 'trial')} the scale of the channels is uncertain; more onsets make "
-                         "it better")
+        notes += note_on_scale(len(numbers))
     events = [found.events[number] for number in numbers]
     time = np.array([found.clock.to_time(event.onset) for event in events])
     return NewTrials(np.concatenate(blocks), time, [event.name for event in events], dropped, steps, notes,
                      found.file.hashes)
 
 
+def note_on_scale(count: int) -> list[str]:
+    """What is to be said of a scale of channels that was taken from `count` trials."""
+    return [f"with {counted(count, 'trial')} the scale of the channels is uncertain; more trials make it better"
+            ] * (count < FEW_TRIALS)
+
+
 def open_new(args: argparse.Namespace, kept: "Preprocessing") -> tuple[OpenRecording, preprocessing.Settings]:
     """args.recording with its onsets, checked against the Settings that `kept` gives, which come second."""
+    from eegdata.montage import require_channels
+
     file = _file(args)
     settings = preprocessing.settings_of(kept)
     if args.unit_scale:
@@ -122,7 +128,7 @@ def open_new(args: argparse.Namespace, kept: "Preprocessing") -> tuple[OpenRecor
     found.shown = list(found.events)
     leave_out(found, {i for i, event in enumerate(found.events) if math.isnan(event.onset)}, "in a gap of the recording")
     if not args.interpolate:
-        _check_channels(found, settings)
+        require_channels(found.names, settings.ch_names, f"--recording {args.recording}", "--interpolate")
     check_fits(found, settings)
     return found, settings
 
@@ -150,15 +156,3 @@ def _rhythm(found, settings, every):
     """Onsets in every so many seconds whose trials lie within the recording."""
     first, last = max(0., -settings.tmin), found.duration - settings.last / settings.sfreq
     return np.arange(first, last + 1e-9, every).tolist()
-
-
-def _check_channels(found, settings):
-    from eegdata.montage import plain_name
-
-    here = {plain_name(name) for name in found.names}
-    missing = [name for name in settings.ch_names if plain_name(name) not in here]
-    if missing:
-        raise InputError(f"--recording {found.file.path}: lacks {counted(len(missing), 'channel')} of the "
-                         f"{len(settings.ch_names)} that the model takes: {listed(missing, 12)}; it has "
-                         f"{listed(found.names, 12)}; rename the channels that are meant, or give --interpolate to make "
-                         "them from the others")

@@ -1,5 +1,8 @@
 """A small study of recordings, and its captioner, as a user makes them: for the tests of new recordings."""
 
+import json
+import shutil
+
 import pandas
 
 import finetune_llm
@@ -7,6 +10,7 @@ import inference
 import prepare_data
 import train_eeg_classifier
 from raw_material import make_pictures, make_raw, save
+from tiny import forget_hashes
 
 SHORT = ("--max_new_tokens", "12", "--device", "cpu")
 
@@ -50,3 +54,13 @@ def offline(model, data, file, *more):
 
 def read(file):
     return pandas.read_csv(file, keep_default_na=False, dtype=str, encoding_errors="surrogatepass")
+
+
+def older(model, folder):
+    """The model as an earlier version wrote it, without its preprocessing."""
+    shutil.copytree(model, folder)
+    file = folder / "eeg_encoder" / "config.json"
+    content = {key: value for key, value in json.loads(file.read_text()).items() if key != "preprocessing"}
+    file.write_text(json.dumps(content))
+    forget_hashes(folder)
+    return folder

@@ -13,20 +13,10 @@ import torch
 import caption
 from encoders.temperature import confident_above
 from metrics.caption_files import ABSTAINED
-from new_recordings import SHORT, made_up_study, offline, pictures_with_captions, prepare, read, train
+from new_recordings import SHORT, offline, older, pictures_with_captions, prepare, read, train
 from raw_material import CHANNELS, ONSETS, make_raw, save, write_table
 from sources import n170
 from tiny import forget_hashes
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory, clip, llm):
-    return made_up_study(tmp_path_factory.mktemp("study"), clip, llm)
-
-
-@pytest.fixture(scope="module")
-def expected(study, tmp_path_factory):
-    return offline(study[2], study[1], tmp_path_factory.mktemp("offline") / "captions.csv")
 
 
 @pytest.fixture
@@ -186,16 +176,6 @@ def test_channels_by_name(run, fails, expected, tmp_path):
 def test_another_sampling_rate_is_resampled(run, tmp_path):
     table = run(recording=save(make_raw(sfreq=250.), tmp_path / "fast_raw.fif"))
     assert len(table) == len(ONSETS)
-
-
-def older(model, folder):
-    """The model as an earlier version wrote it, without its preprocessing."""
-    shutil.copytree(model, folder)
-    file = folder / "eeg_encoder" / "config.json"
-    content = {key: value for key, value in json.loads(file.read_text()).items() if key != "preprocessing"}
-    file.write_text(json.dumps(content))
-    forget_hashes(folder)
-    return folder
 
 
 def test_an_older_model_needs_a_data_set_like_its_own(run, fails, study, expected, tmp_path):
