@@ -152,7 +152,8 @@ class Captioner:
             torch.manual_seed(seed + start)
             return [pair for pair in zip(rows, self._texts(batch, modality, options), strict=True) if pair[0] not in texts]
 
-        for turn in tqdm(range(0, len(starts), processes.count()), desc=desc, unit="batch"):
+        for turn in tqdm(range(0, len(starts), processes.count()), desc=desc, unit="batch",
+                         disable=len(starts) <= 1):
             own = starts[turn:turn + processes.count()][processes.index():][:1]
             new = processes.collect([pair for start in own for pair in write(start)])
             texts.update(new)

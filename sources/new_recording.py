@@ -29,13 +29,15 @@ FEW_TRIALS = 10  # below it a scale over trials is said to be uncertain
 class NewTrials:
     """Trials of a new recording as an encoder takes them.
 
-    eeg [n, C, T] float32; time [n]: seconds from the recording's start to each onset; events [n]: their names; dropped:
-    {reason: onsets that gave no trial}; steps, notes: sentences on what was done; hashes: SHA-256 of its files.
+    eeg [n, C, T] float32; time [n]: seconds from the recording's start to each onset; events [n]: their names; scale: what
+    each of the C channels was divided by, or None; dropped: {reason: onsets that gave no trial}; steps, notes: sentences
+    on what was done; hashes: SHA-256 of its files.
     """
 
     eeg: np.ndarray
     time: np.ndarray
     events: list[str]
+    scale: list[float] | None
     dropped: dict[str, int]
     steps: list[str]
     notes: list[str]
@@ -93,7 +95,7 @@ def read_new(args: argparse.Namespace, kept: "Preprocessing") -> NewTrials:
         notes += note_on_scale(len(numbers))
     events = [found.events[number] for number in numbers]
     time = np.array([found.clock.to_time(event.onset) for event in events])
-    return NewTrials(np.concatenate(blocks), time, [event.name for event in events], dropped, steps, notes,
+    return NewTrials(np.concatenate(blocks), time, [event.name for event in events], scale, dropped, steps, notes,
                      found.file.hashes)
 
 
