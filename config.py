@@ -39,7 +39,7 @@ class EEGEncoderConfig(PretrainedConfig):
     n_chans, n_times, sfreq (Hz) and ch_names describe the EEG that it takes. embedding_size is that of the CLIP model.
     patch_size is in samples (None: 50 ms). spatial_filters is the number of learned spatial filters. class_temperature
     divides the logits before class probabilities are computed (encoders/temperature.py). preprocessing is how recordings
-    became the trials that it was trained on (eegdata/preprocessing_record.py), None where that is not known.
+    became the trials that it was trained on (eegdata/preprocessing_schema.py), None where that is not known.
     """
 
     model_type = "eegencoder"

@@ -18,7 +18,7 @@ from captioning.given_trials import fitted, of_array, of_epochs
 from captioning.readings import readings
 from captioning.requests import GREEDY, Request
 from eegdata.data_paths import find_data
-from eegdata.preprocessing_record import Preprocessing
+from eegdata.preprocessing_schema import Preprocessing
 from eegdata.trials import load_trials
 from encoders import fit_to_encoder
 from encoders.preprocessing import preprocessing_of

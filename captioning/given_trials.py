@@ -13,7 +13,7 @@ import numpy as np
 
 from eegdata.dataset_folder import channel_scale, divided
 from eegdata.montage import match_channels, require_channels
-from eegdata.preprocessing_record import Preprocessing
+from eegdata.preprocessing_schema import Preprocessing
 from sources import new_recording, preprocessing
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from captioning.readings import readings
 from captioning.requests import Request
 from eegdata.dataset_folder import divided
 from eegdata.montage import require_channels
-from eegdata.preprocessing_record import Preprocessing
+from eegdata.preprocessing_schema import Preprocessing
 from sources import new_recording, preprocessing
 from sources.events import NO_EVENT, Event, choose_by_name
 from sources.live_trials import LiveTrial, LiveTrials

@@ -10,7 +10,7 @@ from runtime.wording import counted, interval, number
 
 from config import EEGModelForCausalLMConfig
 from eegdata.dataset_folder import read_record
-from eegdata.preprocessing_record import read_preprocessing
+from eegdata.preprocessing_schema import read_preprocessing
 from eegdata.source import source_of_record, source_text
 from eegdata.unchanged import why_other_data
 from evaluation.provenance import ENCODER

@@ -65,7 +65,7 @@ class Trials:
 
     @property
     def preprocessing(self) -> dict | None:
-        """How recordings became these trials (eegdata/preprocessing_record.py), None where the data set does not say."""
+        """How recordings became these trials (eegdata/preprocessing_schema.py), None where the data set does not say."""
         kept = self.record.get("preprocessing")
         return kept and {**kept, "window": [self.eeg.low, self.eeg.high]}
 

@@ -8,7 +8,7 @@ from runtime.runs import read_run
 from transformers import PretrainedConfig
 
 from eegdata.dataset_folder import read_record
-from eegdata.preprocessing_record import Preprocessing, preprocessing_of_folder, read_preprocessing
+from eegdata.preprocessing_schema import Preprocessing, preprocessing_of_folder, read_preprocessing
 
 
 def preprocessing_of(config: PretrainedConfig, folder: Path, like: str | Path | None = None) -> Preprocessing:

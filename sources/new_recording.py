@@ -20,7 +20,7 @@ from .settled import check_fits, names_in
 from .shown_events import OpenRecording, leave_out
 
 if TYPE_CHECKING:
-    from eegdata.preprocessing_record import Preprocessing
+    from eegdata.preprocessing_schema import Preprocessing
 
 FEW_TRIALS = 10  # below it a scale over trials is said to be uncertain
 

@@ -20,7 +20,7 @@ from .readers import mne_reads
 if TYPE_CHECKING:
     import mne
 
-    from eegdata.preprocessing_record import Preprocessing
+    from eegdata.preprocessing_schema import Preprocessing
 
 PLAUSIBLE_MICROVOLTS = (.05, 5000.)  # microvolts: standard deviation of the median electrode
 FLAT_MICROVOLTS = .05  # microvolts: standard deviation; an amplifier alone has more
@@ -42,7 +42,7 @@ class Settings(epochs.Epoching):
 
 
 def kept(settings: epochs.Epoching, ch_names: Sequence[str], standardised: bool = False) -> dict:
-    """What a data set keeps of its Settings, or of its Epoching alone: a Preprocessing (eegdata/preprocessing_record.py)
+    """What a data set keeps of its Settings, or of its Epoching alone: a Preprocessing (eegdata/preprocessing_schema.py)
     without scale and window. standardised: whether `epochs.standardise` follows the filters."""
     alone = {"bads": "none", "reference": "keep", "unit_scale": 1., "ch_names": list(ch_names)}
     given = settings.key()
