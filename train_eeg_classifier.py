@@ -251,7 +251,8 @@ def _run(args):
     target, mean, scale = _picture_targets(args, paths, trials, split, device)
     encoder = build_encoder(encoder_config(
         args, n_chans=trials.eeg.shape[1], n_times=trials.eeg.shape[2], sfreq=trials.sfreq, ch_names=trials.ch_names,
-        num_classes=len(trials.class_names), id2label=trials.class_names, embedding_size=target.shape[1]))
+        num_classes=len(trials.class_names), id2label=trials.class_names, embedding_size=target.shape[1],
+        preprocessing=trials.preprocessing))
     count, needed = len(split["train"]), torch.cat([split["train"], split["val"]])
     rows = {"train": torch.arange(count), "val": torch.arange(count, len(needed))}
     eeg, labels = place(trials.eeg, needed, arguments), trials.label[needed]

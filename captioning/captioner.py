@@ -104,17 +104,24 @@ class Captioner:
     def read(self, eeg: torch.Tensor | MappedEEG, rows: torch.Tensor | None = None,
              batch_size: int = 256) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """EEG [N, C, T] -> embeddings [n, E], predicted class [n] and its probability [n] of the trials `rows` ([n], None
-        for all). Several processes share the batches.
+        for all).
 
         Probabilities are rounded to the 4 decimals that the files show, so that the file tells which trials stayed
         unanswered below a threshold.
         """
+        embeddings, probabilities = self.encode(eeg, rows, batch_size)
+        probability, predicted = probabilities.max(1)
+        return embeddings, predicted, probability.round(decimals=4)
+
+    def encode(self, eeg: torch.Tensor | MappedEEG, rows: torch.Tensor | None = None,
+               batch_size: int = 256) -> tuple[torch.Tensor, torch.Tensor]:
+        """EEG [N, C, T] -> embeddings [n, E] and class probabilities [n, K] of the trials `rows` ([n], None for all).
+        Several processes share the batches."""
         rows = torch.arange(len(eeg)) if rows is None else torch.as_tensor(rows)
         own = processes.share(range(0, len(rows), batch_size))  # whole batches: the same from any number of processes
         parts = [encode(self.model.encoder, eeg, rows[own.start:own.stop], batch_size, self.device)] if own else []
         embeddings, logits = (torch.cat(part) for part in zip(*processes.collect(parts), strict=True))
-        probability, predicted = class_probabilities(logits.double(), self.model.encoder.config).max(1)
-        return embeddings, predicted, probability.round(decimals=4)
+        return embeddings, class_probabilities(logits.double(), self.model.encoder.config)
 
     def fitting_batch_size(self, instruction: str, max_new_tokens: int) -> int:
         """The number of captions to write at a time if --batch_size is not given (memory.batch_that_fits)."""
@@ -145,7 +152,8 @@ class Captioner:
             torch.manual_seed(seed + start)
             return [pair for pair in zip(rows, self._texts(batch, modality, options), strict=True) if pair[0] not in texts]
 
-        for turn in tqdm(range(0, len(starts), processes.count()), desc=desc, unit="batch"):
+        for turn in tqdm(range(0, len(starts), processes.count()), desc=desc, unit="batch",
+                         disable=len(starts) <= 1):
             own = starts[turn:turn + processes.count()][processes.index():][:1]
             new = processes.collect([pair for start in own for pair in write(start)])
             texts.update(new)

@@ -17,7 +17,7 @@ from runtime.wording import listed
 import torch
 
 from captioning.captioner import Captioner
-from captioning.conditions import under_condition
+from captioning.conditions import captions_of, under_condition
 from datautils import image_embeddings
 from eegdata.data_paths import DataPaths, find_data
 from eegdata.pictures import machine_made, picture_path, read_caption
@@ -67,13 +67,14 @@ def write_captions(captioner: Captioner, args: Options, files: dict[str, Path]) 
     trials = load_trials(paths.eeg_dataset, args.time_low, args.time_high, args.subject)
     trials.require_pictures()
     check_model_fits(captioner, trials)
-    split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=(args.split,))
+    split = load_split(paths.splits_path, trials, args.split_num, args.splits_index,
+                       needed=() if args.split == "all" else (args.split,))
     fitted = [condition for condition in files if condition in BASELINES]
     if fitted and not len(split["train"]):
         raise InputError(f"--splits_path {paths.splits_path}: part 'train' is empty for these trials, but its captions "
                          f"make the baselines {', '.join(fitted)}; give the split that the captioner was trained with, or "
                          "name the conditions to write without these")
-    positions = split[args.split]
+    positions = torch.arange(len(trials)) if args.split == "all" else split[args.split]
     names = trials.names(positions)
     training = set(trials.names(split["train"]))
     more = len(set(read_records(captioner.folder).get("train", ())) - training)
@@ -84,7 +85,7 @@ def write_captions(captioner: Captioner, args: Options, files: dict[str, Path]) 
     references = [read_caption(paths.image_dir, name) for name in names]
     encoded = EncodedTrials(paths, trials, positions, split["train"], names, references,
                             *captioner.read(trials.eeg, positions))
-    print(f"{len(positions)} {args.split} trials, predicted class right in "
+    print(f"{args.split} trials: {len(positions)}, predicted class right in "
           f"{(encoded.predicted == trials.label[positions]).float().mean():.1%}")
     batch_size = args.batch_size
     if not batch_size and set(files) - set(BASELINES):
@@ -253,32 +254,16 @@ def _baseline(captioner, encoded, condition, args):
 
 
 def _generated(captioner, condition, shown, answered, args, batch_size, partial, key):
-    """The LLM's caption for each trial that is answered. key: of all that they depend on, for captions in `partial`.
-
-    Under greedy decoding equal prompts give equal captions, so each prompt is decoded once: for example all trials of a
-    class without an embedding, or of a picture that several people saw.
-    """
-    labels = [None] * len(answered) if shown.labels is None else [captioner.class_names[i] for i in shown.labels.tolist()]
-    prompts = range(len(labels)) if args.do_sample else list(zip(labels, (
-        row.numpy().tobytes() if shown.with_embedding else b"" for row in shown.embeddings), strict=True))
-    first = {}
-    for row, prompt in enumerate(prompts):
-        if answered[row]:
-            first.setdefault(prompt, row)
-    rows = list(first.values())
-    instruction = instruction_of(args.prompt_type or "basic", args.prompt)
+    """The LLM's caption for each trial that is answered. key: of all that they depend on, for captions in `partial`."""
     done = processes.from_main(_resume_partial, partial, key)
 
     def keep(new):
         with open(partial, "a", encoding="utf-8") as file:
             file.write(_line(new))
 
-    texts = captioner.generate(shown.embeddings[rows], [labels[row] for row in rows], shown.with_embedding, instruction,
-                               batch_size=batch_size, modality=shown.modality, desc=condition, done=done,
-                               on_batch=keep, seed=args.seed, **options.generation_options(args))
-    text_of = dict(zip(first, texts, strict=True))
-    return [text_of[prompt] if answer else caption_files.ABSTAINED
-            for prompt, answer in zip(prompts, answered, strict=True)]
+    return captions_of(captioner, shown, answered, instruction_of(args.prompt_type or "basic", args.prompt),
+                       batch_size=batch_size, desc=condition, done=done, on_batch=keep, seed=args.seed,
+                       **options.generation_options(args))
 
 
 def _resume_partial(path, key):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 
+from metrics.caption_files import ABSTAINED
 from metrics.conditions import BY_NAME
 from metrics.exchange import swap
 
@@ -35,6 +36,27 @@ def matched_noise(embeddings: torch.Tensor, generator: torch.Generator) -> torch
         weights = torch.randn(len(rows), len(embeddings), generator=generator) / max(1, len(embeddings) - 1) ** 0.5
         rows[:] = mean + weights @ centred
     return noise
+
+
+def captions_of(captioner: object, shown: PromptContent, answered: list[bool], instruction: str,
+                **options: object) -> list[str]:
+    """The LLM's caption for each trial that is answered, ABSTAINED for the others. options: those of Captioner.generate.
+
+    Under greedy decoding equal prompts give equal captions, so each prompt is decoded once: for example all trials of a
+    class without an embedding, or of a picture that several people saw.
+    """
+    labels = [None] * len(answered) if shown.labels is None else [captioner.class_names[i] for i in shown.labels.tolist()]
+    prompts = range(len(labels)) if options["do_sample"] else list(zip(labels, (
+        row.numpy().tobytes() if shown.with_embedding else b"" for row in shown.embeddings), strict=True))
+    first = {}
+    for row, prompt in enumerate(prompts):
+        if answered[row]:
+            first.setdefault(prompt, row)
+    rows = list(first.values())
+    texts = captioner.generate(shown.embeddings[rows], [labels[row] for row in rows], shown.with_embedding, instruction,
+                               modality=shown.modality, **options)
+    text_of = dict(zip(first, texts, strict=True))
+    return [text_of[prompt] if answer else ABSTAINED for prompt, answer in zip(prompts, answered, strict=True)]
 
 
 def under_condition(condition: str, embeddings: torch.Tensor, predicted: torch.Tensor, truth: torch.Tensor,

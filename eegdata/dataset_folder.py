@@ -165,7 +165,8 @@ def write_folder(data: DataSet, output: Path | str, source: str, scale: str, ove
             _remove_own(output)
         raise
     sketches = bool(data.pictures) and all(picture.sketch for picture in data.pictures.values())
-    record = {**head, "key": key, "pictures": list(data.pictures), "picture": "sketch" if sketches else "photo",
+    record = {**head, "preprocessing": data.preprocessing and {**data.preprocessing, "scale": scale}, "key": key,
+              "pictures": list(data.pictures), "picture": "sketch" if sketches else "photo",
               "recordings": recordings, "versions": versions()}
     record["fingerprint"] = content_key([key, [[s["sha256"] for s in r["shards"]] for r in recordings]])
     _write_card(output / "README.md", record)
@@ -308,16 +309,25 @@ def _write_recording(data, recording, number, folder, scale):
         eeg = np.ascontiguousarray(block.eeg, dtype=np.float32)
         _check_block(data, recording, block, eeg)
         if scale == "recording":
-            if entry["scale"] is None:  # of the first block, for all
-                deviation = eeg.std((0, 2), dtype=np.float64)
-                entry["scale"] = np.where(deviation > 0, deviation, 1.0).tolist()
-            eeg = eeg / np.asarray(entry["scale"], np.float32)[:, None]
+            entry["scale"] = entry["scale"] or channel_scale(eeg)  # of the first block, for all
+            eeg = divided(eeg, entry["scale"])
         file = folder / f"{number:05d}-{count:03d}.arrow"
         with atomic_path(file) as temporary:
             _write_shard(temporary, data, recording, number, block, eeg)
             size, digest = temporary.stat().st_size, file_hash(temporary)
         entry["shards"].append({"file": file.name, "trials": len(eeg), "bytes": size, "sha256": digest})
     return entry
+
+
+def channel_scale(eeg: np.ndarray) -> list[float]:
+    """The standard deviation of each channel over trials [n, C, T], 1 where it is 0: [C]."""
+    deviation = eeg.std((0, 2), dtype=np.float64)
+    return np.where(deviation > 0, deviation, 1.0).tolist()
+
+
+def divided(eeg: np.ndarray, scale: list[float]) -> np.ndarray:
+    """Trials [n, C, T] with each channel divided by its scale [C]."""
+    return eeg / np.asarray(scale, np.float32)[:, None]
 
 
 def _check_block(data, recording, block, eeg):

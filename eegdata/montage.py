@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from runtime.errors import InputError
-from runtime.wording import listed
+from runtime.wording import counted, listed
 
 import numpy as np
 
@@ -64,6 +64,19 @@ def match_channels(found: Sequence[str], wanted: Sequence[str],
     if left:
         notes.append(f"{len(left)} channels not asked for left out: {listed(left, MAX_LISTED)}")
     return matrix, notes
+
+
+def require_channels(found: Sequence[str], wanted: Sequence[str], where: object, advice: str) -> None:
+    """Raise InputError where channels `wanted` by a model are not among those `found`, by name.
+
+    where: what has the found ones; advice: how missing ones are accepted, for the message.
+    """
+    here = {plain_name(name) for name in found}
+    missing = [name for name in wanted if plain_name(name) not in here]
+    if missing:
+        raise InputError(f"{where}: lacks {counted(len(missing), 'channel')} of the {len(wanted)} that the model takes: "
+                         f"{listed(missing, MAX_LISTED)}; it has {listed(found, MAX_LISTED)}; rename the channels that are "
+                         f"meant, or give {advice} to make them from the others")
 
 
 def _check_unique(what, names, plain, relevant):

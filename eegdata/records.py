@@ -59,8 +59,9 @@ class DataSet:
     pictures: name `<class id>_<...>` -> Picture, where class ids hold no "_"; pictures_known: "yes", "class" (a picture
     of the right class was assigned, which of them was seen is unknown) or "no" (no picture files: names are
     `<class id>_unknown`, or real names where those are known). split_by: how splits are made where the user does not say
-    ("given": by Block.part). about: JSON-like facts for the record, among them what was done to the EEG under "steps" (a
-    list of sentences).
+    ("given": by Block.part). preprocessing: what eegdata/preprocessing_schema.py keeps, but scale and window; None where
+    the source did not cut the trials from continuous recordings. about: JSON-like facts for the record, among them what
+    was done to the EEG under "steps" (a list of sentences).
     """
 
     recordings: list
@@ -75,4 +76,5 @@ class DataSet:
     pictures_known: str = "yes"
     positions: dict | None = None
     split_by: str = "picture"
+    preprocessing: dict | None = None
     about: dict = field(default_factory=dict)

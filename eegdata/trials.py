@@ -63,6 +63,12 @@ class Trials:
         """{"name", "simulated"} of the data set (eegdata.source)."""
         return source_of_record(self.record) if self.record else source_of(None, self.about, self.class_ids)
 
+    @property
+    def preprocessing(self) -> dict | None:
+        """How recordings became these trials (eegdata/preprocessing_schema.py), None where the data set does not say."""
+        kept = self.record.get("preprocessing")
+        return kept and {**kept, "window": [self.eeg.low, self.eeg.high]}
+
     def names(self, positions: torch.Tensor | slice) -> list[str]:
         """Picture names of trials."""
         return [self.images[i] for i in self.image[positions].tolist()]

@@ -49,6 +49,9 @@ def about_files(members: list[Captions], model: Captions | None) -> list[dict[st
     part = model.only("split") or (model.record or {}).get("split") or "test"
     if part == "train":
         caveats.append(severe("the captions are of the training part of the split"))
+    elif part == "all":
+        caveats.append(severe("the captions are of all trials of the data set, so those of the training part may be among "
+                              "them"))
     elif part != "test":
         caveats.append(warning(f"The captions are of the {part} part of the split. It chose the best epoch of the "
                                "training, so scores on it are somewhat too high."))

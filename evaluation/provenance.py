@@ -69,8 +69,8 @@ def trained_with(folder: str | Path, name: str, data: str, splits_path: str | Pa
     """
     same = same_split(folder, data, splits_path, split_num)
     if same is False and part != "train":
-        print(f"note: {name} was not trained with this split, so trials and people of the {part} part may have been in its "
-              "training")
+        print(f"note: {name} was not trained with this split, so trials and people of "
+              f"{'any' if part == 'all' else f'the {part}'} part may have been in its training")
     return same
 
 

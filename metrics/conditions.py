@@ -79,5 +79,7 @@ NAMES = tuple(BY_NAME)
 MODEL_CONDITION = next(condition.name for condition in TABLE if condition.kind == "model")
 BASELINES = tuple(condition.name for condition in TABLE if condition.kind == "baseline")
 TEXT_BASELINES = tuple(condition.name for condition in TABLE if condition.kind == "baseline" and not condition.needs_clip)
+OF_UNKNOWN = tuple(condition.name for condition in TABLE  # controls that need no other trial and no picture
+                   if condition.kind == "control" and not condition.exchanged)
 ORDER = tuple(condition.name for kind in KINDS for condition in TABLE if condition.kind == kind)  # of tables
 COMPARED = tuple(name for name in ORDER if BY_NAME[name].kind not in ("model", "variant"))  # what a model is judged beside

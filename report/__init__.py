@@ -34,12 +34,12 @@ def write_report(folder: str | Path, results: dict, files: list[dict], other: tu
     return [folder / name for name in contents]
 
 
-def read_beside(path: str | Path) -> tuple[str, dict]:
-    """(name, results) of another results.json; InputError where the file is not one."""
+def read_beside(path: str | Path, flag: str = "--beside") -> tuple[str, dict]:
+    """(name, results) of another results.json; InputError where the file is not one. flag: the option that named it."""
     from runtime.runs import read_json
     from runtime.schema import check
 
     from .schema import Results
 
-    return str(path), check(Results, read_json(path), f"--beside {path}", "give a results.json that evaluate.py --report "
+    return str(path), check(Results, read_json(path), f"{flag} {path}", "give a results.json that evaluate.py --report "
                             "wrote, or write it again")

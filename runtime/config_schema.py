@@ -33,6 +33,7 @@ class EncoderConfig(Schema):
     embedding_size: Size = ABSENT
     class_temperature: Positive = ABSENT
     id2label: ClassNames | None = ABSENT
+    preprocessing: dict | None = ABSENT  # eegdata/preprocessing_schema.py, where it is used
 
 
 class TransformerConfig(EncoderConfig):

@@ -334,8 +334,8 @@ def code_option(group: argparse._ActionsContainer) -> None:
                                "the model; it can do whatever you can on this machine (unset: such a model is refused)"))
 
 
-def inference_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """What inference.py and inference_chance.py share."""
+def captioner_options(parser: argparse.ArgumentParser) -> None:
+    """Which captioner, and how its LLM is loaded."""
     group = parser.add_argument_group("model")
     neutral(group.add_argument("--model_path", required=True, help="captioner: a local folder or a Hub id with subfolder, "
                                                                    "ours or a predecessor's"))
@@ -346,12 +346,29 @@ def inference_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     group.add_argument("--load_in_4bit", action="store_true", help="load the LLM in 4 bit even if it was trained otherwise")
     half_options(group)
     code_option(group)
+
+
+def inference_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """What inference.py and inference_chance.py share."""
+    captioner_options(parser)
     group = parser.add_argument_group("captions")
-    neutral(group.add_argument("--split", choices=("test", "val", "train"), default="test", help="part of the split to "
-                                                                                                 "caption"))
+    neutral(group.add_argument("--split", choices=("test", "val", "train", "all"), default="test",
+                               help="part of the split to caption; all: every trial of the data set"))
     neutral(group.add_argument("--allow_overlap", action="store_true",
                                help="caption test pictures even if the captioner or its encoder was trained on them; the "
                                     "record of the captions says so (unset: refuse)"))
+    writing_options(group)
+    neutral(group.add_argument("--results_dir", default="./results", help="folder for CSV files that --dest does not name"))
+    neutral(group.add_argument("--dest", help="CSV file to write; --prompt_type appends _<prompt type> to its name, and "
+                                              "inference_chance.py also appends _<condition>"))
+    for flag in ("--num_workers", "--max_prefix_length", "--max_suffix_length", "--save_every", "--log_level"):
+        neutral(group.add_argument(flag, help=argparse.SUPPRESS))  # predecessors' flags that had no effect there either
+    neutral(group.add_argument("--debug", action="store_true", help=argparse.SUPPRESS))
+    return group
+
+
+def writing_options(group: argparse._ActionsContainer) -> None:
+    """How the LLM is asked for captions, and how it writes them."""
     group.add_argument("--prompt_type", choices=PROMPT_TYPES, help="instruction in the prompt (unset: basic)")
     group.add_argument("--prompt", help="your own instruction in place of --prompt_type")
     neutral(group.add_argument("--batch_size", type=positive, help="number of captions written at a time (unset: what fits "
@@ -365,13 +382,6 @@ def inference_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
                        help="with --do_sample: sample from this much probability mass")
     group.add_argument("--repetition_penalty", type=bounded(float, 1e-6), default=1.1,
                        help="above 1 discourages repetition")
-    neutral(group.add_argument("--results_dir", default="./results", help="folder for CSV files that --dest does not name"))
-    neutral(group.add_argument("--dest", help="CSV file to write; --prompt_type appends _<prompt type> to its name, and "
-                                              "inference_chance.py also appends _<condition>"))
-    for flag in ("--num_workers", "--max_prefix_length", "--max_suffix_length", "--save_every", "--log_level"):
-        neutral(group.add_argument(flag, help=argparse.SUPPRESS))  # predecessors' flags that had no effect there either
-    neutral(group.add_argument("--debug", action="store_true", help=argparse.SUPPRESS))
-    return group
 
 
 def generation_options(args: argparse.Namespace) -> dict[str, object]:
@@ -390,14 +400,21 @@ def generation_options(args: argparse.Namespace) -> dict[str, object]:
     return options
 
 
+def csv_file(name: str, flag: str, advice: str = "") -> Path:
+    """The Path of a CSV file to write; InputError where it is a folder."""
+    if name.endswith("/") or Path(name).is_dir():
+        raise InputError(f"{flag} {name}: is a folder, expected a CSV file{advice}")
+    return Path(name)
+
+
 def caption_files(args: argparse.Namespace, conditions: Iterable[str], suffix: bool) -> dict[str, Path]:
     """The CSV file of each condition, {condition: Path}, named as the predecessors did: `<dest>_<prompt type>.csv` where a
     prompt type was asked for, `<results_dir>/inference_results_<time>_<prompt type>.csv` without --dest.
 
     suffix: whether names end in the condition even with --dest, so that a control never overwrites the model's captions.
     """
-    if args.dest and (args.dest.endswith("/") or Path(args.dest).is_dir()):
-        raise InputError(f"--dest {args.dest}: is a folder, expected a CSV file; give --results_dir for a folder")
+    if args.dest:
+        csv_file(args.dest, "--dest", "; give --results_dir for a folder")
     prompt = f"_{args.prompt_type}" if args.prompt_type else ""
     if args.dest:
         base = args.dest.removesuffix(".csv") + prompt

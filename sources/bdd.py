@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from eegdata.records import Block, DataSet, Recording
 
-from . import epochs
+from . import epochs, preprocessing
 from .emotiv_insight import CHANNELS, SFREQ, SKIPPED, Windows, check_microvolts, join_channels
 
 PARADIGMS = ("Baseline", "Image-Blank", "VisualQA", "Visual_Q&A", "Left-Right_Arrows")
@@ -90,8 +90,9 @@ def find(args: argparse.Namespace) -> DataSet:
         sfreq=settings.sfreq, ch_names=list(CHANNELS), n_times=settings.n_times, tmin=settings.tmin, units="uV",
         class_ids=[class_id(name) for name in classes],
         class_names=[CLASS_NAMES.get(name.lower(), name.lower()) for name in classes], pictures={}, pictures_known="no",
-        split_by="recording", about={"experiment": f"BDD (LKbrilliant, Brain-Download-Datasets): {args.paradigm}",
-                                     "subjects": "one man, 25 years old", **options, "steps": steps})
+        split_by="recording", preprocessing=preprocessing.kept(settings, CHANNELS),
+        about={"experiment": f"BDD (LKbrilliant, Brain-Download-Datasets): {args.paradigm}",
+               "subjects": "one man, 25 years old", **options, "steps": steps})
 
 
 def _time(path):

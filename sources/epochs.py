@@ -197,6 +197,29 @@ def filter_recording(raw: "mne.io.BaseRaw", settings: Epoching) -> None:
                    verbose="warning")
 
 
+def standardise(raw: "mne.io.BaseRaw") -> None:
+    """Bring each channel of an mne Raw to mean 0 and standard deviation 1 over the recording, in place."""
+    raw.apply_function(lambda signal: (signal - signal.mean()) / (signal.std() or 1.), picks="all", verbose="error")
+
+
+def grid_step(sfreq: float, wanted: float) -> int:
+    """Number of samples at `sfreq` after which one at `wanted` Hz falls on one again; 1 where rates are no integers."""
+    if sfreq == wanted or not (float(sfreq).is_integer() and float(wanted).is_integer()):
+        return 1
+    return int(sfreq) // math.gcd(int(sfreq), int(wanted))
+
+
+def resampling_pad(count: int, sfreq: float, wanted: float) -> int | str:
+    """What MNE's resampling of `count` samples takes as npad, so that no sample moves in time.
+
+    MNE's own choice, "auto", where that is so already. Else it would round the length of the padding at the new rate, which
+    moves all samples by up to half of one, by another amount for each length of a recording.
+    """
+    step = grid_step(sfreq, wanted)
+    left = (2 ** math.ceil(math.log2(count + 2 * min(count // 8, 100))) - count) // 2
+    return left - left % -step if left % step else "auto"
+
+
 def cut_trials(raw: "mne.io.BaseRaw", onset: np.ndarray, settings: Epoching, weights: np.ndarray,
                causes: Counter | None = None) -> tuple[Trials, dict[str, int]]:
     """Bring a filtered recording (mne Raw) to the trials' sampling rate and cut it at `onset` [events] in s.
@@ -208,7 +231,7 @@ def cut_trials(raw: "mne.io.BaseRaw", onset: np.ndarray, settings: Epoching, wei
     import mne
 
     if raw.info["sfreq"] != settings.sfreq:
-        raw.resample(settings.sfreq, verbose="warning")
+        raw.resample(settings.sfreq, npad=resampling_pad(raw.n_times, raw.info["sfreq"], settings.sfreq), verbose="warning")
     samples = np.round(np.asarray(onset) * settings.sfreq).astype(int) + raw.first_samp
     if not len(samples):
         return iter(()), {}

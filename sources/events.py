@@ -46,16 +46,18 @@ class Event:
     captions: tuple = ()
 
 
-def read_events(path: Path | str, flag: str = "--events", captions: Captions | None = None) -> list[tuple[str, Event]]:
-    """[(text of column file or "", Event)] of an events table; columns onset [s] or sample, and what was shown."""
+def read_events(path: Path | str, flag: str = "--events", captions: Captions | None = None,
+                times_suffice: bool = False) -> list[tuple[str, Event]]:
+    """[(text of column file or "", Event)] of an events table; columns onset [s] or sample and, unless `times_suffice`,
+    what was shown."""
     columns, rows = read_table(path, flag)
     captions_of = (captions or Captions()).of(columns, f"{flag} {path}")
     when = [name for name in ("onset", "sample") if name in columns]
     what = [name for name in (*PICTURE_COLUMNS, "class", *NAME_COLUMNS) if name in columns]
-    if not when or not what:
+    if not when or not (what or times_suffice):
         expected = ", ".join((*PICTURE_COLUMNS, "class", *NAME_COLUMNS))
         raise InputError(f"{flag} {path}, line 1: columns {', '.join(columns)[:200]}; expected onset (seconds from the "
-                         f"recording's start) or sample, and at least one of {expected}")
+                         "recording's start) or sample" + f", and at least one of {expected}" * (not times_suffice))
     events, last, unsorted = [], {}, 0
     for line, row in rows:
         place = f"{flag} {path}, line {line}"
@@ -96,9 +98,10 @@ def _number(text, column, place):
     return value
 
 
-def share_table(path: Path | str, files: list[RecordingFile], captions: Captions | None = None) -> dict[str, list[Event]]:
-    """{name of a File: its Events} from the one --events table."""
-    rows = read_events(path, captions=captions)
+def share_table(path: Path | str, files: list[RecordingFile], captions: Captions | None = None,
+                times_suffice: bool = False) -> dict[str, list[Event]]:
+    """{name of a File: its Events} from the one --events table (see read_events)."""
+    rows = read_events(path, captions=captions, times_suffice=times_suffice)
     if not rows:
         raise InputError(f"--events {path}: has no events below its header line; expected one line per event")
     if not any(file for file, _ in rows):

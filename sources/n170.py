@@ -32,7 +32,7 @@ from eegdata.parts import PARTS, check_fractions, parts_in_order
 from eegdata.pictures import picture_files
 from eegdata.records import Block, DataSet, Picture, Recording
 
-from . import epochs
+from . import epochs, preprocessing
 
 CHANNELS = ("TP9", "AF7", "AF8", "TP10")
 SFREQ = 256.0
@@ -94,7 +94,7 @@ def find(args: argparse.Namespace) -> DataSet:
         class_ids=list(CLASSES), class_names=list(CLASSES),
         pictures={name: Picture(path, (caption(class_id, name),))
                   for class_id, by_name in pictures.items() for name, path in by_name.items()},
-        pictures_known="class", split_by="given",
+        pictures_known="class", split_by="given", preprocessing=preprocessing.kept(settings, CHANNELS),
         about={"experiment": "N170 (NeuroTechX EEG-ExPy): photographs of faces and houses",
                "pictures": "the markers name the class only; the picture within class is NOT known: each trial has one of "
                            "its class in a fixed rotation, from photographs that belong to its part",

@@ -4,7 +4,8 @@ Bad channels, missing channels and the reference are weights on channels: one ma
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from .readers import mne_reads
 
 if TYPE_CHECKING:
     import mne
+
+    from eegdata.preprocessing_schema import Preprocessing
 
 PLAUSIBLE_MICROVOLTS = (.05, 5000.)  # microvolts: standard deviation of the median electrode
 FLAT_MICROVOLTS = .05  # microvolts: standard deviation; an amplifier alone has more
@@ -38,6 +41,19 @@ class Settings(epochs.Epoching):
     ch_names: list[str]
 
 
+def kept(settings: epochs.Epoching, ch_names: Sequence[str], standardised: bool = False) -> dict:
+    """What a data set keeps of its Settings, or of its Epoching alone: a Preprocessing (eegdata/preprocessing_schema.py)
+    without scale and window. standardised: whether `epochs.standardise` follows the filters."""
+    alone = {"bads": "none", "reference": "keep", "unit_scale": 1., "ch_names": list(ch_names)}
+    given = settings.key()
+    return {**alone, **given, "baseline": given["baseline"] and list(given["baseline"]), "standardised": standardised}
+
+
+def settings_of(kept: "Preprocessing") -> Settings:
+    """The Settings that a data set or a model keeps."""
+    return Settings(**{field.name: getattr(kept, field.name) for field in fields(Settings)})
+
+
 def places_of(raw: "mne.io.BaseRaw", names: list[str]) -> tuple[dict, list[str]]:
     """{name: [x, y, z] in m, head coordinates} of the electrodes whose places the file gives, and notes."""
     import numpy as np
@@ -53,12 +69,13 @@ def places_of(raw: "mne.io.BaseRaw", names: list[str]) -> tuple[dict, list[str]]
 
 
 def process(path: Path | str, raw: "mne.io.BaseRaw", names: list[str], places: dict, file_bads: list[str],
-            onset: np.ndarray, settings: Settings) -> tuple[epochs.Trials, dict[str, int], list[str]]:
+            onset: np.ndarray, settings: Settings,
+            standardised: bool = False) -> tuple[epochs.Trials, dict[str, int], list[str]]:
     """Process a recording (mne Raw, not loaded) and cut it at `onset` [events] in s.
 
     names: its EEG channels; places: name -> [x, y, z]; file_bads: channels that the file calls bad. Returns an iterator of
-    (eeg [n, channels, samples] float32 in microvolts, numbers of their events), {reason: events that gave no trial}, which
-    is complete when the iterator is done, and notes.
+    (eeg [n, channels, samples] float32 in microvolts, or `standardised` over the recording, numbers of their events),
+    {reason: events that gave no trial}, which is complete when the iterator is done, and notes.
     """
     with mne_reads(path) as notes:
         raw.pick(with_references(names, settings)).load_data(verbose="warning")
@@ -69,10 +86,12 @@ def process(path: Path | str, raw: "mne.io.BaseRaw", names: list[str], places: d
         epochs.filter_recording(raw, settings)
     check_units(raw, names, path, settings)
     bads, doubts = find_bads(raw, names, file_bads, settings)
+    if standardised:
+        epochs.standardise(raw)
     matrix, more = channel_matrix(raw.ch_names, names, bads, places, settings)
     with mne_reads(path) as warned_too:
         causes = Counter()
-        trials, dropped = epochs.cut_trials(raw, onset, settings, matrix * 1e6, causes)
+        trials, dropped = epochs.cut_trials(raw, onset, settings, matrix * (1 if standardised else 1e6), causes)
     notes = [*notes, *warned, *doubts, *more, *warned_too]
     return _with_causes(trials, causes, settings, notes), dropped, notes
 

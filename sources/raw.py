@@ -18,6 +18,7 @@ Where events name a class only, each gets a picture of that class in a fixed rot
 
 import argparse
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,7 +31,16 @@ from eegdata.records import Block, DataSet, Recording
 
 from . import bids, channel_kinds, epochs, preprocessing, raw_files
 from .clock import clock_of
-from .events import at_one_moment, mark_boundaries, marks_of, pauses, read_events, recorded_events, share_table
+from .events import (
+    Event,
+    at_one_moment,
+    mark_boundaries,
+    marks_of,
+    pauses,
+    read_events,
+    recorded_events,
+    share_table,
+)
 from .reader_losses import left_out
 from .settled import DEFAULT_RATE, KEPT_RATE, MIN_AVERAGE_CHANNELS, check_names, names_in, settle
 from .shown_events import OpenRecording, judge_of_names, keep_shown, leave_out
@@ -56,21 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--participants", metavar="TSV", help="table with the columns file, subject and, if wanted, session "
                                                              "(unset: sub- and ses- in the paths, else each file is a "
                                                              "subject)")
-    group.add_argument("--stream", help="name of the EEG stream in XDF files that hold several")
-    group.add_argument("--cut_short", action="store_true", help="accept files that end before their header says")
-    group.add_argument("--allow_other_files", action="store_true", help="accept headers that name the data or markers of "
-                                                                        "another recording")
+    file_options(group)
     group = parser.add_argument_group("events and pictures")
     group.add_argument("--events", metavar="TSV", help="table of events (unset: <recording>_events.tsv beside a recording, "
                                                        "else its annotations or stim channel)")
-    group.add_argument("--event_names", metavar="REGEX", help="use only events whose trial_type, value or annotation "
-                                                              "matches this regular expression as a whole")
-    group.add_argument("--stim_channel", help="channel to read event codes from, in place of annotations")
-    group.add_argument("--stim_mask", type=options.bounded(int, 1), help="bits of the event codes to look at, as a number: "
-                       "255 for the lowest 8 (unset: all but those of lines that hang)")
-    group.add_argument("--event_delay", type=options.bounded(float, -MAX_DELAY, MAX_DELAY), default=0., metavar="SECONDS",
-                       help="time from each event to the picture on the screen, added to all onsets: 0.1 for triggers "
-                            "that come 100 ms before the display")
+    event_options(group)
     group.add_argument("--skip_ambiguous", action="store_true", help="leave out events that show pictures at the same "
                                                                      "time, in place of an error")
     group.add_argument("--picture_map", metavar="TSV", help="table with the columns event, and picture or class, that "
@@ -102,6 +102,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                                               "use 100 to 150")
 
 
+def file_options(group: argparse._ActionsContainer) -> None:
+    """How the files of recordings are read."""
+    group.add_argument("--stream", help="name of the EEG stream in XDF files that hold several")
+    group.add_argument("--cut_short", action="store_true", help="accept files that end before their header says")
+    group.add_argument("--allow_other_files", action="store_true", help="accept headers that name the data or markers of "
+                                                                        "another recording")
+
+
+def event_options(group: argparse._ActionsContainer) -> None:
+    """Which events of a recording count, and when."""
+    group.add_argument("--event_names", metavar="REGEX", help="use only events whose trial_type, value or annotation "
+                                                              "matches this regular expression as a whole")
+    group.add_argument("--stim_channel", help="channel to read event codes from, in place of annotations")
+    group.add_argument("--stim_mask", type=options.bounded(int, 1), help="bits of the event codes to look at, as a number: "
+                       "255 for the lowest 8 (unset: all but those of lines that hang)")
+    group.add_argument("--event_delay", type=options.bounded(float, -MAX_DELAY, MAX_DELAY), default=0., metavar="SECONDS",
+                       help="time from each event to the picture on the screen, added to all onsets: 0.1 for triggers "
+                            "that come 100 ms before the display")
+
+
 def find(args: argparse.Namespace) -> DataSet:
     """The DataSet of --recordings or --bids: headers and events are read now, the EEG later."""
     from tqdm import tqdm
@@ -115,7 +135,7 @@ def find(args: argparse.Namespace) -> DataSet:
     captions.check()
     exclude = names_in(args.exclude or "")
     shows = judge_of_names(args, stimuli)
-    found = [_open(file, tables.get(file.name), exclude, args, shows)
+    found = [open_recording(file, tables.get(file.name), exclude, args, shows)
              for file in tqdm(files, desc="headers", unit="recording", disable=len(files) < 4)]
     for note in dict.fromkeys(note for each in found for note in each.notes if "channels left out" in note):
         print(note)
@@ -185,7 +205,10 @@ def _tables(args, files, captions):
             for file in beside}
 
 
-def _open(file, events, exclude, args, shows):
+def open_recording(file: raw_files.RecordingFile, events: list[Event] | None, exclude: list[str], args: argparse.Namespace,
+                   shows: Callable[[Event], bool] | None) -> OpenRecording:
+    """Read the header of a recording. events: of a table, None for those that the recording holds, as the options of
+    `event_options` say; exclude: channels to leave out; shows: see events.recorded_events."""
     raw, notes = file.open()
     sfreq = float(raw.info["sfreq"])
     names, left = channel_kinds.eeg_channels(raw, exclude, file.path)
@@ -259,7 +282,8 @@ def _data_set(args, found, stimuli, ignored, settings, people):
         about["pictures"] = (f"{in_turn} of {len(shown)} events name the class only: the picture within the class is NOT "
                              "known, each of them has one of its class in a fixed rotation")
     return DataSet(recordings, settings.sfreq, settings.ch_names, settings.n_times, settings.tmin, "uV", class_ids, kinds,
-                   pictures, known, positions, _split_by(shown, known, len(found)), about)
+                   pictures, known, positions, _split_by(shown, known, len(found)),
+                   preprocessing.kept(settings, settings.ch_names), about)
 
 
 def _split_by(shown, known, recordings):
@@ -273,8 +297,9 @@ def _split_by(shown, known, recordings):
     return "recording" if recordings >= 3 else "time"
 
 
-def _read(found, settings, label, picture):
-    """Trials of one recording."""
+def read_trials(found: OpenRecording, settings: preprocessing.Settings,
+                standardised: bool = False) -> tuple[epochs.Trials, dict[str, int], list[str]]:
+    """The trials of one recording, what became of the other events, and notes, as preprocessing.process gives them."""
     import numpy as np
 
     from eegdata.montage import match_channels
@@ -284,11 +309,19 @@ def _read(found, settings, label, picture):
     notes = [*found.notes, *match_channels(found.names, settings.ch_names, found.places or None)[1]]
     if marks:
         notes.append(f"{marks} pauses in the recording: neither filters nor trials reach across them")
-    onset, label = np.array([event.onset for event in found.events]), np.array(label)
+    onset = np.array([event.onset for event in found.events])
     trials, dropped, more = preprocessing.process(found.file.path, raw, found.names, found.places, found.bads, onset,
-                                                  settings)
-    time = np.array([found.clock.to_time(each) for each in onset])
+                                                  settings, standardised)
+    more[:0] = notes  # the list that grows until the trials are read
+    return trials, dropped, more
+
+
+def _read(found, settings, label, picture):
+    import numpy as np
+
+    label, time = np.array(label), np.array([found.clock.to_time(event.onset) for event in found.events])
+    trials, dropped, notes = read_trials(found, settings)
     for eeg, rows in trials:
         yield Block(eeg, label[rows], [picture[row] for row in rows], time[rows])
     nothing = np.zeros((0, len(settings.ch_names), settings.n_times), np.float32)
-    yield Block(nothing, label[:0], [], onset[:0], dropped=Counter(dropped) + found.lost, notes=[*notes, *more])
+    yield Block(nothing, label[:0], [], time[:0], dropped=Counter(dropped) + found.lost, notes=notes)

@@ -54,19 +54,24 @@ def settle(args: argparse.Namespace, found: Sequence[OpenRecording]) -> preproce
         args.reject, args.flat, bads, reference, args.unit_scale, wanted)
     check_names(bads if isinstance(bads, list) else [], found, "--bads")
     for each in found:
-        check_names(reference if isinstance(reference, list) else [], [each], "--reference")
-        epochs.check_filters(settings, each.file.path, each.sfreq, each.duration)
-        named = preprocessing.find_bads(None, each.names, [], settings)[0] if isinstance(bads, list) else {}
-        recorded = preprocessing.with_references(each.names, settings)
-        try:
-            preprocessing.channel_matrix(recorded, each.names, named, each.places, settings)
-        except InputError as error:
-            raise InputError(f"{each.file.path}: {error}") from None
+        check_fits(each, settings)
     if args.match_encoder:
         notes = (note for each in found for note in match_channels(each.names, wanted, each.places or None)[1])
         for note in dict.fromkeys(notes):
             print(f"--match_encoder: {note}")
     return settings
+
+
+def check_fits(found: OpenRecording, settings: preprocessing.Settings) -> None:
+    """Raise InputError where a recording's rate, length or channels do not allow what the Settings ask for."""
+    check_names(settings.reference if isinstance(settings.reference, list) else [], [found], "--reference")
+    epochs.check_filters(settings, found.file.path, found.sfreq, found.duration)
+    named = preprocessing.find_bads(None, found.names, [], settings)[0] if isinstance(settings.bads, list) else {}
+    recorded = preprocessing.with_references(found.names, settings)
+    try:
+        preprocessing.channel_matrix(recorded, found.names, named, found.places, settings)
+    except InputError as error:
+        raise InputError(f"{found.file.path}: {error}") from None
 
 
 def _common(found):

@@ -23,7 +23,7 @@ import numpy as np
 
 from eegdata.records import Block, DataSet, Picture, Recording
 
-from . import drawings, epochs
+from . import drawings, epochs, preprocessing
 
 if TYPE_CHECKING:
     import mne
@@ -84,6 +84,7 @@ def find(args: argparse.Namespace) -> DataSet:
         units="standardised", class_ids=classes, class_names=classes,
         pictures={name: Picture(partial(drawings.draw, scene, args.image_size), (drawings.caption(scene),))
                   for name, scene in zip(names, scenes, strict=True)},
+        preprocessing=preprocessing.kept(settings, montage().ch_names, standardised=True),
         about={**asked, "steps": _steps(args, settings)})
 
 
@@ -293,8 +294,6 @@ def preprocess(recording: dict, settings: epochs.Epoching) -> tuple[np.ndarray, 
     info = mne.create_info(recording["ch_names"], recording["sfreq"], "eeg", verbose="error")
     raw = mne.io.RawArray(recording["data"].astype(float), info, verbose="error")
     epochs.filter_recording(raw, settings)
-    data = raw.get_data()
-    data = (data - data.mean(1, keepdims=True)) / data.std(1, keepdims=True)
-    trials, dropped = epochs.cut_trials(mne.io.RawArray(data, info, verbose="error"),
-                                        recording["onset"] / recording["sfreq"], settings, np.eye(len(data)))
-    return *epochs.joined(trials, len(data), settings), dropped
+    epochs.standardise(raw)
+    trials, dropped = epochs.cut_trials(raw, recording["onset"] / recording["sfreq"], settings, np.eye(len(raw.ch_names)))
+    return *epochs.joined(trials, len(raw.ch_names), settings), dropped

@@ -176,3 +176,19 @@ def captioner(data, clip, encoder, llm, tmp_path_factory):
                       "--num_epochs_eeg", "3", "--batch_size", "8")
     assert file_hash(encoder / "model.safetensors") == before == file_hash(folder / "eeg_encoder" / "model.safetensors")
     return folder
+
+
+@pytest.fixture(scope="session")
+def study(clip, llm, tmp_path_factory):
+    """(recording, data set folder, captioner) of new_recordings.made_up_study."""
+    from new_recordings import made_up_study
+
+    return made_up_study(tmp_path_factory.mktemp("study"), clip, llm)
+
+
+@pytest.fixture(scope="session")
+def expected(study, tmp_path_factory):
+    """What inference.py writes of all trials of `study`."""
+    from new_recordings import offline
+
+    return offline(study[2], study[1], tmp_path_factory.mktemp("offline") / "captions.csv")

@@ -1,5 +1,6 @@
 """Trials are cut alike by every source that cuts continuous recordings: raw, n170, bdd and simulated."""
 
+import mne
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,7 +9,7 @@ import prepare_data
 from eegdata.dataset_folder import open_folder
 from raw_material import make_raw, save
 from source_material import BDD_NAME, muse_name, write_bdd, write_muse
-from sources import bdd, n170, raw, simulated
+from sources import bdd, epochs, n170, raw, simulated
 
 CONTINUOUS = {"raw": raw, "n170": n170, "bdd": bdd, "simulated": simulated}
 SHARED_OPTIONS = {"l_freq", "h_freq", "resample", "tmin", "tmax", "baseline"}
@@ -75,3 +76,15 @@ def test_windows_and_bands_that_are_none(recordings, tmp_path, source, capsys):
             prepare(source, tmp_path / "out", *recordings[source], *options)
         assert stop.value.code == 2 and message in capsys.readouterr().err
         assert not (tmp_path / "out" / "dataset.json").exists()
+
+
+@pytest.mark.parametrize("count", [7000, 7002, 8000, 8192])
+def test_resampling_moves_no_sample(count):
+    """A sine stays where it was. MNE's own padding would move it by half a sample where there are 7002."""
+    time = np.arange(count) / 200
+    info = mne.create_info(["Cz"], 200., "eeg")
+    settings = epochs.Epoching(0., 0., 0., 100., 0, 100, None, 0., 0.)
+    raw = mne.io.RawArray(np.sin(2 * np.pi * 5 * time)[None], info, verbose="error")
+    trials, _ = epochs.cut_trials(raw, np.array([15.]), settings, np.eye(1))
+    eeg, _ = epochs.joined(trials, 1, settings)
+    assert np.abs(eeg[0, 0] - np.sin(2 * np.pi * 5 * (15 + np.arange(100) / 100))).max() < 1e-3

@@ -1,7 +1,7 @@
 """notebooks/colab.ipynb on the tiny data set, executed as Jupyter does."""
 
 import json
-from pathlib import Path
+from functools import partial
 
 from runtime.options import LLM
 
@@ -9,38 +9,25 @@ import nbclient
 import nbformat
 import pandas
 import pytest
-from ipykernel.kernelspec import write_kernel_spec
 
+import notebook_runs
 from metrics.conditions import NAMES
+from notebook_runs import give_kernel, read_notebook
 
-ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("train_eeg_classifier.py", "test_eeg_classifier.py", "finetune_llm.py", "inference.py", "inference_chance.py",
           "evaluate.py")
 
 
 @pytest.fixture
 def notebook():
-    return nbformat.read(ROOT / "notebooks" / "colab.ipynb", as_version=4)
+    return read_notebook("colab.ipynb")
 
 
 @pytest.fixture
 def execute(notebook, tmp_path, monkeypatch):
     """A function that runs the notebook with some of its parameters changed, in a kernel of this very Python."""
-    write_kernel_spec(tmp_path / "jupyter" / "kernels" / "this-python")
-    for name, value in {"JUPYTER_PATH": "jupyter", "JUPYTER_RUNTIME_DIR": "runtime", "IPYTHONDIR": "ipython"}.items():
-        monkeypatch.setenv(name, str(tmp_path / value))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-    def run(**parameters):
-        place = next(i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
-        given = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
-        notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(given))
-        nbclient.NotebookClient(notebook, timeout=240, kernel_name="this-python",
-                                resources={"metadata": {"path": str(ROOT)}}).execute()
-        return notebook
-
-    return run
+    give_kernel(tmp_path, monkeypatch)
+    return partial(notebook_runs.execute, notebook)
 
 
 def test_as_it_is_stored(notebook):

@@ -61,7 +61,8 @@ def test_real_eeglab_recording_step_by_step(shared, tmp_path):
     record, eeg, _ = prepare(tmp_path / "out", "--recordings", path, "--event_names", "square", "--l_freq", "1",
                              "--h_freq", "30", "--notch", "50", "--resample", "100", "--reject", "0")
     raw = mne.io.read_raw(path, preload=True, verbose="error").drop_channels(["EOG1", "EOG2"])
-    raw.notch_filter([50], verbose="error").filter(1, 30, verbose="error").resample(100, verbose="error")
+    raw.notch_filter([50], verbose="error").filter(1, 30, verbose="error")
+    raw.resample(100, npad=1152, verbose="error")  # 900 samples at the new rate; MNE's own padding would be 884.375
     raw.set_eeg_reference("average", verbose="error")
     events, ids = mne.events_from_annotations(raw, regexp="square", verbose="error")
     epochs = mne.Epochs(raw, events, ids, -.2, .79, baseline=(-.2, 0), verbose="error").drop_bad(verbose="error")

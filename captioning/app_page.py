@@ -1,0 +1,103 @@
+"""The app's page, built with Gradio: choose a model and a trial of a data set or of your own recording, and see what is
+read."""
+
+from pathlib import Path
+
+from runtime.errors import InputError
+
+import gradio
+from markupsafe import escape
+
+from captioning.app_trials import Source, first_test_trial, of_data_set, of_recording, view
+from captioning.captioner import Captioner
+from report import read_beside
+
+UNKNOWN = ("No report of this model was given (--results), so nothing may be claimed of it. A fluent caption is no proof "
+           "of a reading.")
+
+
+class Models:
+    """The models to choose from. Each is loaded when it is chosen first."""
+
+    def __init__(self, places: list[str], data: str | None, device: str, llm: str | None, results: str | None):
+        self.places = {Path(place).name if len(places) == 1 else place: place for place in places}
+        self.data, self.device, self.llm = data, device, llm
+        self.results = read_beside(results, "--results")[1] if results else None
+        self.loaded, self.sources = {}, {}
+
+    def captioner(self, name: str) -> Captioner:
+        if name not in self.loaded:
+            self.loaded[name] = Captioner(self.places[name], self.device, llm=self.llm)
+        return self.loaded[name]
+
+    def data_set(self, name: str) -> Source:
+        if self.data is None:
+            raise InputError("--eeg_dataset: none was given when the app was started; drop a recording instead")
+        if name not in self.sources:
+            self.sources[name] = of_data_set(self.captioner(name), self.data)
+        return self.sources[name]
+
+    def claim(self, name: str) -> str:
+        """What may be said of a model, as HTML."""
+        studies = self.results["studies"] if self.results else []
+        study = next((one for one in studies if one.get("model") == self.captioner(name).key), None)
+        text = study["claim"] if study else UNKNOWN
+        simulated = study and (study.get("eeg") or {}).get("simulated")
+        return f"<p><strong>{'The EEG of this model is simulated. ' if simulated else ''}</strong>{escape(text)}</p>"
+
+
+def _told(function):
+    """A handler whose InputError is shown as a message."""
+    def handler(*given):
+        try:
+            return function(*given)
+        except InputError as error:
+            raise gradio.Error(str(escape(str(error))), duration=None) from None
+
+    return handler
+
+
+def build(models: Models) -> gradio.Blocks:
+    """The page."""
+    first = next(iter(models.places))
+    start = first_test_trial(models.data_set(first)) if models.data else 0
+    with gradio.Blocks(title="EEG to text", analytics_enabled=False) as page:
+        gradio.Markdown("# EEG to text\nA sentence about the picture that a person saw, read from their EEG, beside what "
+                        "the same model writes without it.")
+        model = gradio.Dropdown(list(models.places), value=first, label="Model", interactive=True)
+        claim = gradio.HTML(models.claim(first), elem_id="claim", label="What may be claimed")
+        recorded = gradio.State(None)
+        with gradio.Tabs():
+            with gradio.Tab("Trial of the data set", visible=models.data is not None):
+                number = gradio.Number(start, label="Trial", precision=0, minimum=0, elem_id="trial")
+                show = gradio.Button("Caption this trial", variant="primary", elem_id="show")
+            with gradio.Tab("Your recording"):
+                files = gradio.File(file_count="multiple", label="Recording, with all files that belong to it",
+                                    elem_id="files")
+                onsets = gradio.Textbox("", label="Onsets: seconds such as 3.0 4.5, or every 1.0; empty for its own events",
+                                        elem_id="onsets")
+                read = gradio.Button("Caption this recording", variant="primary", elem_id="read")
+                place = gradio.Number(0, label="Trial of the recording that is shown", precision=0, minimum=0,
+                                      elem_id="place")
+        result = gradio.HTML(elem_id="result", label="Result")
+        show.click(_told(lambda name, row: view(models.captioner(name), models.data_set(name), int(row or 0))),
+                   [model, number], result)
+        read.click(_told(lambda name, given, text: _read(models, name, given, text)), [model, files, onsets],
+                   [recorded, result])
+        place.submit(_told(lambda name, source, row: view(models.captioner(name), _given(source), int(row or 0))),
+                     [model, recorded, place], result)
+        model.change(_told(models.claim), model, claim)
+        if models.data:
+            page.load(_told(lambda name: view(models.captioner(name), models.data_set(name), start)), model, result)
+    return page
+
+
+def _read(models, name, files, onsets):
+    source = of_recording(models.captioner(name), files or [], onsets)
+    return source, view(models.captioner(name), source, 0)
+
+
+def _given(source):
+    if source is None:
+        raise InputError("no recording has been read yet; drop one and caption it first")
+    return source

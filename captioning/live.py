@@ -1,0 +1,152 @@
+"""Captions of a stream while it goes on, and what is to be said of the session at its end."""
+
+import time
+from argparse import Namespace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from runtime.errors import InputError
+
+import numpy as np
+import torch
+
+from captioning.reading_files import lines
+from captioning.readings import readings
+from captioning.requests import Request
+from eegdata.dataset_folder import divided
+from eegdata.montage import require_channels
+from eegdata.preprocessing_schema import Preprocessing
+from sources import new_recording, preprocessing
+from sources.events import NO_EVENT, Event, choose_by_name
+from sources.live_trials import LiveTrial, LiveTrials
+from sources.lsl import PULL_SECONDS, Inlet, channels_of
+
+if TYPE_CHECKING:
+    from captioning.captioner import Captioner
+
+
+class ChannelScale:
+    """Divides each channel by its standard deviation: a fixed one [C], or over all trials so far."""
+
+    def __init__(self, fixed: list[float] | None = None):
+        self.fixed, self.count, self.sums = fixed, 0, 0.
+
+    def __call__(self, eeg: np.ndarray) -> np.ndarray:
+        """Trials [n, C, T], scaled."""
+        if self.fixed is not None:
+            return divided(eeg, self.fixed)
+        values = eeg.astype(float)
+        self.count += values.shape[0] * values.shape[2]
+        self.sums = self.sums + np.stack([values.sum((0, 2)), np.square(values).sum((0, 2))])
+        mean, square = self.sums / self.count
+        deviation = np.sqrt(np.maximum(square - mean**2, 0))
+        return divided(eeg, np.where(deviation > 0, deviation, 1.).tolist())
+
+
+@dataclass
+class Session:
+    """What a session wrote: time and event of each trial, columns of readings.readings, and s from a trial's last sample to
+    its caption."""
+
+    time: list[float] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+    columns: dict[str, list] = field(default_factory=dict)
+    latency: list[float] = field(default_factory=list)
+
+
+def calibrated_scale(args: Namespace, kept: Preprocessing) -> ChannelScale | None:
+    """The ChannelScale that a stream's trials need: of the recording --calibrate, else over the trials so far; None where
+    the model's data are not scaled."""
+    if kept.standardised:
+        raise InputError(f"--model_path {args.model_path}: its data were standardised over whole recordings, which a "
+                         "stream is not; use caption.py on the recording, or a model of raw recordings")
+    if kept.scale == "none":
+        return None
+    if not args.calibrate:
+        print("note: without --calibrate each channel is divided by its standard deviation over the trials so far, so the "
+              "first captions are uncertain")
+        return ChannelScale()
+    options = Namespace(recording=args.calibrate, stream=None, cut_short=False, allow_other_files=False, exclude="",
+                        unit_scale=None, interpolate=args.interpolate, events=None, onsets=None, every=args.every,
+                        event_names=args.event_names, stim_channel=None, stim_mask=None, event_delay=args.event_delay)
+    return ChannelScale(new_recording.read_new(options, kept).scale)
+
+
+def open_stream(args: Namespace, kept: Preprocessing) -> tuple[Inlet, LiveTrials, list[int], np.ndarray]:
+    """The EEG stream, its LiveTrials, the rows of the stream that are EEG, and their factors to microvolts."""
+    inlet = Inlet(args.lsl, "--lsl", args.wait)
+    channels = channels_of(inlet)
+    names = [channels.names[row] for row in channels.eeg]
+    if not args.interpolate:
+        require_channels(names, kept.ch_names, f"--lsl {args.lsl}", "--interpolate")
+    bads = [name.strip() for name in args.bads.split(",") if name.strip()]
+    unknown = sorted(set(bads) - set(names))
+    if unknown:
+        raise InputError(f"--bads {unknown[0]}: no channel of that name in the stream (channels {', '.join(names)[:300]})")
+    settings = replace(preprocessing.settings_of(kept), bads=bads or "none")
+    live = LiveTrials(names, channels.sfreq, settings, args.every, f"--lsl {args.lsl}")
+    return inlet, live, channels.eeg, channels.factor[channels.eeg]
+
+
+def run(args: Namespace, captioner: "Captioner", kept: Preprocessing, request: Request, session: Session) -> tuple:
+    """Caption a stream until it ends, or --seconds of it or --trials are done; fills in `session`.
+
+    Returns (Inlet, LiveTrials) for what is to be said of them.
+    """
+    scale = calibrated_scale(args, kept)
+    inlet, live, rows, factor = open_stream(args, kept)
+    markers = Inlet(args.markers, "--markers", args.wait) if args.markers else None
+    print(f"{len(rows)} channels at {live.sfreq:g} Hz; a caption comes {live.wait:.2f} s after its onset at the earliest, "
+          "as the window and the filters reach so far")
+
+    def write(trials: list[LiveTrial]):
+        if not trials:
+            return
+        eeg = np.stack([trial.eeg for trial in trials])
+        eeg = (scale(eeg) if scale else eeg)[:, :, kept.taken]
+        columns = readings(captioner, torch.from_numpy(np.ascontiguousarray(eeg)), request)
+        print("\n".join(lines([trial.time for trial in trials], columns)), flush=True)
+        session.latency += [time.perf_counter() - trial.arrived for trial in trials]
+        session.time += [trial.time for trial in trials]
+        session.events += [trial.event for trial in trials]
+        for name, values in columns.items():
+            session.columns.setdefault(name, []).extend(values)
+
+    while not _enough(args, live, session):
+        pulled = inlet.pull(PULL_SECONDS)
+        if markers and (marks := markers.pull()):
+            _mark(live, *marks, args)
+        if pulled is None:
+            write(live.finish())
+            if _enough(args, live, session) or not (inlet.again() and (markers is None or markers.again())):
+                break
+            continue
+        values, times = pulled
+        if len(times):
+            write(live.add(np.asarray(values, float).T[rows] * factor[:, None], times, time.perf_counter()))
+    write(live.finish())
+    return inlet, live
+
+
+def _enough(args, live, session):
+    return ((args.seconds is not None and live.received >= args.seconds * live.sfreq)
+            or (args.trials is not None and len(session.time) >= args.trials))
+
+
+def _mark(live, values, times, args):
+    """Hand on the markers that are events of the name asked for."""
+    for value, moment in zip(values, times.tolist(), strict=True):
+        name = str(value[0]).strip()
+        if not NO_EVENT.fullmatch(name) and choose_by_name([Event(name, "")], args.event_names)[0]:
+            live.mark(moment + args.event_delay, name)
+
+
+def summary(inlet: Inlet, live: LiveTrials, session: Session) -> list[str]:
+    """Sentences on latency, lost samples, reconnects and onsets that gave no trial."""
+    text = [f"{len(session.time)} trials captioned"]
+    if session.latency:
+        p50, p95 = np.percentile(session.latency, [50, 95])
+        text[0] += f"; from a trial's last sample to its caption: p50 {p50:.3f} s, p95 {p95:.3f} s"
+    text.append(f"samples received: {live.received}, lost: {live.lost} in {live.gaps} gaps; reconnects: {inlet.reconnects}")
+    text += [f"{count} onsets gave no trial: {reason}" for reason, count in live.dropped.items() if count]
+    return text + [f"note: {note}" for note in live.notes]

@@ -1,0 +1,145 @@
+"""A model in a folder of its own, with a card that says what it is, what was found with it and what may not be claimed."""
+
+import shutil
+from pathlib import Path
+
+from runtime.checkpoint_files import check_whole, checkpoint_files, checkpoint_hashes
+from runtime.errors import InputError
+from runtime.runs import content_key, options_used, read_json, read_run, write_json
+from runtime.wording import counted, interval, number
+
+from config import EEGModelForCausalLMConfig
+from eegdata.dataset_folder import read_record
+from eegdata.preprocessing_schema import read_preprocessing
+from eegdata.source import source_of_record, source_text
+from eegdata.unchanged import why_other_data
+from evaluation.provenance import ENCODER
+from report import read_beside
+from sources import preprocessing
+
+TEMPLATE = Path(__file__).with_suffix(".md")
+RECORDS = ("args.json", "train_log.json", "train_images.json", "val_images.json")
+METRICS = ("ROUGE-1", "BLEU-1", "METEOR", "Object accuracy")
+NO_CLAIM = "No scores were given with this model, so nothing may be claimed of it."
+ENCODERS_CLAIM = "The scores below are of an encoder alone. What captions hold is told by the report of a captioner."
+OTHER_LICENCES = ("Recordings and pictures that the model was trained on, and the base language model, have licences of "
+                  "their own.")
+USE = {True: 'from captioning import Captioner\n\nreader = Captioner.from_pretrained("ORG/NAME")\nreader.caption(epochs, '
+             'controls=["noise"])', False: 'from encoders import load_encoder\n\nencoder = load_encoder("ORG/NAME")\n'
+                                           'embedding, logits = encoder(eeg)'}
+
+
+def save_model(folder: Path, output: str | Path, results: str | Path | None = None, licence: str | None = None) -> Path:
+    """Copy what an encoder or a captioner is loaded from, and its records, to a new folder, with its card as README.md.
+
+    Paths of this machine become plain names, but for that in adapter_config.json, whose hash is kept. results: results.json
+    of `evaluate.py --report`, or scores.json of test_eeg_classifier.py; licence: short name. InputError where the folder is
+    not a whole model of ours, or the results are of another one. Returns the new folder.
+    """
+    folder, output = Path(folder), Path(output)
+    if not (folder / "args.json").is_file():
+        raise InputError(f"{folder}: holds no args.json, so it is no model that this project trained; give the folder of "
+                         "one that train_eeg_classifier.py or finetune_llm.py wrote")
+    check_whole(folder, "FOLDER")
+    text = card(folder, results, licence)
+    if output.exists() and any(output.iterdir()):
+        raise InputError(f"{output}: is there already; expected a new folder")
+    files = {*checkpoint_files(folder), *(f"{part}{name}" for part in ("", f"{ENCODER}/") for name in RECORDS)}
+    for name in sorted(file for file in files if (folder / file).is_file()):
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, output / name)
+    for name in ("config.json", "args.json", f"{ENCODER}/args.json"):
+        if (output / name).is_file():
+            write_json(output / name, _without_places(read_json(output / name)))
+    (output / "README.md").write_text(text, encoding="utf-8")
+    return output
+
+
+def _without_places(content):
+    """JSON content with the last part of each absolute path in place of it: others cannot use the rest."""
+    if isinstance(content, dict):
+        return {name: _without_places(value) for name, value in content.items()}
+    if isinstance(content, list):
+        return list(map(_without_places, content))
+    return Path(content).name if isinstance(content, str) and Path(content).is_absolute() else content
+
+
+def card(folder: Path, results: str | Path | None = None, licence: str | None = None) -> str:
+    """The card of a model: Markdown with the head that the Hub reads."""
+    from huggingface_hub import ModelCard, ModelCardData
+
+    config = read_json(folder / "config.json")
+    captions = config.get("model_type") == EEGModelForCausalLMConfig.model_type
+    encoder = read_json(folder / ENCODER / "config.json") if captions else config
+    told = _captioners(folder, results) if captions else _encoders(folder, results)
+    base = Path(config["llm"]).name if captions and Path(config["llm"]).exists() else config.get("llm")
+    head = ModelCardData(license=licence, tags=["eeg", "brain-decoding", *(["image-to-text"] if captions else [])],
+                         base_model=base if captions and base == config["llm"] else None)
+    return str(ModelCard.from_template(
+        head, template_path=str(TEMPLATE), title="EEG captioner" if captions else "EEG encoder",
+        kind="A captioner" if captions else "An encoder", what=(
+            f"It writes a sentence about the picture that a person sees, from the EEG, with {base}." if captions else
+            "It predicts the class and the CLIP embedding of the picture that a person sees, from the EEG."),
+        data=_data(folder, encoder, base, told), steps=_steps(folder, encoder), use=USE[captions],
+        licence=f"{f'`{licence}`' if licence else 'Not stated: ask the authors'}. {OTHER_LICENCES}",
+        **{name: told[name] for name in ("claim", "doubts", "scores", "scores_are")}))
+
+
+def _captioners(folder, results):
+    """Claim, doubts, scores and source of a captioner, from results.json."""
+    told = {"claim": NO_CLAIM, "doubts": [], "scores": [], "scores_are": "None were given.", "source": None}
+    if results is None:
+        return told
+    key, (_, content) = content_key(checkpoint_hashes(folder)), read_beside(results, "--results")
+    study = next((one for one in content["studies"] if one.get("model") == key), None)
+    if study is None:
+        models = ", ".join(str(one.get("model")) for one in content["studies"])
+        raise InputError(f"--results {results}: holds scores of the models {models}, this one is {key}; give the "
+                         "results.json of this model's captions")
+    metrics = [name for name in METRICS if any(name in one["scores"] for one in study["conditions"])]
+    lines = [f"| condition | trials | {' | '.join(metrics)} |", f"|---|---|{'---|' * len(metrics)}"]
+    for one in study["conditions"]:
+        cells = (one["scores"].get(name, {}) for name in metrics)
+        lines.append(f"| {one['condition']} | {one['n']} | " + " | ".join(
+            f"{number(cell.get('mean'))} {interval(cell.get('low'), cell.get('high'))}".strip() for cell in cells) + " |")
+    return {"claim": study["claim"], "doubts": [doubt["text"] for doubt in study.get("doubts", [])], "scores": lines,
+            "scores_are": f"Of the {study.get('split')} part, with 95% intervals. {content.get('protocol') or ''}".strip(),
+            "source": study.get("eeg", {}).get("text")}
+
+
+def _encoders(folder, results):
+    """Claim and scores of an encoder, from the scores.json that test_eeg_classifier.py left in it or that is given."""
+    file = Path(results) if results else folder / "test" / "scores.json"
+    scores = read_json(file) if results or file.is_file() else {}
+    lines = ["| score | value |", "|---|---|"]
+    for name in ("n", "n_classes", "chance", "top1", "balanced_accuracy"):
+        if name in scores:
+            around = scores.get(f"{name}_95") or (None, None)
+            lines.append(f"| {name} | {number(scores[name])} {interval(*around)} |")
+    return {"claim": ENCODERS_CLAIM if scores else NO_CLAIM, "doubts": list(scores.get("training_warnings") or []),
+            "scores": lines if scores else [], "source": None,
+            "scores_are": f"Of the {scores.get('split')} part, with 95% intervals." if scores else "None were given."}
+
+
+def _data(folder, encoder, base, told):
+    """Rows of the table on data, people and base LLM."""
+    content = read_run(folder)[0]
+    place = options_used(content).get("eeg_dataset")
+    source, people = told["source"], None
+    if place and not source and Path(place).is_dir() and not why_other_data(Path(place), content.get("data")):
+        record = read_record(place)
+        people = len({one["subject"] for one in record["recordings"]})
+        source = source_text(source_of_record(record), people)
+    pictures = [len(read_json(folder / name)) if (folder / name).is_file() else None for name in RECORDS[2:]]
+    rows = [("source and people", source or "unknown"), ("fingerprint of the data", content.get("data") or "unknown"),
+            ("EEG", f"{len(encoder.get('ch_names') or []) or '?'} channels, {encoder.get('sfreq', '?')} Hz"),
+            ("classes", counted(len(read_json(folder / "id2label.json")), "class")),
+            ("pictures to train on, to validate on", " / ".join("unknown" if n is None else str(n) for n in pictures))]
+    return rows + ([("base language model", base)] if base else [])
+
+
+def _steps(folder, encoder):
+    if not encoder.get("preprocessing"):
+        return []
+    kept = read_preprocessing(encoder["preprocessing"], folder)
+    return preprocessing.steps(preprocessing.settings_of(kept), [kept.sfreq])

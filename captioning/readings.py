@@ -1,0 +1,61 @@
+"""What a captioner reads from trials of unknown pictures: class probabilities, a caption, what it says of noise."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from captioning.conditions import captions_of, under_condition
+from captioning.requests import Request
+from encoders.temperature import confident_above
+from language_model.prompts import instruction_of
+from metrics.conditions import MODEL_CONDITION
+
+if TYPE_CHECKING:
+    from captioning.captioner import Captioner
+
+FEW_TRIALS = 20  # below it noise like the trials' own embeddings would hold these embeddings
+
+
+def threshold(captioner: "Captioner", request: Request) -> float:
+    """The probability below which a trial gets no caption."""
+    classes = captioner.model.encoder.config.num_classes
+    return confident_above(classes) if request.abstain_below is None else request.abstain_below
+
+
+def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request) -> dict[str, list]:
+    """Captions of trials [n, C, T] as columns of n entries: caption, class, probability, words [(name, probability), ...]
+    and caption_<condition> for each of the request's controls.
+
+    Below the threshold the caption is "no confident reading". Controls are written for all trials: they show how fluent
+    the LLM is without the EEG.
+    """
+    instruction = request.instruction or instruction_of("basic")
+    embeddings, probabilities = captioner.encode(eeg)
+    best = probabilities.max(1)
+    answered = best.values.round(decimals=4) >= threshold(captioner, request)
+    batch_size = request.batch_size or captioner.fitting_batch_size(instruction, request.generation["max_new_tokens"])
+    names = captioner.class_names
+    top = probabilities.topk(min(request.words, probabilities.shape[1]))
+    columns = {
+        "caption": [], "class": [names[i] for i in best.indices.tolist()],
+        "probability": best.values.round(decimals=4).tolist(),
+        "words": [[(names[i], round(p, 4)) for i, p in zip(*row, strict=True)] for row in
+                  zip(top.indices.tolist(), top.values.tolist(), strict=True)]}
+    for condition in (MODEL_CONDITION, *request.controls):
+        shown = _shown(captioner, condition, embeddings, best.indices, request.seed)
+        own = condition == MODEL_CONDITION
+        texts = captions_of(captioner, shown, answered.tolist() if own else [True] * len(embeddings), instruction,
+                            desc=condition, seed=request.seed, batch_size=batch_size, **request.generation)
+        columns["caption" if own else f"caption_{condition}"] = texts
+    return columns
+
+
+def _shown(captioner, condition, embeddings, predicted, seed):
+    """The prompts' content. Noise has the mean and covariance of many trials' embeddings; of few, the mean and the overall
+    scale of those that the captioner was trained on."""
+    if "noise" in condition and len(embeddings) < FEW_TRIALS:
+        generator, projector = torch.Generator().manual_seed(seed), captioner.model.projector
+        drawn = torch.randn(embeddings.shape, generator=generator)
+        embeddings = projector.eeg_mean.cpu() + projector.eeg_scale.cpu() * drawn
+        condition = {"noise": "eeg", "noise+label": MODEL_CONDITION}[condition]
+    return under_condition(condition, embeddings, predicted, predicted, torch.arange(len(embeddings)), seed)

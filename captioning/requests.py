@@ -1,0 +1,52 @@
+"""How captions of unknown pictures are asked for, on the command line or from Python."""
+
+import argparse
+from dataclasses import dataclass, field
+
+from runtime import options
+
+from metrics.caption_files import ABSTAINED
+from metrics.conditions import OF_UNKNOWN
+
+GREEDY = {"max_new_tokens": 100, "do_sample": False, "repetition_penalty": 1.1}  # the defaults of the options
+
+
+@dataclass(frozen=True)
+class Request:
+    """How captions are asked for.
+
+    instruction: None for the basic one; controls: of metrics.conditions.OF_UNKNOWN, written beside each caption;
+    abstain_below: probability below which a trial gets no caption, None for encoders.temperature.confident_above; words:
+    number of class names that are listed; batch_size: captions at a time, None for what fits; generation: arguments of
+    `generate`.
+    """
+
+    instruction: str | None = None
+    controls: tuple[str, ...] = ()
+    abstain_below: float | None = None
+    words: int = 3
+    batch_size: int | None = None
+    seed: int = 42
+    generation: dict = field(default_factory=lambda: dict(GREEDY))
+
+
+def request_options(group: argparse._ActionsContainer) -> None:
+    """What is written beside a caption, when there is none, and how the LLM writes."""
+    group.add_argument("--control", nargs="*", choices=OF_UNKNOWN, metavar="CONDITION", help="write beside each caption "
+                       f"what the same model writes under a control, of {', '.join(OF_UNKNOWN)} (without a name: noise; "
+                       "unset: none)")
+    group.add_argument("--abstain_below", type=options.fraction, metavar="P",
+                       help=f"write '{ABSTAINED}' in place of a caption if the probability of the predicted class is below "
+                            "P; 0 captions every trial (unset: halfway between chance and certainty)")
+    group.add_argument("--words", type=options.positive, default=3, help="number of class names to show, the most probable "
+                                                                         "first")
+    options.writing_options(group)
+
+
+def request_of(args: argparse.Namespace) -> Request:
+    """The Request that `request_options` and --seed ask for."""
+    from language_model.prompts import instruction_of
+
+    controls = () if args.control is None else tuple(args.control) or ("noise",)
+    return Request(instruction_of(args.prompt_type or "basic", args.prompt), controls, args.abstain_below, args.words,
+                   args.batch_size, args.seed, options.generation_options(args))

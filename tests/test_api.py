@@ -1,0 +1,224 @@
+"""captioning.Captioner: trials as a notebook has them, and models on the Hub, for which a local folder stands."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from runtime.errors import InputError
+
+import mne
+import numpy as np
+import pytest
+import yaml
+
+import evaluate
+import inference
+import inference_chance
+import prepare_data
+from captioning import Captioner, push
+from encoders import load_encoder
+from metrics.caption_files import ABSTAINED
+from new_recordings import SHORT, older
+from raw_material import CHANNELS, ONSETS, make_raw
+from tiny import data_arguments
+
+
+@pytest.fixture(scope="module")
+def reader(study):
+    return Captioner.from_pretrained(study[2], device="cpu")
+
+
+def by_hand(raw, tmin=-.2, baseline=(-.2, 0), **more):
+    """The study's preprocessing as a user of MNE does it: no average reference (8 channels), 0.5 to 40 Hz, 100 Hz."""
+    raw = raw.load_data(verbose="error").filter(.5, 40, verbose="error").resample(100, verbose="error")
+    events = np.stack([np.round(ONSETS * 100), np.zeros(len(ONSETS)), np.ones(len(ONSETS))], 1).astype(int)
+    return mne.Epochs(raw, events, {"picture": 1}, tmin, .79, baseline=baseline, preload=True, verbose="error", **more)
+
+
+@pytest.fixture
+def epochs(study):
+    return by_hand(mne.io.read_raw_fif(study[0], verbose="error"))
+
+
+def caption(reader, *given, **options):
+    return reader.caption(*given, max_new_tokens=12, abstain_below=0, **options)
+
+
+def assert_equal(table, expected):
+    assert table["caption"].tolist() == expected["Generated Caption"].tolist()
+    assert np.allclose(table["probability"], expected["probability"].astype(float), atol=1e-4)
+
+
+def test_epochs_an_array_and_a_folder_give_the_pipelines_captions(reader, study, expected, epochs):
+    assert_equal(caption(reader, epochs), expected)
+    microvolts = epochs.get_data() * 1e6
+    assert_equal(caption(reader, microvolts, sfreq=100, ch_names=CHANNELS), expected)
+    assert_equal(caption(reader, microvolts / 1e6, sfreq=100, ch_names=CHANNELS, tmin=-.2, units="V"), expected)
+    order = [3, 1, 0, 2, 7, 6, 5, 4]
+    assert_equal(caption(reader, microvolts[:, order], sfreq=100, ch_names=[CHANNELS[i] for i in order]), expected)
+    table = caption(reader, study[1])
+    assert_equal(table, expected)
+    assert list(table.columns) == ["trial", "subject", "time", "caption", "class", "probability", "words"]
+
+
+def test_the_table(reader, epochs):
+    table = reader.caption(epochs, controls=["noise", "nothing"], words=1, abstain_below=1, max_new_tokens=4)
+    assert list(table.columns) == ["trial", "time", "event", "caption", "class", "probability", "words", "caption_noise",
+                                   "caption_nothing"]
+    assert np.allclose(table["time"], ONSETS, atol=.006) and set(table["event"]) == {"picture"}
+    assert set(table["caption"]) == {ABSTAINED} and table["caption_nothing"].nunique() == 1
+    assert [words[0][0] for words in table["words"]] == table["class"].tolist() and {len(w) for w in table["words"]} == {1}
+
+
+def test_baseline_subtracted_before_and_longer_trials(reader, expected, study):
+    raw = mne.io.read_raw_fif(study[0], verbose="error")
+    longer = by_hand(raw.copy(), tmin=-.5, baseline=None)
+    assert_equal(caption(reader, longer), expected)
+    cropped = by_hand(raw.copy()).crop(0, None, verbose="error")
+    table = caption(reader, cropped)
+    assert len(table) == len(expected)  # their scale is of shorter trials, so captions may differ
+    with pytest.raises(InputError, match="subtracted"):
+        caption(reader, by_hand(raw.copy(), baseline=None).crop(0, None, verbose="error"))
+
+
+def test_a_bad_channel_is_interpolated_and_said(reader, epochs):
+    epochs.info["bads"] = ["Oz"]
+    with pytest.warns(UserWarning, match="Oz is marked bad in the epochs: interpolated"):
+        caption(reader, epochs)
+
+
+def test_other_filters_are_said(reader, study):
+    raw = make_raw().filter(5, 30, verbose="error").resample(100, verbose="error")
+    events = np.array([[300, 0, 1], [500, 0, 1]])
+    with pytest.warns(UserWarning) as warned:
+        caption(reader, mne.Epochs(raw, events, tmin=-.2, tmax=.79, verbose="error"))
+    texts = [str(one.message) for one in warned]
+    assert any("high-passed at 5 Hz, the model's data at 0.5 Hz" in text for text in texts)
+    assert any("low-passed at 30 Hz" in text for text in texts) and any("2 trials" in text for text in texts)
+
+
+EEG = np.random.default_rng(0).normal(0, 10, (3, 8, 100))
+
+
+@pytest.mark.parametrize("eeg, change, named", [
+    (EEG, {"sfreq": 250}, "250 Hz, but the model takes 100 Hz"), (EEG, {"sfreq": None}, "sampling rate"),
+    (EEG, {"ch_names": CHANNELS[:7]}, "7 names for 8 channels"), (EEG[0], {}, r"\[trials, channels, samples\]"),
+    (EEG, {"ch_names": [*CHANNELS[:7], "Fpz"]}, "P4.*interpolate=True"), (EEG * 1e-6, {}, "units='uV' or 'V'"),
+    (EEG * 1e6, {}, "standard deviation"), (EEG, {"units": "mV"}, "units"), (EEG[:, :, :90], {}, "tmin"),
+    (EEG, {"tmin": .5}, "cut longer trials"), (EEG * np.nan, {}, "NaN"), ("absent", {}, "absent"),
+    ([["a"]], {}, "numbers"), (EEG, {"controls": ["shuffled"]}, "shuffled"), (EEG, {"controls": "noise"}, "noise"),
+    (EEG, {"num_beams": 2}, "num_beams")])
+def test_wrong_input_is_one_sentence(reader, eeg, change, named):
+    with pytest.raises(InputError, match=named):
+        caption(reader, eeg, **{"sfreq": 100, "ch_names": CHANNELS, **change})
+
+
+def test_missing_channels_are_interpolated_on_demand(reader):
+    assert len(caption(reader, EEG, sfreq=100, ch_names=[*CHANNELS[:7], "Fpz"], interpolate=True)) == 3
+
+
+def test_an_older_model_takes_the_very_window(study, tmp_path):
+    reader = Captioner.from_pretrained(older(study[2], tmp_path / "older"), device="cpu")
+    assert reader.preprocessing is None
+    with pytest.warns(UserWarning, match="does not say how its data were made"):
+        assert len(caption(reader, EEG[:, :, :80], sfreq=100, ch_names=CHANNELS)) == 3
+    with pytest.raises(InputError, match="8 x 80"):
+        caption(reader, EEG, sfreq=100, ch_names=CHANNELS)
+
+
+def test_the_import_is_light():
+    code = ("import sys, captioning\nassert not {'torch', 'transformers'} & set(sys.modules)\n"
+            "from captioning import Captioner")
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[1], check=True)
+    with pytest.raises(AttributeError, match="Caption"):
+        import captioning
+
+        captioning.Caption  # noqa: B018
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A local folder that stands for the Hub: <kind>/<org>/<name>."""
+    root = tmp_path / "hub"
+
+    def create_repo(self, name, repo_type, private, exist_ok):
+        (root / repo_type / name).mkdir(parents=True, exist_ok=exist_ok)
+
+    def upload_folder(self, repo_id, folder_path, repo_type, ignore_patterns):
+        shutil.copytree(folder_path, root / repo_type / repo_id, dirs_exist_ok=True,
+                        ignore=shutil.ignore_patterns(*ignore_patterns))
+
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", create_repo)
+    monkeypatch.setattr("huggingface_hub.HfApi.upload_folder", upload_folder)
+    monkeypatch.setattr("huggingface_hub.snapshot_download",
+                        lambda name, repo_type, allow_patterns: str(root / repo_type / name))
+    return root
+
+
+@pytest.fixture(scope="module")
+def results(captioner, data, tmp_path_factory):
+    """results.json of a report on the session's captioner."""
+    folder = tmp_path_factory.mktemp("results")
+    given = ["--model_path", str(captioner), *data_arguments(data), "--dest", str(folder / "captions.csv"), *SHORT]
+    inference.main(given)
+    inference_chance.main([*given, "--conditions", "noise", "shuffled_within_class", "constant"])
+    evaluate.main([*map(str, sorted(folder.glob("*.csv"))), "--report", str(folder), "--n_boot", "50"])
+    return folder / "results.json"
+
+
+def test_a_captioner_on_the_hub_has_a_card(hub, captioner, llm, results, tmp_path):
+    push.main([str(captioner), "org/reader", "--results", str(results), "--licence", "mit"])
+    text = (hub / "model" / "org" / "reader" / "README.md").read_text()
+    head = yaml.safe_load(text.split("---")[1])
+    study = json.loads(results.read_text())["studies"][0]
+    assert head["license"] == "mit" and "eeg" in head["tags"] and "base_model" not in head  # the LLM is no Hub name
+    assert study["claim"] in text and "What may not be claimed" in text and "lie detector" not in text
+    for one in study["conditions"]:
+        score = one["scores"]["ROUGE-1"]
+        around = f"[{score['low']:.3f}, {score['high']:.3f}]"
+        assert f"| {one['condition']} | {one['n']} | {score['mean']:.3f} {around} |" in text
+    assert f"| source and people | {study['eeg']['text']} |" in text and f"| base language model | {llm.name} |" in text
+    assert not [path for path in (hub / "model").rglob("*.json") if str(llm.parent) in path.read_text()
+                and path.name != "adapter_config.json"]
+    loaded = Captioner.from_pretrained("org/reader", device="cpu", llm=str(llm))
+    mine = Captioner.from_pretrained(captioner, device="cpu")
+    assert loaded.key == mine.key and loaded.other_llm() == []
+    eeg = np.random.default_rng(0).normal(size=(2, 6, 64))
+    options = {"sfreq": 128, "ch_names": ["Fz", "Cz", "Pz", "Oz", "PO7", "PO8"]}
+    assert caption(loaded, eeg, **options).equals(caption(mine, eeg, **options))
+    assert not {path.name for path in (hub / "model").rglob("*")} & {"checkpoints", "profile", "model-00001.safetensors"}
+
+
+def test_push_to_hub_from_python(hub, reader, study, expected, epochs, llm):
+    reader.push_to_hub("org/made")
+    text = (hub / "model" / "org" / "made" / "README.md").read_text()
+    assert "nothing may be claimed" in text and "band-pass 0.5 to 40 Hz" in text and "EEG of 1 person from raw" in text
+    assert_equal(caption(Captioner.from_pretrained("org/made", device="cpu", llm=str(llm)), epochs), expected)
+
+
+def test_an_encoder_on_the_hub(hub, study):
+    encoder = study[2].parent / "encoder"
+    push.main([str(encoder), "org/encoder"])
+    loaded, own = load_encoder("org/encoder"), load_encoder(encoder)
+    assert all((a == b).all() for a, b in zip(loaded.state_dict().values(), own.state_dict().values(), strict=True))
+    assert loaded.config.preprocessing == own.config.preprocessing
+    assert "# EEG encoder" in (hub / "model" / "org" / "encoder" / "README.md").read_text()
+
+
+def test_a_data_set_and_a_model_are_pushed_alike(hub, study, reader, expected):
+    prepare_data.main(["push", str(study[1]), "org/data", "--private"])
+    assert_equal(caption(reader, "datasets/org/data"), expected)
+
+
+def test_what_is_no_model_or_has_other_results_is_not_pushed(hub, reader, results, study, tmp_path, capsys):
+    for arguments, named in (([str(study[1]), "org/x"], "args.json"),
+                             ([str(study[2]), "org/x", "--results", str(results)], "this one is"),
+                             ([str(study[2]), "org/x", "--results", str(study[2] / "config.json")], "format")):
+        with pytest.raises(SystemExit) as stop:
+            push.main(arguments)
+        assert stop.value.code == 2 and named in capsys.readouterr().err
+    assert not hub.exists()
+    with pytest.raises(InputError, match="expected a new folder"):
+        reader.save_pretrained(study[2])

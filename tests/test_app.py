@@ -1,0 +1,128 @@
+"""app.py in headless Chromium: a trial, a dropped recording, by keyboard, in both widths and both colour schemes."""
+
+import shutil
+
+from runtime.errors import InputError
+
+import numpy as np
+import pytest
+
+from captioning import app_trials
+from captioning.captioner import Captioner
+from raw_material import ONSETS
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def captioner(study):
+    return Captioner(study[2], "cpu")
+
+
+def test_a_trial_of_the_data_set(captioner, study):
+    source = app_trials.of_data_set(captioner, study[1])
+    row = app_trials.first_test_trial(source)
+    assert "of the test part" in source.what[row] and "of the training part, so the model knows it" in source.what[0]
+    page = app_trials.view(captioner, source, row)
+    assert page.count("<svg") == 4 and all(f">{name}</th>" in page for name in ("eeg+label", "noise", "nothing", "label"))
+    assert "Class probabilities" in page and "mean of" in page
+    with pytest.raises(InputError, match="there are trials 0 to 27"):
+        app_trials.view(captioner, source, 28)
+
+
+def test_a_recording(captioner, study, expected):
+    source = app_trials.of_recording(captioner, [str(study[0])], "")
+    assert len(source.what) == len(expected) and [row[1] for row in source.rows] == [f"{onset:.3f} s" for onset in ONSETS]
+    assert np.array_equal(np.asarray(source.eeg[0]), app_trials.of_recording(
+        captioner, [str(study[0])], " ".join(map(str, ONSETS))).eeg[0])
+    assert len(app_trials.of_recording(captioner, [str(study[0])], "every 2").what) == 20
+    assert "cat at 3.000 s of made_raw.fif." in app_trials.view(captioner, source, 0)
+
+
+@pytest.mark.parametrize("files, onsets, named", [
+    (["events.tsv"], "", "none is a recording"), ([], "", "no file"), (["made"], "often", "expected seconds"),
+    (["made"], "every", "expected seconds"), (["made"], "99", "outside the recording")])
+def test_what_cannot_be_read_is_one_sentence(captioner, study, tmp_path, files, onsets, named):
+    (tmp_path / "events.tsv").write_text("onset\n3\n")
+    given = [str(study[0] if name == "made" else tmp_path / name) for name in files]
+    with pytest.raises(InputError, match=named) as told:
+        app_trials.of_recording(captioner, given, onsets)
+    assert "/tmp/tmp" not in str(told.value)
+
+
+@pytest.fixture(scope="module")
+def url(study):
+    """The app's address."""
+    pytest.importorskip("gradio", reason="gradio is not installed (requirements-app.txt)")
+    import app
+
+    page = app.start(app.parse(["--model_path", str(study[2]), "--eeg_dataset", str(study[1]), "--device", "cpu"]))
+    yield page.local_url
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    with api.sync_playwright() as play:
+        one = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield one
+        one.close()
+
+
+@pytest.fixture
+def page(url, browser, request):
+    """The page after its first trial, without any error of its own."""
+    width, scheme = getattr(request, "param", (1280, "light"))
+    page, errors = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(url)
+    page.wait_for_selector("[data-caption]")
+    yield page
+    assert not errors
+    page.close()
+
+
+@pytest.mark.parametrize("page", [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")], indirect=True)
+def test_it_fits_and_can_be_read(page):
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+    ink, paper = page.evaluate("""() => { const style = getComputedStyle(document.querySelector('.eeg'));
+                                  return [style.color, style.backgroundColor]; }""")
+    lightness = [sum(map(int, colour[4:-1].split(",")[:3])) for colour in (ink, paper)]
+    assert abs(lightness[0] - lightness[1]) > 450
+    assert "nothing may be claimed" in page.inner_text("#claim") and page.locator("#result svg").count() == 4
+    assert len(page.screenshot()) > 10_000
+
+
+def test_click_upload_and_keyboard(page, study):
+    page.fill("#trial input", "3")
+    page.click("#show")
+    page.wait_for_selector("text=Trial 3 of subject 1")
+    page.focus("#trial input")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("5")
+    page.keyboard.press("Tab")
+    page.wait_for_function("document.activeElement.id == 'show' || document.activeElement.closest('#show')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=Trial 5 of subject 1")
+    page.get_by_role("tab", name="Your recording").click()
+    page.set_input_files("#files input[type=file]", str(study[0]))
+    page.wait_for_selector("text=made_raw.fif")
+    page.fill("#onsets input, #onsets textarea", "3.0 4.25 5.5")
+    page.click("#read")
+    page.wait_for_selector("text=onset at 3.000 s of made_raw.fif.")
+    assert page.locator("#result .all tbody tr").count() == 3
+    page.fill("#onsets input, #onsets textarea", "often")
+    page.click("#read")
+    page.wait_for_selector("text=expected seconds such as")
+
+
+def test_without_gradio_it_says_so(study, monkeypatch, capsys):
+    import app
+
+    monkeypatch.setattr(app, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as stop:
+        app.main(["--model_path", str(study[2])])
+    assert stop.value.code == 2 and "requirements-app.txt" in capsys.readouterr().err

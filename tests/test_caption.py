@@ -1,0 +1,208 @@
+"""caption.py: captions of a recording whose pictures are unknown equal those of the offline pipeline."""
+
+import json
+import shutil
+
+from runtime.runs import file_hash
+
+import mne
+import numpy as np
+import pytest
+import torch
+
+import caption
+from encoders.temperature import confident_above
+from metrics.caption_files import ABSTAINED
+from new_recordings import SHORT, offline, older, pictures_with_captions, prepare, read, train
+from raw_material import CHANNELS, ONSETS, make_raw, save, write_table
+from sources import n170
+from tiny import forget_hashes
+
+
+@pytest.fixture
+def run(study, tmp_path):
+    """A function that captions a recording with the study's model; returns the CSV."""
+    def run(*options, recording=study[0], model=study[2]):
+        caption.main(["--model_path", str(model), "--recording", str(recording), "--out", str(tmp_path / "captions.csv"),
+                      *SHORT, *map(str, options)])
+        return read(tmp_path / "captions.csv")
+
+    return run
+
+
+@pytest.fixture
+def fails(run, capsys):
+    def fails(*options, **named):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            run(*options, **named)
+        assert stop.value.code == 2
+        return capsys.readouterr().err.strip().splitlines()[-1]
+
+    return fails
+
+
+def assert_equal(table, expected):
+    assert table["caption"].tolist() == expected["Generated Caption"].tolist()
+    assert [float(p) for p in table["probability"]] == [float(p) for p in expected["probability"]]
+    assert table["class"].tolist() == expected["Predicted object"].tolist()
+    assert expected["probability"].nunique() > 5 and expected["Generated Caption"].nunique() > 1
+
+
+def test_equals_the_offline_pipeline(run, study, expected, capsys, tmp_path):
+    table = run("--abstain_below", "0")
+    assert_equal(table, expected)
+    assert np.allclose(table["time"].astype(float), ONSETS, atol=1e-3) and set(table["event"]) == {"cat", "dog"}
+    printed = capsys.readouterr().out
+    assert "band-pass 0.5 to 40 Hz" in printed and "resampled from 200 to 100 Hz" in printed and "Fz, Cz" in printed
+    record = json.loads((tmp_path / "captions.csv.json").read_text())
+    assert record["sha256"] == file_hash(tmp_path / "captions.csv") and record["recording"] == [file_hash(study[0])]
+    assert record["preprocessing"]["window"] == [20, 100] and record["preprocessing"]["scale"] == "recording"
+
+
+def test_onsets_alone_suffice(run, expected, tmp_path):
+    bare = save(make_raw(texts=("BAD_",)), tmp_path / "bare_raw.fif")
+    raw = mne.io.read_raw_fif(bare, verbose="error")
+    raw.set_annotations(None)
+    bare = save(raw.load_data(verbose="error"), tmp_path / "without_raw.fif")
+    for options in (["--onsets", *ONSETS], ["--every", 1.25],
+                    ["--events", write_table(tmp_path / "ev.tsv", ("onset",), *((f"{t:.3f}",) for t in ONSETS))]):
+        table = run("--abstain_below", "0", *options, recording=bare)
+        if options[0] == "--every":
+            assert np.allclose(np.diff(table["time"].astype(float)), 1.25) and float(table["time"][0]) == .2
+        else:
+            assert_equal(table, expected)
+
+
+def test_a_real_recording(shared, tmp_path, clip, llm, run):
+    recording = shared / "raw_formats" / "eeglab_data.set"
+    pictures = pictures_with_captions(tmp_path / "pictures", ("square", "rt"))
+    data = prepare("raw", tmp_path / "data", "--recordings", recording, "--pictures", pictures, "--event_names",
+                   "square|rt")
+    model = train(data, tmp_path, clip, llm)
+    table = run("--event_names", "square|rt", "--abstain_below", "0", recording=recording, model=model)
+    assert len(table) == 154
+    assert_equal(table, offline(model, data, tmp_path / "offline.csv"))
+
+
+def test_a_piece_of_n170(shared, tmp_path, clip, llm, run):
+    """The Muse's samples in a FIF file, with its markers as annotations; trials are not cut across its gaps either."""
+    files = sorted((shared / "n170" / "muse2016").glob("subject0001*.csv"))[:3]
+    (tmp_path / "muse").mkdir()
+    for file in files:
+        shutil.copy(file, tmp_path / "muse")
+    data = prepare("n170", tmp_path / "data", "--recordings", tmp_path / "muse", "--stimuli", shared / "n170" / "stimuli")
+    model = train(data, tmp_path, clip, llm)
+    times, signal, marker = n170.read_csv(files[0])
+    raw = mne.io.RawArray(signal * 1e-6, mne.create_info(list(n170.CHANNELS), n170.SFREQ, "eeg"), verbose="error")
+    onsets, gaps = np.flatnonzero(marker) / n170.SFREQ, n170.check_clock(times, files[0])[0] / n170.SFREQ
+    raw.set_annotations(mne.Annotations(onsets, 0, "picture") + mne.Annotations(gaps, 1 / n170.SFREQ, "BAD_ACQ_SKIP"))
+    raw.save(tmp_path / "piece_raw.fif", fmt="double", verbose="error")
+    table = run("--abstain_below", "0", recording=tmp_path / "piece_raw.fif", model=model)
+    expected = offline(model, data, tmp_path / "offline.csv")
+    own = expected[expected["recording"] == "0"].reset_index(drop=True)
+    assert 50 < len(own) < len(expected)
+    assert_equal(table, own)
+
+
+def test_simulated_people_are_standardised_alike(tmp_path, clip, llm, run):
+    from sources import drawings, simulated
+
+    data = prepare("simulated", tmp_path / "data", "--n_pictures", 24, "--n_subjects", 2, "--image_size", 32)
+    model = train(data, tmp_path, clip, llm)
+    options = {"n_pictures": 24, "seed": 42}
+    args = json.loads((data / "dataset.json").read_text())["about"]
+    assert {name: args[name] for name in options} == options
+    scenes = drawings.sample_scenes(24, 42, args["classes"])
+    made = simulated.simulate_recording(scenes, args["trials_per_picture"], args["snr"], args["sfreq"], (42, 1),
+                                        args["order"], args["drift"])
+    raw = mne.io.RawArray(made["data"].astype(float) * 1e-6, mne.create_info(made["ch_names"], made["sfreq"], "eeg"),
+                          verbose="error")
+    raw.set_annotations(mne.Annotations(made["onset"] / made["sfreq"], 0, "picture"))
+    raw.save(tmp_path / "person_raw.fif", fmt="double", verbose="error")
+    table = run("--abstain_below", "0", recording=tmp_path / "person_raw.fif", model=model)
+    expected = offline(model, data, tmp_path / "offline.csv")
+    own = expected[expected["subject"] == "1"].reset_index(drop=True)
+    assert table["caption"].tolist() == own["Generated Caption"].tolist()
+    assert np.allclose(table["probability"].astype(float), own["probability"].astype(float), atol=2e-4)
+
+
+def test_no_confident_reading_and_noise(run):
+    table = run("--control", "--abstain_below", "1")
+    assert set(table["caption"]) == {ABSTAINED} and ABSTAINED not in set(table["caption_noise"])
+    table = run("--control", "noise", "nothing")
+    low = table["probability"].astype(float) < confident_above(2)
+    assert ((table["caption"] == ABSTAINED) == low).all() and confident_above(2) == .75
+    assert table["caption_nothing"].nunique() == 1
+    words = table["words"].str.split(", ", expand=True)[0].str.rsplit(" ", n=1, expand=True)
+    assert (words[0] == table["class"]).all() and np.allclose(words[1].astype(float), table["probability"].astype(float),
+                                                              atol=.006)
+
+
+def test_noise_is_that_of_inference_chance(run, study, tmp_path):
+    import inference_chance
+
+    table = run("--control", "noise", "noise+label")
+    inference_chance.main(["--model_path", str(study[2]), "--eeg_dataset", str(study[1]), "--split", "all", "--dest",
+                           str(tmp_path / "c.csv"), "--conditions", "noise", "noise+label", *SHORT])
+    for condition in ("noise", "noise+label"):
+        assert table[f"caption_{condition}"].tolist() == read(tmp_path / f"c_{condition}.csv")["Generated Caption"].tolist()
+
+
+def test_few_trials_are_not_their_own_noise(run, study, monkeypatch):
+    """The mean and covariance of one embedding would be that embedding itself."""
+    from captioning import readings
+
+    seen = []
+    real = readings.under_condition
+    monkeypatch.setattr(readings, "under_condition", lambda *given: seen.append(real(*given)) or seen[-1])
+    run("--control", "noise", "--onsets", 3)
+    own, noise = (each.embeddings for each in seen)
+    assert own.shape == noise.shape and not torch.allclose(own, noise)
+
+
+def test_channels_by_name(run, fails, expected, tmp_path):
+    raw = make_raw()
+    renamed = raw.copy().rename_channels({name: f"EEG {name.upper()}-REF" for name in CHANNELS})
+    table = run("--abstain_below", "0", recording=save(renamed.reorder_channels(renamed.ch_names[::-1]),
+                                                       tmp_path / "renamed_raw.fif"))
+    assert_equal(table, expected)
+    fewer = save(raw.copy().drop_channels(["Oz"]), tmp_path / "fewer_raw.fif")
+    message = fails(recording=fewer)
+    assert "lacks 1 channel of the 8" in message and "Oz" in message and "--interpolate" in message
+    assert not (tmp_path / "captions.csv").exists() or len(run("--interpolate", recording=fewer)) == len(ONSETS)
+
+
+def test_another_sampling_rate_is_resampled(run, tmp_path):
+    table = run(recording=save(make_raw(sfreq=250.), tmp_path / "fast_raw.fif"))
+    assert len(table) == len(ONSETS)
+
+
+def test_an_older_model_needs_a_data_set_like_its_own(run, fails, study, expected, tmp_path):
+    model = older(study[2], tmp_path / "older")
+    assert "--like DATA" in fails(model=model)
+    assert_equal(run("--abstain_below", "0", "--like", study[1], model=model), expected)
+    assert "leave --like out" in fails("--like", study[1])
+
+
+@pytest.mark.parametrize("change, named", [({"reference": 3}, "reference"), ({"window": [90, 10]}, "window"),
+                                           ({"l_freq": "a"}, "l_freq"), ({"sfreq": 128.}, "128 Hz")])
+def test_damaged_preprocessing(change, named, study, fails, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(study[2], model)
+    file = model / "eeg_encoder" / "config.json"
+    content = json.loads(file.read_text())
+    content["preprocessing"] |= change
+    file.write_text(json.dumps(content))
+    forget_hashes(model)
+    assert named in fails(model=model)
+
+
+def test_refused(fails, study, tmp_path):
+    assert "no such file" in fails(recording=tmp_path / "absent.edf")
+    assert "is a folder" in fails(recording=tmp_path)
+    assert "no event there is named" in fails("--event_names", "bird")
+    assert "outside the recording" in fails("--onsets", 99)
+    assert "no onset gave a trial" in fails("--onsets", 39.9)
+    assert "--out" in fails("--out", tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,210 @@
+"""stream.py: trials that arrive piece by piece are those of the whole recording, and so are their captions over LSL."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from runtime.errors import InputError
+
+import mne
+import numpy as np
+import pytest
+
+from captioning.live import ChannelScale
+from eegdata.dataset_folder import channel_scale, divided
+from new_recordings import SHORT, read
+from raw_material import CHANNELS, ONSETS, make_raw
+from sources import epochs, preprocessing
+from sources.live_trials import LiveTrials, reach_seconds
+
+ROOT = Path(__file__).resolve().parents[1]
+SFREQ = 200.
+RATES = [(200., 100.), (512., 250.), (128., 128.), (500.5, 250.)]
+SETTINGS = preprocessing.Settings(.5, 40., 0., SFREQ, -40, 160, (-.2, 0.), 500., .1, "none", "average", 1., list(CHANNELS))
+
+
+def whole(raw, onsets, settings):
+    """Trials of the whole recording, and the numbers of their onsets."""
+    raw = mne.io.RawArray(raw.get_data(), raw.info, verbose="error")
+    trials, _, _ = preprocessing.process("raw", raw, list(CHANNELS), {}, [], np.asarray(onsets), settings)
+    return epochs.joined(trials, len(settings.ch_names), settings)
+
+
+def live(raw, onsets, settings, sizes, every=None, start=1000., kept=None, late=0):
+    """Trials of the same samples in pieces of `sizes`; kept: the samples that arrive, late: pieces by which marks lag."""
+    trials = LiveTrials(list(CHANNELS), SFREQ, settings, every)
+    signal, times = raw.get_data() * 1e6, start + np.arange(raw.n_times) / SFREQ
+    kept = np.arange(raw.n_times) if kept is None else kept
+    done, at, waiting = [], 0, list(onsets)
+    for number in range(10**6):
+        piece = kept[at:at + sizes[number % len(sizes)]]
+        if not len(piece):
+            break
+        at += len(piece)
+        while waiting and number >= late and waiting[0] + start <= times[piece[-1]] - late:
+            trials.mark(start + waiting.pop(0), "mark")
+        done += trials.add(signal[:, piece], times[piece], float(number))
+    for onset in waiting:
+        trials.mark(start + onset, "mark")
+    return done + trials.finish(), trials
+
+
+@pytest.mark.parametrize("settings, sizes", [
+    (SETTINGS, [1, 7, 64]), (replace(SETTINGS, notch=50.), [500]), (replace(SETTINGS, l_freq=0., h_freq=0.), [20]),
+    (replace(SETTINGS, bads=["Oz"]), [33]), (replace(SETTINGS, reference=["Fz"], ch_names=CHANNELS[1:]), [100])],
+    ids=["average", "notch", "unfiltered", "a bad channel", "named reference"])
+def test_pieces_give_the_trials_of_the_whole(settings, sizes):
+    raw = make_raw()
+    expected, _ = whole(raw, ONSETS, settings)
+    found, trials = live(raw, ONSETS, settings, sizes)
+    assert len(found) == len(expected) == len(ONSETS) and not trials.lost
+    assert np.abs(np.stack([each.eeg for each in found]) - expected).max() < 1e-4  # microvolts, of 10
+    assert np.allclose([each.time for each in found], ONSETS)
+
+
+def test_resampled_trials_differ_by_about_a_thousandth():
+    settings = replace(SETTINGS, sfreq=100., first=-20, last=80)
+    raw = make_raw()
+    expected, _ = whole(raw, ONSETS, settings)
+    found, _ = live(raw, ONSETS, settings, [37])
+    assert np.abs(np.stack([each.eeg for each in found]) - expected).max() < .02  # microvolts, of 10
+    assert tuple(epochs.grid_step(*rates) for rates in RATES) == (2, 256, 1, 1)
+
+
+def test_a_trial_comes_as_soon_as_its_filters_allow():
+    found, trials = live(make_raw(), ONSETS, SETTINGS, [20])
+    wait = (3.3 / .5) / 2 + .8
+    assert abs(trials.wait - wait) < .02 and reach_seconds(SETTINGS, SFREQ) < wait
+    for each in found[:-4]:  # the number of the piece of .1 s that completed it
+        assert 0 <= each.arrived * .1 - (each.time + wait) + .1 < .2
+
+
+def test_onsets_may_arrive_after_their_samples():
+    found, _ = live(make_raw(), ONSETS[:5], SETTINGS, [20], late=10)
+    assert len(found) == 5
+
+
+def test_a_rhythm_makes_its_own_onsets():
+    raw = make_raw()
+    onsets = np.arange(.2, 40 - .8 + 1e-9, 1.25)
+    expected, kept = whole(raw, onsets, SETTINGS)
+    found, trials = live(raw, [], SETTINGS, [50], every=1.25)
+    assert np.allclose([each.time for each in found], onsets[kept]) and not +trials.dropped
+    assert np.abs(np.stack([each.eeg for each in found]) - expected).max() < 1e-4
+
+
+def test_lost_samples_are_counted_and_nothing_reaches_across():
+    """The stretches before and after the loss are recordings of their own."""
+    raw = make_raw()
+    kept = np.r_[0:3000, 3100:raw.n_times]  # .5 s are lost at 15 s
+    parts = [whole(raw.copy().crop(*edges, include_tmax=edges[1] is None), ONSETS[rows] - edges[0], SETTINGS)[0]
+             for edges, rows in (((0, 15), ONSETS < 15), ((15.5, None), ONSETS > 15.5))]
+    inside = (ONSETS >= 15) & (ONSETS < 15.5)
+    found, trials = live(raw, ONSETS, SETTINGS, [64], kept=kept)
+    assert (trials.lost, trials.gaps, trials.received) == (100, 1, raw.n_times - 100)
+    assert trials.dropped["in lost samples"] == inside.sum()
+    expected = np.concatenate(parts)
+    assert len(found) == len(expected) < len(ONSETS) - inside.sum()
+    assert np.abs(np.stack([each.eeg for each in found]) - expected).max() < 1e-4
+
+
+def test_loud_trials_are_left_out_and_old_samples_forgotten():
+    raw = make_raw(n_seconds=120)
+    raw._data[0, 2000:2010] = 2e-3
+    found, trials = live(raw, [10., 12., 100.], SETTINGS, [100])
+    assert len(found) == 2 and trials.dropped["more than 500 uV peak to peak"] == 1
+    assert trials.stretch.signal.shape[1] < 50 * SFREQ
+
+
+def test_what_cannot_be_done_live_is_refused():
+    with pytest.raises(InputError, match="bad channels cannot be looked for"):
+        LiveTrials(list(CHANNELS), SFREQ, replace(SETTINGS, bads="auto"))
+    with pytest.raises(InputError, match="standard deviation"):  # not microvolts
+        live(make_raw(), ONSETS, replace(SETTINGS, unit_scale=1e6), [100])
+
+
+def test_the_scale_of_all_trials_so_far():
+    rng, scale = np.random.default_rng(0), ChannelScale()
+    first, second = (rng.normal(2, 5, (n, 3, 50)).astype(np.float32) for n in (1, 4))
+    assert np.allclose(scale(first), divided(first, channel_scale(first)), rtol=1e-5)
+    assert np.allclose(scale(second), divided(second, channel_scale(np.concatenate([first, second]))), rtol=1e-5)
+    assert np.array_equal(ChannelScale([1., 2., 4.])(first), divided(first, [1., 2., 4.]))
+
+
+# --- over LSL ---
+
+
+@pytest.fixture
+def replayed(tmp_path):
+    """A function that sends a recording from another process."""
+    pytest.importorskip("pylsl", reason="pylsl is not installed (requirements-live.txt)")
+    started = []
+
+    def start(recording, name, *options):
+        command = [sys.executable, "-m", "sources.replay", str(recording), "--lsl", name, "--speed", "10"]
+        command += map(str, options)
+        started.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        return name
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def stream(model, name, file, *options):
+    import stream as script
+
+    script.main(["--model_path", str(model), "--lsl", name, "--wait", "30", "--abstain_below", "0", "--out", str(file),
+                 *SHORT, *map(str, options)])
+    return read(file)
+
+
+def test_a_replayed_recording_gives_the_offline_captions(study, expected, replayed, tmp_path, capsys):
+    name = replayed(study[0], "eeg-to-text-test-1")
+    table = stream(study[2], name, tmp_path / "live.csv", "--markers", f"{name}-markers", "--calibrate", study[0],
+                   "--trials", len(expected))
+    assert table["caption"].tolist() == expected["Generated Caption"].tolist()
+    assert table["class"].tolist() == expected["Predicted object"].tolist()
+    assert np.allclose(table["probability"].astype(float), expected["probability"].astype(float), atol=1e-3)
+    assert np.allclose(table["time"].astype(float), ONSETS, atol=2e-3) and set(table["event"]) == {"cat", "dog"}
+    printed = capsys.readouterr().out
+    assert re.search(r"28 trials captioned; .*p50 \d\.\d+ s, p95 \d\.\d+ s", printed)
+    assert "lost: 0 in 0 gaps; reconnects: 0" in printed
+    assert "p50" in json.loads((tmp_path / "live.csv.json").read_text())["session"][0]
+
+
+def test_lost_samples_over_lsl(study, replayed, tmp_path, capsys):
+    name = replayed(study[0], "eeg-to-text-test-2", "--lose", 10, 12)
+    table = stream(study[2], name, tmp_path / "live.csv", "--markers", f"{name}-markers", "--event_names", "cat",
+                   "--seconds", 37)
+    assert 5 < len(table) < 14 and set(table["event"]) == {"cat"}
+    assert not table["time"].astype(float).between(10 - .8, 12 + .2).any()
+    assert "lost: 400 in 1 gaps" in capsys.readouterr().out
+
+
+def test_a_stream_that_comes_back(study, replayed, capsys):
+    """The first sender ends, and another one of the same name starts later. What was sent before is captioned."""
+    import threading
+
+    import stream as script
+
+    name = replayed(study[0], "eeg-to-text-test-3", "--linger", 1)
+    timer = threading.Timer(9, lambda: replayed(study[0], name))
+    timer.start()
+    script.main(["--model_path", str(study[2]), "--lsl", name, "--every", "4", "--wait", "30", "--seconds", "50", *SHORT])
+    timer.join()
+    assert "in 1 gaps; reconnects: 1" in capsys.readouterr().out
+
+
+def test_no_such_stream(study, tmp_path, capsys):
+    pytest.importorskip("pylsl", reason="pylsl is not installed (requirements-live.txt)")
+    import stream as script
+
+    with pytest.raises(SystemExit) as stop:
+        script.main(["--model_path", str(study[2]), "--lsl", "absent", "--every", "1", "--wait", "1", "--out",
+                     str(tmp_path / "live.csv"), *SHORT])
+    assert stop.value.code == 2 and "absent: no such stream" in capsys.readouterr().err and not list(tmp_path.iterdir())
