@@ -172,7 +172,7 @@ def test_states_of_another_form(stage, capsys, name, edit, said):
 @pytest.mark.parametrize("values", [
     {"global_step": 10**12}, {"global_step": -1}, {"global_step": float("nan")}, {"global_step": "5"},
     {"epoch": float("nan")}, {"stateful_callbacks": {}},
-    {"logging_steps": 0}, {"train_batch_size": 10**9}, {"train_batch_size": 1}, {"log_history": 5}, {"log_history": [5]},
+    {"logging_steps": 0}, {"train_batch_size": -1}, {"train_batch_size": "4"}, {"log_history": 5}, {"log_history": [5]},
     {"best_model_checkpoint": "../../.."}, {"best_model_checkpoint": "checkpoint-3"}, {"evil": 1}])
 def test_trainer_states_of_another_form(stage, capsys, values):
     resume, _, checkpoint, _, _ = stage
