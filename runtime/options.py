@@ -6,39 +6,20 @@ DL_Proj_EEG-to-Text, so that their commands run here unchanged.
 
 import argparse
 import math
-import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
 from runtime import cuda, pretrained, processes
 from runtime.errors import InputError
-from runtime.names import is_text
+from runtime.given_options import FORMER, Former, check_text
 
 CLIP_MODEL = "openai/clip-vit-base-patch32"
 LLM = "deepseek-ai/deepseek-llm-7b-base"
 SPLITS = ("picture", "subject", "class", "session", "recording", "time", "given")
 PROMPT_TYPES = ("basic", "detailed", "creative")
 EVERYTHING = "everything"
-PLAIN_FILES = ("csv_files", "compare_to", "dest", "results_dir", "json", "csv", "chart", "report", "beside", "judge_cache",
-               "eeg_file")  # read and written by Python alone, which takes any path
 ENCODER = {"d_model": 128, "attn_heads": 8, "layers": 2, "dropout": 0.2, "spatial_filters": 64}  # the default encoder
-
-
-NO_EXPERIMENTS = "leave it out, as there are no batches of experiments; run inference.py once for each prompt"
-FORMER = {  # flags of the earlier repositories that have no or another name here: what to give instead
-    "--prompt_types": "give --prompt_type basic, detailed or creative, or your own --prompt, and run once for each",
-    "--encoder_path": "the encoder is --output of test_eeg_classifier.py and --eeg_encoder_path of finetune_llm.py",
-    "--epochs": "give --num_epochs (stage 1), --num_epochs_image or --num_epochs_eeg (stages 2 and 3); the baselines of "
-                "test_eeg_classifier.py --embedding_baseline have a fixed number",
-    "--num_epochs": "give --num_epochs_image or --num_epochs_eeg",
-    "--num_epochs_image": "give --num_epochs",
-    "--num_epochs_eeg": "give --num_epochs",
-    "--output_dir": "give --results_dir",
-    "--config_file": NO_EXPERIMENTS,
-    "--max_parallel": NO_EXPERIMENTS,
-    "--skip_existing": "leave it out; half-written captions are continued, and what is there is written anew",
-}
 
 
 class Options(argparse.Namespace):
@@ -70,31 +51,13 @@ def neutral(action: argparse.Action, part: str = EVERYTHING) -> argparse.Action:
 def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> Options:
     """Parse a command line (None: the program's own) into Options."""
     for flag in FORMER.keys() - parser._option_string_actions.keys():
-        parser.add_argument(flag, action=_Former, nargs="*", dest=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        parser.add_argument(flag, action=Former, nargs="*", dest=argparse.SUPPRESS, help=argparse.SUPPRESS)
     args = parser.parse_args(argv, Options())
-    _check_text(args)
+    check_text(args)
     neutral_of = {action.dest: action.neutral for action in parser._actions if hasattr(action, "neutral")}
     object.__setattr__(args, "_neutral", neutral_of)
     pretrained.trust_remote_code(getattr(args, "trust_remote_code", False))
     return args
-
-
-def _check_text(args):
-    """Raise InputError for an option that is no text, such as a path that is not UTF-8. The libraries that read models and
-    EEG cannot open it, and a run should not end on that after hours."""
-    given = [(f"--{name}", text) for name, value in vars(args).items() if name not in PLAIN_FILES
-             for text in (value if isinstance(value, list | tuple) else [value])]
-    for flag, text in (*given, ("the current folder", os.getcwd())):
-        if isinstance(text, str) and not is_text(text):
-            raise InputError(f"{flag} {text}: is not UTF-8 text; rename the file or folder, or write it in UTF-8")
-
-
-class _Former(argparse.Action):
-    """A flag of FORMER: it ends the script with its answer."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        raise InputError(f"{option_string}: has another name here: {FORMER[option_string]} (docs/coming_from.md lists all "
-                         "names)")
 
 
 def require(parser: argparse.ArgumentParser, args: Options, *names: str) -> None:

@@ -2,7 +2,7 @@
 
 import json
 
-from runtime.options import FORMER
+from runtime.given_options import FORMER
 
 import pytest
 

@@ -1,0 +1,42 @@
+"""What is refused of a command line before anything else: flags of the earlier repositories, and texts that are none."""
+
+import argparse
+import os
+
+from runtime.errors import InputError
+from runtime.names import is_text
+
+PLAIN_FILES = ("csv_files", "compare_to", "dest", "results_dir", "json", "csv", "chart", "report", "beside", "judge_cache",
+               "eeg_file")  # read and written by Python alone, which takes any path
+NO_EXPERIMENTS = "leave it out, as there are no batches of experiments; run inference.py once for each prompt"
+FORMER = {  # flags of the earlier repositories that have no or another name here: what to give instead
+    "--prompt_types": "give --prompt_type basic, detailed or creative, or your own --prompt, and run once for each",
+    "--encoder_path": "the encoder is --output of test_eeg_classifier.py and --eeg_encoder_path of finetune_llm.py",
+    "--epochs": "give --num_epochs (stage 1), --num_epochs_image or --num_epochs_eeg (stages 2 and 3); the baselines of "
+                "test_eeg_classifier.py --embedding_baseline have a fixed number",
+    "--num_epochs": "give --num_epochs_image or --num_epochs_eeg",
+    "--num_epochs_image": "give --num_epochs",
+    "--num_epochs_eeg": "give --num_epochs",
+    "--output_dir": "give --results_dir",
+    "--config_file": NO_EXPERIMENTS,
+    "--max_parallel": NO_EXPERIMENTS,
+    "--skip_existing": "leave it out; half-written captions are continued, and what is there is written anew",
+}
+
+
+class Former(argparse.Action):
+    """A flag of FORMER: it ends the script with its answer."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        raise InputError(f"{option_string}: has another name here: {FORMER[option_string]} (docs/coming_from.md lists all "
+                         "names)")
+
+
+def check_text(args: argparse.Namespace) -> None:
+    """Raise InputError for an option that is no text, such as a path that is not UTF-8. The libraries that read models and
+    EEG cannot open it, and a run should not end on that after hours."""
+    given = [(f"--{name}", text) for name, value in vars(args).items() if name not in PLAIN_FILES
+             for text in (value if isinstance(value, list | tuple) else [value])]
+    for flag, text in (*given, ("the current folder", os.getcwd())):
+        if isinstance(text, str) and not is_text(text):
+            raise InputError(f"{flag} {text}: is not UTF-8 text; rename the file or folder, or write it in UTF-8")
