@@ -37,7 +37,8 @@ def exit_code(command: list[str]) -> int:
     if not process:
         code = 1
         with contextlib.suppress(BaseException):
-            signal.alarm(0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(5)  # in place of damage.SECONDS
             ctypes.CDLL(None).mallopt(-6, 165)  # MALLOC_PERTURB_
             sys.argv = command[2:]
             exec(command[2], {})

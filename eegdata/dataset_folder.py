@@ -110,7 +110,7 @@ def open_folder(folder: Path | str, damaged: bool = False) -> tuple[dict, list[n
 
     folder = Path(folder)
     record = read_record(folder)
-    shape = (-1, len(record["ch_names"]), record["n_times"])
+    shape = (len(record["ch_names"]), record["n_times"])
     blocks, tables = [], []
     for shard in (shard for recording in record["recordings"] for shard in recording["shards"]):
         file = below(folder / "trials", shard["file"], folder / "dataset.json")
@@ -128,7 +128,8 @@ def open_folder(folder: Path | str, damaged: bool = False) -> tuple[dict, list[n
                 raise ValueError(f"{len(table)} trials, dataset.json says {shard['trials']}")
             for chunk in table.column("eeg").chunks:
                 values = chunk.flatten().flatten()  # to_numpy() would do the same, but import pandas
-                blocks.append(np.frombuffer(values.buffers()[1], np.float32, len(values), values.offset * 4).reshape(shape))
+                block = np.frombuffer(values.buffers()[1], np.float32, len(values), values.offset * 4)
+                blocks.append(block.reshape(len(chunk), *shape))
             tables.append(table.select(COLUMNS))
         except (pyarrow.ArrowException, KeyError, ValueError, OSError) as error:
             raise InputError(f"{file}: damaged ({str(error).splitlines()[0][:200]}); copy the data set folder again, or "

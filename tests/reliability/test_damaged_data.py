@@ -37,6 +37,14 @@ def test_damaged_records(folder, tmp_path):
         assert not (said := problem(copy)), (number, said)
 
 
+@pytest.mark.parametrize("factor", [.5, 2, 4])
+def test_trials_of_another_length_are_not_cut_from_the_others(folder, tmp_path, factor):
+    copy, record = shutil.copytree(folder, tmp_path / "data"), read_json(folder / "dataset.json")
+    (copy / "dataset.json").write_text(json.dumps(record | {"n_times": int(record["n_times"] * factor)}))
+    with pytest.raises(InputError, match="damaged"):
+        load_trials(copy)
+
+
 def test_records_that_fuzzing_found(folder, shared, tmp_path):
     cases = sorted((shared.parent / "cases" / "reliability" / "fuzz").glob("dataset_*.bin"))
     if not cases:
