@@ -60,6 +60,17 @@ def test_equals_the_offline_pipeline(run, study, expected, capsys, tmp_path):
     assert record["preprocessing"]["window"] == [20, 100] and record["preprocessing"]["scale"] == "recording"
 
 
+def test_captions_of_all_trials_are_no_test(study, tmp_path, capsys):
+    import evaluate
+
+    offline(study[2], study[1], tmp_path / "all.csv")
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main([str(tmp_path / "all.csv")])
+    assert stop.value.code == 2 and "was trained on" in capsys.readouterr().err
+    evaluate.main([str(tmp_path / "all.csv"), "--allow_overlap", "--n_boot", "20", "--metrics", "ROUGE-1"])
+    assert "the captions are of all trials of the data set" in capsys.readouterr().out
+
+
 def test_onsets_alone_suffice(run, expected, tmp_path):
     bare = save(make_raw(texts=("BAD_",)), tmp_path / "bare_raw.fif")
     raw = mne.io.read_raw_fif(bare, verbose="error")
