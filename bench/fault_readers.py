@@ -165,7 +165,7 @@ def of_data(made: Path) -> dict[str, Reader]:
         ".pth data sets": of_objects("eeg.pth", good_pth(), saved, lambda at: unsound(load_trials(at / "eeg.pth"))),
         "splits": of_objects("splits.pth", good_splits(), saved, read_split),
         "THINGS-EEG2 .npy": of_objects("eeg.npy", good_npy(), saved_npy, read_things),
-        "pretraining data": of_objects("train.pt", {"samples": torch.zeros(4, 2, 8)}, saved, lambda at: "" if len(
+        "pretraining data": of_objects("train.pt", {"samples": torch.zeros(4, 5, 64)}, saved, lambda at: "" if len(
             read_pretraining_data(at).train) else "no trials", made / "pretraining"),
         "pictures": of_bytes("picture", picture_bytes(), read_image),
         "captions of pictures": of_bytes("a/a_1_caption.txt", [b"A cat.\n", "Eine Kätzin.\nA cat.\n".encode()],

@@ -143,7 +143,7 @@ def of_tables(made: Path) -> dict[str, Reader]:
             if not math.isnan(time) and not times.get(file, -math.inf) <= time < math.inf:
                 return f"time {time} after {times.get(file)}"
             times[file] = time
-        share_table(at / name, files)
+        share_table(at / name, files[:1])
 
     def read_people(at):
         people = [RecordingFile(file.path, file.name, None) for file in files]

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 from runtime import chat
-from runtime.runs import LEDGER, content_key, read_run, training_warnings
+from runtime.interrupted import COMPLETE_MARK
+from runtime.runs import LEDGER, content_key, read_json, read_run, training_warnings
 
 import torch
 
@@ -42,7 +43,7 @@ INSTRUCTION = "Describe this image:"
 def of_captions(made: Path) -> dict[str, Reader]:
     """Readers of caption files and what is beside them."""
     csv, folder = made / "results" / "captions.csv", made / "results"
-    record = json.loads(Path(f"{csv}.json").read_text())
+    record = read_json(f"{csv}.json")
     five = (b"Ground Truth Image,Expected object,Predicted object,Expected Caption,Generated Caption\n"
             b'img/a_1.JPEG,cat,cat,A cat.,"A cat, sitting."\nimg/b_1.JPEG,dog,cat,A dog.,A dog.\n')
 
@@ -86,12 +87,11 @@ def of_models(made: Path) -> dict[str, Reader]:
     for name in ("encoder", "captioner"):
         shutil.copytree(made / name, plain / name)
         for file in (plain / name).rglob("args.json"):
-            file.write_text(json.dumps({key: value for key, value in json.loads(file.read_text()).items()
-                                        if key != "files"}))
+            file.write_text(json.dumps({key: value for key, value in read_json(file).items() if key != "files"}))
     encoder, captioner = plain / "encoder", plain / "captioner"
 
     def content(path):
-        return json.loads(path.read_text())
+        return read_json(path)  # without its checksum, for which each change would be refused
 
     def read_encoder(at):
         model = load_encoder(at)
@@ -115,8 +115,9 @@ def of_models(made: Path) -> dict[str, Reader]:
         EEGModelForCausalLM.from_pretrained(at)
         return ""
 
-    state = {"best_model_checkpoint": "checkpoint-2", "global_step": 2, "epoch": 1.0, "log_history": [{"loss": 1.0}]}
-    whole = {"checkpoint-2/whole": b"", "checkpoint-2/trainer_state.json": json.dumps(state).encode()}
+    shutil.copytree(made / "checkpoints", plain / "checkpoints")
+    (state,) = (plain / "checkpoints").glob("*/trainer_state.json")
+    state.with_name(COMPLETE_MARK).write_bytes(b"")
     weights = (encoder / "model.safetensors").read_bytes()
     return {
         "encoder: config.json": of_json("config.json", content(encoder / "config.json"), read_encoder, encoder),
@@ -125,9 +126,9 @@ def of_models(made: Path) -> dict[str, Reader]:
         "train_log.json": of_json("train_log.json", content(captioner / "train_log.json"), read_options, captioner),
         "training pictures": of_json("train_images.json", content(captioner / "train_images.json"), read_options,
                                      captioner),
-        "trainer state": beside(of_json("checkpoint-2/trainer_state.json", state, read_checkpoint),
-                                {**whole, "key.json": json.dumps(content_key(OPTIONS)).encode()}),
-        "key of checkpoints": beside(of_json("key.json", [content_key(OPTIONS)], read_checkpoint), whole),
+        "trainer state": of_json(f"{state.parent.name}/{state.name}", content(state), read_checkpoint, plain / "checkpoints"),
+        "key of checkpoints": of_bytes("key.json", [json.dumps(content_key(OPTIONS)).encode()], read_checkpoint,
+                                       plain / "checkpoints"),
         "date of prompts": of_json("prompt_date.json", {"date": "2026-01-31"}, lambda at: "" if kept_date(at) else "none"),
         "picture embeddings": of_bytes("e.safetensors", [embeddings()], lambda at: bool(_read_rows(at / "e.safetensors"))
                                        * ""),
