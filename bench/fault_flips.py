@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runtime.checkpoint_files import PLACES
 from runtime.errors import InputError
-from runtime.interrupted import COMPLETE_MARK
+from runtime.interrupted import COMPLETE_MARK, complete_checkpoints
 from runtime.model_files import OF_A_COPY
 from runtime.runs import read_json, read_run
 from runtime.trainer_state import STATE
@@ -39,7 +39,7 @@ class Noticed(InputError):
 def kinds(made: Path) -> dict[str, Reader]:
     """Readers of one flipped bit in each kind of file; made: see fault_stages.make."""
     encoder, captioner, captions = made / "encoder", made / "captioner", made / "results"
-    found = {}
+    found, newest = {}, complete_checkpoints(made / "checkpoints")[-1]
     for folder, use, names in (
             (made / "data", of_data, ("dataset.json", "trials/*.arrow", "splits.pth")),
             (made / "data", of_audit, ("audit.json",)),
@@ -52,7 +52,7 @@ def kinds(made: Path) -> dict[str, Reader]:
             (captions, of_captions, ("captions.csv", "captions.csv.json")),
             (made / "stage2", of_stage2, ("stage2.json", "*.safetensors", "adapter/*")),
             (made / "embeddings", of_embeddings, ("*.safetensors",)),
-            (made / "checkpoints", of_checkpoint, ("checkpoint-*/*", "key.json"))):
+            (made / "checkpoints", of_checkpoint, (f"{newest.name}/*", "key.json"))):
         for pattern in names:
             for file in sorted(folder.glob(pattern)):
                 if file.stat().st_size:
@@ -62,13 +62,11 @@ def kinds(made: Path) -> dict[str, Reader]:
 
 
 def _kind(folder: Path, name: str, use: Callable[[Path], dict]) -> Reader:
-    content, whole = (folder / name).read_bytes(), []
+    content, whole = (folder / name).read_bytes(), use(folder)
 
     def read(at):
-        if not whole:
-            whole.append(use(folder))
         found = use(at)
-        changed = [key for key, value in whole[0].items() if found.get(key) != value]
+        changed = [key for key, value in whole.items() if found.get(key) != value]
         return f"other {', '.join(changed)}" if changed else ""
 
     return Reader(lambda draw: {name: flipped(content, draw)}, read, folder)

@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 
 from runtime import chat
-from runtime.interrupted import COMPLETE_MARK
+from runtime.interrupted import COMPLETE_MARK, complete_checkpoints
 from runtime.runs import LEDGER, content_key, read_json, read_run, training_warnings
+from runtime.trainer_state import STATE
 
 import torch
 
@@ -116,8 +117,9 @@ def of_models(made: Path) -> dict[str, Reader]:
         return ""
 
     shutil.copytree(made / "checkpoints", plain / "checkpoints")
-    (state,) = (plain / "checkpoints").glob("*/trainer_state.json")
-    state.with_name(COMPLETE_MARK).write_bytes(b"")
+    state = complete_checkpoints(plain / "checkpoints")[-1] / STATE
+    for checkpoint in complete_checkpoints(plain / "checkpoints"):
+        (checkpoint / COMPLETE_MARK).write_bytes(b"")  # as an earlier version did
     weights = (encoder / "model.safetensors").read_bytes()
     return {
         "encoder: config.json": of_json("config.json", content(encoder / "config.json"), read_encoder, encoder),

@@ -14,7 +14,6 @@ from pathlib import Path
 from unittest import mock
 
 from runtime.errors import Interrupted
-from runtime.interrupted import complete_checkpoints
 from runtime.runs import cache_dir, content_key, write_json
 
 import torch
@@ -79,7 +78,7 @@ def make(folder: Path) -> None:
 
 
 def keep_checkpoint(script: str, arguments: list[str], checkpoints: Path, folder: Path) -> None:
-    """Stop a training in its fifth step, and move its newest checkpoint into `folder`, under the key of OPTIONS."""
+    """Stop a training in its fifth step, and move its checkpoints to `folder`, under the key of OPTIONS."""
     from transformers import Trainer
 
     steps, step = itertools.count(1), Trainer.training_step
@@ -91,9 +90,7 @@ def keep_checkpoint(script: str, arguments: list[str], checkpoints: Path, folder
 
     with mock.patch.object(Trainer, "training_step", stopping), contextlib.suppress(Interrupted):
         call(script, arguments)
-    newest = complete_checkpoints(checkpoints)[-1]
-    folder.mkdir()
-    newest.rename(folder / newest.name)
+    checkpoints.rename(folder)
     write_json(folder / "key.json", content_key(OPTIONS))
 
 
