@@ -97,8 +97,8 @@ def shape_of(llm: str | Path) -> Shape:
 
     try:
         if (Path(llm) / adapter_files.CONFIG).is_file():  # transformers would load the base that the adapter names
-            raise InputError(f"LLM {llm}: holds an adapter ({adapter_files.CONFIG}), expected a whole LLM; merge it into its "
-                             "base with peft's merge_and_unload, and give the folder of the merged LLM")
+            raise InputError(f"LLM {llm}: holds an adapter ({adapter_files.CONFIG}), expected a whole LLM; merge it into "
+                             "its base with peft's merge_and_unload, and give the folder of the merged LLM")
         config = pretrained.load(AutoConfig, llm)
         with torch.device("meta"):
             model = pretrained.from_config(AutoModelForCausalLM, config)
