@@ -107,7 +107,7 @@ def _run(args):
     from runtime.checkpoint_files import begin_saving, written_files
     from runtime.checkpoints import check_output, resolve_checkpoint
     from runtime.interrupted import check_interrupted
-    from runtime.runs import file_hash, remove_folder, save_run, training_warnings, write_json, write_record
+    from runtime.runs import file_hash, remove_folder, save_run, training_warnings, write_json
     from runtime.trainer_arguments import training_arguments
 
     import torch
@@ -193,7 +193,7 @@ def _run(args):
         tokenizer.save_pretrained(output)
     keep_date(date, output)
     write_json(output / "id2label.json", trials.class_names)
-    write_record(output / "train_log.json", log)
+    write_json(output / "train_log.json", log)
     write_records(output, new_records(paths.image_dir, names, paths.picture))
     write_records(output / ENCODER, encoders_pictures)
     save_run(output, args, files=written_files(output), used=used, data=trials.fingerprint,

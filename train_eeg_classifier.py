@@ -126,7 +126,7 @@ def _arguments_for(args, device, output, epochs, **more):
 def _pretrain(args, device, output):
     """Pretrain on train.pt and val.pt in --pretrained; writes an encoder folder and returns the encoder."""
     from runtime.checkpoint_files import begin_saving, written_files
-    from runtime.runs import remove_folder, save_run, write_record
+    from runtime.runs import remove_folder, save_run, write_json
 
     from encoders import build_encoder, pretraining, save_encoder
     from sources.emotiv_insight import CHANNELS
@@ -143,7 +143,7 @@ def _pretrain(args, device, output):
                                patience=args.patience)
     begin_saving(output)
     save_encoder(encoder, output)
-    write_record(Path(output) / "train_log.json", {"pretraining": log})
+    write_json(Path(output) / "train_log.json", {"pretraining": log})
     save_run(output, args, files=written_files(output), data=data.hashes)
     remove_folder(Path(output) / "checkpoints")
     print(f"pretrained on {count} windows of {n_chans} channels x {n_times} samples, written to {output}")
@@ -215,7 +215,7 @@ def _run(args):
     from runtime.checkpoints import check_output
     from runtime.interrupted import check_interrupted, complete_checkpoints
     from runtime.model_files import model_key
-    from runtime.runs import file_hash, remove_folder, save_run, write_json, write_record
+    from runtime.runs import file_hash, remove_folder, save_run, write_json
 
     import torch
     from transformers import set_seed
@@ -288,7 +288,7 @@ def _run(args):
     begin_saving(output)
     save_encoder(encoder, output)
     write_json(output / "id2label.json", trials.class_names)
-    write_record(output / "train_log.json", {"stage1": log})
+    write_json(output / "train_log.json", {"stage1": log})
     write_records(output, new_records(paths.image_dir, names, paths.picture, known))
     save_run(output, args, files=written_files(output), used=asdict(paths), data=trials.fingerprint,
              splits=file_hash(paths.splits_path), clip=identity, warnings=warnings)

@@ -43,12 +43,11 @@ def kinds(made: Path) -> dict[str, Reader]:
     for folder, use, names in (
             (made / "data", of_data, ("dataset.json", "trials/*.arrow", "splits.pth")),
             (made / "data", of_audit, ("audit.json",)),
-            (encoder, of_encoder, ("config.json", "model.safetensors", "args.json", "train_images.json", "val_images.json",
-                                   "train_log.json")),
+            (encoder, of_encoder, ("config.json", "model.safetensors", "args.json", "train_images.json",
+                                   "val_images.json")),
             (captioner, of_captioner, ("config.json", "projector.safetensors", "adapter/*.safetensors", "args.json",
                                        "adapter/adapter_config.json", "tokenizer.json", "tokenizer_config.json",
-                                       "train_images.json", "train_log.json", "eeg_encoder/config.json",
-                                       "eeg_encoder/model.safetensors")),
+                                       "train_images.json", "eeg_encoder/config.json", "eeg_encoder/model.safetensors")),
             (captions, of_captions, ("captions.csv", "captions.csv.json")),
             (made / "stage2", of_stage2, ("stage2.json", "*.safetensors", "adapter/*")),
             (made / "embeddings", of_embeddings, ("*.safetensors",)),
@@ -91,7 +90,7 @@ def of_audit(folder: Path) -> dict[str, object]:
 def of_run(folder: Path) -> dict[str, object]:
     """All that is read of a training's records."""
     content, _ = read_run(folder)
-    return {**content, "log": read_json(folder / "train_log.json"), "records": read_records(folder)}
+    return {**content, "records": read_records(folder)}
 
 
 def of_encoder(folder: Path) -> dict[str, object]:

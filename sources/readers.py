@@ -121,11 +121,11 @@ def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: 
             raise InputError(f"{path}: {what}; {CUT_SHORT}")
     if suffix in HEADERS and not cut_short:
         _check_brainvision(path, raw)
-    with mne_reads(path):
-        raw.get_channel_types()  # a damaged file may name kinds of channels that there are not
     if not raw.ch_names:
         raise InputError(f"{path}: holds no signals, only {len(raw.annotations)} annotations; give the recording that they "
                          "belong to, and these as a table with --events")
+    with mne_reads(path):
+        raw.get_channel_types()  # a damaged file may name kinds of channels that there are not
     if not raw.n_times:
         raise InputError(f"{path}: holds no samples; get it again or leave it out")
     if suffix in (".edf", ".bdf", ".lay"):

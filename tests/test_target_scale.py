@@ -2,6 +2,8 @@
 
 import json
 
+from runtime.runs import read_json
+
 import numpy as np
 import pytest
 import torch
@@ -159,5 +161,5 @@ def test_a_classifier_only_needs_no_clip(data, tmp_path):
         scores = json.loads((folder / "test" / "scores.json").read_text())
         assert "retrieval" not in scores and scores["n"] == 24
         assert json.loads((folder / "args.json").read_text())["clip"] is None
-        assert len(json.loads((folder / "train_images.json").read_text())) == 15
+        assert len(read_json(folder / "train_images.json")) == 15
     assert load_encoder(tmp_path / "channelnet").config.embedding_size == ChannelNetConfig().embedding_size
