@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ def atomic_path(path: str | Path, sync: bool = True) -> Iterator[Path]:
         if path.exists() and not path.is_file():
             raise InputError(f"{path}: is a folder or a device, expected a file to write; choose another path")
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = _temporary(path, sync)
+        temporary = _temporary(path, sync)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); free space or choose another path") from None
     umask = os.umask(0)
@@ -58,34 +59,31 @@ def atomic_path(path: str | Path, sync: bool = True) -> Iterator[Path]:
                 _to_disk(path.parent)
     finally:
         Path(temporary).unlink(missing_ok=True)
-        os.close(handle)  # only now, as it holds the lock
 
 
 def _temporary(path, clean):
-    """(handle, name) of a new temporary file for `path`, locked. clean: remove those that killed processes left for it:
-    nobody holds their lock. Where there are no locks, they stay."""
-    prefix = f"{TEMPORARY}{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}-"
+    """The name of a new temporary file for `path`. clean: remove those that killed processes of this machine left for it.
+
+    The name tells the process. A lock on the file would not: what writes to it may put another file in its place, as
+    safetensors does.
+    """
+    machine = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    prefix = f"{TEMPORARY}{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}-{machine}-"
     for leftover in path.parent.glob(f"{prefix}*") if clean else ():
-        with contextlib.suppress(OSError), open(leftover, "rb+") as file:
-            if _lock(file.fileno()):
-                leftover.unlink()
-    while True:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
-        _lock(handle)
-        if os.path.exists(temporary):  # another process has not taken it for a leftover before it was locked
-            return handle, temporary
-        os.close(handle)
+        process = leftover.name.removeprefix(prefix).split("-")[0]
+        if process.isdecimal() and not _is_running(int(process)):
+            leftover.unlink(missing_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{prefix}{os.getpid()}-", suffix=path.suffix)
+    os.close(handle)
+    return temporary
 
 
-def _lock(handle):
-    """Whether a file could be locked, until its handle is closed or the process ends."""
-    try:
-        import fcntl
+def _is_running(process):
+    if process == os.getpid():
+        return True
+    import psutil
 
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):  # Windows, a file system without locks, or another process holds it
-        return False
-    return True
+    return psutil.pid_exists(process)
 
 
 def remove_folder(folder: str | Path) -> None:

@@ -9,7 +9,7 @@ import sys
 
 from runtime.checkpoint_files import written_files
 from runtime.errors import InputError
-from runtime.runs import CHECKSUM, TEMPORARY, read_json, write_json, write_record
+from runtime.runs import CHECKSUM, TEMPORARY, atomic_path, read_json, write_json, write_record
 
 import mne
 import numpy as np
@@ -52,6 +52,16 @@ def test_what_killed_writers_of_a_file_left_is_removed_and_no_others(tmp_path):
     assert len(list(tmp_path.glob(f"{TEMPORARY}*"))) == 1 and read_json(file) == {"a": 1}
     alive.communicate("")
     assert not list(tmp_path.glob(f"{TEMPORARY}*")) and file.read_text() == "half"
+
+
+def test_a_temporary_file_in_whose_place_another_was_put_is_no_leftover(tmp_path):
+    """safetensors writes beside a file and renames; a second process of the same run writes the same file meanwhile."""
+    file, other = tmp_path / "weights", tmp_path / "new"
+    with atomic_path(file) as temporary:
+        other.write_text("whole")
+        other.replace(temporary)
+        subprocess.run([sys.executable, "-c", KILLED, file], input="\n", text=True, check=True, capture_output=True)
+    assert file.read_text() == "whole"
 
 
 def test_no_flipped_bit_of_a_record_is_used(tmp_path):
