@@ -134,7 +134,7 @@ def read_json(path: str | Path, kind: type[T] = dict, advice: str = "write it ag
     """The content of a JSON file that an earlier stage wrote. Any type but `kind` is an InputError, whose end is advice,
     and so is content that does not fit the checksum that a record holds."""
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(read_text(path, advice=advice))
     except FileNotFoundError:
         raise InputError(f"{path}: not found; expected a JSON file written by an earlier stage") from None
     except (json.JSONDecodeError, IsADirectoryError) as error:

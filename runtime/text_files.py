@@ -19,19 +19,19 @@ NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", re.I)
 ADVICE = "get the file again, or save it as UTF-8 text"
 
 
-def read_text(path: str | Path, what: str | None = None) -> str:
+def read_text(path: str | Path, what: str | None = None, advice: str = ADVICE) -> str:
     """The text of a file without byte order mark, its lines ended by \\n alone.
 
-    what: the name of the file in messages, such as its flag and path. InputError for bytes that are no text; a file that is
-    not there or cannot be opened raises OSError.
+    what: the name of the file in messages, such as its flag and path; advice: the end of that on bytes that are no text,
+    which is an InputError. A file that is not there or cannot be opened raises OSError.
     """
     what = what or str(path)
     try:
         text = _decoded(Path(path).read_bytes())
     except UnicodeDecodeError as error:
-        raise InputError(f"{what}: not UTF-8 text (byte {error.start} is no text); {ADVICE}") from None
+        raise InputError(f"{what}: not UTF-8 text (byte {error.start} is no text); {advice}") from None
     if "\0" in text:
-        raise InputError(f"{what}: not UTF-8 text (contains zero bytes); {ADVICE}")
+        raise InputError(f"{what}: not UTF-8 text (contains zero bytes); {advice}")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
