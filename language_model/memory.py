@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime import pretrained, processes
+from runtime.cuda import given_half
 from runtime.errors import InputError
 from runtime.options import llm_loading
 
@@ -267,7 +268,7 @@ def candidates(args: argparse.Namespace, shape: Shape, cuda: bool, half: str = "
     """The precisions that the flags allow, best first; half: the 16-bit type of the device."""
     given = {"8bit": args.load_in_8bit, "4bit": args.load_in_4bit}
     loading = next((name for name, wanted in given.items() if wanted), None)
-    asked = "bf16" if args.bf16 else "fp16" if args.fp16 else None
+    asked = given_half(args)
     if cuda and not (loading or asked or shape.own.loading):
         return in_16_bit(half)
     own = shape.own.element if cuda else 4
@@ -294,8 +295,7 @@ class Plan:
 
 def plan_as_asked(args: argparse.Namespace) -> Plan:
     """The Plan of the options alone, for an LLM that is sharded over processes: its memory cannot be planned yet."""
-    half = "bf16" if args.bf16 else "fp16" if args.fp16 else None
-    return Plan(llm_loading(args), half, args.batch_size, args.gradient_accumulation_steps,
+    return Plan(llm_loading(args), given_half(args), args.batch_size, args.gradient_accumulation_steps,
                 args.gradient_checkpointing == "on")
 
 

@@ -39,15 +39,20 @@ def half_of(device: str) -> str:
     return "bf16" if device == "cpu" or has_bf16(device) else "fp16"
 
 
+def given_half(args: argparse.Namespace) -> str | None:
+    """The one of --bf16 and --fp16 that is given, or None."""
+    return next((half for half in HALVES if getattr(args, half)), None)
+
+
 def asked_half(args: argparse.Namespace, device: str) -> str | None:
-    """What --bf16 and --fp16 ask for, or None where neither is given."""
+    """`given_half`, where the device can do it; an InputError where it cannot, or both are given."""
     if args.bf16 and args.fp16:
         raise InputError("--bf16 and --fp16 exclude each other; give one of them")
     if args.fp16 and device == "cpu":
         raise InputError("--fp16 needs a CUDA device, found --device cpu; use --bf16 or leave both out")
     if args.bf16 and half_of(device) != "bf16":
         print(f"note: --bf16: {device} has no bfloat16 of its own and emulates it, which is slow; --fp16 is faster here")
-    return "bf16" if args.bf16 else "fp16" if args.fp16 else None
+    return given_half(args)
 
 
 def dtype_of(half: str | None) -> torch.dtype | None:
