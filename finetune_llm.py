@@ -79,12 +79,17 @@ def parse(argv: list[str] | None) -> options.Options:
                        help="peak learning rate of the projector, which is trained from scratch")
     neutral(group.add_argument("--gradient_checkpointing", choices=("auto", "on", "off"), nargs="?", const="on",
                                default="auto", help="trade time for memory in the LLM; auto: only if memory is short"))
+    group.add_argument("--torch_compile", action="store_true", help="compile the decoder layers of the LLM: faster "
+                       "steps after a longer start; needs an adapter (--use_lora) and a C compiler")
     options.run_options(parser)
     args = options.parse(parser, argv)
     if args.plan is None:
         options.require(parser, args, "eeg_dataset", "output", "eeg_encoder_path")
     if args.no_stage2 and args.no_stage3:
         raise InputError("--no_stage2 and --no_stage3 leave nothing to train; give one of them")
+    if args.torch_compile and not args.use_lora:
+        raise InputError("--torch_compile: only layers that are trained are compiled, and --no-use_lora freezes all; leave "
+                         "one of the two out")
     options.llm_loading(args)  # a contradiction ends here, before the long work
     return args
 
@@ -124,6 +129,7 @@ def _run(args):
     from encoders.clip import clip_identity, is_classifier_only
     from evaluation.provenance import ENCODER, new_records, read_records, same_split, write_records
     from language_model import memory
+    from language_model.compiled import compile_layers
     from language_model.prompt_date import keep_date, start_date, with_date
     from language_model.prompts import choose_template
     from language_model.tokenizer import check_captions, load_tokenizer
@@ -171,6 +177,8 @@ def _run(args):
         loading=plan.loading, lora=lora_options(args),
         embedding_size=encoder.config.embedding_size, projector=args.projector, soft_tokens=args.soft_tokens,
         prompt_template=template, clip_model=args.clip_model, picture=paths.picture)
+    if args.torch_compile:
+        compile_layers(model.base_llm())
     stage = Stage(model, dated, args, plan, device, date)
     log = {}
 

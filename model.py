@@ -84,6 +84,7 @@ class EEGModelForCausalLM(nn.Module):
         self.config, self.llm, self.projector, self.encoder = config, llm, projector, encoder
         if encoder is not None:
             encoder.requires_grad_(False).eval()
+        self.llm.get_output_embeddings().register_forward_pre_hook(_contiguous)
         self.prefix = PrefixCache(llm, self.base_llm())
         self.static = StaticDecoder(llm, self.base_llm(), self.prefix.names, self.prefix.argument)
 
@@ -310,6 +311,12 @@ class EEGModelForCausalLM(nn.Module):
             raise InputError(f"{own}: no such folder, so the checkpoint does not say which LLM it belongs to; give the LLM "
                              "that it was trained with by --llm_backbone_name_or_path")
         return given or own
+
+
+def _contiguous(head, given):
+    """The last hidden state of each row is cut out of all; as it lies there torch multiplies row by row, which reads the
+    weights of the LLM's head as often: on an H100 148 ms for 512 rows in place of 0.6."""
+    return given[0].contiguous(), *given[1:]
 
 
 @torch.no_grad()

@@ -69,6 +69,8 @@ def parse(argv: list[str] | None) -> Options:
     parser.add_argument("--llms", nargs="+", choices=LLMS, default=list(LLMS), help="small: --small_llm; large: an LLM of "
                         "DeepSeek-7B's shape. --tiny has its own")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS), help="how to load the LLM")
+    parser.add_argument("--torch_compile", action="store_true", help="finetune with compiled layers; needs "
+                                                                     "--precisions bf16")
     parser.add_argument("--scratch", type=Path, help="folder for about 15 GB of models and checkpoints; models are kept "
                                                      "and used again (unset: a temporary folder, deleted at the end)")
     parser.add_argument("--results", type=Path, default=Path("bench/RESULTS.md"), help="Markdown file to write to")
@@ -213,6 +215,7 @@ def measure(args: Options, scratch: Path, processes: ProcessRunner, device: str)
     where, pictures, encoder, sizes = prepare_options(args, sizes_of(args), data, scratch, processes, device)
     rows = []
     for name, llm, more in llms(args, data, scratch, processes, device):
+        more += ["--torch_compile"] if args.torch_compile else []
         for precision in args.precisions:
             loading = PRECISIONS[precision]
             with tempfile.TemporaryDirectory(dir=scratch) as folder:
@@ -267,7 +270,8 @@ def heading(args: Options, device: str) -> str:
     kind = "tiny" if args.tiny else "synthetic data" if args.synthetic else "full"
     llms = [] if args.tiny or len(args.llms) == len(LLMS) else args.llms
     precisions = [] if len(args.precisions) == len(PRECISIONS) else args.precisions
-    return f"{device_name(device)}: {', '.join([kind, *llms, *precisions])}"
+    compiled = ["compiled"] if args.torch_compile else []
+    return f"{device_name(device)}: {', '.join([kind, *llms, *precisions, *compiled])}"
 
 
 @exits_cleanly

@@ -27,5 +27,4 @@ part bf16 180 bench.gpu_check --device cuda --synthetic --llms large --precision
     --scratch "$models/check" --results "$folder/bf16.md"
 part quantised 240 bench.gpu_check --device cuda --synthetic --llms large --precisions 8-bit 4-bit --captions 96 \
     --scratch "$models/check" --results "$folder/quantised.md"
-part stage3 400 bench.speed --device cuda --stages stage3 --repeats 1 --results "$folder/stage3.md"
-part inference 600 bench.speed --device cuda --stages inference --repeats 1 --results "$folder/inference.md"
+part speed 600 bench.speed --device cuda --stages stage3 inference stage1 --repeats 1 --results "$folder/speed.md"

@@ -27,6 +27,7 @@ from datautils import CaptionDataset, collate
 from encoders.resumed_trainer import ResumedTrainer
 from encoders.training import SaveEvery, checkpoint_of, train
 from language_model import sharding
+from language_model.compiled import eager
 from language_model.memory import Plan
 from language_model.prompt_date import keep_date
 from language_model.prompts import choose_template, instruction_of, pad_id, render
@@ -69,7 +70,7 @@ class CaptionTrainer(ResumedTrainer):
             return model(**inputs, num_items_in_batch=tokens)["loss"], None, None
 
     def evaluate(self, *args: object, **more: object) -> dict[str, float]:
-        with self.accelerator.unwrap_model(self.model).prefix.evaluation():
+        with self.accelerator.unwrap_model(self.model).prefix.evaluation(), eager():
             return super().evaluate(*args, **more)
 
     def _save(self, output_dir=None, state_dict=None):
