@@ -15,7 +15,6 @@ from encoders.temperature import confident_above
 from metrics.caption_files import ABSTAINED
 from new_recordings import SHORT, offline, older, pictures_with_captions, prepare, read, train
 from raw_material import CHANNELS, ONSETS, make_raw, save, write_table
-from sources import n170
 from tiny import forget_hashes
 
 
@@ -96,23 +95,18 @@ def test_a_real_recording(shared, tmp_path, clip, llm, run):
     assert_equal(table, offline(model, data, tmp_path / "offline.csv"))
 
 
-def test_a_piece_of_n170(shared, tmp_path, clip, llm, run):
-    """The Muse's samples in a FIF file, with its markers as annotations; trials are not cut across its gaps either."""
+def test_a_recording_of_n170(shared, tmp_path, clip, llm, run):
+    """The Muse's own CSV, markers and gaps included."""
     files = sorted((shared / "n170" / "muse2016").glob("subject0001*.csv"))[:3]
     (tmp_path / "muse").mkdir()
     for file in files:
         shutil.copy(file, tmp_path / "muse")
     data = prepare("n170", tmp_path / "data", "--recordings", tmp_path / "muse", "--stimuli", shared / "n170" / "stimuli")
     model = train(data, tmp_path, clip, llm)
-    times, signal, marker = n170.read_csv(files[0])
-    raw = mne.io.RawArray(signal * 1e-6, mne.create_info(list(n170.CHANNELS), n170.SFREQ, "eeg"), verbose="error")
-    onsets, gaps = np.flatnonzero(marker) / n170.SFREQ, n170.check_clock(times, files[0])[0] / n170.SFREQ
-    raw.set_annotations(mne.Annotations(onsets, 0, "picture") + mne.Annotations(gaps, 1 / n170.SFREQ, "BAD_ACQ_SKIP"))
-    raw.save(tmp_path / "piece_raw.fif", fmt="double", verbose="error")
-    table = run("--abstain_below", "0", recording=tmp_path / "piece_raw.fif", model=model)
+    table = run("--abstain_below", "0", recording=files[0], model=model)
     expected = offline(model, data, tmp_path / "offline.csv")
     own = expected[expected["recording"] == "0"].reset_index(drop=True)
-    assert 50 < len(own) < len(expected)
+    assert 50 < len(own) < len(expected) and set(table["event"]) == {"1", "2"}
     assert_equal(table, own)
 
 
