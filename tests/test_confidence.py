@@ -19,15 +19,15 @@ def model(n, rng, wrong=0.):
     return probability, torch.from_numpy(rng.random(n)) < probability - wrong
 
 
-@pytest.mark.parametrize("wrong, rate", [(0., .75), (.2, .55)])
+@pytest.mark.parametrize("wrong, rate", [(0., .78), (.2, .58)])
 def test_the_rate_holds_for_new_trials(wrong, rate):
     """From t on, readings of probability U(.4, 1) are right in (1 + t) / 2 - wrong of the trials."""
     rng = np.random.default_rng(0)
-    found = [lowest_threshold(*model(200, rng, wrong), rate, .5) for _ in range(300)]
+    found = [lowest_threshold(*model(200, rng, wrong), rate, .4) for _ in range(300)]
     found = [each for each in found if each is not None]
-    assert len(found) > 150
+    assert len(found) > 100
     assert np.mean([(1 + each) / 2 - wrong < rate for each in found]) <= .05
-    large = [lowest_threshold(*model(20_000, rng, wrong), rate, .5) for _ in range(5)]
+    large = [lowest_threshold(*model(20_000, rng, wrong), rate, .4) for _ in range(5)]
     assert np.allclose(large, 2 * (rate + wrong) - 1, atol=.05)  # many trials come close to the best
 
 
