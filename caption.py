@@ -46,13 +46,15 @@ def _run(args, file):
 
     from captioning.captioner import load_captioner
     from captioning.reading_files import lines, write_readings
-    from captioning.readings import readings, threshold
+    from captioning.readings import readings, threshold, threshold_text
+    from encoders import load_encoder
     from encoders.preprocessing import preprocessing_of
+    from model import captioner_folder
 
-    request = requests.request_of(args)
+    request, folder = requests.request_of(args), captioner_folder(args.model_path)
+    kept = preprocessing_of(load_encoder(folder / "eeg_encoder", "--model_path").config, folder, args.like)
+    new = new_recording.read_new(args, kept)  # before the LLM, which takes long to load
     captioner = load_captioner(args)
-    kept = preprocessing_of(captioner.model.encoder.config, captioner.folder, args.like)
-    new = new_recording.read_new(args, kept)
     print("\n".join(["the recording was treated as the model's own data:", *(f"  {step}" for step in new.steps),
                      f"  {len(kept.ch_names)} channels: {', '.join(kept.ch_names)}",
                      *(f"note: {note}" for note in new.notes)]))
@@ -62,13 +64,13 @@ def _run(args, file):
     for reason, count in new.dropped.items():
         print(f"{count} onsets gave no trial: {reason}")
     silent = sum(probability < lowest for probability in columns["probability"])
-    print(f"{len(new.time)} trials, {silent} of them without a confident reading (probability below {lowest:.2f}; chance "
-          f"is {1 / captioner.model.encoder.config.num_classes:.2f})")
+    told = threshold_text(captioner, request)
+    print(f"{len(new.time)} trials, {silent} of them without a confident reading. {told}")
     if file:
         write_readings(file, new.time.tolist(), new.events, columns, {
             "options": without_secrets(vars(args)), "versions": versions(), "model": captioner.key, "llm": captioner.llm,
             "other_llm": captioner.other_llm(), "recording": new.hashes, "preprocessing": kept.model_dump(),
-            "steps": new.steps, "notes": new.notes, "dropped": new.dropped, "abstain_below": lowest})
+            "steps": new.steps, "notes": new.notes, "dropped": new.dropped, "threshold": told})
         print(f"captions written to {file}")
 
 

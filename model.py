@@ -5,7 +5,6 @@ caption after it. The idea is Thought2Text's (Mishra et al., Findings of NAACL 2
 """
 
 import inspect
-import logging
 from pathlib import Path
 
 from runtime import cuda, pretrained, processes
@@ -34,7 +33,6 @@ from language_model.prefix_cache import PrefixCache, whole_prompts
 from language_model.static_decoding import StaticDecoder
 
 IGNORE = -100  # label of positions that carry no loss
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else each 8-bit product logs that it casts its input
 
 
 class Projector(nn.Module):
@@ -71,6 +69,16 @@ class Projector(nn.Module):
             return self.linear(embeddings).view(-1, self.soft_tokens, self.hidden_size)
         tokens = self.mlp(embeddings).view(-1, self.soft_tokens, self.hidden_size)
         return F.layer_norm(tokens, (self.hidden_size,)) * self.gain
+
+
+def captioner_folder(name_or_path: str | Path) -> Path:
+    """The folder of a captioner, local or from the Hub. InputError where it is none, or is not whole."""
+    folder = resolve_checkpoint(name_or_path, "--model_path")
+    if not (folder / "eeg_encoder").is_dir():
+        raise InputError(f"--model_path {folder}: has no eeg_encoder/, so it is not a captioner; expected a folder "
+                         "that finetune_llm.py wrote, or a predecessor's")
+    check_whole(folder, "--model_path")
+    return folder
 
 
 class EEGModelForCausalLM(nn.Module):
@@ -244,11 +252,7 @@ class EEGModelForCausalLM(nn.Module):
         llm: another place of the same base LLM; loading: None, "8bit", "4bit" or "as trained"; dtype None: float32 on a
         CPU, else the type that it was trained in, as far as the card has it.
         """
-        folder = resolve_checkpoint(name_or_path, "--model_path")
-        if not (folder / "eeg_encoder").is_dir():
-            raise InputError(f"--model_path {folder}: has no eeg_encoder/, so it is not a captioner; expected a folder "
-                             "that finetune_llm.py wrote, or a predecessor's")
-        check_whole(folder, "--model_path")
+        folder = captioner_folder(name_or_path)
         encoder = load_encoder(folder / "eeg_encoder", "--model_path")
         if (folder / "projector.pth").is_file() and not (folder / "projector.safetensors").is_file():
             loading = None if loading == "as trained" else loading

@@ -66,11 +66,12 @@ def _run(args, file):
     from captioning.captioner import load_captioner
     from captioning.live import Session, run, summary
     from captioning.reading_files import write_readings
+    from captioning.readings import threshold_text
     from encoders.preprocessing import preprocessing_of
 
     request, captioner, session = requests.request_of(args), load_captioner(args), Session()
     kept = preprocessing_of(captioner.model.encoder.config, captioner.folder, args.like)
-    told = summary(*run(args, captioner, kept, request, session), session)
+    told = [*summary(*run(args, captioner, kept, request, session), session), threshold_text(captioner, request)]
     print("\n".join(told))
     if file and session.time:
         write_readings(file, session.time, session.events, session.columns, {

@@ -226,6 +226,7 @@ def _run(args):
     from encoders import build_encoder, encode, save_encoder
     from encoders.chance import training_warnings
     from encoders.clip import clip_identity
+    from encoders.confidence import confidence_text, measure_confidence
     from encoders.targets import rescale_embedding
     from encoders.temperature import fit_temperature
     from encoders.training import Augmentation, EncoderObjective, fit, gather, place, validation_scores
@@ -283,6 +284,8 @@ def _run(args):
     encoder.config.class_temperature = fit_temperature(logits, labels[rows["val"]])
     print(f"temperature of the class probabilities, fitted to {len(logits)} validation trials: "
           f"{encoder.config.class_temperature:.2f}")
+    encoder.config.confidence = measure_confidence(encoder, eeg, rows["val"], logits, labels[rows["val"]], device)
+    print(confidence_text(encoder.config))
     names = {part: sorted(set(trials.names(split[part]))) if trials.has_pictures else [] for part in ("train", "val")}
     known = {part: dict.fromkeys(names[part]) | earlier_pictures.get(part, {}) for part in names}  # by name, without files
     begin_saving(output)

@@ -19,8 +19,9 @@ import mne
 import numpy as np
 
 from bench.fault_readers import Reader, beside, of_bytes
-from sources import bdd, bids, damage, emotiv_insight, mindbigdata, n170, stimuli, uci
+from sources import bdd, bids, damage, emotiv_insight, mindbigdata, stimuli, uci
 from sources.events import read_events, recorded_events, share_table
+from sources.muse import check_clock, read_csv
 from sources.raw_files import RecordingFile, set_people
 from sources.readers import open_raw
 
@@ -156,8 +157,8 @@ def of_tables(made: Path) -> dict[str, Reader]:
             return unlike(block.eeg, (len(block.label), 5, 8))
 
     def read_muse(at):
-        times, signal, _ = n170.read_csv(at / "a.csv")
-        n170.check_clock(times, at / "a.csv")
+        times, signal, *_ = read_csv(at / "a.csv")
+        check_clock(times, at / "a.csv")
         return unlike(signal, (4, len(times)))
 
     def read_bdd(at):

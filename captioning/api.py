@@ -21,6 +21,7 @@ from eegdata.data_paths import find_data
 from eegdata.preprocessing_schema import Preprocessing
 from eegdata.trials import load_trials
 from encoders import fit_to_encoder
+from encoders.confidence import confidence_text
 from encoders.preprocessing import preprocessing_of
 from metrics.conditions import OF_UNKNOWN
 
@@ -45,6 +46,8 @@ class Captioner(captioner.Captioner):
         The classes that the encoder tells apart.
     preprocessing : Preprocessing or None
         How recordings became the trials that the model was trained on.
+    confidence : str
+        From which probability on a reading counts as confident.
 
     Examples
     --------
@@ -88,6 +91,11 @@ class Captioner(captioner.Captioner):
         config = self.model.encoder.config
         return preprocessing_of(config, self.folder) if config.preprocessing else None
 
+    @property
+    def confidence(self) -> str:
+        """From which probability on a reading counts as confident, and what is known of such readings."""
+        return confidence_text(self.model.encoder.config)
+
     def caption(self, eeg: "mne.BaseEpochs | np.ndarray | str | Path", *, sfreq: float | None = None,
                 ch_names: list[str] | None = None, tmin: float | None = None, units: str = "uV", interpolate: bool = False,
                 controls: tuple[str, ...] | list[str] = (), abstain_below: float | None = None, words: int = 3,
@@ -117,7 +125,8 @@ class Captioner(captioner.Captioner):
         controls : sequence of {"noise", "noise+label", "label", "nothing"}
             What else to write beside each caption: what the same model says without this EEG.
         abstain_below : float, optional
-            Probability of the class below which a trial gets no caption. By default halfway between chance and certainty.
+            Probability of the class below which a trial gets no caption. By default the threshold that was
+            measured on the model's validation trials (`encoders.confidence`).
         words : int
             Number of classes that are listed with their probabilities.
         prompt : str, optional

@@ -16,7 +16,7 @@ import torch
 from audit.page import data_uri, render
 from captioning.captioner import Captioner
 from captioning.reading_files import words_text
-from captioning.readings import readings, threshold
+from captioning.readings import readings, threshold, threshold_text
 from captioning.requests import Request
 from eegdata.dataset_folder import read_record
 from eegdata.parts import PARTS
@@ -146,19 +146,18 @@ def view(captioner: Captioner, source: Source, row: int) -> str:
         raise InputError(f"trial {row}: there are trials 0 to {len(source.what) - 1}")
     request = Request(controls=SHOWN, words=WORDS)
     columns = readings(captioner, torch.as_tensor(source.eeg[[row]]), request)
-    lowest = threshold(captioner, request)
     signal, (rows, evoked_of) = np.asarray(source.figures[row], float), source.alike(row)
     evoked = np.asarray(source.figures[rows], float).mean(0)
     described = (source.ch_names, source.sfreq, source.tmin)
     path, name, true_caption = (source.picture and source.picture(row)) or (None, "", "")
     own = columns["caption"][0]
-    confident = columns["probability"][0] >= lowest
+    confident = columns["probability"][0] >= threshold(captioner, request)
     return unique_ids(render("app_view.html", {
         "what": source.what[row], "caption": own,
         "predicted": columns["class"][0], "probability": columns["probability"][0],
-        "confidence": f"{'At or above' if confident else 'Below'} the threshold of {lowest:.2f}"
-                      f"{'' if confident else ', so there is no caption'}; chance is "
-                      f"{1 / captioner.model.encoder.config.num_classes:.2f}.",
+        "confidence": f"{'This is confident' if confident else 'This is not confident, so there is no caption'}. "
+                      f"{threshold_text(captioner, request)}",
+        "chance": 1 / captioner.model.encoder.config.num_classes,
         "picture": path and data_uri(path, PICTURE_SIZE), "picture_name": name, "true_caption": true_caption,
         "words": columns["words"][0],
         "conditions": [("eeg+label", own, BY_NAME["eeg+label"].meaning),

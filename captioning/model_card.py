@@ -13,6 +13,8 @@ from eegdata.dataset_folder import read_record
 from eegdata.preprocessing_schema import read_preprocessing
 from eegdata.source import source_of_record, source_text
 from eegdata.unchanged import why_other_data
+from encoders import load_encoder
+from encoders.confidence import confidence_text
 from evaluation.provenance import ENCODER
 from report import read_beside
 from sources import preprocessing
@@ -80,7 +82,8 @@ def card(folder: Path, results: str | Path | None = None, licence: str | None = 
         kind="A captioner" if captions else "An encoder", what=(
             f"It writes a sentence about the picture that a person sees, from the EEG, with {base}." if captions else
             "It predicts the class and the CLIP embedding of the picture that a person sees, from the EEG."),
-        data=_data(folder, encoder, base, told), steps=_steps(folder, encoder), use=USE[captions],
+        data=_data(folder, encoder, base, told), steps=_steps(folder, encoder),
+        confidence=confidence_text(load_encoder(folder / ENCODER if captions else folder).config), use=USE[captions],
         licence=f"{f'`{licence}`' if licence else 'Not stated: ask the authors'}. {OTHER_LICENCES}",
         **{name: told[name] for name in ("claim", "doubts", "scores", "scores_are")}))
 

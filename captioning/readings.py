@@ -6,7 +6,7 @@ import torch
 
 from captioning.conditions import captions_of, under_condition
 from captioning.requests import Request
-from encoders.temperature import confident_above
+from encoders.confidence import confidence_text, threshold_of
 from language_model.prompts import instruction_of
 from metrics.conditions import MODEL_CONDITION
 
@@ -17,9 +17,14 @@ FEW_TRIALS = 20  # below it noise like the trials' own embeddings would hold the
 
 
 def threshold(captioner: "Captioner", request: Request) -> float:
-    """The probability below which a trial gets no caption."""
-    classes = captioner.model.encoder.config.num_classes
-    return confident_above(classes) if request.abstain_below is None else request.abstain_below
+    """The probability below which a trial gets no caption; infinite where none does."""
+    return threshold_of(captioner.model.encoder.config) if request.abstain_below is None else request.abstain_below
+
+
+def threshold_text(captioner: "Captioner", request: Request) -> str:
+    """A sentence on this threshold."""
+    return (confidence_text(captioner.model.encoder.config) if request.abstain_below is None else
+            f"Trials whose class has a probability below {request.abstain_below:g} get no caption, as was asked for.")
 
 
 def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request) -> dict[str, list]:

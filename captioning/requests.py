@@ -16,7 +16,7 @@ class Request:
     """How captions are asked for.
 
     instruction: None for the basic one; controls: of metrics.conditions.OF_UNKNOWN, written beside each caption;
-    abstain_below: probability below which a trial gets no caption, None for encoders.temperature.confident_above; words:
+    abstain_below: probability below which a trial gets no caption, None for encoders.confidence.threshold_of; words:
     number of class names that are listed; batch_size: captions at a time, None for what fits; generation: arguments of
     `generate`.
     """
@@ -37,7 +37,8 @@ def request_options(group: argparse._ActionsContainer) -> None:
                        "unset: none)")
     group.add_argument("--abstain_below", type=options.fraction, metavar="P",
                        help=f"write '{ABSTAINED}' in place of a caption if the probability of the predicted class is below "
-                            "P; 0 captions every trial (unset: halfway between chance and certainty)")
+                            "P; 0 captions every trial (unset: the threshold that was measured on the model's validation "
+                            "trials)")
     group.add_argument("--words", type=options.positive, default=3, help="number of class names to show, the most probable "
                                                                          "first")
     options.writing_options(group)

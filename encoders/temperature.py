@@ -26,13 +26,6 @@ def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
     return float(torch.tensor(minimize_scalar(loss, bounds=bounds, method="bounded").x).exp())
 
 
-def confident_above(classes: int) -> float:
-    """The probability halfway between chance and certainty, from which on a reading counts as confident unless the user
-    says otherwise: .75 of two classes, .51 of forty. Calibrated probabilities are right as often as they say, so a trial
-    at this value has gone half of the way from a guess to knowledge."""
-    return (1 + 1 / classes) / 2
-
-
 def class_probabilities(logits: torch.Tensor, config: PretrainedConfig) -> torch.Tensor:
     """Probabilities [N, K] of the classes from an encoder's logits [N, K], which are divided by `class_temperature` of its
     config.

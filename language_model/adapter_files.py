@@ -38,7 +38,9 @@ def attach(llm: nn.Module, folder: str | Path) -> nn.Module:
     if kind != "LORA":
         raise InputError(f"{file}: peft_type is {str(kind)[:40]!r}, expected 'LORA'; other adapters cannot be loaded")
     try:
-        adapted = get_peft_model(llm, LoraConfig.from_pretrained(folder), autocast_adapter_dtype=False)
+        config = LoraConfig.from_pretrained(folder)
+        config.base_model_name_or_path = None  # peft warns where the LLM that is given lies elsewhere
+        adapted = get_peft_model(llm, config, autocast_adapter_dtype=False)
     except Exception as error:  # a value of a wrong type makes anything happen in peft
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise InputError(f"{file}: not usable ({reason}); copy it again or train again") from None

@@ -21,7 +21,18 @@ Few = Annotated[int, Field(gt=0, le=256)]
 Positive = Annotated[float, Field(gt=0, le=1e6)]
 Pair = Annotated[list[Annotated[int, Field(gt=0, le=4096)]], Field(min_length=2, max_length=2)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(ge=0, le=1)]
 ClassNames = dict[Annotated[str, Field(pattern="^[0-9]{1,9}$")], Text]
+
+
+class Confidence(Schema):
+    """encoders/confidence.py."""
+
+    above: Rate | None
+    rate: Rate
+    trials: Annotated[int, Field(gt=0)]
+    answered: Rate
+    noise: Rate
 
 
 class EncoderConfig(Schema):
@@ -33,6 +44,7 @@ class EncoderConfig(Schema):
     embedding_size: Size = ABSENT
     class_temperature: Positive = ABSENT
     id2label: ClassNames | None = ABSENT
+    confidence: Confidence | None = ABSENT
     preprocessing: dict | None = ABSENT  # eegdata/preprocessing_schema.py, where it is used
 
 

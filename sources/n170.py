@@ -33,13 +33,10 @@ from eegdata.pictures import picture_files
 from eegdata.records import Block, DataSet, Picture, Recording
 
 from . import epochs, preprocessing
+from .muse import CHANNELS, MAX_JITTER, SFREQ, check_clock, read_csv
 
-CHANNELS = ("TP9", "AF7", "AF8", "TP10")
-SFREQ = 256.0
 CLASSES = ("house", "face")  # by label; the marker is label + 1
 CLASS_FOLDERS = {"house": "houses", "face": "faces"}
-MAX_MICROVOLTS = 1e5  # a Muse's converter ends at 1682
-MAX_JITTER = 0.1  # s; packets are stamped on arrival, up to 0.06 s off an even clock; a larger step means lost data
 WORDINGS = {
     "house": ("A photograph of a house.", "A black and white photograph of a house.",
               "A picture of a house on a grey background.", "The outside of a single house."),
@@ -132,75 +129,27 @@ def find_recordings(folder: Path | str) -> list[tuple[Path, str, int, int]]:
     return [each[:4] for each in sorted(found, key=lambda each: (each[2], each[4], each[1]))]
 
 
-def read_csv(path: Path | str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One Muse CSV -> timestamps [samples] in s, signal [4, samples] in microvolts, marker [samples] of 0, 1, 2."""
-    import numpy as np
-    import pandas
-
-    try:
-        table = pandas.read_csv(path, index_col=False)
-    except (pandas.errors.ParserError, pandas.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as CSV ({error}); get the file again") from None
-    missing = [name for name in ("timestamps", *CHANNELS) if name not in table]
-    if missing:
-        raise InputError(f"{path}: column {', '.join(missing)} is missing (found {', '.join(table.columns)})")
-    marker_column = table.columns[-1]
-    if marker_column in ("timestamps", "Right AUX", *CHANNELS):
-        raise InputError(f"{path}: the last column is {marker_column}, expected the marker (0 none, 1 house, 2 face)")
-    numbers = table[["timestamps", *CHANNELS, marker_column]].apply(pandas.to_numeric, errors="coerce").to_numpy(float)
-    wrong = np.argwhere(~np.isfinite(numbers))
-    if wrong.size:
-        row, column = wrong[0]
-        name = ("timestamps", *CHANNELS, marker_column)[column]
-        raise InputError(f"{path}, line {row + 2}: {name} is '{table[name].iloc[row]}', expected a finite number; the "
-                         "file is damaged or cut short")
-    damaged = np.argwhere(np.abs(numbers[:, 1:-1]) > MAX_MICROVOLTS)
-    if damaged.size:
-        row, column = damaged[0]
-        raise InputError(f"{path}, line {row + 2}: {CHANNELS[column]} is {numbers[row, column + 1]:g}, expected microvolts "
-                         f"of at most {MAX_MICROVOLTS:g}; the file is damaged")
-    marker = numbers[:, -1]
-    unknown = sorted(set(marker) - {0, 1, 2})
-    if unknown:
-        raise InputError(f"{path}: marker {unknown[0]:g} in column {marker_column}, expected 0 none, 1 house, 2 face")
-    if not marker.any():
-        raise InputError(f"{path}: no markers in column {marker_column}, so it holds no trial; take the file out")
-    return numbers[:, 0], numbers[:, 1:-1].T, marker.astype(int)
-
-
-def check_clock(times: np.ndarray, path: Path | str) -> tuple[np.ndarray, int]:
-    """Positions after which samples are missing, and how many timestamps step back within the packets' jitter.
-
-    The rows are taken as evenly sampled between gaps. Raises InputError where time runs back further than `MAX_JITTER`
-    or the rate is not that of a Muse 2016.
-    """
-    import numpy as np
-
-    steps = np.diff(times)
-    behind = np.maximum.accumulate(times) - times
-    if (behind > MAX_JITTER).any():
-        row = int(np.argmax(behind > MAX_JITTER))
-        raise InputError(f"{path}, line {row + 2}: the timestamp is {behind[row]:.3f} s before an earlier one; "
-                         "expected the rows of one recording in order of time")
-    even = steps[steps <= MAX_JITTER]
-    rate = len(even) / even.sum() if even.sum() > 0 else 0.0
-    if abs(rate - SFREQ) > 0.02 * SFREQ:
-        raise InputError(f"{path}: the timestamps say {rate:.1f} samples/s, expected {SFREQ:g} (Muse 2016)")
-    return np.flatnonzero(steps > MAX_JITTER), int((steps < 0).sum())
-
-
 def read_recording(path: Path, name: str, subject: int, session: int, settings: epochs.Epoching) -> MuseRecording:
-    import numpy as np
-
-    times, signal, marker = read_csv(path)
+    times, signal, marker, column = read_csv(path)
+    _check_markers(marker, column, path)
     epochs.check_filters(settings, path, SFREQ, len(times) / SFREQ)
     gaps, backward = check_clock(times, path)
     onsets = np.flatnonzero(marker)
     eeg, kept, dropped = epochs.cut_array(signal, SFREQ, CHANNELS, onsets / SFREQ, settings, gaps)
     notes = [f"{len(gaps)} gaps of lost samples"] * bool(len(gaps)) + [
         f"{backward} timestamps stand before an earlier one, by {MAX_JITTER:g} s at most"] * bool(backward)
-    return MuseRecording(path, name, subject, session, eeg, label=marker[onsets][kept] - 1,
+    return MuseRecording(path, name, subject, session, eeg, label=marker[onsets][kept].astype(int) - 1,
                          onset=(times[onsets] - times[0])[kept], dropped=dropped, notes=notes)
+
+
+def _check_markers(marker, column, path):
+    if column is None:
+        raise InputError(f"{path}: no column of markers behind the signals, expected one (0 none, 1 house, 2 face)")
+    unknown = sorted(set(marker) - {0, 1, 2})
+    if unknown:
+        raise InputError(f"{path}: marker {unknown[0]:g} in column {column}, expected 0 none, 1 house, 2 face")
+    if not marker.any():
+        raise InputError(f"{path}: no markers in column {column}, so it holds no trial; take the file out")
 
 
 def split_recordings(recordings: list[MuseRecording], val_fraction: float, test_fraction: float) -> None:

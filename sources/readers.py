@@ -147,6 +147,10 @@ def _reader(path, stream, cut_short, other_files):
         from .xdf import read_raw_xdf
 
         return lambda path: read_raw_xdf(path, stream, cut_short)
+    if name.endswith(".csv"):
+        from .muse import read_raw_muse
+
+        return read_raw_muse
     if name.endswith(".set"):
         check_set(path)
     elif name.endswith((".fif", ".fif.gz")):

@@ -11,11 +11,9 @@ import pytest
 import torch
 
 import caption
-from encoders.temperature import confident_above
 from metrics.caption_files import ABSTAINED
 from new_recordings import SHORT, offline, older, pictures_with_captions, prepare, read, train
 from raw_material import CHANNELS, ONSETS, make_raw, save, write_table
-from sources import n170
 from tiny import forget_hashes
 
 
@@ -96,23 +94,18 @@ def test_a_real_recording(shared, tmp_path, clip, llm, run):
     assert_equal(table, offline(model, data, tmp_path / "offline.csv"))
 
 
-def test_a_piece_of_n170(shared, tmp_path, clip, llm, run):
-    """The Muse's samples in a FIF file, with its markers as annotations; trials are not cut across its gaps either."""
+def test_a_recording_of_n170(shared, tmp_path, clip, llm, run):
+    """The Muse's own CSV, markers and gaps included."""
     files = sorted((shared / "n170" / "muse2016").glob("subject0001*.csv"))[:3]
     (tmp_path / "muse").mkdir()
     for file in files:
         shutil.copy(file, tmp_path / "muse")
     data = prepare("n170", tmp_path / "data", "--recordings", tmp_path / "muse", "--stimuli", shared / "n170" / "stimuli")
     model = train(data, tmp_path, clip, llm)
-    times, signal, marker = n170.read_csv(files[0])
-    raw = mne.io.RawArray(signal * 1e-6, mne.create_info(list(n170.CHANNELS), n170.SFREQ, "eeg"), verbose="error")
-    onsets, gaps = np.flatnonzero(marker) / n170.SFREQ, n170.check_clock(times, files[0])[0] / n170.SFREQ
-    raw.set_annotations(mne.Annotations(onsets, 0, "picture") + mne.Annotations(gaps, 1 / n170.SFREQ, "BAD_ACQ_SKIP"))
-    raw.save(tmp_path / "piece_raw.fif", fmt="double", verbose="error")
-    table = run("--abstain_below", "0", recording=tmp_path / "piece_raw.fif", model=model)
+    table = run("--abstain_below", "0", recording=files[0], model=model)
     expected = offline(model, data, tmp_path / "offline.csv")
     own = expected[expected["recording"] == "0"].reset_index(drop=True)
-    assert 50 < len(own) < len(expected)
+    assert 50 < len(own) < len(expected) and set(table["event"]) == {"1", "2"}
     assert_equal(table, own)
 
 
@@ -138,12 +131,33 @@ def test_simulated_people_are_standardised_alike(tmp_path, clip, llm, run):
     assert np.allclose(table["probability"].astype(float), own["probability"].astype(float), atol=2e-4)
 
 
-def test_no_confident_reading_and_noise(run):
+def confident_from(above, model, folder):
+    """The model with another threshold."""
+    shutil.copytree(model, folder)
+    file = folder / "eeg_encoder" / "config.json"
+    kept = {"above": above, "rate": .75, "trials": 100, "answered": .6, "noise": .3}
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"confidence": kept}))
+    forget_hashes(folder)
+    return folder
+
+
+def test_what_counts_as_confident_is_told(run, study, tmp_path, capsys):
+    assert set(run(model=confident_from(None, study[2], tmp_path / "never"))["caption"]) == {ABSTAINED}
+    assert "No reading counts as confident: in the 100 validation trials" in capsys.readouterr().out
+    run(model=confident_from(.6, study[2], tmp_path / "some"))
+    assert "from a probability of 0.60 on, which 60% of the 100 validation trials reach" in capsys.readouterr().out
+    run("--abstain_below", ".3")
+    assert "below 0.3 get no caption, as was asked for" in capsys.readouterr().out
+
+
+def test_no_confident_reading_and_noise(run, study, tmp_path):
     table = run("--control", "--abstain_below", "1")
     assert set(table["caption"]) == {ABSTAINED} and ABSTAINED not in set(table["caption_noise"])
-    table = run("--control", "noise", "nothing")
-    low = table["probability"].astype(float) < confident_above(2)
-    assert ((table["caption"] == ABSTAINED) == low).all() and confident_above(2) == .75
+    model = confident_from(.6, study[2], tmp_path / "model")
+    table = run("--control", "noise", "nothing", model=model)
+    low = table["probability"].astype(float) < .6
+    assert 0 < low.sum() < len(low)
+    assert ((table["caption"] == ABSTAINED) == low).all()
     assert table["caption_nothing"].nunique() == 1
     words = table["words"].str.split(", ", expand=True)[0].str.rsplit(" ", n=1, expand=True)
     assert (words[0] == table["class"]).all() and np.allclose(words[1].astype(float), table["probability"].astype(float),

@@ -214,7 +214,7 @@ def test_one_place_reads_and_writes_csv():
     found = {str(path.relative_to(root)) for folder in folders for path in (root / folder).glob("*.py")
              if re.search(r"\.to_csv\(|csv\.(reader|writer|DictReader|DictWriter)\(|pandas\.read_csv\(|pd\.read_csv\(",
                           path.read_text(encoding="utf-8"))}
-    assert found == {"runtime/text_files.py", "sources/n170.py"}  # the latter: numbers of a recording
+    assert found == {"runtime/text_files.py", "sources/muse.py"}  # the latter: numbers of a recording
 
 
 @given(st.text())
