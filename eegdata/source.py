@@ -55,7 +55,8 @@ def source_text(source: dict, people: int | None = None, sessions: int | None = 
     of = f" of {counted(people, 'person')}" if people else ""
     name = source.get("name") or UNKNOWN["name"]
     text = f"{eeg_text(source)}{of}" + ("" if source.get("simulated") else f" from {TITLES.get(name, name)}")
-    more = [counted(number, noun) for number, noun in ((sessions, "session"), (source.get("channels"), "channel")) if number]
+    more = [counted(number, noun) for number, noun in
+            ((sessions, "session"), (source.get("channels"), "channel")) if number]
     if source.get("recorded"):
         more.append("recorded " + " to ".join(dict.fromkeys(source["recorded"])))
     return text + (f" ({', '.join(more)})" if more else "")
