@@ -33,6 +33,7 @@ def parse(argv: list[str] | None) -> options.Options:
 @exits_cleanly
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    options.check_places(args)
     files = {"captions": options.csv_file(args.out, "--out")} if args.out else {}
     with locks.only_writer(files, "--out"):
         _run(args, files.get("captions"))

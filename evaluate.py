@@ -18,6 +18,7 @@ from pathlib import Path
 
 from runtime import locks, options
 from runtime.errors import InputError, exits_cleanly
+from runtime.next_command import say_next
 from runtime.options import bounded, make_parser, positive
 
 from evaluation.scoring import N_WAY, OBJECT_WORD
@@ -62,6 +63,8 @@ def parse(argv: list[str] | None) -> options.Options:
                         "file name")
     parser.add_argument("--csv", metavar="FILE", help="write the same here as CSV, a row for each file")
     parser.add_argument("--chart", metavar="FILE", help="draw a bar chart with intervals here (.png, .pdf or .svg)")
+    parser.add_argument("--all", action="store_true", help="print each metric with intervals and tests, not only the main "
+                        "ones")
     parser.add_argument("--effects", nargs="+", type=bounded(float, 1e-6), default=[0.01, 0.02, 0.05], metavar="GAIN",
                         help="gains in ROUGE-1; the report says how many test pictures are needed to detect each")
     parser.add_argument("--allow_overlap", action="store_true",
@@ -110,9 +113,10 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     from tqdm import tqdm
 
-    from evaluation import tables
+    from evaluation import tables, terminal
     from evaluation.reference import compare_files
     from evaluation.results import all_results, refuse_overlap
+    from evaluation.score_chart import write_chart
     from evaluation.scoring import score
     from evaluation.studies import complete, group, training_captions
     from metrics.wordnet import require_wordnet
@@ -134,26 +138,31 @@ def main(argv: list[str] | None = None) -> None:
     for study in studies:
         complete(study, training_captions(study, args), args.seed)
     files = [file for study in studies for file in study.members]
-    for file in tqdm(files, desc="scoring", unit="file", disable=None, leave=False):
+    for file in tqdm(files, desc="scoring", unit="file", leave=False):
         score(file, args, embed, judge)
     compare_files(studies, files, args)
     results = all_results(studies, args, judge)
-    tables.print_table(files)
+    terminal.print_verdicts(results)
+    terminal.print_seeds(results)
+    terminal.print_scores(files, args.all)
     if judge:
         print("\n".join(judge.lines()))
-    tables.print_verdicts(results)
     if args.json:
         tables.write_json_scores(args.json, files)
     if args.csv:
         tables.write_csv(args.csv, files)
     if args.chart:
-        tables.write_chart(args.chart, files)
+        write_chart(args.chart, files, [study.eeg["text"] for study in studies])
     written = [path for path in (args.json, args.csv, args.chart) if path]
     if args.report:
         with locks.only_run(args.report, "--report"):
             written += write_report(args.report, results, [study.files for study in studies], other, args.examples)
     for path in written:
         print(f"wrote {path}")
+    if args.report:
+        print(f"next: open {Path(args.report) / 'report.html'} in a browser")
+    else:
+        say_next("evaluate.py", args, *args.csv_files, carry=(), report=Path(args.csv_files[0]).parent.parent)
 
 
 if __name__ == "__main__":

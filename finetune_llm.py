@@ -14,9 +14,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from runtime import locks, options, processes, profiler
+from runtime import locks, options, processes, profiler, seeds, small_models
 from runtime.cuda import dtype_of
 from runtime.errors import InputError, exits_cleanly
+from runtime.next_command import beside, say_next
+from runtime.places import check_checkpoint
 
 
 def parse(argv: list[str] | None) -> options.Options:
@@ -26,9 +28,12 @@ def parse(argv: list[str] | None) -> options.Options:
     neutral = options.neutral
     group = parser.add_argument_group("model")
     neutral(group.add_argument("--output", help="folder to write the captioner to"))
-    neutral(group.add_argument("--eeg_encoder_path", help="encoder of stage 1: a local folder or a Hub id"))
-    neutral(group.add_argument("--llm_backbone_name_or_path", default=options.LLM,
-                               help="causal LLM: a Hub name or a local folder"))
+    options.checked(neutral(group.add_argument("--eeg_encoder_path", help=(
+        "encoder of stage 1: a local folder or a Hub id"))), check_checkpoint)
+    options.checked(neutral(group.add_argument("--llm_backbone_name_or_path", "--llm", type=small_models.llm,
+                                               default=options.LLM, help=(
+        "causal LLM: a Hub name, a local folder, or small: SmolLM2-135M, which recipes.make_small_llm makes without a "
+        "network"))), small_models.check_llm)
     neutral(group.add_argument("--plan", metavar="GB", nargs="?", type=options.bounded(float, 0), const=0.,
                                help="only say whether the LLM fits a card of this many GB (without a number: this machine) "
                                     "and how it would be trained; this needs nothing but the LLM's config.json"))
@@ -81,7 +86,7 @@ def parse(argv: list[str] | None) -> options.Options:
                                default="auto", help="trade time for memory in the LLM; auto: only if memory is short"))
     group.add_argument("--torch_compile", action="store_true", help="compile the decoder layers of the LLM: faster "
                        "steps after a longer start; needs an adapter (--use_lora) and a C compiler")
-    options.run_options(parser)
+    options.run_options(parser, seeds=True)
     args = options.parse(parser, argv)
     if args.plan is None:
         options.require(parser, args, "eeg_dataset", "output", "eeg_encoder_path")
@@ -97,6 +102,9 @@ def parse(argv: list[str] | None) -> options.Options:
 @exits_cleanly
 def main(argv: list[str] | None = None) -> int | None:
     args = parse(argv)
+    options.check_places(args)
+    if args.seeds:
+        return seeds.run_each(main, args)
     if args.plan is not None:
         from captioning.planning import plan_memory
 
@@ -110,8 +118,9 @@ def main(argv: list[str] | None = None) -> int | None:
 
 def _run(args):
     from runtime.checkpoint_files import begin_saving, written_files
-    from runtime.checkpoints import check_output, resolve_checkpoint
+    from runtime.checkpoints import check_output
     from runtime.interrupted import check_interrupted
+    from runtime.places import resolve_checkpoint
     from runtime.runs import file_hash, remove_folder, save_run, training_warnings, write_json
     from runtime.trainer_arguments import training_arguments
 
@@ -204,11 +213,12 @@ def _run(args):
     write_json(output / "train_log.json", log)
     write_records(output, new_records(paths.image_dir, names, paths.picture))
     write_records(output / ENCODER, encoders_pictures)
-    save_run(output, args, files=written_files(output), used=used, data=trials.fingerprint,
+    save_run(output, args, files=written_files(output), used=used, data=trials.fingerprint, source=trials.source,
              splits=file_hash(paths.splits_path), llm=stage.llm,
              clip=None if args.no_stage2 else clip_identity(args.clip_model), warnings=warnings)
     remove_folder(output / "checkpoints")
     print("\n".join([f"captioner written to {output}", *(f"warning: {text}" for text in warnings)]))
+    say_next("inference.py", args, model_path=output, dest=beside(output, "results/captions.csv"))
 
 
 if __name__ == "__main__":

@@ -9,12 +9,15 @@
 
 import sys
 
-from runtime import locks, options, profiler
+from runtime import locks, options, profiler, seeds
 from runtime.errors import InputError, exits_cleanly
+from runtime.next_command import CARRIED, say_next
 
 from metrics import conditions
 from metrics.caption_files import ABSTAINED
 
+WRITING = ("llm_backbone_name_or_path", "load_in_8bit", "load_in_4bit", "bf16", "fp16", "batch_size", "prompt_type",
+           "prompt", "max_new_tokens", "do_sample", "temperature", "top_p", "repetition_penalty")  # the controls' too
 ONE_TRIAL = tuple(condition.name for condition in conditions.TABLE if condition.one_trial)
 
 
@@ -35,7 +38,7 @@ def parse(argv: list[str] | None) -> options.Options:
                        "terminal")
     group.add_argument("--eeg_file", help="caption one file, on the terminal: .npy, .pt or .csv of [channels, "
                                           "samples], scaled like the training data")
-    options.run_options(parser)
+    options.run_options(parser, seeds=True)
     args = options.parse(parser, argv)
     if args.trial is None and not args.eeg_file:
         return args
@@ -97,6 +100,9 @@ def _caption_one(captioner, args):
 @exits_cleanly
 def main(argv: list[str] | None = None) -> int | None:
     args = parse(argv)
+    options.check_places(args)
+    if args.seeds:
+        return seeds.run_each(main, args)
     files = options.caption_files(args, [args.condition], suffix=False)
     results = files[args.condition].parent
     written = {} if args.trial is not None or args.eeg_file else files
@@ -118,6 +124,9 @@ def _run(args, files):
     from captioning.captions_csv import write_captions
 
     write_captions(captioner, args, files)
+    if args.split == "test" and args.condition == conditions.MODEL_CONDITION:
+        say_next("inference_chance.py", args, carry=(*CARRIED, *WRITING), model_path=args.model_path,
+                 dest=args.dest or files[args.condition])
     return 0
 
 

@@ -8,8 +8,9 @@ baselines, which use the training captions and no LLM. One CSV per condition.
 
 import sys
 
-from runtime import locks, options, profiler
+from runtime import locks, options, profiler, seeds
 from runtime.errors import exits_cleanly
+from runtime.next_command import say_next
 
 from metrics import conditions
 
@@ -23,7 +24,7 @@ def parse(argv: list[str] | None) -> options.Options:
     options.neutral(group.add_argument("--conditions", nargs="+", choices=known, metavar="CONDITION",
                                        help=f"conditions to write, of {', '.join(known)} (unset: all but eeg+label, which "
                                             "inference.py writes)"))
-    options.run_options(parser)
+    options.run_options(parser, seeds=True)
     parser.set_defaults(abstain_below=None)  # inference.py's: the controls are for the captions of all trials
     return options.parse(parser, argv)
 
@@ -31,6 +32,9 @@ def parse(argv: list[str] | None) -> options.Options:
 @exits_cleanly
 def main(argv: list[str] | None = None) -> int | None:
     args = parse(argv)
+    options.check_places(args)
+    if args.seeds:
+        return seeds.run_each(main, args)
     chosen = args.conditions or [condition for condition in conditions.NAMES if condition != conditions.MODEL_CONDITION]
     files = options.caption_files(args, chosen, suffix=True)
     results = files[chosen[0]].parent
@@ -45,6 +49,8 @@ def _run(args, files):
 
     profiler.stage("loading the captioner")
     write_captions(load_captioner(args), args, files)
+    folder = next(iter(files.values())).parent
+    say_next("evaluate.py", args, f"{folder}/*.csv", carry=(), report=folder.parent)
     return 0
 
 

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from runtime import cuda, pretrained, processes
 from runtime.checkpoint_files import check_whole
-from runtime.checkpoints import check_complete, check_tensors, load_strictly, read_tensors, resolve_checkpoint
+from runtime.checkpoints import check_complete, check_tensors, load_strictly, read_tensors
 from runtime.config_schema import CaptionerConfig, made_of
 from runtime.errors import InputError
 from runtime.generation import ends_only
 from runtime.model_files import has_weights
 from runtime.pickles import load_pickle
+from runtime.places import resolve_checkpoint
 from runtime.runs import atomic_path, read_json, write_json
+from runtime.small_models import offline_advice
 
 import torch
 import torch.nn.functional as F
@@ -358,7 +360,7 @@ def load_llm(name: str | Path, device: str, dtype: torch.dtype | None, loading: 
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0][:300]
         raise InputError(f"LLM {name}: cannot be loaded ({reason}); expected a Hugging Face causal language model's Hub "
-                         "name or local folder (--llm_backbone_name_or_path)") from None
+                         f"name or local folder (--llm_backbone_name_or_path){offline_advice('llm', name)}") from None
     check_complete(report, f"LLM {name}")
     for method in (llm.forward, llm.prepare_inputs_for_generation):
         if "inputs_embeds" not in inspect.signature(method).parameters:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from runtime import hub, locks, options
 from runtime.errors import InputError, exits_cleanly
+from runtime.next_command import say_next
 
 from sources import SOURCES
 
@@ -91,18 +92,24 @@ def _prepare(args):
                          f"{args.output} --split_by ...") from None
     if not args.no_audit:
         audit_data(args.output, permutations=args.permutations)
-    print(f"data set written; give it to the stages as --eeg_dataset {args.output}")
+    print(f"data set written to {args.output}")
+    say_next("train_eeg_classifier.py", args, carry=(), eeg_dataset=args.output,
+             output=f"runs/{Path(args.output).resolve().name}/eeg_encoder",
+             loss_weight=0 if record["pictures_known"] == "no" else None)
 
 
 def kept_and_dropped(record: dict) -> str:
     """One sentence on how many events gave a trial, and why the others did not."""
     from eegdata.dataset_folder import number_of_trials
+    from eegdata.source import eeg_text, source_of_record
 
     dropped, recordings = Counter(), record["recordings"]
     for recording in recordings:
         dropped.update(recording["dropped"])
     reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common()) or "none"
-    return f"{number_of_trials(recordings)} trials of {len(recordings)} recordings; events that gave no trial: {reasons}"
+    eeg = eeg_text(source_of_record(record))
+    return (f"{number_of_trials(recordings)} trials of {eeg} from {len(recordings)} recordings; events that "
+            f"gave no trial: {reasons}")
 
 
 def split(args: argparse.Namespace) -> None:
@@ -143,7 +150,7 @@ def audit_data(given: str, splits_path: str | None = None, image_dir: str | None
                output: str | None = None, permutations: int = 1000, subject: int = 0, index: str = "auto") -> bool:
     """Audit a data set folder or file; returns whether a finding is severe. output: folder for the page, None for `given`
     or the folder that it is in; subject: 0 for all; index: as --splits_index."""
-    from audit.page import audit_files, summary, write_page
+    from audit.page import audit_files, simulated, summary, write_page
     from eegdata.data_paths import find_data
 
     paths = find_data(given, splits_path, image_dir, needed=("splits_path",))
@@ -151,7 +158,7 @@ def audit_data(given: str, splits_path: str | None = None, image_dir: str | None
         print("note: without --image_dir, pictures are compared by name only, and captions are not counted")
     trials, split, findings = audit_files(paths.eeg_dataset, paths.splits_path, paths.image_dir, split_num,
                                           subject, index, permutations)
-    print(summary(findings))
+    print(simulated(trials) + summary(findings))
     given = Path(given)
     folder = output or (given if given.is_dir() else given.parent if given.is_file() else ".")
     page = write_page(trials, split, findings, folder, paths.splits_path, split_num, paths.image_dir)

@@ -14,8 +14,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime import locks, options, profiler
+from runtime import locks, options, profiler, seeds
 from runtime.errors import InputError, exits_cleanly
+from runtime.next_command import beside, say_next
 
 
 def parse(argv: list[str] | None) -> options.Options:
@@ -49,7 +50,7 @@ def parse(argv: list[str] | None) -> options.Options:
                  "--warmup_ratio", "--lr_scheduler_type", "--save_steps", "--logging_steps", "--save_every"):
         group.add_argument(flag, help=argparse.SUPPRESS)  # the predecessors shared them with the training
     group.add_argument("--group_by_length", action="store_true", help=argparse.SUPPRESS)
-    options.run_options(parser)
+    options.run_options(parser, seeds=True)
     args = options.parse(parser, argv)
     if args.results_dir is None and not Path(args.output).is_dir():
         raise InputError(f"--output {args.output}: no such folder; for a Hub id give --results_dir too")
@@ -117,6 +118,9 @@ def _when_and_where(args, results, encoder, trials, rows, train, clusters, devic
 @exits_cleanly
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    options.check_places(args)
+    if args.seeds:
+        return seeds.run_each(main, args, written=("results_dir",))
     if args.when_and_where:
         from eegdata.montage import require_mne
 
@@ -127,7 +131,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _run(args):
-    from runtime.checkpoints import resolve_checkpoint
+    from runtime.places import resolve_checkpoint
     from runtime.runs import read_run, training_warnings, write_record
 
     from eegdata.data_paths import find_data
@@ -190,8 +194,8 @@ def _run(args):
         scores["embedding_baseline"] = embedding_scores(trials, split["train"], rows, learned, embeddings, clusters,
                                                         args.seed)
     scores["calibration"] = calibration(confidence, logits.argmax(1) == labels, clusters=clusters)
-    scores |= {"split": args.split, "data": trials.fingerprint, "subject": args.subject, "overlap": overlap,
-               "same_split": same_split, "ledger": None, "training_warnings": training_warnings(folder)}
+    scores |= {"split": args.split, "data": trials.fingerprint, "source": trials.source, "subject": args.subject,
+               "overlap": overlap, "same_split": same_split, "ledger": None, "training_warnings": training_warnings(folder)}
     if args.split == "test":
         scores["ledger"] = _count_scoring(args, paths.splits_path, folder, trials, rows)
     profiler.stage("results")
@@ -205,6 +209,9 @@ def _run(args):
         if args.when_and_where:
             _when_and_where(args, results, encoder, trials, rows, split["train"], clusters, device)
     print("\n".join([*(f"warning: {text}" for text in scores["training_warnings"]), f"written to {results}"]))
+    if trials.has_pictures and not classes_only and args.split == "test":
+        say_next("finetune_llm.py", args, eeg_encoder_path=args.output, clip_model=settings.clip_model,
+                 output=beside(args.output, "captioner"))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime import locks, options, profiler
+from runtime import locks, options, profiler, seeds
 from runtime.errors import InputError, exits_cleanly
+from runtime.next_command import beside, say_next
+from runtime.places import check_checkpoint
 
 if TYPE_CHECKING:
     from config import ChannelNetConfig, EEGEncoderConfig
@@ -54,7 +56,7 @@ def parse(argv: list[str] | None) -> options.Options:
     group.add_argument("--num_epochs", type=options.epochs, default=30, help="number of epochs")
     options.neutral(group.add_argument("--patience", type=options.bounded(int, 0), default=0,
                                        help="stop after this many epochs without improvement; 0 trains all epochs"))
-    options.run_options(parser)
+    options.run_options(parser, seeds=True)
     args = options.parse(parser, argv)
     _check(parser, args)
     return args
@@ -78,8 +80,9 @@ def _encoder_options(parser):
     group.add_argument("--residual_blocks", type=options.bounded(int, 0), default=4,
                        help="channelnet: number of residual blocks; each halves channels and samples, so recordings with "
                             "few channels need fewer blocks")
-    group.add_argument("--pretrained", metavar="DIR", help="start from the encoder in this folder; if it holds train.pt "
-                       "and val.pt instead, pretrain on these first")
+    options.checked(group.add_argument("--pretrained", metavar="DIR", help=(
+        "start from the encoder in this folder; if it holds train.pt and val.pt instead, pretrain on these first")),
+        check_checkpoint)
     group.add_argument("--pretrain", action="store_true", help="only pretrain, on train.pt and val.pt in --pretrained, and "
                        "write the encoder; no data set is read")
     group.add_argument("--mask_ratio", type=options.fraction, default=0.5, help="share of patches hidden in pretraining")
@@ -147,6 +150,9 @@ def _pretrain(args, device, output):
     save_run(output, args, files=written_files(output), data=data.hashes)
     remove_folder(Path(output) / "checkpoints")
     print(f"pretrained on {count} windows of {n_chans} channels x {n_times} samples, written to {output}")
+    if args.pretrain:
+        say_next("train_eeg_classifier.py", args, pretrained=output, eeg_dataset="DATA",
+                 output=beside(output, "eeg_encoder"))
     return encoder.cpu()
 
 
@@ -164,7 +170,7 @@ def _start_from_pretrained(args, device, encoder):
 
 def _pictures_of_pretrained(args):
     """The records of the pictures that the encoder in --pretrained was trained on; {} where there are none."""
-    from runtime.checkpoints import resolve_checkpoint
+    from runtime.places import resolve_checkpoint
 
     from encoders.pretraining import has_pretraining_data
     from evaluation.provenance import read_records
@@ -205,6 +211,9 @@ def _picture_targets(args, paths, trials, split, device):
 @exits_cleanly
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    options.check_places(args)
+    if args.seeds:
+        return seeds.run_each(main, args)
     with locks.only_run(args.output, "--output"), profiler.profiled(args.output if args.profile else None,
                                                                     "train_eeg_classifier"):
         _run(args)
@@ -221,6 +230,7 @@ def _run(args):
     from transformers import set_seed
 
     from eegdata.data_paths import find_data
+    from eegdata.source import eeg_text
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
     from encoders import build_encoder, encode, save_encoder
@@ -263,8 +273,8 @@ def _run(args):
     if args.pretrained and (in_pretraining or not args.resume):  # a checkpoint of stage 1 holds all weights
         _start_from_pretrained(args, device, encoder)
     torch.nn.init.zeros_(encoder.projector.bias)  # the first prediction is about the mean picture
-    print(f"{args.encoder}: {sum(p.numel() for p in encoder.parameters()):,} parameters, {count} trials to train on, "
-          f"{len(needed) - count} to validate on, {device}")
+    print(f"{args.encoder}: {sum(p.numel() for p in encoder.parameters()):,} parameters; {eeg_text(trials.source)}, "
+          f"{count} trials to train on, {len(needed) - count} to validate on; {device}")
     augmentation = Augmentation(round(args.time_shift * trials.sfreq / 1000), args.noise, args.channel_dropout)
     objective = EncoderObjective(encoder, args.loss, args.loss_weight, args.label_smoothing,
                                  mean / scale, augmentation)
@@ -293,12 +303,13 @@ def _run(args):
     write_json(output / "id2label.json", trials.class_names)
     write_json(output / "train_log.json", {"stage1": log})
     write_records(output, new_records(paths.image_dir, names, paths.picture, known))
-    save_run(output, args, files=written_files(output), used=asdict(paths), data=trials.fingerprint,
+    save_run(output, args, files=written_files(output), used=asdict(paths), data=trials.fingerprint, source=trials.source,
              splits=file_hash(paths.splits_path), clip=identity, warnings=warnings)
     remove_folder(output / "checkpoints")
-    print(f"encoder written to {output}; to score it on the test part: test_eeg_classifier.py --output {output}")
+    print(f"encoder written to {output}")
     for text in warnings:
         print(f"warning: {text} Its losses are in {output}/train_log.json; a lower --learning_rate or more epochs may help")
+    say_next("test_eeg_classifier.py", args, output=output)
 
 
 if __name__ == "__main__":

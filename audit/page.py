@@ -86,9 +86,9 @@ def write_page(trials: "Trials", split: dict, findings: list, folder: Path | str
 
     facts = facts_of(trials, split, splits_path, split_num, image_dir)
     page = Path(folder) / "audit.html"
-    simulated = "The EEG is simulated. " if trials.source["simulated"] else ""
-    content = {"title": f"Data set {Path(trials.path).resolve().name}", "facts": fact_rows(facts), "steps": facts["steps"],
-               "claim": simulated + headline(findings), "findings": finding_texts(findings), "figures": pictures(trials),
+    title = f"Data set {'/'.join(Path(trials.path).resolve().parts[-2:])}"
+    content = {"title": title, "facts": fact_rows(facts), "steps": facts["steps"], "figures": pictures(trials),
+               "claim": simulated(trials) + headline(findings), "findings": finding_texts(findings),
                "counts": count_table(trials, split), "recordings": recording_rows(trials),
                "cards": picture_cards(trials, image_dir)}
     text = render("page.html", content, Path(__file__).parent)
@@ -143,6 +143,11 @@ def headline(findings: list) -> str:
     warnings = f"; {counted(count['warning'], 'warning')}" if count["warning"] else ""
     missing = f"; {counted(count['not checked'], 'check')} could not be run" if count["not checked"] else ""
     return f"No severe finding in {counted(made, 'check')}{warnings}{missing}."
+
+
+def simulated(trials: "Trials") -> str:
+    """The words that the result of an audit begins with where the EEG is simulated."""
+    return "The EEG is simulated. " if trials.source["simulated"] else ""
 
 
 def summary(findings: list) -> str:

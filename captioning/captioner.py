@@ -7,13 +7,14 @@ from pathlib import Path
 
 from runtime import options, processes, profiler
 from runtime.checkpoint_files import checkpoint_hashes
-from runtime.checkpoints import resolve_checkpoint
 from runtime.config_schema import ClassNames
 from runtime.cuda import asked_half, dtype_of
 from runtime.errors import InputError
 from runtime.model_files import differing_files, model_identity, model_key
 from runtime.options import Options
 from runtime.pickles import load_pickle
+from runtime.places import resolve_checkpoint
+from runtime.quiet import watched
 from runtime.runs import content_key, read_json, read_run
 from runtime.schema import check
 from runtime.text_files import read_lines
@@ -88,6 +89,11 @@ class Captioner:
         return differing_files(self.llm, read_run(self.folder)[0].get("llm"))
 
     @property
+    def knows_simulated_eeg(self) -> bool:
+        """Whether it was trained on simulated EEG, as far as its args.json says."""
+        return bool((read_run(self.folder)[0].get("source") or {}).get("simulated"))
+
+    @property
     def key(self) -> str:
         """16 hex digits that identify the captioner in caption files and tables."""
         return content_key(self.weights)
@@ -153,7 +159,7 @@ class Captioner:
             return [pair for pair in zip(rows, self._texts(batch, modality, options), strict=True) if pair[0] not in texts]
 
         for turn in tqdm(range(0, len(starts), processes.count()), desc=desc, unit="batch",
-                         disable=len(starts) <= 1):
+                         disable=len(starts) <= 1 or not watched()):
             own = starts[turn:turn + processes.count()][processes.index():][:1]
             new = processes.collect([pair for start in own for pair in write(start)])
             texts.update(new)
@@ -181,7 +187,11 @@ def load_captioner(args: Options) -> Captioner:
     """A Captioner by the options of inference.py and inference_chance.py."""
     loading = options.llm_loading(args, otherwise="as trained")
     device = options.resolve_device(args.device)
-    return Captioner(args.model_path, device, dtype_of(asked_half(args, device)), loading, args.llm_backbone_name_or_path)
+    captioner = Captioner(args.model_path, device, dtype_of(asked_half(args, device)), loading,
+                          args.llm_backbone_name_or_path)
+    if captioner.knows_simulated_eeg:
+        print("note: this captioner was trained on simulated EEG, so it says nothing about the EEG of people")
+    return captioner
 
 
 def read_eeg_file(path: str, config: PretrainedConfig) -> torch.Tensor:

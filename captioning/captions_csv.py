@@ -21,6 +21,7 @@ from captioning.conditions import captions_of, under_condition
 from datautils import image_embeddings
 from eegdata.data_paths import DataPaths, find_data
 from eegdata.pictures import machine_made, picture_path, read_caption
+from eegdata.source import eeg_text
 from eegdata.splits import load_split
 from eegdata.trials import Trials, load_trials
 from encoders import fit_to_encoder
@@ -85,7 +86,7 @@ def write_captions(captioner: Captioner, args: Options, files: dict[str, Path]) 
     references = [read_caption(paths.image_dir, name) for name in names]
     encoded = EncodedTrials(paths, trials, positions, split["train"], names, references,
                             *captioner.read(trials.eeg, positions))
-    print(f"{args.split} trials: {len(positions)}, predicted class right in "
+    print(f"{args.split} trials of {eeg_text(trials.source)}: {len(positions)}, predicted class right in "
           f"{(encoded.predicted == trials.label[positions]).float().mean():.1%}")
     batch_size = args.batch_size
     if not batch_size and set(files) - set(BASELINES):

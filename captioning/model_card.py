@@ -128,7 +128,7 @@ def _data(folder, encoder, base, told):
     """Rows of the table on data, people and base LLM."""
     content = read_run(folder)[0]
     place = options_used(content).get("eeg_dataset")
-    source, people = told["source"], None
+    source, people = told["source"] or (content.get("source") and source_text(content["source"])), None
     if place and not source and Path(place).is_dir() and not why_other_data(Path(place), content.get("data")):
         record = read_record(place)
         people = len({one["subject"] for one in record["recordings"]})

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.checkpoints import resolve_checkpoint
 from runtime.errors import InputError
+from runtime.places import check_data, resolve_checkpoint
 
 from eegdata.dataset_folder import read_record
 
@@ -29,12 +29,10 @@ def find_data(eeg_dataset: str | None, splits_path: str | None = None, image_dir
     """
     if eeg_dataset is None:
         raise InputError("--eeg_dataset is missing: expected a data set folder of prepare_data.py or a .pth file")
+    check_data(eeg_dataset)
     folder = Path(eeg_dataset)
     if not folder.is_dir() and str(eeg_dataset).startswith("datasets/"):
         folder = resolve_checkpoint(eeg_dataset, "--eeg_dataset")
-    if not folder.exists():
-        raise InputError(f"--eeg_dataset {folder}: no such file or folder; expected a .pth file, a data set folder of "
-                         "prepare_data.py, or its Hub id datasets/org/name")
     own = "sketch"
     if folder.is_dir():
         own = read_record(folder)["picture"]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from runtime.errors import InputError
 from runtime.names import MAX_NAME, below, is_text
+from runtime.quiet import watched
 from runtime.runs import LEDGER, atomic_path, content_key, file_hash, read_json, versions, write_json, write_record
 from runtime.verified import has_hash
 
@@ -250,7 +251,8 @@ def _write_pictures(data, folder, replace=False):
         raise InputError(f"{folder}: holds {len(foreign)} pictures of another data set, {min(foreign)} among them; remove "
                          "that folder, choose another --output, or give --overwrite")
     by_model, kept = machine_made(folder), []
-    for name, picture in tqdm(data.pictures.items(), desc="pictures", unit="picture", disable=not data.pictures):
+    quiet = not (data.pictures and watched())
+    for name, picture in tqdm(data.pictures.items(), desc="pictures", unit="picture", disable=quiet):
         write_picture(folder, name, picture, replace)
         if not picture.captions or same_captions(folder, name, picture.captions):
             continue

@@ -1,4 +1,4 @@
-"""Where EEG comes from, {"name", "simulated"}, and how a text calls it. A claim names the source of its data."""
+"""Where EEG comes from, {"name", "simulated", ...}, and how a text calls it. A claim begins with the source of its data."""
 
 from collections.abc import Iterable
 
@@ -34,8 +34,12 @@ def source_of(command: str | None, about: object, classes: Iterable[str]) -> dic
 
 
 def source_of_record(record: dict) -> dict:
-    """source_of a data set folder. record: its dataset.json."""
-    return source_of(record.get("source"), record.get("about"), record.get("class_ids", ()))
+    """source_of a data set folder, with "channels", their number, and "recorded", the first and the last date of its
+    recordings, where they are known. record: its dataset.json."""
+    about = record.get("about") or {}
+    known = {"channels": len(record.get("ch_names") or ()) or None, "recorded": about.get("recorded")}
+    return source_of(record.get("source"), about, record.get("class_ids", ())) | {
+        name: value for name, value in known.items() if value}
 
 
 def says_another_origin(source: dict) -> bool:
@@ -43,10 +47,21 @@ def says_another_origin(source: dict) -> bool:
     return source.get("name", "unknown") not in ("unknown", "raw", "eegcvpr40")
 
 
-def source_text(source: dict, people: int | None = None) -> str:
-    """"simulated EEG of 4 people", "EEG of 10 people from THINGS-EEG2". people: None where unknown."""
+def source_text(source: dict, people: int | None = None, sessions: int | None = None) -> str:
+    """"simulated EEG of 4 people (32 channels)", "EEG of 10 people from THINGS-EEG2 (40 sessions, 17 channels)".
+
+    people, sessions: None where unknown.
+    """
     of = f" of {counted(people, 'person')}" if people else ""
-    if source.get("simulated"):
-        return f"simulated EEG{of}"
     name = source.get("name") or UNKNOWN["name"]
-    return f"EEG{of} from {TITLES.get(name, name)}"
+    text = f"{eeg_text(source)}{of}" + ("" if source.get("simulated") else f" from {TITLES.get(name, name)}")
+    more = [counted(number, noun) for number, noun in
+            ((sessions, "session"), (source.get("channels"), "channel")) if number]
+    if source.get("recorded"):
+        more.append("recorded " + " to ".join(dict.fromkeys(source["recorded"])))
+    return text + (f" ({', '.join(more)})" if more else "")
+
+
+def eeg_text(source: dict) -> str:
+    """"simulated EEG" or "EEG", where a sentence names the kind of the data only."""
+    return "simulated EEG" if source.get("simulated") else "EEG"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from runtime.errors import InputError
 from runtime.pickles import brief, is_series, is_whole, load_pickle
+from runtime.places import check_splits
 
 from eegdata.parts import PARTS
 
@@ -12,8 +13,7 @@ from eegdata.parts import PARTS
 def read_splits_file(path: Path | str) -> tuple[list[dict], dict]:
     """The splits of a file, a list of {"train": indices, "val": indices, "test": indices}, and what they were made from
     ({} where it does not say)."""
-    if not Path(path).exists():
-        raise InputError(f"--splits_path {path}: no such file; prepare_data.py split makes one")
+    check_splits(path)
     content = load_pickle(path, "--splits_path")
     splits = content.get("splits") if isinstance(content, dict) else None
     if not isinstance(splits, list) or not all(isinstance(split, dict) and set(PARTS) <= set(split) for split in splits):

@@ -60,8 +60,10 @@ class Trials:
 
     @property
     def source(self) -> dict:
-        """{"name", "simulated"} of the data set (eegdata.source)."""
-        return source_of_record(self.record) if self.record else source_of(None, self.about, self.class_ids)
+        """{"name", "simulated", "channels", "recorded"} of the data set (eegdata.source)."""
+        if self.record:
+            return source_of_record(self.record)
+        return source_of(None, self.about, self.class_ids) | {"channels": self.eeg.shape[1]}
 
     @property
     def preprocessing(self) -> dict | None:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from runtime import profiler
 from runtime.checkpoint_files import check_whole
-from runtime.checkpoints import load_strictly, read_tensors, resolve_checkpoint
+from runtime.checkpoints import load_strictly, read_tensors
 from runtime.config_schema import OF_ENCODERS, made_of
 from runtime.errors import InputError
+from runtime.places import resolve_checkpoint
+from runtime.quiet import watched
 from runtime.runs import atomic_path, read_json
 
 import numpy as np
@@ -136,7 +138,7 @@ def encode(model: nn.Module, eeg: torch.Tensor, rows: Sequence[int] | None = Non
         batch_size = min(batch_size, max(1, VALUES_PER_BATCH // (eeg.shape[1] * eeg.shape[2])))
     parts, outputs = row_batches(eeg, rows, batch_size), []
     with profiler.part("encoding EEG"):
-        for part in tqdm(parts, desc="EEG", unit="batch", disable=sum(map(len, parts)) <= 1000):
+        for part in tqdm(parts, desc="EEG", unit="batch", disable=sum(map(len, parts)) <= 1000 or not watched()):
             outputs.append(model(eeg[part].to(device)))
             profiler.step("EEG batch")
     return torch.cat([e.float().cpu() for e, _ in outputs]), torch.cat([logits.float().cpu() for _, logits in outputs])

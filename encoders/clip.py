@@ -7,6 +7,7 @@ from runtime import pretrained
 from runtime.errors import InputError
 from runtime.model_files import differing_files, model_identity
 from runtime.runs import file_hash, read_run
+from runtime.small_models import offline_advice
 
 import torch
 from PIL import Image
@@ -73,7 +74,7 @@ def _not_loadable(name, error):
     reason = str(error).strip().split("\n")[0][:300]
     return InputError(f"--clip_model {name}: cannot be loaded ({reason}); expected a Hub name, open_clip:NAME/PRETRAINED, "
                       "or a local folder with open_clip_config.json or a transformers CLIP config.json; if the folder "
-                      "was moved after training, give its new path")
+                      f"was moved after training, give its new path{offline_advice('clip_model', _local(name))}")
 
 
 def load_clip(name: str, device: str) -> Callable[[list[Image.Image]], torch.Tensor]:

@@ -23,12 +23,14 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from eegdata.dataset_folder import MappedEEG
 from loss import classification_loss, embedding_loss
 from metrics.classification import balanced_accuracy
 
 from .batches import row_batches
+from .progress import Progress
 from .resumed_trainer import ResumedTrainer
 
 
@@ -209,6 +211,9 @@ def train(trainer: Trainer, checkpoint: str | None = None) -> list[dict]:
 
     Training that diverges is an InputError.
     """
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.pop_callback(callback)
+    trainer.add_callback(Progress)
     trainer.add_callback(SeedEachStep)
     trainer.add_callback(ProfileSteps)
     try:

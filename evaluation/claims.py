@@ -273,15 +273,14 @@ def claim(study: Study, verdicts: dict) -> str:
     beyond, better = verdicts["beyond_class"], verdicts["better_than_nothing"]
     abstained = f", {study.abstained} more without a caption" if study.abstained else ""
     tested = beyond if beyond.get("n") else verdicts["anything"]
-    size = (f"{study.eeg['text']}, N = {counted(tested.get('n'), 'trial')} of "
-            f"{counted(tested.get('pictures'), 'picture')}{abstained}")
+    size = f"N = {counted(tested.get('n'), 'trial')} of {counted(tested.get('pictures'), 'picture')}{abstained}"
     if beyond["holds"]:
         text = f"Beyond the class name the EEG adds {beyond['text']} ({size}){for_whom(beyond['people'])}"
     else:
         text = without_more(verdicts)
         if beyond["holds"] is None:
             text += f"whether the captions carry more than the class cannot be tested: {beyond['text']}"
-            text += f" ({size})" if tested.get("n") else f" ({study.eeg['text']})"
+            text += f" ({size})" if tested.get("n") else ""
         elif direction(beyond) < 0:
             text += "the trial's own EEG makes them worse than that of other trials of the class: "
             text += f"{beyond['text']} ({size})"
@@ -296,6 +295,7 @@ def claim(study: Study, verdicts: dict) -> str:
         text += f". The captions are worse than the best control or baseline: {better['text']}."
     else:
         text += f". The captions are not shown to be better than the best control or baseline: {better['text']}."
+    text = f"{study.eeg['text']}: {text[0].lower()}{text[1:]}"
     text = text[0].upper() + text[1:]
     if is_repeated(study.ledger):
         text += f" These test data were scored {study.ledger['scored']} times"

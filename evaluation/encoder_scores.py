@@ -8,6 +8,7 @@ from runtime.text_files import write_csv
 import numpy as np
 import pandas
 
+from eegdata.source import eeg_text
 from evaluation import provenance
 from metrics.classification import confusion_table, draw_confusion, per_class_table, per_group_table
 
@@ -58,7 +59,8 @@ def print_scores(scores: dict, per_subject: pandas.DataFrame) -> None:
         low, high = entry[f"{key}_95"]
         print(f"{name:<48} {entry[key]:.3f}  [{low:.3f}, {high:.3f}]")
 
-    print(f"{scores['n']} trials, {scores['n_classes']} classes, chance {scores['chance']:.3f}; 95% intervals")
+    print(f"{scores['n']} trials of {eeg_text(scores['source'])}, {scores['n_classes']} classes, chance "
+          f"{scores['chance']:.3f}; 95% intervals")
     for key in ("top1", "top5", "balanced_accuracy"):
         line(key, scores, key)
     if "classical_baseline" in scores:

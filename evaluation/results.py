@@ -4,6 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from runtime.errors import InputError
+from runtime.run_facts import run_facts
 from runtime.runs import file_hash, versions
 from runtime.secrets import without_secrets
 
@@ -21,6 +22,7 @@ from .caveats import about_scores
 from .claims import ALPHA, claim, correct_over_studies, difference, judge_study
 from .data_audit import add_audit
 from .data_source import eeg_of
+from .seeds import over_seeds
 from .study import Study
 
 FORMAT = "eeg-to-text results 1"
@@ -137,4 +139,5 @@ def all_results(studies: list[Study], args: Namespace, judge: Judge | None = Non
     for study, entry in zip(studies, found, strict=True):
         entry["claim"] = claim(study, entry["verdicts"])
     return {"format": FORMAT, "title": args.title, "metric": METRIC, "protocol": args.protocol, "alpha": ALPHA,
-            "studies": found, "models": models, "options": without_secrets(vars(args)), "versions": versions()}
+            "made": run_facts(getattr(args, "command_line", None)), "studies": found, "models": models,
+            "seeds": over_seeds(found), "options": without_secrets(vars(args)), "versions": versions()}

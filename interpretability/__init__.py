@@ -57,7 +57,7 @@ def when_where(encoder: nn.Module, trials: Trials, rows: torch.Tensor, train: to
         "randomised_r": sanity_check(attribution, encoder, trials.eeg, fill, rows, batch_size, device, seed)}
     sample = f"{len(rows)} of the {available} trials were used, drawn at random" if len(rows) < available else None
     result["notes"] = [text for text in (sample, note) if text] + note_lines(result)
-    result["sentence"] = sentence(result)
+    result["sentence"] = "The EEG is simulated. " * bool(trials.source["simulated"]) + sentence(result)
     return result
 
 

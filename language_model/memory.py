@@ -19,6 +19,7 @@ from runtime import pretrained, processes
 from runtime.cuda import given_half
 from runtime.errors import InputError
 from runtime.options import llm_loading
+from runtime.small_models import offline_advice
 
 from language_model import adapter_files
 
@@ -106,7 +107,7 @@ def shape_of(llm: str | Path) -> Shape:
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().split("\n")[0][:300]
         raise InputError(f"LLM {llm}: cannot be loaded ({reason}); expected a Hugging Face causal language model's Hub "
-                         "name or local folder (--llm_backbone_name_or_path)") from None
+                         f"name or local folder (--llm_backbone_name_or_path){offline_advice('llm', llm)}") from None
     quantised = getattr(config, "quantization_config", None) or {}
     own = Precision("8bit" if quantised.get("load_in_8bit") else "4bit" if quantised.get("load_in_4bit") else None,
                     (config.get_text_config().dtype or torch.float32).itemsize, False)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from runtime import pretrained
 from runtime.errors import InputError
+from runtime.small_models import offline_advice
 
 import transformers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -24,7 +25,7 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise InputError(f"{name}: no usable tokenizer ({reason}); expected the tokenizer files of a Hugging Face causal "
-                         "LM") from None
+                         f"LM{offline_advice('llm', name)}") from None
     if tokenizer.eos_token_id is None:
         raise InputError(f"{name}: the tokenizer has no end token, so captions could not end; choose another LLM")
     for sentence, back in zip(SENTENCES, returned, strict=True):

@@ -9,6 +9,8 @@ class Source(Schema):
 
     name: Text | None = ABSENT
     simulated: bool | None = ABSENT
+    channels: Count | None = ABSENT
+    recorded: list[Text] | None = ABSENT
 
 
 class CaptionRecord(Schema):

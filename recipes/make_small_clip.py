@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from runtime import options
 from runtime.errors import InputError, exits_cleanly
 from runtime.runs import atomic_path, save_run, write_json
+from runtime.small_models import small_folder
 
 from eegdata.picture_file import read_picture
 from eegdata.pictures import find_pictures, picture_path
@@ -39,7 +40,8 @@ def parse(argv: list[str] | None) -> options.Options:
     parser.prog = "python -m recipes.make_small_clip"
     parser.add_argument("--image_dir", help="folder of <class id>/<name>.JPEG and <name>_caption.txt (unset: that of "
                                             "--eeg_dataset)")
-    parser.add_argument("--output", required=True, help="folder for open_clip_config.json and open_clip_model.safetensors")
+    parser.add_argument("--output", default=str(small_folder("clip_model")), help="folder for open_clip_config.json and "
+                        "open_clip_model.safetensors; where it is not given, --clip_model small names it")
     parser.add_argument("--eeg_dataset", help="data set; only the training pictures of its split are used for training")
     parser.add_argument("--splits_path", help="splits file (unset: the one in --eeg_dataset)")
     parser.add_argument("-sn", "--split_num", type=options.bounded(int, 0), default=0,
@@ -108,7 +110,7 @@ def main(argv: list[str] | None = None) -> None:
         scores["val"] = retrieval(model, pixels, tokenize([captions[name] for name in val]))
     save(model, config, args, scores, train)
     print("; ".join(f"{part}: right caption first for {top1:.0%} of {n} pictures" for part, (top1, n) in scores.items()))
-    print(f"--clip_model local-dir:{args.output}")
+    print(f"--clip_model {'small' if Path(args.output) == small_folder('clip_model') else f'local-dir:{args.output}'}")
 
 
 def split_names(args: options.Options, paths: "DataPaths", names: list[str]) -> tuple[list[str], list[str]]:

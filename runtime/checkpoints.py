@@ -1,4 +1,4 @@
-"""Checkpoints are found by local folder or Hub id, and loaded strictly."""
+"""Checkpoints are loaded strictly."""
 
 from pathlib import Path
 
@@ -8,34 +8,6 @@ from runtime.runs import read_json
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-
-
-def resolve_checkpoint(name: str | Path, flag: str) -> Path:
-    """The local folder of a checkpoint; if `name` is not a folder, it is fetched from the Hub.
-
-    Hub ids: `org/name`, `org/name/sub/folder`, and `datasets/org/name/sub/folder` for dataset repositories, where the
-    predecessors' checkpoints lie (`datasets/Jasmine1122/data-and-classes/...`).
-    """
-    if Path(name).is_dir():
-        return Path(name)
-    kind, parts = "model", str(name).strip("/").split("/")
-    if parts[0] == "datasets":
-        kind, parts = "dataset", parts[1:]
-    if len(parts) < 2 or str(name).startswith(("/", ".", "~")) or (kind == "model" and Path(parts[0]).is_dir()):
-        raise InputError(f"{flag} {name}: no such folder; expected one, or a Hub id such as org/name/subfolder")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    repository, subfolder = "/".join(parts[:2]), "/".join(parts[2:])
-    try:
-        folder = Path(snapshot_download(repository, repo_type=kind, allow_patterns=f"{subfolder}/*" if subfolder else None))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise InputError(f"{flag} {name}: is not a local folder, and the Hub gives no {kind} {repository} "
-                         f"({str(error).splitlines()[0][:200]}); a dataset repository is named datasets/org/name/..."
-                         ) from None
-    if not (folder / subfolder).is_dir():
-        raise InputError(f"{flag} {name}: the Hub {kind} {repository} has no folder '{subfolder}'")
-    return folder / subfolder
 
 
 def check_complete(loading: dict, what: str) -> None:

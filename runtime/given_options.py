@@ -1,7 +1,10 @@
-"""What is refused of a command line before anything else: flags of the earlier repositories, and texts that are none."""
+"""What is refused of a command line before anything else: flags of the earlier repositories, names of no option, and texts
+that are none."""
 
 import argparse
+import difflib
 import os
+from collections.abc import Iterable
 
 from runtime.errors import InputError
 from runtime.names import is_text
@@ -22,6 +25,7 @@ FORMER = {  # flags of the earlier repositories that have no or another name her
     "--max_parallel": NO_EXPERIMENTS,
     "--skip_existing": "leave it out; half-written captions are continued, and what is there is written anew",
 }
+ALIKE = 0.75  # of two names that one may have been meant for the other (difflib's ratio)
 
 
 class Former(argparse.Action):
@@ -30,6 +34,21 @@ class Former(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None):
         raise InputError(f"{option_string}: has another name here: {FORMER[option_string]} (docs/coming_from.md lists all "
                          "names)")
+
+
+def options_of(parser: argparse.ArgumentParser) -> list[str]:
+    """The names of a parser's options, those of its commands among them, without those that --help hides."""
+    names = [name for name, action in parser._option_string_actions.items() if action.help is not argparse.SUPPRESS]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            names += [name for command in action.choices.values() for name in options_of(command)]
+    return names
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """"; did you mean --eeg_dataset?" where one of the known names is much like this one, else ""."""
+    near = difflib.get_close_matches(name, set(known), n=1, cutoff=ALIKE)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def check_text(args: argparse.Namespace) -> None:

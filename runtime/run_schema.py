@@ -38,5 +38,6 @@ class RunRecord(Schema):
     files: dict[Text, str] = ABSENT
     warnings: list[Text] | None = ABSENT
     splits: Text | None = ABSENT
+    source: dict = ABSENT
     llm: Identity = ABSENT
     clip: Identity = ABSENT

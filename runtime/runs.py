@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from runtime import processes
 from runtime.errors import InputError
+from runtime.run_facts import run_facts
 from runtime.secrets import without_secrets
 from runtime.text_files import read_text
 
@@ -180,8 +181,9 @@ def save_run(folder: str | Path, args: argparse.Namespace, **facts: object) -> N
     (runtime.checkpoint_files). The fact `used` holds what the program derived from options that were not given, by the
     option's name.
     """
+    made = run_facts(getattr(args, "command_line", None))
     write_record(Path(folder) / "args.json", {"options": without_secrets(vars(args)), "versions": versions(),
-                                              "threads": threads(), **facts})
+                                              "threads": threads(), "made": made, **facts})
 
 
 def threads() -> int | None:

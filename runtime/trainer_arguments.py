@@ -12,6 +12,8 @@ from runtime.errors import InputError
 
 from transformers import TrainingArguments
 
+LOGGED_SHARE = .02  # of the steps: transformers takes a number below 1 as a share, and rounds it up
+
 
 def training_arguments(args: argparse.Namespace, device: str, output_dir: str | Path, **more: object) -> TrainingArguments:
     """The shared training options for transformers' Trainer on the device of this process; `more` go over them."""
@@ -33,7 +35,8 @@ def training_arguments(args: argparse.Namespace, device: str, output_dir: str | 
         "gradient_accumulation_steps": args.gradient_accumulation_steps, "weight_decay": args.weight_decay,
         "optim": _optimizer(args.optim, device), "max_grad_norm": args.max_grad_norm,
         "warmup_steps": args.warmup_ratio, "lr_scheduler_type": args.lr_scheduler_type, "max_steps": args.max_steps,
-        "logging_steps": args.logging_steps, "bf16": args.bf16, "fp16": args.fp16, "report_to": args.report_to,
+        "logging_steps": args.logging_steps or LOGGED_SHARE, "logging_first_step": True, "report_to": args.report_to,
+        "bf16": args.bf16, "fp16": args.fp16,
         "seed": args.seed, "data_seed": args.seed, "use_cpu": device == "cpu", "save_total_limit": None,
         "logging_nan_inf_filter": False,  # which would wait for the GPU in each step, and hide a NaN
         "remove_unused_columns": False,

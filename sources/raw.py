@@ -25,6 +25,7 @@ from pathlib import Path
 
 from runtime import options
 from runtime.errors import InputError
+from runtime.quiet import watched
 from runtime.runs import content_key
 
 from eegdata.records import Block, DataSet, Recording
@@ -136,7 +137,7 @@ def find(args: argparse.Namespace) -> DataSet:
     exclude = names_in(args.exclude or "")
     shows = judge_of_names(args, stimuli)
     found = [open_recording(file, tables.get(file.name), exclude, args, shows)
-             for file in tqdm(files, desc="headers", unit="recording", disable=len(files) < 4)]
+             for file in tqdm(files, desc="headers", unit="recording", disable=len(files) < 4 or not watched())]
     for note in dict.fromkeys(note for each in found for note in each.notes if "channels left out" in note):
         print(note)
     for each in found:

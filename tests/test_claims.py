@@ -67,7 +67,7 @@ def all_conditions(colour, floor_colour=0.0, **options):
 def test_what_is_there_is_claimed(tmp_path, capsys):
     study = results_of(write(tmp_path / "r", all_conditions(0.8)), tmp_path)["studies"][0]
     assert [study["verdicts"][key]["holds"] for key in ("class", "beyond_class", "better_than_nothing")] == [True] * 3
-    assert study["claim"].startswith("Beyond the class name the EEG adds +") and "better than every" in study["claim"]
+    assert ": beyond the class name the EEG adds +" in study["claim"] and "better than every" in study["claim"]
     assert study["claim"] in capsys.readouterr().out
     assert study["missing"] == [] and [row["condition"] for row in study["conditions"]] == [
         condition for condition in ORDER if condition != "eeg"]
@@ -79,14 +79,15 @@ def test_the_class_alone_is_no_more_than_the_class(tmp_path):
     assert study["verdicts"]["class"]["holds"] is True
     assert study["verdicts"]["beyond_class"]["holds"] is False
     assert study["verdicts"]["better_than_nothing"]["holds"] is False
-    assert study["claim"].startswith("The captions carry the class (+")
+    assert ": the captions carry the class (+" in study["claim"]
     assert "; no evidence was found beyond the class: " in study["claim"]
     assert "not shown to be better than the best control or baseline" in study["claim"]
 
 
 def test_nothing_is_no_class(tmp_path):
     study = results_of(write(tmp_path / "r", all_conditions(0.0, thing=0.0)), tmp_path)["studies"][0]
-    assert study["claim"].startswith("No evidence was found that the captions tell anything of what was shown (")
+    assert study["claim"].startswith("EEG of 3 people from an unknown source: no evidence was found that the captions tell "
+                                     "anything of what was shown (")
 
 
 def test_one_better_baseline_is_enough_to_be_no_better_than_nothing(tmp_path):

@@ -2,8 +2,8 @@
 
 from types import SimpleNamespace
 
-from runtime.checkpoints import resolve_checkpoint
 from runtime.errors import InputError
+from runtime.places import resolve_checkpoint
 
 import numpy as np
 import pytest

@@ -174,7 +174,7 @@ class Judge:
         result.asked, result.cached = len(new), len(questions) - len(new)
         if not new:
             return
-        with tqdm(total=len(new), desc=desc, unit="question", disable=None, leave=False) as progress:
+        with tqdm(total=len(new), desc=desc, unit="question", leave=False) as progress:
             def keep(question, answer, retries=0):
                 self.cache.add(question, answer)
                 result.retries += retries

@@ -1,0 +1,105 @@
+"""Options on captions: by which captioner, how it writes them, and to which files."""
+
+import argparse
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+from runtime import small_models
+from runtime.command_line import checked, neutral
+from runtime.errors import InputError
+from runtime.model_options import code_option, half_options
+from runtime.option_types import bounded, fraction, positive
+from runtime.places import check_checkpoint
+
+PROMPT_TYPES = ("basic", "detailed", "creative")
+
+
+def captioner_options(parser: argparse.ArgumentParser) -> None:
+    """Which captioner, and how its LLM is loaded."""
+    group = parser.add_argument_group("model")
+    checked(neutral(group.add_argument("--model_path", required=True, help=(
+        "captioner: a local folder or a Hub id with subfolder, ours or a predecessor's"))), check_checkpoint)
+    checked(neutral(group.add_argument("--llm_backbone_name_or_path", "--llm", type=small_models.llm, help=(
+        "where the base LLM lies now (unset: the place that the captioner names); captions by an LLM with other files than "
+        "the captioner was trained with are marked as such"))), small_models.check_llm)
+    group.add_argument("--load_in_8bit", action="store_true", help="load the LLM in 8 bit even if it was trained otherwise")
+    group.add_argument("--load_in_4bit", action="store_true", help="load the LLM in 4 bit even if it was trained otherwise")
+    half_options(group)
+    code_option(group)
+
+
+def inference_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """What inference.py and inference_chance.py share."""
+    captioner_options(parser)
+    group = parser.add_argument_group("captions")
+    neutral(group.add_argument("--split", choices=("test", "val", "train", "all"), default="test",
+                               help="part of the split to caption; all: every trial of the data set"))
+    neutral(group.add_argument("--allow_overlap", action="store_true",
+                               help="caption test pictures even if the captioner or its encoder was trained on them; the "
+                                    "record of the captions says so (unset: refuse)"))
+    writing_options(group)
+    neutral(group.add_argument("--results_dir", default="./results", help="folder for CSV files that --dest does not name"))
+    neutral(group.add_argument("--dest", help="CSV file to write; --prompt_type appends _<prompt type> to its name, and "
+                                              "inference_chance.py also appends _<condition>"))
+    for flag in ("--num_workers", "--max_prefix_length", "--max_suffix_length", "--save_every", "--log_level"):
+        neutral(group.add_argument(flag, help=argparse.SUPPRESS))  # predecessors' flags that had no effect there either
+    neutral(group.add_argument("--debug", action="store_true", help=argparse.SUPPRESS))
+    return group
+
+
+def writing_options(group: argparse._ActionsContainer) -> None:
+    """How the LLM is asked for captions, and how it writes them."""
+    group.add_argument("--prompt_type", choices=PROMPT_TYPES, help="instruction in the prompt (unset: basic)")
+    group.add_argument("--prompt", help="your own instruction in place of --prompt_type")
+    neutral(group.add_argument("--batch_size", type=positive, help="number of captions written at a time (unset: what fits "
+                                                                   "into the memory of the device, at most 64 on a CPU "
+                                                                   "and 512 on CUDA)"))
+    group.add_argument("--max_new_tokens", type=positive, default=100, help="longest caption in tokens")
+    group.add_argument("--do_sample", action="store_true", help="sample tokens instead of taking the most likely one")
+    group.add_argument("--temperature", type=bounded(float, 0), default=1.0, help="with --do_sample: below 1 favours "
+                                                                                  "likely tokens")
+    group.add_argument("--top_p", type=fraction, default=1.0,
+                       help="with --do_sample: sample from this much probability mass")
+    group.add_argument("--repetition_penalty", type=bounded(float, 1e-6), default=1.1,
+                       help="above 1 discourages repetition")
+
+
+def generation_options(args: argparse.Namespace) -> dict[str, object]:
+    """`generate` arguments from the command line; greedy unless --do_sample."""
+    from transformers.utils import logging
+
+    options = {"max_new_tokens": args.max_new_tokens, "do_sample": args.do_sample,
+               "repetition_penalty": args.repetition_penalty}
+    if args.do_sample and not args.temperature:
+        raise InputError("--temperature 0 with --do_sample: nothing can be sampled; leave --do_sample out to "
+                         "decode greedily")
+    if args.do_sample:
+        options |= {"temperature": args.temperature, "top_p": args.top_p, "top_k": 50}  # transformers' default, named
+    else:
+        logging.set_verbosity_error()  # it warns of sampling defaults that greedy decoding ignores
+    return options
+
+
+def csv_file(name: str, flag: str, advice: str = "") -> Path:
+    """The Path of a CSV file to write; InputError where it is a folder."""
+    if name.endswith("/") or Path(name).is_dir():
+        raise InputError(f"{flag} {name}: is a folder, expected a CSV file{advice}")
+    return Path(name)
+
+
+def caption_files(args: argparse.Namespace, conditions: Iterable[str], suffix: bool) -> dict[str, Path]:
+    """The CSV file of each condition, {condition: Path}, named as the predecessors did: `<dest>_<prompt type>.csv` where a
+    prompt type was asked for, `<results_dir>/inference_results_<time>_<prompt type>.csv` without --dest.
+
+    suffix: whether names end in the condition even with --dest, so that a control never overwrites the model's captions.
+    """
+    if args.dest:
+        csv_file(args.dest, "--dest", "; give --results_dir for a folder")
+    prompt = f"_{args.prompt_type}" if args.prompt_type else ""
+    if args.dest:
+        base = args.dest.removesuffix(".csv") + prompt
+    else:
+        base = Path(args.results_dir) / f"inference_results_{datetime.now():%Y%m%d_%H%M%S}{prompt or '_basic'}"
+    suffix = suffix or not args.dest
+    return {c: Path(f"{base}_{c}.csv" if suffix and c != "eeg+label" else f"{base}.csv") for c in conditions}

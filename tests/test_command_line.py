@@ -1,0 +1,161 @@
+"""The command line of every script: misspelt names, --config, --seeds, places that are not there, the next command."""
+
+import json
+import shlex
+import subprocess
+import sys
+
+from runtime import options, seeds
+from runtime.command_line import parse
+from runtime.errors import InputError
+from runtime.next_command import say_next
+
+import pytest
+
+import finetune_llm
+import prepare_data
+import train_eeg_classifier
+from documented import ROOT
+from tiny import data_arguments
+
+
+def refused(capsys, run, *argv):
+    with pytest.raises(SystemExit) as stop:
+        run(list(argv))
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("script", "argv", "said"), [
+    (train_eeg_classifier, ["--eeg_datset", "data", "--output", "out"],
+     "--eeg_datset: there is no such option; did you mean --eeg_dataset? All options: python "),
+    (prepare_data, ["simulated", "--outptu", "out"], "--outptu: there is no such option; did you mean --output?"),
+    (finetune_llm, ["--qqqqqqqq", "1"], "--qqqqqqqq: there is no such option. All options:"),
+    (train_eeg_classifier, ["--save_ever", "1"], "--save_ever: there is no such option. All"),  # --save_every is hidden
+])
+def test_a_misspelt_name_is_answered_with_the_nearest(capsys, script, argv, said):
+    message = refused(capsys, script.main, *argv)
+    assert said in message and message.count("\n") == 1
+
+
+@pytest.mark.parametrize(("script", "argv", "said"), [
+    ("train_eeg_classifier", ["--eeg_dataset", "nowhere", "--output", "x"],
+     "--eeg_dataset nowhere: no such file or folder"),
+    ("train_eeg_classifier", ["--eeg_dataset", "README.md", "--splits_path", "no.pth", "--output", "x"],
+     "--splits_path no.pth: no such file"),
+    ("finetune_llm", ["--eeg_dataset", "README.md", "--eeg_encoder_path", "nowhere", "--output", "x"],
+     "--eeg_encoder_path nowhere: no such folder"),
+    ("finetune_llm", ["--eeg_dataset", "README.md", "--eeg_encoder_path", "docs", "--output", "x", "--llm", "./nowhere"],
+     "--llm_backbone_name_or_path ./nowhere: no such folder"),
+    ("inference", ["--model_path", "./nowhere"], "--model_path ./nowhere: no such folder"),
+    ("caption", ["--model_path", "nowhere", "--recording", "x.edf"], "--model_path nowhere: no such folder")])
+def test_places_are_looked_at_before_heavy_imports(script, argv, said):
+    """In a process of its own, which must not have imported torch when it ends."""
+    code = (f"import sys, {script}\ntry:\n    {script}.main({argv!r})\nfinally:\n"
+            "    print([name for name in ('torch', 'transformers', 'mne', 'matplotlib') if name in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and said in done.stderr and done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("kind", "said"), [
+    ("llm", "--llm_backbone_name_or_path small: "), ("clip_model", "--clip_model small: ")])
+def test_small_names_what_is_made_without_a_network(capsys, tmp_path, monkeypatch, kind, said):
+    monkeypatch.setenv("EEG_TO_TEXT_CACHE", str(tmp_path))
+    argv = ["--eeg_dataset", "README.md", "--eeg_encoder_path", "docs", "--output", "x", f"--{kind}", "small"]
+    message = refused(capsys, finetune_llm.main, *argv)
+    assert said in message and f"python -m recipes.make_small_{kind.removesuffix('_model')}" in message
+    (tmp_path / f"small_{kind}").mkdir()
+    args = finetune_llm.parse(argv)
+    options.check_places(args)
+    assert str(tmp_path / f"small_{kind}") in vars(args).values()
+
+
+def config(tmp_path, text):
+    file = tmp_path / "options.yaml"
+    file.write_text(text)
+    return ["--config", str(file)]
+
+
+def test_a_config_file_gives_options_and_the_command_line_wins(tmp_path):
+    given = config(tmp_path, "eeg_dataset: data\noutput: out\nlearning_rate: 1e-4\nloss: [mse, infonce]\nresume: true\n"
+                             "num_epochs: 7\npicture: null\nseeds: [3, 4]\n")
+    args = train_eeg_classifier.parse([*given, "--num_epochs", "2"])
+    assert (args.eeg_dataset, args.output, args.learning_rate, args.loss) == ("data", "out", 1e-4, ["mse", "infonce"])
+    assert args.resume is True and args.num_epochs == 2 and args.picture is None and args.seeds == [3, 4]
+    assert train_eeg_classifier.parse([*given, "--overwrite"]).resume is False  # they exclude each other
+    as_typed = train_eeg_classifier.parse(["--eeg_dataset", "data", "--output", "out", "--learning_rate", "1e-4", "--loss",
+                                           "mse", "infonce", "--resume", "--num_epochs", "2", "--seeds", "3", "4"])
+    assert vars(args) == vars(as_typed) and args.asked() == as_typed.asked()
+
+
+def test_a_config_file_for_a_command_and_for_a_switch_with_no(tmp_path):
+    args = prepare_data.parse(["simulated", *config(tmp_path, "output: out\nsnr: 0.5\n"), "--snr", "2"])
+    assert args.output == "out" and args.snr == 2
+    text = "eeg_dataset: a\noutput: b\neeg_encoder_path: c\nuse_lora: false\ngradient_checkpointing: off\n"
+    args = finetune_llm.parse(config(tmp_path, text))
+    assert args.use_lora is False and args.gradient_checkpointing == "off"  # which YAML would read as false
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("learning_rat: 3", "learning_rat: there is no such option; did you mean learning_rate?"),
+    ("config: other.yaml", "config: there is no such option"), ("num_epochs: [1, 2]", "num_epochs: 2 values, expected one"),
+    ("resume: maybe", "resume: maybe, expected true or false"), ("noise: {a: 1}", "noise: holds more than a value"),
+    ("a", "holds a str; expected lines such as"), ("[1", "is no YAML"), ("num_epochs: x", "invalid float value: 'x'"),
+    ("a: !!python/object/apply:os.system [echo]", "a: there is no such option")])
+def test_a_wrong_config_file_is_one_sentence(tmp_path, capsys, text, said):
+    message = refused(capsys, train_eeg_classifier.main, *config(tmp_path, text), "--output", "x", "--eeg_dataset", "y")
+    assert said in message and message.count("\n") == 1
+
+
+def test_a_config_file_that_is_not_there(capsys):
+    assert "nowhere.yaml: no such file" in refused(capsys, train_eeg_classifier.main, "--config", "nowhere.yaml")
+
+
+def test_each_seed_has_folders_of_its_own(tmp_path, capsys):
+    parser = options.make_parser("")
+    for name in ("output", "eeg_encoder_path", "dest"):
+        parser.add_argument(f"--{name}")
+    options.run_options(parser, seeds=True)
+    (tmp_path / "encoder" / "seed1").mkdir(parents=True)
+    argv = ["--output", "out", "--seeds", "0", "1", "0", "--dest", "r/c.csv"]
+    argv += ["--eeg_encoder_path", str(tmp_path / "encoder")]
+    runs = []
+    seeds.run_each(lambda words: runs.append(parse(parser, words)), parse(parser, argv))
+    assert [(one.seed, one.output, one.dest, one.seeds) for one in runs] == [
+        (0, "out/seed0", "r/seed0/c.csv", None), (1, "out/seed1", "r/seed1/c.csv", None)]
+    assert [one.eeg_encoder_path for one in runs] == [str(tmp_path / "encoder"), str(tmp_path / "encoder" / "seed1")]
+    assert "--seeds 0 1" in capsys.readouterr().out
+
+
+def test_seeds_are_not_dealt_to_processes(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    parser = options.make_parser("")
+    options.run_options(parser, seeds=True)
+    with pytest.raises(InputError, match="one --seed at a time"):
+        seeds.run_each(print, parse(parser, ["--seeds", "0", "1"]))
+
+
+def test_the_next_command_carries_what_was_given(capsys):
+    args = train_eeg_classifier.parse(["--eeg_dataset", "my data", "-sub", "2", "--output", "o", "--batch_size", "8"])
+    say_next("test_eeg_classifier.py", args, "results/*.csv", output="o")
+    assert capsys.readouterr().out == (
+        "next: python test_eeg_classifier.py results/*.csv --eeg_dataset 'my data' --subject 2 --output o\n")
+
+
+def test_a_training_is_quiet_and_says_what_comes_next(data, clip, tmp_path, capsys):
+    """One line for each epoch, none of the Trainer's dicts, no bars in a pipe; about 50 losses, the first step's too."""
+    train_eeg_classifier.main([*data_arguments(data), "--clip_model", str(clip), "--output", str(tmp_path / "e"),
+                               "--num_epochs", "3", "--batch_size", "1", "--max_steps", "150"])
+    said = capsys.readouterr()
+    assert "{'" not in said.out and "%|" not in said.err
+    table = [line.split() for line in said.out.splitlines() if "/" in line and line.startswith("  ")]
+    assert [row[1] for row in table] == ["60/150", "120/150", "150/150"] and len({len(row) for row in table}) == 1
+    losses = [entry for entry in json.loads((tmp_path / "e" / "train_log.json").read_text())["stage1"] if "loss" in entry]
+    assert [entry["step"] for entry in losses] == [1, *range(3, 151, 3)]
+    command = next(line for line in said.out.splitlines() if line.startswith("next: "))
+    words = shlex.split(command)[1:]
+    assert words[:4] == ["python", "test_eeg_classifier.py", "--eeg_dataset", str(data / "eeg.pth")]
+    made = json.loads((tmp_path / "e" / "args.json").read_text())["made"]
+    assert made["command"].split()[2:4] == ["--eeg_dataset", str(data / "eeg.pth")] and set(made) == {
+        "date", "command", "commit"}
