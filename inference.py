@@ -17,7 +17,8 @@ from metrics import conditions
 from metrics.caption_files import ABSTAINED
 
 WRITING = ("llm_backbone_name_or_path", "load_in_8bit", "load_in_4bit", "bf16", "fp16", "batch_size", "prompt_type",
-           "prompt", "max_new_tokens", "do_sample", "temperature", "top_p", "repetition_penalty")  # the controls' too
+           "prompt", "max_new_tokens", "do_sample", "temperature", "top_p", "repetition_penalty",
+           "guidance")  # the controls' too
 ONE_TRIAL = tuple(condition.name for condition in conditions.TABLE if condition.one_trial)
 
 

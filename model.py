@@ -178,7 +178,8 @@ class EEGModelForCausalLM(nn.Module):
                  prefix_ids: torch.Tensor | None = None, **options: object) -> torch.Tensor:
         """Token ids of the captions [B, up to max_new_tokens]; left-padded prompts, `options` go to `decode`.
 
-        prefix_ids [P]: tokens that each prompt begins with, left out of the rows.
+        prefix_ids [P]: tokens that each prompt begins with, left out of the rows. With `guidance` other than 1 the second
+        half of the rows are the prompts of the first without the embedding; B is then a half.
         """
         batch = input_ids, attention_mask, soft_mask, embeddings, modality, prefix_ids, options["max_new_tokens"]
         inputs, mask, cache = self._start(*batch)

@@ -129,11 +129,13 @@ class Captioner:
         embeddings, logits = (torch.cat(part) for part in zip(*processes.collect(parts), strict=True))
         return embeddings, class_probabilities(logits.double(), self.model.encoder.config)
 
-    def fitting_batch_size(self, instruction: str, max_new_tokens: int) -> int:
-        """The number of captions to write at a time if --batch_size is not given (memory.batch_that_fits)."""
+    def fitting_batch_size(self, instruction: str, max_new_tokens: int, guidance: float = 1.0, **options: object) -> int:
+        """The number of captions to write at a time if --batch_size is not given (memory.batch_that_fits), by the arguments
+        of `generate`. With guidance each caption takes two rows."""
         prompt = max(sum(map(len, prompt_ids(self.tokenizer, self.template, instruction, name)))
                      for name in self.class_names.values())
-        return batch_that_fits(self.model.base_llm(), self.device, self.model.config.soft_tokens + prompt + max_new_tokens)
+        rows = batch_that_fits(self.model.base_llm(), self.device, self.model.config.soft_tokens + prompt + max_new_tokens)
+        return rows if guidance == 1 else max(1, rows // 2)
 
     def generate(self, embeddings: torch.Tensor, labels: list[str | None], with_embedding: bool, instruction: str, *,
                  batch_size: int, modality: str = "eeg", desc: str = "captions", done: dict[int, str] | None = None,
@@ -141,11 +143,14 @@ class Captioner:
         """Captions for embeddings [N, E] and class names (or None): N texts.
 
         Batches hold prompts of similar length, so there is little padding; several processes take turns at the batches.
+        options: of `generate`; a "guidance" has no effect without the embedding.
         done: {number of a caption: text} of an interrupted run; these stay as they are, whatever the batch size was.
         on_batch: called in process 0 with a list of such pairs after each batch.
         """
         dataset = CaptionDataset(self.tokenizer, self.template, instruction, embeddings, labels,
                                  uncounted=self.model.config.uncounted_token, token_count=self.token_count)
+        if not with_embedding:
+            options = {name: value for name, value in options.items() if name != "guidance"}
         examples = [dataset.example(i, label, with_embedding) for i, label in enumerate(labels)]
         order = sorted(range(len(labels)), key=lambda i: len(examples[i]["before"]) + len(examples[i]["after"]))
         texts = dict(done or {})
@@ -154,7 +159,8 @@ class Captioner:
 
         def write(start):  # whole batches, so that an interrupted run draws what the whole one would
             rows = order[start:start + batch_size]
-            batch = collate([examples[i] for i in rows], self.model.config.soft_tokens, self.pad, dataset.prefix)
+            without = [dataset.example(i, labels[i], False) for i in rows] if "guidance" in options else []
+            batch = collate([examples[i] for i in rows] + without, self.model.config.soft_tokens, self.pad, dataset.prefix)
             torch.manual_seed(seed + start)
             return [pair for pair in zip(rows, self._texts(batch, modality, options), strict=True) if pair[0] not in texts]
 

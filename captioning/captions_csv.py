@@ -91,7 +91,7 @@ def write_captions(captioner: Captioner, args: Options, files: dict[str, Path]) 
     batch_size = args.batch_size
     if not batch_size and set(files) - set(BASELINES):
         instruction = instruction_of(args.prompt_type or "basic", args.prompt)
-        batch_size = captioner.fitting_batch_size(instruction, args.max_new_tokens)
+        batch_size = captioner.fitting_batch_size(instruction, **options.generation_options(args))
         print(f"{batch_size} captions are written at a time (--batch_size)")
     for condition in sorted(files, key=lambda name: name not in fitted):  # the baselines are quick and show what lacks
         _write_condition(captioner, encoded, condition, args, batch_size, files[condition], facts)

@@ -38,7 +38,7 @@ def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request) -> dic
     embeddings, probabilities = captioner.encode(eeg)
     best = probabilities.max(1)
     answered = best.values.round(decimals=4) >= threshold(captioner, request)
-    batch_size = request.batch_size or captioner.fitting_batch_size(instruction, request.generation["max_new_tokens"])
+    batch_size = request.batch_size or captioner.fitting_batch_size(instruction, **request.generation)
     names = captioner.class_names
     top = probabilities.topk(min(request.words, probabilities.shape[1]))
     columns = {

@@ -15,7 +15,7 @@ from .study import Study
 DATA_KEYS = ("data", "splits", "split_num", "split", "subject")  # of a record: what captions were made from
 # Options that a control must share with the model: against shorter or more random captions the model would win for nothing.
 DECODING_OPTIONS = ("load_in_8bit", "load_in_4bit", "bf16", "prompt_type", "prompt", "max_new_tokens", "do_sample",
-                    "temperature", "top_p", "repetition_penalty")
+                    "temperature", "top_p", "repetition_penalty", "guidance")
 MIN_RESAMPLES = 1000  # with fewer, p and intervals change so much with the seed that one could look for a lucky one
 MAX_LISTED = 3  # files or conditions that a caveat names
 

@@ -16,6 +16,8 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from language_model.guidance import Guidance
+
 
 class RepetitionPenalty(LogitsProcessor):
     """The repetition penalty for generated tokens, of this call and before it (`before` [B, n]), not for the prompt.
@@ -43,12 +45,15 @@ class StopAtHalf(StoppingCriteria):
 
 
 def decode(llm: nn.Module, inputs: torch.Tensor, mask: torch.Tensor, cache: dict[str, DynamicCache], *, penalty: float,
-           max_new_tokens: int, eos_token_id: int | list[int], pad_token_id: int, **options: object) -> torch.Tensor:
+           max_new_tokens: int, eos_token_id: int | list[int], pad_token_id: int, guidance: float = 1.0,
+           **options: object) -> torch.Tensor:
     """Token ids [B, up to max_new_tokens] after left-padded prompts: inputs [B, L, H] embeddings, mask [B, L].
 
+    guidance: other than 1, the second half of the rows are the prompts of the first without the embedding (Guidance).
     cache: {argument of the LLM: DynamicCache of the first columns of the prompts}, or {} without one; options go to
     `generate`.
     """
+    guiding = [Guidance(guidance)] if guidance != 1 else []
     dropping = bool(cache) and not options.get("do_sample")
     rows, ids = torch.arange(len(inputs), device=inputs.device), inputs.new_empty(len(inputs), 0, dtype=torch.long)
     ends = torch.as_tensor(eos_token_id, device=inputs.device)  # one or several
@@ -58,13 +63,13 @@ def decode(llm: nn.Module, inputs: torch.Tensor, mask: torch.Tensor, cache: dict
                                     pad_token_id=pad_token_id, **options)
         new = llm.generate(
             inputs_embeds=inputs, attention_mask=mask, generation_config=settings,
-            logits_processor=LogitsProcessorList([RepetitionPenalty(penalty, ids)] if penalty != 1 else []),
+            logits_processor=LogitsProcessorList(guiding + ([RepetitionPenalty(penalty, ids)] if penalty != 1 else [])),
             stopping_criteria=StoppingCriteriaList([StopAtHalf(ends)] if dropping else []), **cache)
         ids = torch.cat([ids, new], 1)
         texts[rows, :ids.shape[1]] = ids
         left = (~torch.isin(ids, ends).any(1)).nonzero().flatten()
         if not dropping or not len(left) or ids.shape[1] == max_new_tokens:
-            return texts[:, :ids.shape[1]]
+            return texts[:len(texts) // 2 if guiding else None, :ids.shape[1]]
         next(iter(cache.values())).batch_select_indices(left)
         inputs = torch.cat([inputs, llm.get_input_embeddings()(new)], 1)[left]
         mask = torch.nn.functional.pad(mask, (0, new.shape[1]), value=1)[left]

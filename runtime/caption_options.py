@@ -63,6 +63,9 @@ def writing_options(group: argparse._ActionsContainer) -> None:
                        help="with --do_sample: sample from this much probability mass")
     group.add_argument("--repetition_penalty", type=bounded(float, 1e-6), default=1.1,
                        help="above 1 discourages repetition")
+    group.add_argument("--guidance", type=bounded(float, 0), default=1.0, metavar="SCALE",
+                       help="above 1 favours words that the embedding made more likely over those that the LLM would write "
+                            "without it (classifier-free guidance); takes twice the time")
 
 
 def generation_options(args: argparse.Namespace) -> dict[str, object]:
@@ -71,6 +74,11 @@ def generation_options(args: argparse.Namespace) -> dict[str, object]:
 
     options = {"max_new_tokens": args.max_new_tokens, "do_sample": args.do_sample,
                "repetition_penalty": args.repetition_penalty}
+    if args.guidance != 1:
+        if args.do_sample:
+            raise InputError(f"--guidance {args.guidance:g} with --do_sample: the captions with and without the embedding "
+                             "must be the same text, so none can be drawn; leave one of the two out")
+        options |= {"guidance": args.guidance}
     if args.do_sample and not args.temperature:
         raise InputError("--temperature 0 with --do_sample: nothing can be sampled; leave --do_sample out to "
                          "decode greedily")

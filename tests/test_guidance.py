@@ -1,0 +1,78 @@
+"""--guidance against the plain computation: both prompts in full at each token, without a batch and without a cache."""
+
+from runtime.runs import read_json
+
+import pytest
+import torch
+from transformers import RepetitionPenaltyLogitsProcessor
+
+from datautils import collate
+from finetuning import write
+from test_fast_captioning import PROMPTS, examples
+from test_model import LORA, build
+from tiny import make_llm
+
+PENALTY = 1.3
+
+
+def plain(model, given, without, scale, ends, length):
+    """The tokens of one caption: log p = log p(without) + scale (log p(with) - log p(without)), the largest each time."""
+    ids = []
+
+    def log_probabilities(example):
+        batch = collate([{**example, "caption": ids}], 3, 0)
+        batch.pop("labels")
+        return model(**batch)["logits"][:, -1].log_softmax(-1)
+
+    while len(ids) < length and not (ids and ids[-1] in ends):
+        first, second = (log_probabilities(example) for example in (given, without))
+        scores = second + scale * (first - second)
+        scores = RepetitionPenaltyLogitsProcessor(PENALTY)(torch.tensor([ids], dtype=torch.long), scores)
+        ids.append(scores.argmax().item())
+    return ids
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "opt"])
+@pytest.mark.parametrize("scale", [0.0, 1.5, 4.0])
+def test_tokens_are_those_of_both_prompts_in_full(tmp_path, kind, scale):
+    folder = make_llm(tmp_path, kind)
+    model = build(folder, lora=LORA).eval()
+    for weight in model.projector.parameters():
+        weight.mul_(20)  # so that an untrained model heeds the embedding
+    prefix, rows = examples(folder, captions=None)
+    guided = [rows[0], rows[1]]  # those with an embedding
+    without = [{**row, **dict(zip(("before", "after", "soft"), (row["before"] + row["after"], [], False), strict=True))}
+               for row in guided]
+    assert [PROMPTS[i][1] for i in (0, 1)] == [True, True]
+    batch = collate(guided + without, 3, 0, prefix)
+    batch.pop("labels")
+
+    def both(ends):
+        ids = model.generate(**batch, max_new_tokens=12, do_sample=False, pad_token_id=0, eos_token_id=ends,
+                             repetition_penalty=PENALTY, guidance=scale)
+        assert len(ids) == 2
+        return ids.tolist()
+
+    expected = [plain(model, *pair, scale, [-1], 12) for pair in zip(guided, without, strict=True)]
+    assert both([-1]) == expected
+    ends = [expected[0][3]]  # one caption ends before the other
+    shorter = [plain(model, *pair, scale, ends, 12) for pair in zip(guided, without, strict=True)]
+    assert [row[:len(text)] for row, text in zip(both(ends), shorter, strict=True)] == shorter
+
+
+def test_captions_change_with_the_embedding_only(captioner, data, tmp_path):
+    def texts(condition, *more):
+        file = tmp_path / f"{condition}{len(more)}.csv"
+        table = write(captioner, data, file, "--condition", condition, *more)
+        return table["Generated Caption"].tolist(), read_json(f"{file}.json")["generation"]
+
+    (plain_eeg, _), (guided_eeg, said) = texts("eeg"), texts("eeg", "--guidance", "8")
+    assert plain_eeg != guided_eeg and said["guidance"] == 8
+    assert texts("label")[0] == texts("label", "--guidance", "8")[0]
+
+
+def test_guidance_and_sampling_exclude_each_other(captioner, data, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        write(captioner, data, tmp_path / "captions.csv", "--guidance", "2", "--do_sample")
+    assert ended.value.code == 2 and "--guidance 2 with --do_sample" in capsys.readouterr().err
