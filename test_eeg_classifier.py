@@ -4,8 +4,10 @@
         --splits_path data/block/block_splits_by_image_all.pth --output ./eeg_encoder_55-95_40_classes \\
         --image_dir data/images/
 
-Files in --results_dir: scores.json, confusion_matrix.png, confusion_matrix.csv, per_class.csv and per_subject.csv; with
---when_and_where also when_where.json and when_where.png. Every trial of the test part is scored.
+Files in --results_dir: scores.json, confusion_matrix.png, confusion_matrix.csv, per_class.csv, per_subject.csv and
+retrieval.csv; with --when_and_where also when_where.json and when_where.png. Every trial of the test part is scored.
+retrieval.csv has a row for each protocol that papers report: how many repetitions and people are averaged, by which
+similarity (docs/decoding.md).
 Intervals are 95% bootstrap intervals; all trials of a picture are resampled together.
 """
 
@@ -45,6 +47,9 @@ def parse(argv: list[str] | None) -> options.Options:
                             "region takes two passes over the trials, which for ChannelNet on a CPU is slow)")
     group.add_argument("--allow_overlap", action="store_true",
                        help="score test pictures even if the encoder was trained on them (unset: refuse)")
+    group.add_argument("--all_epochs", action="store_true",
+                       help="also score every epoch that train_eeg_classifier.py --keep_epochs kept, to show what picking "
+                            "the epoch on the test pictures adds to retrieval, as many published numbers do")
     group.add_argument("--batch_size", type=options.positive, default=256, help="trials per batch")
     for flag in ("--num_epochs", "--learning_rate", "--optim", "--weight_decay", "--max_grad_norm", "--max_steps",
                  "--warmup_ratio", "--lr_scheduler_type", "--save_steps", "--logging_steps", "--save_every"):
@@ -89,8 +94,30 @@ def _picture_gallery(paths, settings, names, embedding_size, device):
     return gallery.numpy()
 
 
-def _count_scoring(args, splits_path, folder, trials, rows):
-    """Note in the ledger that this encoder was scored on these trials; returns a sentence on how often it was."""
+def _retrieval_table(args, folder, encoder, trials, rows, clusters, gallery, device):
+    """The rows of retrieval.csv."""
+    from eegdata.averages import AveragedEEG
+    from encoders import encode
+    from encoders.kept_epochs import kept_epochs, with_weights
+    from evaluation.retrieval_table import picked_on_test, retrieval_table
+
+    own, person, order = rows.numpy(), trials.subject[rows].numpy(), trials.trial[rows].numpy()
+
+    def table(encoder):
+        def encode_groups(groups):
+            size = max(1, args.batch_size // groups.shape[1])
+            return encode(encoder, AveragedEEG(trials.eeg, own[groups]), None, size, device)[0].numpy()
+
+        return retrieval_table(encode_groups, gallery, clusters, person, order)
+
+    saved = table(encoder)
+    if not args.all_epochs:
+        return saved
+    return picked_on_test(saved, {path.stem: table(with_weights(encoder, path)) for path in kept_epochs(folder)})
+
+
+def _count_scoring(args, splits_path, weights, trials, rows):
+    """Note in the ledger that these weights were scored on these trials; returns a sentence on how often any were."""
     from runtime.runs import content_key, file_hash
 
     from evaluation import ledger
@@ -98,7 +125,7 @@ def _count_scoring(args, splits_path, folder, trials, rows):
     folders = ledger.ledger_folders(trials.path, ledger.run_folder(args.output))
     family = ledger.family(trials.fingerprint, args.split)
     ledger.note_scoring(folders, family, script="test_eeg_classifier.py",
-                        model=file_hash(folder / "model.safetensors")[:16],
+                        model=file_hash(weights)[:16],
                         scored=content_key([sorted(trials.trial[rows].tolist()), args.time_low, args.time_high]),
                         split=f"{file_hash(splits_path)}/{args.split_num}", subject=args.subject)
     counted = ledger.count_scorings(folders, family)
@@ -140,9 +167,11 @@ def _run(args):
     from encoders import encode, fit_to_encoder, load_encoder
     from encoders.classical import baseline_scores, embedding_scores
     from encoders.clip import check_clip, is_classifier_only
+    from encoders.kept_epochs import kept_epochs, require_epochs
     from encoders.temperature import class_probabilities
     from evaluation.encoder_scores import check_overlap, print_scores, write_tables
     from evaluation.provenance import trained_with
+    from evaluation.retrieval_table import table_text
     from metrics.calibration import calibration
     from metrics.classification import classification_scores
     from metrics.retrieval import retrieval_scores
@@ -150,6 +179,8 @@ def _run(args):
     folder = resolve_checkpoint(args.output, "--output")
     settings = picture_settings(args, read_run(folder)[1])
     classes_only = is_classifier_only(folder)
+    if args.all_epochs:
+        require_epochs(folder, args.output)
     if classes_only and args.embedding_baseline:
         raise InputError(f"--output {args.output}: was trained with --loss_weight 0, so its embeddings hold nothing; leave "
                          "--embedding_baseline out, or train an encoder without that option")
@@ -188,6 +219,7 @@ def _run(args):
     scores = classification_scores(labels, logits, clusters)
     if trials.has_pictures and not classes_only:
         scores["retrieval"] = retrieval_scores(embeddings, gallery, clusters)
+        scores["retrieval_table"] = _retrieval_table(args, folder, encoder, trials, rows, clusters, gallery, device)
     if args.classical_baseline:
         scores["classical_baseline"] = baseline_scores(trials, split["train"], rows, clusters, args.seed)
     if args.embedding_baseline:
@@ -197,13 +229,17 @@ def _run(args):
     scores |= {"split": args.split, "data": trials.fingerprint, "source": trials.source, "subject": args.subject,
                "overlap": overlap, "same_split": same_split, "ledger": None, "training_warnings": training_warnings(folder)}
     if args.split == "test":
-        scores["ledger"] = _count_scoring(args, paths.splits_path, folder, trials, rows)
+        for weights in (*(kept_epochs(folder) if args.all_epochs else ()), folder / "model.safetensors"):
+            scores["ledger"] = _count_scoring(args, paths.splits_path, weights, trials, rows)
     profiler.stage("results")
     results = Path(args.results_dir or folder / args.split)
     with locks.only_run(results, "--results_dir"):
-        tables = write_tables(results, labels, logits, trials.subject[rows].numpy(), trials.class_names)
+        tables = write_tables(results, labels, logits, trials.subject[rows].numpy(), trials.class_names,
+                              scores.get("retrieval_table"))
         write_record(results / "scores.json", scores)
         print_scores(scores, tables["per_subject"])
+        if "retrieval_table" in scores:
+            print(table_text(scores["retrieval_table"]))
         if scores["ledger"]:
             print(scores["ledger"])
         if args.when_and_where:

@@ -11,7 +11,8 @@ To start from self-supervised pretraining (masked patches are reconstructed) on 
 
 Files in --output: model.safetensors (the best epoch by validation), config.json (with the temperature of the class
 probabilities, fitted to the validation part), id2label.json, args.json, train_log.json, and the hashes of the training and
-validation pictures in train_images.json and val_images.json. The test part is not read.
+validation pictures in train_images.json and val_images.json; with --keep_epochs the weights after each epoch in epochs/.
+The test part is not read.
 """
 
 import argparse
@@ -45,6 +46,9 @@ def parse(argv: list[str] | None) -> options.Options:
     group.add_argument("--best_by", choices=("score", "accuracy", "loss"), default="score",
                        help="what selects the best epoch on the validation part; score is balanced accuracy plus the "
                             "correlation of true and predicted embeddings")
+    options.neutral(group.add_argument("--keep_epochs", action="store_true",
+                                       help="keep the weights of every epoch in epochs/, so that test_eeg_classifier.py "
+                                            "--all_epochs can show what picking the epoch on the test pictures adds"))
     group = parser.add_argument_group("augmentation of training trials")
     group.add_argument("--time_shift", type=options.bounded(float, 0), default=4.0, help="largest shift in time in ms")
     group.add_argument("--noise", type=options.bounded(float, 0), default=0.0,
@@ -237,6 +241,7 @@ def _run(args):
     from encoders.chance import training_warnings
     from encoders.clip import clip_identity
     from encoders.confidence import confidence_text, measure_confidence
+    from encoders.kept_epochs import KeepEpochs
     from encoders.targets import rescale_embedding
     from encoders.temperature import fit_temperature
     from encoders.training import Augmentation, EncoderObjective, fit, gather, place, validation_scores
@@ -282,11 +287,14 @@ def _run(args):
     batches = gather({"eeg": eeg, "labels": labels, "target": target, "image": trials.image[needed]})
     identity = clip_identity(args.clip_model) if args.loss_weight else None
     profiler.stage("training")
+    if not args.resume:
+        remove_folder(output / "epochs")
     log = fit(objective, batches, rows, arguments, resume=args.resume and not in_pretraining, overwrite=args.overwrite,
               patience=args.patience,
               options_key=[args.asked(), trials.fingerprint, [split[part].tolist() for part in rows],
                            identity and model_key(identity), "standardised targets"],
-              save_every=args.save_steps, compute_metrics=validation_scores)
+              save_every=args.save_steps, compute_metrics=validation_scores,
+              callbacks=[KeepEpochs(encoder, output, mean, scale)] if args.keep_epochs else [])
     profiler.stage("results")
     warnings = training_warnings(encoder, eeg, labels, target if args.loss_weight else None, rows["train"], device)
     rescale_embedding(encoder, mean, scale)

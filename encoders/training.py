@@ -1,7 +1,7 @@
 """Training of an encoder with transformers' Trainer: objective, augmentation, batches from memory, validation scores."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtime import processes, profiler
@@ -176,7 +176,7 @@ def validation_scores(prediction: EvalPrediction) -> dict[str, float]:
 
 def fit(module: nn.Module, collate: Callable, rows: dict[str, torch.Tensor], arguments: TrainingArguments, *,
         options_key: object, save_every: int, resume: bool = False, overwrite: bool = False, patience: int = 0,
-        compute_metrics: Callable | None = None) -> list[dict]:
+        compute_metrics: Callable | None = None, callbacks: Sequence[TrainerCallback] = ()) -> list[dict]:
     """Train `module` (its forward returns {"loss": ...}) on rows["train"]; it keeps the best epoch by rows["val"].
 
     collate: rows -> keyword arguments of forward. arguments: their output_dir holds checkpoints during training, one after
@@ -191,7 +191,7 @@ def fit(module: nn.Module, collate: Callable, rows: dict[str, torch.Tensor], arg
     trainer = ResumedTrainer(
         model=with_synchronized_batch_norm(module, arguments.device), args=arguments, data_collator=collate,
         train_dataset=rows["train"].tolist(), eval_dataset=rows["val"].tolist(), compute_metrics=compute_metrics,
-        callbacks=[SaveEvery(save_every)] + ([Patience(patience)] if patience else []))
+        callbacks=[*callbacks, SaveEvery(save_every)] + ([Patience(patience)] if patience else []))
     return train(trainer, checkpoint)
 
 

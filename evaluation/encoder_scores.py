@@ -36,15 +36,17 @@ def check_overlap(folder: Path, name: str, image_dir: str, pictures: list[str], 
 
 
 def write_tables(folder: Path, labels: np.ndarray, logits: np.ndarray, subjects: np.ndarray,
-                 class_names: dict[int, str]) -> dict[str, pandas.DataFrame]:
-    """Write confusion_matrix.csv and .png, per_class.csv and per_subject.csv; returns the tables by name.
+                 class_names: dict[int, str], retrieval: list[dict] | None = None) -> dict[str, pandas.DataFrame]:
+    """Write confusion_matrix.csv and .png, per_class.csv, per_subject.csv and retrieval.csv; returns the tables by name.
 
-    labels, subjects [N]; logits [N, K].
+    labels, subjects [N]; logits [N, K]; retrieval: rows of evaluation/retrieval_table.py, None where there are no pictures.
     """
     confusion = confusion_table(labels, logits.argmax(1), class_names)
     tables = {"confusion_matrix": confusion,
               "per_class": pandas.DataFrame(per_class_table(labels, logits, class_names)).set_index("class"),
               "per_subject": pandas.DataFrame(per_group_table("subject", subjects, labels, logits)).set_index("subject")}
+    if retrieval:
+        tables["retrieval"] = pandas.DataFrame(retrieval).set_index("repetitions")
     for name, table in tables.items():
         with atomic_path(folder / f"{name}.csv") as temporary:
             write_csv(temporary, [table.index.name, *table.columns], table.itertuples(name=None))

@@ -82,6 +82,20 @@ def _crossed(factors, rng):
             yield np.repeat(np.arange(len(times)), times)
 
 
+def standard_error(values: ArrayLike, clusters: ArrayLike | None = None) -> float:
+    """Standard error of the mean of values [n], whose whole clusters [n] (None: each value) were drawn; NaN for one alone.
+
+    With clusters of one size it is the standard deviation of their means over the root of their number; else the linearised
+    one of a ratio (Cochran, Sampling Techniques, 3rd ed. 1977, 6.3).
+    """
+    values, codes = np.asarray(values, dtype=float), _codes(clusters, len(values))
+    count = codes.max() + 1
+    if count < 2:
+        return float("nan")
+    sums = np.bincount(codes, values - values.mean(), count)
+    return float(np.sqrt(count / (count - 1) * (sums ** 2).sum()) / len(values))
+
+
 def paired_permutation(a: ArrayLike, b: ArrayLike, clusters: ArrayLike | None = None, n_perm: int = 10000,
                        seed: int = 0) -> float | np.ndarray:
     """Two-sided p of the mean of a - b under random exchange of a and b, whole clusters at a time.
