@@ -39,7 +39,8 @@ class EEGEncoderConfig(PretrainedConfig):
     n_chans, n_times, sfreq (Hz) and ch_names describe the EEG that it takes. embedding_size is that of the CLIP model.
     patch_size is in samples (None: 50 ms). spatial_filters is the number of learned spatial filters. class_temperature
     divides the logits before class probabilities are computed (encoders/temperature.py). preprocessing is how recordings
-    became the trials that it was trained on (eegdata/preprocessing_schema.py), None where that is not known.
+    became the trials that it was trained on (eegdata/preprocessing_schema.py), None where that is not known. branches are
+    the shares {branch: {"logits", "embedding"}} of its branches (encoders/branches.py), None of a transformer alone.
     """
 
     model_type = "eegencoder"
@@ -49,7 +50,7 @@ class EEGEncoderConfig(PretrainedConfig):
                  attn_heads: int = ENCODER["attn_heads"], layers: int = ENCODER["layers"],
                  dropout: float = ENCODER["dropout"], spatial_filters: int = ENCODER["spatial_filters"],
                  patch_size: int | None = None, class_temperature: float = 1.0, preprocessing: dict | None = None,
-                 **kwargs: object) -> None:
+                 branches: dict[str, dict[str, float]] | None = None, **kwargs: object) -> None:
         self.n_chans = n_chans
         self.n_times = n_times
         self.sfreq = sfreq
@@ -64,6 +65,7 @@ class EEGEncoderConfig(PretrainedConfig):
         self.patch_size = patch_size or max(1, round(0.05 * sfreq))
         self.class_temperature = class_temperature
         self.preprocessing = preprocessing
+        self.branches = branches
         kwargs.setdefault("id2label", {i: f"class {i}" for i in range(num_classes)})
         super().__init__(**kwargs)
 
