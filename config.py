@@ -41,6 +41,8 @@ class EEGEncoderConfig(PretrainedConfig):
     divides the logits before class probabilities are computed (encoders/temperature.py). preprocessing is how recordings
     became the trials that it was trained on (eegdata/preprocessing_schema.py), None where that is not known. confidence
     says from which probability on a class counts as confident (encoders/confidence.py), None where that was not measured.
+    branches are the shares {branch: {"logits", "embedding"}} of its branches (encoders/branches.py), None of a transformer
+    alone.
     """
 
     model_type = "eegencoder"
@@ -50,7 +52,8 @@ class EEGEncoderConfig(PretrainedConfig):
                  attn_heads: int = ENCODER["attn_heads"], layers: int = ENCODER["layers"],
                  dropout: float = ENCODER["dropout"], spatial_filters: int = ENCODER["spatial_filters"],
                  patch_size: int | None = None, class_temperature: float = 1.0, preprocessing: dict | None = None,
-                 confidence: dict | None = None, **kwargs: object) -> None:
+                 confidence: dict | None = None, branches: dict[str, dict[str, float]] | None = None,
+                 **kwargs: object) -> None:
         self.n_chans = n_chans
         self.n_times = n_times
         self.sfreq = sfreq
@@ -66,6 +69,7 @@ class EEGEncoderConfig(PretrainedConfig):
         self.class_temperature = class_temperature
         self.preprocessing = preprocessing
         self.confidence = confidence
+        self.branches = branches
         kwargs.setdefault("id2label", {i: f"class {i}" for i in range(num_classes)})
         super().__init__(**kwargs)
 

@@ -61,9 +61,10 @@ def embedding_loss(name: str, embedding: Tensor, target: Tensor, image: Tensor) 
         return EMBEDDING_LOSSES[name](embedding.float(), target.float(), image)
 
 
-def classification_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of logits [B, K] and labels [B]; `smoothing` (0..1) is the share that is spread over all classes."""
-    return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+def classification_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0, weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy of logits [B, K] and labels [B]; `smoothing` (0..1) is the share that is spread over all classes.
+    weights [K]: of the trials of each class in the mean; None: all count alike."""
+    return F.cross_entropy(logits, labels, weights, label_smoothing=smoothing)
 
 
 def _same_picture(image):

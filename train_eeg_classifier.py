@@ -9,7 +9,7 @@ To start from self-supervised pretraining (masked patches are reconstructed) on 
     python train_eeg_classifier.py --pretrain --pretrained data/pretrain --output ./pretrained_encoder
     python train_eeg_classifier.py --pretrained ./pretrained_encoder --eeg_dataset ... (as above)
 
-Files in --output: model.safetensors (the best epoch by validation), config.json (with the temperature of the class
+Files in --output: model.safetensors, config.json (with the share of each branch, or the temperature of the class
 probabilities, fitted to the validation part), id2label.json, args.json, train_log.json, and the hashes of the training and
 validation pictures in train_images.json and val_images.json; with --keep_epochs the weights after each epoch in epochs/.
 The test part is not read.
@@ -44,8 +44,8 @@ def parse(argv: list[str] | None) -> options.Options:
     group.add_argument("--label_smoothing", type=options.bounded(float, 0, 0.99), default=0.0,
                        help="share of the class target that is spread over all classes")
     group.add_argument("--best_by", choices=("score", "accuracy", "loss"), default="score",
-                       help="what selects the best epoch on the validation part; score is balanced accuracy plus the "
-                            "correlation of true and predicted embeddings")
+                       help="what selects the best epoch on the validation part, with --branches neural, --patience or "
+                            "channelnet; score is balanced accuracy plus the correlation of true and predicted embeddings")
     options.neutral(group.add_argument("--keep_epochs", action="store_true",
                                        help="keep the weights of every epoch in epochs/, so that test_eeg_classifier.py "
                                             "--all_epochs can show what picking the epoch on the test pictures adds"))
@@ -71,6 +71,10 @@ def _encoder_options(parser):
     options.neutral(group.add_argument("--output", required=True, help="folder to write the encoder to"))
     group.add_argument("--encoder", choices=("transformer", "channelnet"), default="transformer",
                        help="transformer over patches of EEG, or ChannelNet as in the published checkpoints")
+    group.add_argument("--branches", choices=("auto", "neural"), default="auto",
+                       help="transformer: auto adds two linear branches, each used as far as it helps on trials that it "
+                            "was not fitted to, and takes the mean of the transformer's weights over the last third of "
+                            "the training; neural is the transformer alone, at its best epoch")
     sizes = options.ENCODER
     group.add_argument("--d_model", type=options.positive, default=sizes["d_model"], help="transformer: size of a token")
     group.add_argument("--attn_heads", type=options.positive, default=sizes["attn_heads"],
@@ -105,6 +109,9 @@ def _check(parser, args):
         if getattr(args, flag):
             raise InputError(f"--pretrain reads only train.pt and val.pt in --pretrained {args.pretrained}, found --{flag} "
                              f"{getattr(args, flag)}; leave --{flag} out, or leave --pretrain out to run stage 1 as well")
+    if args.keep_epochs and args.encoder == "transformer" and args.branches == "auto":
+        raise InputError("--keep_epochs: with --branches auto no epoch is picked, the mean of the weights is taken; add "
+                         "--branches neural")
     if args.pretrained and args.encoder != "transformer":
         raise InputError(f"--pretrained works with --encoder transformer only, found --encoder {args.encoder}")
 
@@ -125,9 +132,9 @@ def _arguments_for(args, device, output, epochs, **more):
     from runtime.trainer_arguments import training_arguments
 
     return training_arguments(args, device, Path(output) / "checkpoints", num_train_epochs=epochs, eval_strategy="epoch",
-                              save_strategy="epoch", load_best_model_at_end=True,
+                              save_strategy="epoch",
                               logging_nan_inf_filter=False,  # a look at each loss would wait for the device
-                              **more)
+                              **{"load_best_model_at_end": True} | more)
 
 
 def _pretrain(args, device, output):
@@ -238,6 +245,8 @@ def _run(args):
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
     from encoders import build_encoder, encode, save_encoder
+    from encoders.averaging import AverageWeights, averaged
+    from encoders.branches import BranchFitting, class_weights, independent_groups, shares_text
     from encoders.chance import training_warnings
     from encoders.clip import clip_identity
     from encoders.confidence import confidence_text, measure_confidence
@@ -258,8 +267,11 @@ def _run(args):
     profiler.stage("data")
     paths = find_data(args.eeg_dataset, args.splits_path, args.image_dir, args.picture,
                       needed=("splits_path", "image_dir") if args.loss_weight else ("splits_path",))
+    branched = args.encoder == "transformer" and args.branches == "auto"
+    of_best_epoch = not branched or bool(args.patience)
     arguments = _arguments_for(args, device, output, args.num_epochs, label_names=["labels", "target"],
                               metric_for_best_model=args.best_by, greater_is_better=args.best_by != "loss",
+                              load_best_model_at_end=of_best_epoch,
                               ddp_find_unused_parameters=not args.loss_weight)  # the projector then has no loss
     trials = load_trials(paths.eeg_dataset, args.time_low, args.time_high, args.subject)
     split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
@@ -272,18 +284,25 @@ def _run(args):
     count, needed = len(split["train"]), torch.cat([split["train"], split["val"]])
     rows = {"train": torch.arange(count), "val": torch.arange(count, len(needed))}
     eeg, labels = place(trials.eeg, needed, arguments), trials.label[needed]
+    target, fitting = target[needed], None
+    if branched:
+        fitting = BranchFitting(eeg, labels, target if args.loss_weight else None, len(trials.class_names), rows,
+                                independent_groups(trials, split["train"], split["val"]), trials.sfreq, args.seed)
     if args.encoder == "transformer":
-        encoder.fit_whitening(eeg, rows["train"])
+        encoder.fit_whitening(eeg, rows["train"], *([fitting.whitening] if fitting else []))
     in_pretraining = args.resume and bool(complete_checkpoints(output / "pretrained" / "checkpoints"))
     if args.pretrained and (in_pretraining or not args.resume):  # a checkpoint of stage 1 holds all weights
         _start_from_pretrained(args, device, encoder)
     torch.nn.init.zeros_(encoder.projector.bias)  # the first prediction is about the mean picture
+    for head in (encoder.projector, encoder.classifier) if branched else ():
+        torch.nn.init.zeros_(head.weight)  # what the linear branches tell needs no second teller
     print(f"{args.encoder}: {sum(p.numel() for p in encoder.parameters()):,} parameters; {eeg_text(trials.source)}, "
           f"{count} trials to train on, {len(needed) - count} to validate on; {device}")
     augmentation = Augmentation(round(args.time_shift * trials.sfreq / 1000), args.noise, args.channel_dropout)
-    objective = EncoderObjective(encoder, args.loss, args.loss_weight, args.label_smoothing,
-                                 mean / scale, augmentation)
-    target = target[needed]
+    average = None if of_best_epoch else averaged(encoder)
+    weights = class_weights(labels[rows["train"]], len(trials.class_names)) if branched else None
+    objective = EncoderObjective(encoder, args.loss, args.loss_weight, args.label_smoothing, mean / scale, augmentation,
+                                 average, weights)
     batches = gather({"eeg": eeg, "labels": labels, "target": target, "image": trials.image[needed]})
     identity = clip_identity(args.clip_model) if args.loss_weight else None
     profiler.stage("training")
@@ -294,14 +313,23 @@ def _run(args):
               options_key=[args.asked(), trials.fingerprint, [split[part].tolist() for part in rows],
                            identity and model_key(identity), "standardised targets"],
               save_every=args.save_steps, compute_metrics=validation_scores,
-              callbacks=[KeepEpochs(encoder, output, mean, scale)] if args.keep_epochs else [])
+              callbacks=([AverageWeights(average, encoder)] if average else [])
+              + ([KeepEpochs(encoder, output, mean, scale)] if args.keep_epochs else []))
     profiler.stage("results")
+    if average:
+        encoder.load_state_dict(average.module.state_dict())
+    if fitting:
+        fitting.add_to(encoder, eeg, device, scale)
     warnings = training_warnings(encoder, eeg, labels, target if args.loss_weight else None, rows["train"], device)
     rescale_embedding(encoder, mean, scale)
-    logits = encode(encoder, eeg, rows["val"], device=device)[1]
-    encoder.config.class_temperature = fit_temperature(logits, labels[rows["val"]])
-    print(f"temperature of the class probabilities, fitted to {len(logits)} validation trials: "
-          f"{encoder.config.class_temperature:.2f}")
+    if fitting:
+        logits = fitting.val_logits
+        print(shares_text(encoder.config.branches))
+    else:
+        logits = encode(encoder, eeg, rows["val"], device=device)[1]
+        encoder.config.class_temperature = fit_temperature(logits, labels[rows["val"]])
+        print(f"temperature of the class probabilities, fitted to {len(logits)} validation trials: "
+              f"{encoder.config.class_temperature:.2f}")
     encoder.config.confidence = measure_confidence(encoder, eeg, rows["val"], logits, labels[rows["val"]], device)
     print(confidence_text(encoder.config))
     names = {part: sorted(set(trials.names(split[part]))) if trials.has_pictures else [] for part in ("train", "val")}
@@ -312,7 +340,8 @@ def _run(args):
     write_json(output / "train_log.json", {"stage1": log})
     write_records(output, new_records(paths.image_dir, names, paths.picture, known))
     save_run(output, args, files=written_files(output), used=asdict(paths), data=trials.fingerprint, source=trials.source,
-             splits=file_hash(paths.splits_path), clip=identity, warnings=warnings)
+             splits=file_hash(paths.splits_path), clip=identity, warnings=warnings,
+             branches=getattr(encoder.config, "branches", None))
     remove_folder(output / "checkpoints")
     print(f"encoder written to {output}")
     for text in warnings:

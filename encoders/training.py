@@ -65,21 +65,25 @@ class EncoderObjective(nn.Module):
     whatever the CLIP model. The other losses depend on directions from the CLIP model's own origin; mean [E] is the mean
     picture as seen from there, divided by the targets' scale.
     On several processes the embedding losses see the trials of all processes, so that each trial has the others as
-    negatives. The cross-entropy is a mean, so averaging its gradients is enough.
+    negatives. The cross-entropy is a mean, so averaging its gradients is enough. average: what is evaluated in place of the
+    encoder (encoders/averaging.py). class_weights [K]: of the cross-entropy; None: 1.
     """
 
     def __init__(self, encoder: nn.Module, losses: list[str], loss_weight: float, label_smoothing: float,
-                 mean: torch.Tensor, augmentation: Augmentation) -> None:
+                 mean: torch.Tensor, augmentation: Augmentation, average: nn.Module | None = None,
+                 class_weights: torch.Tensor | None = None) -> None:
         super().__init__()
-        self.encoder, self.augmentation = encoder, augmentation
+        self.encoder, self.augmentation, self.average = encoder, augmentation, average
+        self.register_buffer("class_weights", class_weights, persistent=False)
         self.losses, self.loss_weight, self.label_smoothing = losses, loss_weight, label_smoothing
         self.register_buffer("mean", mean, persistent=False)
 
     def forward(self, eeg: torch.Tensor, labels: torch.Tensor, target: torch.Tensor,
                 image: torch.Tensor) -> dict[str, torch.Tensor]:
         """eeg [B, C, T], labels [B], target [B, E], image [B] (loss.py) -> loss, embedding [B, E], logits [B, K]."""
-        embedding, logits = self.encoder(self.augmentation(eeg) if self.training else eeg)
-        loss = classification_loss(logits, labels, self.label_smoothing if self.training else 0.0)
+        encoder = self.encoder if self.training or self.average is None else self.average
+        embedding, logits = encoder(self.augmentation(eeg) if self.training else eeg)
+        loss = classification_loss(logits, labels, self.label_smoothing if self.training else 0.0, self.class_weights)
         if self.loss_weight:
             of_all_processes = [processes.join(tensor) for tensor in (embedding + self.mean, target + self.mean, image)]
             loss = loss + self.loss_weight * sum(embedding_loss(name, *of_all_processes) for name in self.losses)
@@ -177,7 +181,8 @@ def validation_scores(prediction: EvalPrediction) -> dict[str, float]:
 def fit(module: nn.Module, collate: Callable, rows: dict[str, torch.Tensor], arguments: TrainingArguments, *,
         options_key: object, save_every: int, resume: bool = False, overwrite: bool = False, patience: int = 0,
         compute_metrics: Callable | None = None, callbacks: Sequence[TrainerCallback] = ()) -> list[dict]:
-    """Train `module` (its forward returns {"loss": ...}) on rows["train"]; it keeps the best epoch by rows["val"].
+    """Train `module` (its forward returns {"loss": ...}) on rows["train"]; it keeps the best epoch by rows["val"], unless
+    the arguments say to keep the last.
 
     collate: rows -> keyword arguments of forward. arguments: their output_dir holds checkpoints during training, one after
     each epoch and after every `save_every` steps. resume: continue from the newest checkpoint, which must have been made

@@ -48,6 +48,21 @@ class EncoderConfig(Schema):
     preprocessing: dict | None = ABSENT  # eegdata/preprocessing_schema.py, where it is used
 
 
+class BranchShare(Schema):
+    """How much of an encoder's outputs a branch carries."""
+
+    logits: Annotated[float, Field(ge=0, le=1)]
+    embedding: Annotated[float, Field(ge=0, le=1)]
+
+
+class Branches(Schema):
+    """encoders/branches.py."""
+
+    transformer: BranchShare
+    linear: BranchShare
+    tangent: BranchShare
+
+
 class TransformerConfig(EncoderConfig):
     """encoders/transformer.py."""
 
@@ -59,6 +74,7 @@ class TransformerConfig(EncoderConfig):
     dropout: Share = ABSENT
     spatial_filters: Size = ABSENT
     patch_size: Length | None = ABSENT
+    branches: Branches | None = ABSENT
 
 
 class ChannelNetConfig(EncoderConfig):

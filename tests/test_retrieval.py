@@ -141,7 +141,7 @@ def test_what_selection_does():
 def kept(data, clip, tmp_path_factory):
     folder = tmp_path_factory.mktemp("kept") / "encoder"
     training.main([*data_arguments(data), "--clip_model", str(clip), "--output", str(folder), *SMALL, "--num_epochs", "4",
-                   "--keep_epochs"])
+                   "--branches", "neural", "--keep_epochs"])
     return folder
 
 

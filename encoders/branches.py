@@ -1,0 +1,220 @@
+"""Two linear branches beside the default encoder's transformer, and how much of each is used.
+
+What a branch is worth is measured on trials that it was not fitted to: the linear branches by cross-validation within the
+training and validation parts, the transformer, which is trained once, on the validation part. The weights of the classes'
+logits minimise the log-loss, those of the picture embeddings the squared error. A branch that does not help gets 0. Then
+the linear branches are fitted again to both parts. The weights go into the branches' last layers, so the encoder's outputs
+are the sums of its branches' outputs, and its class temperature is 1.
+"""
+
+import warnings
+
+from runtime import profiler
+
+import numpy as np
+import torch
+from torch import nn
+
+from eegdata.dataset_folder import MappedEEG
+from eegdata.trials import Trials
+
+from . import encode
+from .linear_branch import (
+    PENALTIES,
+    DiscriminantAnalysis,
+    Features,
+    Ridge,
+    all_window_means,
+    choose,
+    held_out,
+    window_samples,
+)
+from .log_loss import best_log_loss, fit_weights, gain_beyond_error, log_losses
+from .tangent_branch import (
+    STRENGTHS,
+    all_components,
+    fit_tangent,
+    principal_components,
+    samples_per_mean,
+    tangent_logits,
+)
+from .transformer import mean_and_covariance
+
+FOLDS = 5
+MOST_TRIALS = 2000  # for the choices, which more trials hardly change; the branches are fitted to all
+LEAST_SHARE = .05  # of a transformer's logits where nothing helps
+
+
+def independent_groups(trials: Trials, train: torch.Tensor, val: torch.Tensor) -> np.ndarray:
+    """The group of each trial of train and val (positions), [n]: its subject where the two parts share none, else its
+    recording, else its picture, else the trial itself."""
+    both = torch.cat([train, val])
+    for values in (trials.subject, trials.recording, trials.image if trials.has_pictures else None):
+        if values is not None and not np.intersect1d(values[train], values[val]).size and len(values[both].unique()) > 2:
+            return values[both].numpy()
+    return both.numpy()
+
+
+class BranchFitting:
+    """Fits the linear branches to the trials of the training and validation parts together.
+
+    eeg [N, C, T]; labels [N]; targets [N, E] standardised, or None where only classes are learned; rows: {"train", "val"}
+    positions; groups [N]: trials of one group are never both fitted and held out. `whitening` is the shrinkage of the
+    channels' whitening that suits the linear branch; it is known before the transformer is trained.
+    """
+
+    def __init__(self, eeg: torch.Tensor | MappedEEG, labels: torch.Tensor, targets: torch.Tensor | None, classes: int,
+                 rows: dict[str, torch.Tensor], groups: np.ndarray, sfreq: float, seed: int) -> None:
+        from sklearn.model_selection import StratifiedGroupKFold
+
+        self.labels, self.targets, self.classes = labels, targets, classes
+        self.rows, self.groups = rows, groups
+        self.window = window_samples(sfreq, eeg.shape[2])
+        self.means = all_window_means(eeg, self.window)
+        self.covariance = mean_and_covariance(eeg)[1]
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(labels))[:MOST_TRIALS])
+        count = min(FOLDS, len(np.unique(groups[chosen])), int(torch.bincount(labels[chosen]).max()))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a class with fewer trials than folds
+            splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+            self.folds = [tuple(torch.from_numpy(chosen[part]) for part in parts)
+                          for parts in splitter.split(chosen, labels[chosen], groups[chosen])]
+        self.held = torch.cat([held for _, held in self.folds])
+        self.choice = choose(self.means, self.covariance, labels, classes, self.folds)
+        self.features = Features(self.means, self.covariance, self.choice.whitening, self.choice.length)
+        self.spatial, self.step = principal_components(self.covariance), samples_per_mean(eeg.shape[2])
+        self.signals = all_components(eeg, self.spatial, self.step)
+
+    @property
+    def whitening(self) -> float:
+        return self.choice.whitening
+
+    def _linear_logits(self, fit, asked):
+        model = DiscriminantAnalysis(self.features.values[fit], self.labels[fit], self.classes)
+        return model.logits(self.features.values[asked], [self.choice.shrinkage])[0]
+
+    def _tangent_logits(self, fit, asked, strength):
+        return tangent_logits(self.signals[asked], fit_tangent(self.signals[fit], self.labels[fit], self.classes, strength))
+
+    def _ridge(self, fit, asked, penalty):
+        return Ridge(self.features.values[fit], self.targets[fit].double()).predict(self.features.values[asked], penalty)
+
+    def _choose_strength(self):
+        """C of the tangent branch's regression, and its held-out logits."""
+        found = {strength: held_out(lambda fit, held, c=strength: self._tangent_logits(fit, held, c), self.folds)
+                 for strength in STRENGTHS}
+        best = min(found, key=lambda strength: best_log_loss(found[strength], self.labels[self.held]))
+        return best, found[best]
+
+    def _choose_penalty(self):
+        """The ridge regression's penalty, and its held-out predictions."""
+        truth, best = self.targets[self.held].double(), None
+        models = [Ridge(self.features.values[fit], self.targets[fit].double()) for fit, _ in self.folds]
+        for penalty in PENALTIES:
+            predicted = torch.cat([model.predict(self.features.values[held], penalty)
+                                   for model, (_, held) in zip(models, self.folds, strict=True)])
+            error = (predicted - truth).square().mean().item()
+            if best is None or error < best[0]:
+                best = error, penalty, predicted
+        return best[1:]
+
+    def add_to(self, encoder: nn.Module, eeg: torch.Tensor | MappedEEG, device: str, scale: float) -> None:
+        """Add the branches to a trained encoder whose embedding is standardised; rescale_embedding must follow, with the
+        same scale.
+
+        Afterwards encoder.config.branches tells the share of each branch in the logits and in the embedding, and val_logits
+        [n, K] are what the branches say of the validation trials when they are fitted to the training part alone.
+        """
+        profiler.stage("branches")
+        embedding, logits = (part.double() for part in encode(encoder, eeg, self.rows["val"], device=device))
+        strength, shares = self._combine_logits(encoder, logits)
+        penalty, of_embedding = (self._combine_embeddings(encoder, embedding) if self.targets is not None
+                                 else (None, {"transformer": 1.}))
+        encoder.config.branches = {name: {"logits": shares.get(name, 0.), "embedding": of_embedding.get(name, 0.)}
+                                   for name in shares}
+        encoder.add_branches()
+        self._fit_linear(encoder.linear, penalty, scale)
+        if encoder.tangent is not None:
+            self._fit_tangent(encoder.tangent, strength)
+
+    def _combine_logits(self, encoder, neural):
+        strength, tangent = self._choose_strength()
+        linear = held_out(self._linear_logits, self.folds)
+        self.linear_weight, self.tangent_weight = fit_weights([linear, tangent], self.labels[self.held])
+        train, val = self.rows["train"], self.rows["val"]
+        both = (self.linear_weight * self._linear_logits(train, val)
+                + self.tangent_weight * self._tangent_logits(train, val, strength))
+        labels, groups = self.labels[val], self.groups[val.numpy()]
+        neural_weight, scale = fit_weights([neural, both], labels)
+        before, after = (log_losses(logits, labels) for logits in (both, neural_weight * neural + scale * both))
+        if not both.any():
+            neural_weight, scale = max(neural_weight, LEAST_SHARE), 1.
+        elif not gain_beyond_error(before, after, groups):
+            neural_weight, scale = 0., 1.
+        self.linear_weight, self.tangent_weight = self.linear_weight * scale, self.tangent_weight * scale
+        self.val_logits = neural_weight * neural + scale * both
+        with torch.no_grad():
+            for part in (encoder.classifier.weight, encoder.classifier.bias):
+                part.mul_(neural_weight)
+        return strength, _shares({"transformer": neural_weight * neural, "linear": self.linear_weight * linear,
+                                  "tangent": self.tangent_weight * tangent})
+
+    def _combine_embeddings(self, encoder, neural):
+        from scipy.optimize import nnls
+
+        penalty, linear = self._choose_penalty()
+        truth = self.targets.double()
+        power = linear.square().sum().item()
+        self.ridge_weight = max((linear * truth[self.held]).sum().item() / power, 0.) if power else 0.
+        train, val = self.rows["train"], self.rows["val"]
+        both = self.ridge_weight * self._ridge(train, val, penalty)
+        parts = torch.stack([neural.flatten(), both.flatten()])
+        weight, scale = nnls((parts @ parts.T).numpy(), (parts @ truth[val].flatten()).numpy())[0]
+        before, after = ((predicted - truth[val]).square().mean(1) for predicted in (both, weight * neural + scale * both))
+        if not both.any():
+            weight, scale = max(weight, LEAST_SHARE), 1.
+        elif not gain_beyond_error(before, after, self.groups[val.numpy()]):
+            weight, scale = 0., 1.
+        self.ridge_weight *= scale
+        with torch.no_grad():
+            for part in (encoder.projector.weight, encoder.projector.bias):
+                part.mul_(weight)
+        return penalty, _shares({"transformer": weight * neural, "linear": self.ridge_weight * linear})
+
+    @torch.no_grad()
+    def _fit_linear(self, branch, penalty, scale):
+        weight, bias = DiscriminantAnalysis(self.features.values, self.labels, self.classes).weights(self.choice.shrinkage)
+        branch.classes_weight.copy_(self.linear_weight * self.features.on_means(weight))
+        branch.classes_bias.copy_(self.linear_weight * bias)
+        if penalty is not None:
+            weight, bias = Ridge(self.features.values, self.targets.double()).weights(penalty)
+            branch.embedding_weight.copy_(scale * self.ridge_weight * self.features.on_means(weight))
+            branch.embedding_bias.copy_(scale * self.ridge_weight * bias)
+
+    def _fit_tangent(self, branch, strength):
+        fitted = fit_tangent(self.signals, self.labels, self.classes, strength)
+        for name in ("weight", "bias"):
+            fitted[name] = self.tangent_weight * fitted[name]
+        branch.load_state_dict({"spatial": self.spatial, **fitted})
+
+
+def class_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """Weights [K] of the classes in a loss, of mean 1 over the trials, by which all classes count alike."""
+    counts = torch.bincount(labels, minlength=classes)
+    return len(labels) / ((counts > 0).sum() * counts.clamp_min(1))
+
+
+def _shares(outputs):
+    """The standard deviation of each branch's outputs [N, D] in that of all, {name: share}; logits count without their
+    mean over the classes, which has no effect."""
+    spread = {name: float((values - values.mean(1, keepdim=True)).std()) for name, values in outputs.items()}
+    total = sum(spread.values()) or 1.
+    return {name: round(value / total, 3) for name, value in spread.items()}
+
+
+def shares_text(branches: dict[str, dict[str, float]]) -> str:
+    """Which branch carries how much, as a sentence."""
+    def listed(key):
+        return ", ".join(f"{name} {100 * share[key]:.0f}%" for name, share in branches.items())
+
+    return f"share of each branch in the class logits: {listed('logits')}; in the picture embedding: {listed('embedding')}"

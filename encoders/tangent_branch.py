@@ -1,0 +1,127 @@
+"""The tangent-space branch of an encoder: how the EEG varies with each class's mean response, and over the scalp.
+
+A trial becomes the covariance matrix of its signals and of the classes' mean responses (ERP covariances, Barachant and
+Congedo 2014; pyriemann's ERPCovariances), which is mapped to the tangent space at the mean matrix (Barachant et al. 2013)
+and classified by a logistic regression. It is fitted with pyriemann and scikit-learn and applied with torch.
+"""
+
+import numpy as np
+import torch
+from torch import nn
+
+from eegdata.dataset_folder import MappedEEG
+
+from .batches import row_batches
+
+COMPONENTS = 10  # spatial components, of the largest variance
+PROTOTYPES = 6  # rows that the classes' mean responses are reduced to
+MAX_SAMPLES = 64  # longer trials are averaged down to at most this number
+SHRINKAGE = 0.05  # of each covariance matrix
+UNKNOWN = 10.0  # how far the logit of a class without trials lies below the others
+STRENGTHS = (.001, .003, .01, .03, .1)  # C of the logistic regression
+
+
+class TangentBranch(nn.Module):
+    """eeg [B, C, T] -> logits [B, K]; buffers only."""
+
+    def __init__(self, n_chans: int, n_times: int, num_classes: int) -> None:
+        super().__init__()
+        self.step = samples_per_mean(n_times)
+        components, samples = min(COMPONENTS, n_chans), n_times // self.step
+        size = components + min(PROTOTYPES, num_classes * components, samples)
+        for name, shape in (("spatial", (components, n_chans)), ("prototypes", (size - components, samples)),
+                            ("whitening", (size, size)), ("weight", (num_classes, size * (size + 1) // 2)),
+                            ("bias", (num_classes,))):
+            self.register_buffer(name, torch.zeros(shape))
+
+    def forward(self, eeg: torch.Tensor) -> torch.Tensor:
+        fitted = {name: buffer.double() for name, buffer in self.named_buffers()}
+        return tangent_logits(components_of(eeg, fitted["spatial"], self.step), fitted).float()
+
+
+def samples_per_mean(n_times: int) -> int:
+    """How many samples are averaged into one."""
+    return -(-n_times // MAX_SAMPLES)
+
+
+def components_of(eeg: torch.Tensor, spatial: torch.Tensor, step: int) -> torch.Tensor:
+    """eeg [B, C, T] -> spatial components [B, F, T // step] float64."""
+    kept = eeg[..., :eeg.shape[-1] // step * step].unflatten(-1, (-1, step)).mean(-1)
+    return spatial @ kept.double()
+
+
+def all_components(eeg: torch.Tensor | MappedEEG, spatial: torch.Tensor, step: int) -> torch.Tensor:
+    """The components of all trials, [N, F, T // step] on the CPU; a batch is read at a time."""
+    return torch.cat([components_of(eeg[part].cpu(), spatial, step) for part in row_batches(eeg)])
+
+
+def principal_components(covariance: torch.Tensor) -> torch.Tensor:
+    """The spatial filters [F, C] of the largest variance for a channel covariance [C, C]."""
+    return torch.linalg.eigh(covariance.double()).eigenvectors[:, -COMPONENTS:].T.contiguous()
+
+
+def class_prototypes(signals: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """The courses in time [P, S] that the classes' mean responses in signals [N, F, S] are made of (their first right
+    singular vectors), as strong as the signals."""
+    mean = signals.mean(0)
+    means = torch.cat([signals[labels == k].mean(0) if (labels == k).any() else mean for k in range(classes)])
+    return torch.linalg.svd(means, full_matrices=False).Vh[:PROTOTYPES] * signals.std()
+
+
+def erp_covariances(signals: torch.Tensor, prototypes: torch.Tensor) -> torch.Tensor:
+    """signals [B, F, S], prototypes [P, S] -> shrunk covariances [B, P + F, P + F] about 0."""
+    both = torch.cat([prototypes.expand(len(signals), -1, -1), signals], 1)
+    covariances = both @ both.transpose(1, 2) / both.shape[2]
+    power = covariances.diagonal(dim1=1, dim2=2).mean(1)
+    identity = torch.eye(covariances.shape[1], dtype=covariances.dtype, device=covariances.device)
+    return (1 - SHRINKAGE) * covariances + SHRINKAGE * power[:, None, None] * identity
+
+
+def tangent_vectors(covariances: torch.Tensor, whitening: torch.Tensor) -> torch.Tensor:
+    """Covariances [B, M, M] -> their tangent vectors [B, M (M + 1) / 2] at the matrix whose inverse root is `whitening`."""
+    values, vectors = torch.linalg.eigh(whitening @ covariances @ whitening)
+    logs = vectors * values.clamp_min(torch.finfo(values.dtype).tiny).log()[:, None] @ vectors.transpose(1, 2)
+    row, column = torch.triu_indices(*whitening.shape, device=logs.device)
+    return logs[:, row, column] * torch.where(row == column, 1., 2 ** .5)
+
+
+def fit_tangent(signals: torch.Tensor, labels: torch.Tensor, classes: int, strength: float) -> dict[str, torch.Tensor]:
+    """The buffers of a TangentBranch, without `spatial`, fitted to signals [N, F, S] of labels [N].
+
+    A class without trials gets a probability of about 0.
+    """
+    from pyriemann.tangentspace import TangentSpace
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    prototypes = class_prototypes(signals, labels, classes)
+    covariances = erp_covariances(signals, prototypes)
+    mean = torch.from_numpy(TangentSpace().fit(covariances.numpy()).reference_)
+    values, vectors = torch.linalg.eigh(mean)
+    whitening = vectors * values.rsqrt() @ vectors.T
+    vectors = tangent_vectors(covariances, whitening).numpy()
+    weight, bias = np.zeros((classes, vectors.shape[1])), np.zeros(classes)
+    if len(labels.unique()) < 2:
+        return _buffers(prototypes, whitening, weight, bias)
+    scaler = StandardScaler().fit(vectors)
+    model = LogisticRegression(C=strength, class_weight="balanced", max_iter=300)
+    model.fit(scaler.transform(vectors), labels.numpy())
+    coefficients, intercepts = model.coef_, model.intercept_
+    if len(model.classes_) == 2:  # scikit-learn keeps the difference of the two
+        coefficients, intercepts = (np.stack([-each / 2, each / 2]) for each in (coefficients[0], intercepts[0]))
+    coefficients = coefficients / scaler.scale_
+    intercepts = intercepts - coefficients @ scaler.mean_
+    bias += intercepts.min() - UNKNOWN
+    weight[model.classes_], bias[model.classes_] = coefficients, intercepts
+    return _buffers(prototypes, whitening, weight, bias)
+
+
+def _buffers(prototypes, whitening, weight, bias):
+    return {"prototypes": prototypes, "whitening": whitening, "weight": torch.from_numpy(weight),
+            "bias": torch.from_numpy(bias)}
+
+
+def tangent_logits(signals: torch.Tensor, fitted: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The logits [N, K] of signals [N, F, S]."""
+    vectors = tangent_vectors(erp_covariances(signals, fitted["prototypes"]), fitted["whitening"])
+    return vectors @ fitted["weight"].T + fitted["bias"]

@@ -1,0 +1,149 @@
+"""The branches of the default encoder: equal to the libraries' classifiers, and used as far as they help."""
+
+import numpy as np
+import pytest
+import torch
+from pyriemann.estimation import ERPCovariances, Shrinkage
+from pyriemann.tangentspace import TangentSpace
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from config import EEGEncoderConfig
+from encoders import build_encoder, encode, linear_branch, load_encoder, save_encoder, tangent_branch
+from encoders.branches import BranchFitting, class_weights
+from encoders.log_loss import fit_weights, gain_beyond_error, log_losses
+from encoders.targets import rescale_embedding
+
+CHANNELS, SAMPLES, SFREQ = 5, 60, 100.
+
+
+def evoked(n, classes=3, strength=1., seed=0, linear=True):
+    """EEG [n, 5, 60] whose classes differ in their mean response, or in the sign-free strength of one, and labels [n]."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(classes, size=n)
+    eeg = rng.normal(size=(n, CHANNELS, SAMPLES)).cumsum(2) / 4
+    course = np.random.default_rng(9).normal(size=(classes, CHANNELS, 1)) * np.hanning(SAMPLES)
+    sign = 1 if linear else rng.choice([-1, 1], size=(n, 1, 1))
+    return torch.from_numpy(eeg + strength * sign * course[labels]).float(), torch.from_numpy(labels)
+
+
+@pytest.mark.parametrize("shrinkage", [.1, .9])
+@pytest.mark.parametrize("trials", [40, 200])  # fewer and more than features
+def test_discriminant_analysis_is_that_of_scikit_learn(trials, shrinkage):
+    eeg, labels = evoked(trials)
+    features = eeg.double().flatten(1)[:, ::3]
+    model = linear_branch.DiscriminantAnalysis(features, labels, 3)
+    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage, priors=[1 / 3] * 3).fit(features, labels)
+    weight, bias = model.weights(shrinkage)
+    for logits in (model.logits(features, [shrinkage])[0], features @ weight.T + bias):
+        assert np.allclose(logits.softmax(1), theirs.predict_proba(features), atol=1e-6)
+
+
+@pytest.mark.parametrize("trials", [40, 200])
+def test_ridge_is_that_of_scikit_learn(trials):
+    eeg, _ = evoked(trials)
+    features, targets = eeg.double().flatten(1)[:, ::3], eeg.double().mean(1)[:, :4]
+    model = linear_branch.Ridge(features, targets)
+    theirs = Ridge(alpha=10 * trials * model.power.item()).fit(features, targets)
+    weight, bias = model.weights(10)
+    for predicted in (model.predict(features, 10), features @ weight.T + bias):
+        assert np.allclose(predicted, theirs.predict(features.numpy()), atol=1e-6)
+
+
+@pytest.mark.parametrize(("whitening", "length"), [(1., 1), (.1, 2), (.3, 4)])
+def test_weights_of_features_become_weights_of_window_means(whitening, length):
+    eeg, _ = evoked(30)
+    means = linear_branch.window_means(eeg[:, :, :57], 4)  # 14 windows, which 4 do not divide
+    covariance = torch.eye(CHANNELS).double() + .3
+    features = linear_branch.Features(means, covariance, whitening, length)
+    weight = torch.randn(2, features.values.shape[1], dtype=torch.float64)
+    assert torch.allclose(means.double().flatten(1) @ features.on_means(weight).T, features.values @ weight.T)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_tangent_branch_is_that_of_pyriemann_and_scikit_learn(classes):
+    eeg, labels = evoked(90, classes)
+    covariance = torch.einsum("nct,ndt->cd", eeg, eeg) / eeg[:, 0].numel()
+    spatial = tangent_branch.principal_components(covariance)
+    signals = tangent_branch.all_components(eeg, spatial, 1)
+    fitted = tangent_branch.fit_tangent(signals[:60], labels[:60], classes, .01)
+    branch = tangent_branch.TangentBranch(CHANNELS, SAMPLES, classes)
+    branch.load_state_dict({"spatial": spatial, **fitted})
+
+    theirs = ERPCovariances(estimator="scm", assume_centered=True).fit(signals[:60].numpy(), labels[:60].numpy())
+    theirs.P_ = fitted["prototypes"].numpy()
+    model = make_pipeline(Shrinkage(tangent_branch.SHRINKAGE), TangentSpace(), StandardScaler(),
+                          LogisticRegression(C=.01, class_weight="balanced", max_iter=300))
+    model.fit(theirs.transform(signals[:60].numpy()), labels[:60])
+    assert np.allclose(branch(eeg[60:]).softmax(1), model.predict_proba(theirs.transform(signals[60:].numpy())), atol=1e-4)
+
+
+def test_a_class_without_trials_is_never_said():
+    eeg, labels = evoked(60, 2)
+    model = linear_branch.DiscriminantAnalysis(eeg.double().flatten(1), labels, 3)
+    assert torch.isfinite(model.logits(eeg.double().flatten(1), [.5])).all()
+    signals = tangent_branch.all_components(eeg, torch.eye(CHANNELS).double(), 1)
+    assert (tangent_branch.tangent_logits(signals, tangent_branch.fit_tangent(signals, labels, 3, .1)).argmax(1) < 2).all()
+
+
+def test_weights_of_what_helps_and_of_noise():
+    rng = np.random.default_rng(0)
+    labels = torch.from_numpy(rng.integers(3, size=900))
+    good = torch.nn.functional.one_hot(labels, 3) + torch.from_numpy(rng.normal(size=(900, 3)))
+    noise = torch.from_numpy(rng.normal(size=(900, 3)))
+    helping, other = fit_weights([good, noise], labels)
+    assert helping > .5 and other < .1
+    assert fit_weights([-good, good], labels)[0] == 0
+    groups = rng.integers(30, size=900)
+    assert gain_beyond_error(log_losses(0 * good, labels), log_losses(good, labels), groups)
+    assert not gain_beyond_error(log_losses(good, labels), log_losses(good + .3 * noise, labels), groups)
+
+
+def test_all_classes_count_alike_in_a_loss():
+    labels = torch.tensor([0] * 6 + [1] * 2)
+    assert (class_weights(labels, 3)[:2] * torch.tensor([6, 2])).tolist() == [4, 4]
+    losses = log_losses(torch.zeros(8, 2), labels)
+    assert losses[:6].sum().item() == pytest.approx(losses[6:].sum().item())
+
+
+def with_branches(tmp_path, linear):
+    """An untrained transformer with branches fitted to `evoked` trials; saved and loaded again."""
+    eeg, labels = evoked(240, linear=linear, strength=1.5)
+    torch.manual_seed(0)
+    model = build_encoder(EEGEncoderConfig(CHANNELS, SAMPLES, SFREQ, num_classes=3, embedding_size=4, d_model=16,
+                                           attn_heads=2, layers=1, spatial_filters=4))
+    targets = torch.nn.functional.one_hot(labels, 4).float() - torch.tensor([1 / 3] * 3 + [0])
+    rows = {"train": torch.arange(180), "val": torch.arange(180, 240)}
+    fitting = BranchFitting(eeg, labels, targets, 3, rows, np.arange(240), SFREQ, 0)
+    fitting.add_to(model, eeg, "cpu", 2.)
+    rescale_embedding(model, torch.full((4,), 5.), 2.)
+    save_encoder(model, tmp_path)
+    loaded = load_encoder(tmp_path)
+    for ours, theirs in zip(encode(model, eeg), encode(loaded, eeg), strict=True):
+        assert torch.equal(ours, theirs)
+    return loaded, fitting
+
+
+def test_the_branches_tell_new_trials_and_an_untrained_transformer_nothing(tmp_path):
+    model, fitting = with_branches(tmp_path, linear=True)
+    shares = model.config.branches
+    assert shares["transformer"] == {"logits": 0, "embedding": 0} and shares["linear"]["logits"] > .3
+    assert sum(share["logits"] for share in shares.values()) == pytest.approx(1, abs=.01)
+    eeg, labels = evoked(200, seed=1, strength=1.5)
+    embedding, logits = encode(model, eeg)
+    assert (logits.argmax(1) == labels).float().mean() > .9
+    assert fitting.whitening in linear_branch.WHITENINGS
+    truth = 5 + 2 * (torch.nn.functional.one_hot(labels, 4).float() - torch.tensor([1 / 3] * 3 + [0]))
+    assert (embedding - truth).square().mean() < .5 * (truth - truth.mean(0)).square().mean()
+    mean = torch.tensor([5., 5., 5., 5.])
+    assert torch.allclose(embedding.mean(0), mean, atol=.5)
+
+
+def test_what_no_linear_classifier_tells_is_left_to_the_tangent_space(tmp_path):
+    model, _ = with_branches(tmp_path, linear=False)
+    shares = model.config.branches
+    assert shares["tangent"]["logits"] > .6
+    eeg, labels = evoked(200, seed=1, strength=1.5, linear=False)
+    assert (encode(model, eeg)[1].argmax(1) == labels).float().mean() > .6
