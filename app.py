@@ -46,7 +46,7 @@ def start(args: options.Options) -> object:
     page = build(models)
     try:
         page.launch(server_name="127.0.0.1", server_port=args.port, share=False, prevent_thread_lock=True, quiet=True,
-                    ssr_mode=False, footer_links=["settings"])
+                    ssr_mode=False, footer_links=[])
     except OSError as error:
         raise InputError(f"--port {args.port or '7860 and following'}: cannot be opened ({error}); give another one"
                          ) from None

@@ -1,7 +1,6 @@
 """The app's page, built with Gradio: choose a model and a trial of a data set or of your own recording, and see what is
 read."""
 
-from pathlib import Path
 
 from runtime.errors import InputError
 
@@ -20,14 +19,13 @@ class Models:
     """The models to choose from. Each is loaded when it is chosen first."""
 
     def __init__(self, places: list[str], data: str | None, device: str, llm: str | None, results: str | None):
-        self.places = {Path(place).name if len(places) == 1 else place: place for place in places}
-        self.data, self.device, self.llm = data, device, llm
+        self.places, self.data, self.device, self.llm = places, data, device, llm
         self.results = read_beside(results, "--results")[1] if results else None
         self.loaded, self.sources = {}, {}
 
     def captioner(self, name: str) -> Captioner:
         if name not in self.loaded:
-            self.loaded[name] = Captioner(self.places[name], self.device, llm=self.llm)
+            self.loaded[name] = Captioner(name, self.device, llm=self.llm)
         return self.loaded[name]
 
     def data_set(self, name: str) -> Source:
@@ -59,12 +57,12 @@ def _told(function):
 
 def build(models: Models) -> gradio.Blocks:
     """The page."""
-    first = next(iter(models.places))
+    first = models.places[0]
     start = first_test_trial(models.data_set(first)) if models.data else 0
     with gradio.Blocks(title="EEG to text", analytics_enabled=False) as page:
         gradio.Markdown("# EEG to text\nA sentence about the picture that a person saw, read from their EEG, beside what "
                         "the same model writes without it.")
-        model = gradio.Dropdown(list(models.places), value=first, label="Model", interactive=True)
+        model = gradio.Dropdown(models.places, value=first, label="Model", interactive=True)
         claim = gradio.HTML(models.claim(first), elem_id="claim", label="What may be claimed")
         recorded = gradio.State(None)
         with gradio.Tabs():
@@ -77,8 +75,8 @@ def build(models: Models) -> gradio.Blocks:
                 onsets = gradio.Textbox("", label="Onsets: seconds such as 3.0 4.5, or every 1.0; empty for its own events",
                                         elem_id="onsets")
                 read = gradio.Button("Caption this recording", variant="primary", elem_id="read")
-                place = gradio.Number(0, label="Trial of the recording that is shown", precision=0, minimum=0,
-                                      elem_id="place")
+                place = gradio.Number(0, label="Trial of the recording to show: its number, then Enter", precision=0,
+                                      minimum=0, elem_id="place")
         result = gradio.HTML(elem_id="result", label="Result")
         show.click(_told(lambda name, row: view(models.captioner(name), models.data_set(name), int(row or 0))),
                    [model, number], result)
@@ -86,7 +84,7 @@ def build(models: Models) -> gradio.Blocks:
                    [recorded, result])
         place.submit(_told(lambda name, source, row: view(models.captioner(name), _given(source), int(row or 0))),
                      [model, recorded, place], result)
-        model.change(_told(models.claim), model, claim)
+        model.change(_told(lambda name: (models.claim(name), "")), model, [claim, result])  # what was read is another's
         if models.data:
             page.load(_told(lambda name: view(models.captioner(name), models.data_set(name), start)), model, result)
     return page

@@ -26,13 +26,16 @@ from eegdata.trials import Trials, load_trials
 from encoders import fit_to_encoder
 from encoders.preprocessing import preprocessing_of
 from metrics.conditions import BY_NAME
+from report.traces import UNITS
 from report.trial_figures import curves, scalp_maps
 from sources import new_recording, raw_files
 
+RECORDINGS = (*raw_files.SUFFIXES, ".csv")  # what the recording itself may end in
 SHOWN = ("eeg", "label", "noise+label", "noise", "nothing")  # conditions beside the model's own
 MAX_EVOKED = 200  # trials of a mean
 PICTURE_SIZE = 480  # pixels
 WORDS = 8
+DEVIATIONS = "standard deviations of the channel"
 
 
 @dataclass
@@ -79,7 +82,7 @@ def of_data_set(captioner: Captioner, folder: str | Path) -> Source:
     described = zip(trials.trial.tolist(), trials.subject.tolist(), label.tolist(), strict=True)
     what = [f"Trial {number} of subject {subject}, class {trials.class_names[kind]}; {part_of.get(row, 'in no part')}."
             for row, (number, subject, kind) in enumerate(described)]
-    unit = "standard deviations of the channel" if record["scale"] == "recording" else record["units"]
+    unit = DEVIATIONS if record["scale"] == "recording" else record["units"]
     return Source(trials.eeg, whole.eeg, trials.ch_names, trials.sfreq, record["tmin"], unit, record["positions"], what,
                   alike, picture)
 
@@ -106,10 +109,10 @@ def of_recording(captioner: Captioner, files: list[str], onsets: str) -> Source:
     every, at = _onsets(onsets)
     with tempfile.TemporaryDirectory() as folder:  # files of one recording lie side by side, as its header expects
         paths = [Path(shutil.copy(file, Path(folder) / Path(file).name)) for file in files]
-        main = next((path for suffix in raw_files.SUFFIXES for path in paths if path.name.lower().endswith(suffix)), None)
+        main = next((path for suffix in RECORDINGS for path in paths if path.name.lower().endswith(suffix)), None)
         if main is None:
             raise InputError(f"{', '.join(path.name for path in paths) or 'no file'}: none is a recording; expected one "
-                             f"that ends in {' '.join(raw_files.SUFFIXES)}, with the files that belong to it")
+                             f"that ends in {' '.join(RECORDINGS)}, with the files that belong to it")
         options = Namespace(recording=str(main), stream=None, cut_short=False, allow_other_files=False, exclude="",
                             unit_scale=None, interpolate=False, events=None, every=every, onsets=at, event_names=None,
                             stim_channel=None, stim_mask=None, event_delay=0.)
@@ -119,7 +122,7 @@ def of_recording(captioner: Captioner, files: list[str], onsets: str) -> Source:
             raise InputError(str(error).replace(f"{folder}/", "")) from None
     what = [f"{event} at {time:.3f} s of {main.name}." for event, time in zip(new.events, new.time.tolist(), strict=True)]
     tmin = (kept.first + kept.taken.start) / kept.sfreq
-    unit = "uV" if kept.scale == "none" and not kept.standardised else "standard deviations of the channel"
+    unit = "uV" if kept.scale == "none" and not kept.standardised else DEVIATIONS
     source = Source(torch.from_numpy(new.eeg), new.eeg, kept.ch_names, kept.sfreq, tmin, unit, None, what,
                     lambda row: (np.arange(len(new.eeg))[:MAX_EVOKED], f"mean of {min(len(new.eeg), MAX_EVOKED)} trials"))
     columns = readings(captioner, source.eeg, Request(controls=("noise",)))
@@ -166,4 +169,5 @@ def view(captioner: Captioner, source: Source, row: int) -> str:
         "maps": scalp_maps(signal, *described, source.positions, "Scalp maps of the trial"), "evoked_of": evoked_of,
         "evoked": curves(evoked, *described, source.unit, "Evoked response"),
         "evoked_maps": scalp_maps(evoked, *described, source.positions, "Scalp maps of the evoked response"),
-        "all": source.rows, "notes": source.notes}, Path(__file__).parent))
+        "unit": (UNITS | {"standardised": DEVIATIONS}).get(source.unit, source.unit), "all": source.rows,
+        "notes": source.notes}, Path(__file__).parent))

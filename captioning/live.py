@@ -94,8 +94,8 @@ def run(args: Namespace, captioner: "Captioner", kept: Preprocessing, request: R
     Returns (Inlet, LiveTrials) for what is to be said of them.
     """
     scale = calibrated_scale(args, kept)
+    markers = Inlet(args.markers, "--markers", args.wait) if args.markers else None  # first, so that it misses none
     inlet, live, rows, factor = open_stream(args, kept)
-    markers = Inlet(args.markers, "--markers", args.wait) if args.markers else None
     print(f"{len(rows)} channels at {live.sfreq:g} Hz; a caption comes {live.wait:.2f} s after its onset at the earliest, "
           "as the window and the filters reach so far")
 
@@ -118,7 +118,7 @@ def run(args: Namespace, captioner: "Captioner", kept: Preprocessing, request: R
             _mark(live, *marks, args)
         if pulled is None:
             write(live.finish())
-            if _enough(args, live, session) or not (inlet.again() and (markers is None or markers.again())):
+            if _enough(args, live, session) or not ((markers is None or markers.again()) and inlet.again()):
                 break
             continue
         values, times = pulled

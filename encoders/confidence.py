@@ -89,15 +89,14 @@ def threshold_of(config: PretrainedConfig) -> float:
 
 def confidence_text(config: PretrainedConfig) -> str:
     """A sentence on the threshold of an encoder."""
-    kept, sure = config.confidence, f"with {percent(1 - DELTA)} confidence"
+    kept = config.confidence
     if not kept:
-        return (f"A reading counts as confident from a probability of {halfway(config.num_classes):.2f} on, halfway between"
-                " chance and certainty; the model does not say how often such readings are right.")
-    trials, rate = counted(kept["trials"], "validation trial"), percent(kept["rate"])
+        return (f"Confident is a probability of {halfway(config.num_classes):.2f} or more, halfway between chance and "
+                "certainty. The model does not say how often such readings are right.")
+    trials, rate, sure = counted(kept["trials"], "validation trial"), percent(kept["rate"]), percent(1 - DELTA)
     if kept["above"] is None:
-        return (f"No reading counts as confident: in the {trials} no probability was high enough for {rate} of the classes "
-                f"to be right, {sure}.")
-    return (f"A reading counts as confident from a probability of {kept['above']:.2f} on, which "
-            f"{percent(kept['answered'])} of the {trials} reach; at least {rate} of such classes are right, {sure}. This "
-            f"holds for EEG like that of the validation trials: {percent(kept['noise'])} of noise with their spectra "
-            "reaches it, too.")
+        return (f"No reading counts as confident: in the {trials} no probability was high enough for {rate} of the "
+                f"readings to be right ({sure} confidence).")
+    return (f"Confident is a probability of {kept['above']:.2f} or more. {percent(kept['answered'])} of the {trials} "
+            f"reach it, and at least {rate} of such readings are right ({sure} confidence). But {percent(kept['noise'])} of "
+            "noise with the same spectra reaches it, too: it does not tell EEG from noise.")

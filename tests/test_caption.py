@@ -145,7 +145,7 @@ def test_what_counts_as_confident_is_told(run, study, tmp_path, capsys):
     assert set(run(model=confident_from(None, study[2], tmp_path / "never"))["caption"]) == {ABSTAINED}
     assert "No reading counts as confident: in the 100 validation trials" in capsys.readouterr().out
     run(model=confident_from(.6, study[2], tmp_path / "some"))
-    assert "from a probability of 0.60 on, which 60% of the 100 validation trials reach" in capsys.readouterr().out
+    assert "probability of 0.60 or more. 60% of the 100 validation trials reach it" in capsys.readouterr().out
     run("--abstain_below", ".3")
     assert "below 0.3 get no caption, as was asked for" in capsys.readouterr().out
 

@@ -1,9 +1,11 @@
 """stream.py: trials that arrive piece by piece are those of the whole recording, and so are their captions over LSL."""
 
 import json
+import os
 import re
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import mne
 import numpy as np
 import pytest
 
+import stream as script
 from captioning.live import ChannelScale
 from eegdata.dataset_folder import channel_scale, divided
 from new_recordings import SHORT, read
@@ -20,6 +23,7 @@ from raw_material import CHANNELS, ONSETS, make_raw
 from sources import epochs, preprocessing
 from sources.live_trials import LiveTrials, reach_seconds
 
+os.environ["LSLAPICFG"] = str(Path(__file__).with_name("lsl_api.cfg"))  # read when pylsl is imported first
 ROOT = Path(__file__).resolve().parents[1]
 SFREQ = 200.
 RATES = [(200., 100.), (512., 250.), (128., 128.), (500.5, 250.)]
@@ -139,15 +143,16 @@ def test_the_scale_of_all_trials_so_far():
 
 @pytest.fixture
 def replayed(tmp_path):
-    """A function that sends a recording from another process."""
+    """A function that sends a recording from another process; returns the stream's name, which no other run of the tests
+    has, and the process."""
     pytest.importorskip("pylsl", reason="pylsl is not installed (requirements-live.txt)")
-    started = []
+    name, started = f"eeg-to-text-{tmp_path.name}-{os.getpid()}", []
 
-    def start(recording, name, *options):
-        command = [sys.executable, "-m", "sources.replay", str(recording), "--lsl", name, "--speed", "10"]
-        command += map(str, options)
+    def start(recording, *options, linger=60):
+        command = [sys.executable, "-m", "sources.replay", str(recording), "--lsl", name, "--speed", "10", "--linger",
+                   str(linger), *map(str, options)]
         started.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-        return name
+        return name, started[-1]
 
     yield start
     for process in started:
@@ -156,15 +161,13 @@ def replayed(tmp_path):
 
 
 def stream(model, name, file, *options):
-    import stream as script
-
-    script.main(["--model_path", str(model), "--lsl", name, "--wait", "30", "--abstain_below", "0", "--out", str(file),
+    script.main(["--model_path", str(model), "--lsl", name, "--wait", "60", "--abstain_below", "0", "--out", str(file),
                  *SHORT, *map(str, options)])
     return read(file)
 
 
 def test_a_replayed_recording_gives_the_offline_captions(study, expected, replayed, tmp_path, capsys):
-    name = replayed(study[0], "eeg-to-text-test-1")
+    name, _ = replayed(study[0])
     table = stream(study[2], name, tmp_path / "live.csv", "--markers", f"{name}-markers", "--calibrate", study[0],
                    "--trials", len(expected))
     assert table["caption"].tolist() == expected["Generated Caption"].tolist()
@@ -172,13 +175,13 @@ def test_a_replayed_recording_gives_the_offline_captions(study, expected, replay
     assert np.allclose(table["probability"].astype(float), expected["probability"].astype(float), atol=1e-3)
     assert np.allclose(table["time"].astype(float), ONSETS, atol=2e-3) and set(table["event"]) == {"cat", "dog"}
     printed = capsys.readouterr().out
-    assert re.search(r"28 trials captioned; .*p50 \d\.\d+ s, p95 \d\.\d+ s", printed)
+    assert re.search(r"28 trials captioned; .*p50 \d+\.\d+ s, p95 \d+\.\d+ s", printed)
     assert "lost: 0 in 0 gaps; reconnects: 0" in printed
     assert "p50" in json.loads((tmp_path / "live.csv.json").read_text())["session"][0]
 
 
 def test_lost_samples_over_lsl(study, replayed, tmp_path, capsys):
-    name = replayed(study[0], "eeg-to-text-test-2", "--lose", 10, 12)
+    name, _ = replayed(study[0], "--lose", 10, 12)
     table = stream(study[2], name, tmp_path / "live.csv", "--markers", f"{name}-markers", "--event_names", "cat",
                    "--seconds", 37)
     assert 5 < len(table) < 14 and set(table["event"]) == {"cat"}
@@ -187,23 +190,17 @@ def test_lost_samples_over_lsl(study, replayed, tmp_path, capsys):
 
 
 def test_a_stream_that_comes_back(study, replayed, capsys):
-    """The first sender ends, and another one of the same name starts later. What was sent before is captioned."""
-    import threading
-
-    import stream as script
-
-    name = replayed(study[0], "eeg-to-text-test-3", "--linger", 1)
-    timer = threading.Timer(9, lambda: replayed(study[0], name))
-    timer.start()
-    script.main(["--model_path", str(study[2]), "--lsl", name, "--every", "4", "--wait", "30", "--seconds", "50", *SHORT])
-    timer.join()
+    """The first sender ends, then another one of the same name starts. What was sent before is captioned."""
+    name, first = replayed(study[0], linger=1)
+    thread = threading.Thread(target=lambda: first.wait() is not None and replayed(study[0]))
+    thread.start()
+    script.main(["--model_path", str(study[2]), "--lsl", name, "--every", "4", "--wait", "60", "--seconds", "50", *SHORT])
+    thread.join()
     assert "in 1 gaps; reconnects: 1" in capsys.readouterr().out
 
 
 def test_no_such_stream(study, tmp_path, capsys):
     pytest.importorskip("pylsl", reason="pylsl is not installed (requirements-live.txt)")
-    import stream as script
-
     with pytest.raises(SystemExit) as stop:
         script.main(["--model_path", str(study[2]), "--lsl", "absent", "--every", "1", "--wait", "1", "--out",
                      str(tmp_path / "live.csv"), *SHORT])
