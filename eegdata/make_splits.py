@@ -10,6 +10,8 @@ What each --split_by keeps within one part:
                them validation. If no subject has three, they are assigned across subjects
     time       stretches of each recording, in the order train, val, test, with a gap at both borders
     given      the publishers' parts
+
+Where pictures are to be unseen as well, each keeps the part that the publishers gave it, if they gave one to all of them.
 """
 
 from typing import TYPE_CHECKING
@@ -40,7 +42,7 @@ def make_splits(trials: "Trials", by: str, val_fraction: float = .15, test_fract
     if unseen_pictures and by == "given":
         raise InputError("--unseen_pictures: --split_by given keeps the publishers' parts as they are; leave it out")
     if unseen_pictures and by in SHARING_PICTURES:
-        maker.pictures = maker.by_picture()[0][1]
+        maker.pictures = maker.parts_of_pictures()
     made = getattr(maker, f"by_{by}")()
     if maker.pictures is not None:
         made = [(f"{name}, pictures unseen", np.where(part == maker.pictures, part, "")) for name, part in made]
@@ -84,6 +86,16 @@ class _Maker:
             raise InputError(f"--split_by {self.by}: {self.trials.path} does not know which picture was seen, only its "
                              f"class; {self.advice('' if self.by == 'picture' else 'leave out --unseen_pictures')}")
         return [(f"by picture, seed {self.seed}", self.deal_pictures(self.rows, self.val, self.test))]
+
+    def parts_of_pictures(self):
+        """The part of each trial's picture: the publishers', or one dealt by picture."""
+        given = self.trials.part
+        if self.known and given is not None:
+            given = given.astype(str)
+            pictures = {part: set(self.image[given == part].tolist()) for part in np.unique(given).tolist()}
+            if pictures.keys() == set(PARTS) and sum(map(len, pictures.values())) == len(np.unique(self.image)):
+                return given
+        return self.by_picture()[0][1]
 
     def by_subject(self):
         subjects = np.unique(self.subject)

@@ -178,6 +178,28 @@ def test_an_encoder_trains_on_it(prepared, clip, tmp_path):
     assert json.loads((tmp_path / "test" / "scores.json").read_text())["n"] == 6
 
 
+def test_between_people_the_concepts_stay_apart(prepared, clip, tmp_path):
+    """A split a person: trained and validated on the other's training concepts, scored on the person's test concepts."""
+    path = str(tmp_path / "splits.pth")
+    prepare_data.main(["split", str(prepared), "--split_by", "subject", "--unseen_pictures", "--splits_path", path])
+    trials = load_trials(prepared)
+    for number, (person, other) in enumerate(((1, 10), (10, 1))):
+        split = load_split(path, trials, number)
+        found = {part: {(trials.subject[i].item(), trials.class_names[trials.label[i].item()]) for i in rows.tolist()}
+                 for part, rows in split.items()}
+        assert found["test"] == {(person, concept.replace("_", " ")) for concept in TEST}
+        assert found["val"] == {(other, "bat1")} and {who for who, _ in found["train"]} == {other}
+        assert {concept for _, concept in found["train"]} == {"aardvark", "abacus", "air conditioner", "bat2", "t-shirt"}
+        assert len(split["test"]) == len(TEST)
+    common = ["--eeg_dataset", str(prepared), "--splits_path", path, "-sn", "1", "--output", str(tmp_path / "encoder"),
+              "--clip_model", str(clip), "--device", "cpu"]
+    training.main([*common, "--d_model", "32", "--attn_heads", "4", "--layers", "1", "--spatial_filters", "4",
+                   "--num_epochs", "1"])
+    scoring.main(common)
+    rows = json.loads((tmp_path / "encoder" / "test" / "scores.json").read_text())["retrieval_table"]
+    assert {(row["n"], row["candidates"], row["people"], row["repetitions"]) for row in rows} == {(3, 3, 1, 1)}
+
+
 def test_large_files_stay_on_disk(tmp_path, monkeypatch):
     """10.9 MB of EEG: reading it in blocks of 80 repetitions takes less than 2 MB."""
     eeg = np.random.default_rng(0).normal(size=(200, 4, 17, 100))
