@@ -13,6 +13,7 @@ from runtime.wording import listed
 import numpy as np
 from markupsafe import Markup
 
+from eegdata.microvolts import are_known, in_microvolts
 from eegdata.montage import scalp_info
 
 if TYPE_CHECKING:
@@ -52,13 +53,14 @@ class Responses:
 
 
 def chunks(trials: "Trials", rows: np.ndarray, what: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """EEG of `rows` as (rows, float32 array [n, C, T]), a chunk at a time, with a progress bar."""
+    """EEG of `rows` as (rows, float32 array [n, C, T]), in microvolts where known, a chunk at a time, with a progress
+    bar."""
     from tqdm import tqdm
 
     step = max(1, CHUNK_VALUES // (trials.eeg.shape[1] * trials.eeg.shape[2]))
     for start in tqdm(range(0, len(rows), step), desc=what, unit="chunk", leave=False):
         part = rows[start:start + step]
-        yield part, trials.eeg[part].numpy()
+        yield part, in_microvolts(trials, part)
 
 
 def responses(trials: "Trials") -> Responses:
@@ -98,10 +100,10 @@ def spectrum(trials: "Trials") -> tuple[np.ndarray, np.ndarray]:
 
 
 def unit(trials: "Trials") -> str:
-    """The unit of the EEG as it is read."""
+    """The unit of the EEG as it is drawn."""
     if not trials.record:
         return "unit of the file"
-    return "µV" if trials.record["units"] == "uV" and trials.record["scale"] == "none" else "standard deviations"
+    return "µV" if are_known(trials) else "standard deviations"
 
 
 def scalp(trials: "Trials") -> tuple:
@@ -174,13 +176,14 @@ def draw_channels(trials: "Trials", found: Responses, samples: list[int]) -> lis
     return figures
 
 
-def draw_maps(trials: "Trials", found: Responses, samples: list[int], info: "mne.Info", rows: list[int]) -> list[Markup]:
+def draw_maps(trials: "Trials", found: Responses, samples: list[int], info: "mne.Info", rows: list[int],
+              by_class: bool = True) -> list[Markup]:
     """Scalp maps at the latencies: of all trials, and of each class shown, on one colour scale."""
     from matplotlib.figure import Figure
     from mne.viz import plot_topomap
 
-    kinds = [(f"all ({len(trials)})", found.mean)] if len(found.labels) > 1 else []
-    kinds += [(f"{trials.class_names[label]} ({count})", mean) for label, count, mean in
+    kinds = [(f"all ({len(trials)})", found.mean)] if len(found.labels) > 1 or not by_class else []
+    kinds += [] if not by_class else [(f"{trials.class_names[label]} ({count})", mean) for label, count, mean in
               zip(found.labels, found.counts, found.class_mean, strict=True)]
     limit = max(np.abs(values[np.ix_(rows, samples)]).max() for _, values in kinds) or 1.0
     options = {"contours": 4} if len(rows) >= MIN_SMOOTH_ELECTRODES else {

@@ -130,6 +130,12 @@ def model_comparisons(studies: list[Study], args: Namespace) -> list[dict]:
     return rows
 
 
+def title_of(studies: list[Study], folder: str | None) -> str:
+    """"EEG-to-Text: simulated EEG of 4 people (demo/simulated)", so that two open reports can be told apart."""
+    eeg = "; ".join(dict.fromkeys(study.eeg["text"].split(" (")[0] for study in studies))
+    return f"EEG-to-Text: {eeg}" + (f" ({'/'.join(Path(folder).resolve().parts[-2:])})" if folder else "")
+
+
 def all_results(studies: list[Study], args: Namespace, judge: Judge | None = None) -> dict:
     """The dict of results.json. judge: that rated the captions."""
     models = model_comparisons(studies, args)
@@ -138,6 +144,7 @@ def all_results(studies: list[Study], args: Namespace, judge: Judge | None = Non
     correct_over_studies([entry["verdicts"] for entry in found])
     for study, entry in zip(studies, found, strict=True):
         entry["claim"] = claim(study, entry["verdicts"])
-    return {"format": FORMAT, "title": args.title, "metric": METRIC, "protocol": args.protocol, "alpha": ALPHA,
-            "made": run_facts(getattr(args, "command_line", None)), "studies": found, "models": models,
-            "seeds": over_seeds(found), "options": without_secrets(vars(args)), "versions": versions()}
+    return {"format": FORMAT, "title": args.title or title_of(studies, args.report), "metric": METRIC,
+            "protocol": args.protocol, "alpha": ALPHA, "made": run_facts(getattr(args, "command_line", None)),
+            "studies": found, "models": models, "seeds": over_seeds(found),
+            "options": without_secrets(vars(args)), "versions": versions()}

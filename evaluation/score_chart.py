@@ -13,7 +13,7 @@ from .tables import without_bleu_twin
 
 MAX_NAME = 34  # characters of a file's name
 # Each kind of condition has a hue, as in the report, and each condition of a kind a shade, from dark to pale.
-HUES = {"model": "#0a58ca", "variant": "#3d444d", "control": "#3d444d", "baseline": "#5b2f9c", "knows": "#8a5f00"}
+HUES = {"model": "#0a58ca", "variant": "#3d444d", "control": "#3d444d", "baseline": "#8f3306", "knows": "#c08a00"}
 PALEST = .62  # share of white in the palest shade
 
 

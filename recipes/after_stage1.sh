@@ -13,5 +13,5 @@ python inference_chance.py "${DATA[@]}" "${WRITE[@]}" --dest "$RUN/results/capti
 
 echo "== scores and report"
 python evaluate.py "$RUN"/results/*.csv --json "$RUN/scores.json" --chart "$RUN/scores.png" --report "$RUN" --seed 0 \
-    --title "EEG-to-Text: $(basename "$RUN")" --sentence_model "$(python -m metrics.sentences)"
+    --sentence_model "$(python -m metrics.sentences)"
 echo "captions: $RUN/results/   scores: $RUN/scores.json   page: $RUN/report.html"

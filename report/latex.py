@@ -18,10 +18,11 @@ def escaped(text: object) -> str:
     return "".join(SPECIAL.get(letter, letter) for letter in " ".join(str(text).split()))
 
 
-def table(study: dict, metric: str, alpha: float, place: int = 1) -> str:
+def table(study: dict, metric: str, alpha: float, place: int = 1, made: dict | None = None) -> str:
     """A booktabs table: conditions by metrics with 95% intervals, the claim and N in the caption.
 
-    Only the model's headline score can be bold, and only where it is better than every control and baseline.
+    Only the model's headline score can be bold, and only where it is better than every control and baseline. made:
+    runtime.run_facts of the evaluation.
     """
     metrics, bold = main_metrics(study, metric)[:MAX_COLUMNS], beats_floor(study)
     columns = len(metrics) + 1
@@ -40,13 +41,13 @@ def table(study: dict, metric: str, alpha: float, place: int = 1) -> str:
             lines.append(" & ".join([escaped(one["condition"]), *cells]) + r" \\")
             if any(spans):
                 lines.append(" & ".join(["", *spans]) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{caption(study, metric, alpha, bold)}}}",
+    lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{caption(study, metric, alpha, bold, made)}}}",
               rf"\label{{tab:eeg-to-text-{re.sub('[^A-Za-z0-9]+', '-', study['name']).strip('-')}-{place}}}",
               r"\end{table}"]
     return "\n".join(lines) + "\n"
 
 
-def caption(study: dict, metric: str, alpha: float, bold: bool) -> str:
+def caption(study: dict, metric: str, alpha: float, bold: bool, made: dict | None = None) -> str:
     """The claim, N, and how to read the table, escaped."""
     size = f"N = {counted(study['n'], 'trial')} of {counted(study['pictures'], 'picture')}"
     if study.get("subjects"):
@@ -54,7 +55,10 @@ def caption(study: dict, metric: str, alpha: float, bold: bool) -> str:
     missing = f" No captions under {', '.join(study['missing'])}." if study.get("missing") else ""
     mark = (f"Bold: better than every control and baseline in {metric} at p < {alpha:g}." if bold else
             f"Nothing is bold: the model is not shown to beat every control and baseline in {metric} at p < {alpha:g}.")
-    return escaped(f"{study['claim']} {audit_sentence(study)}{size}. Means with 95% intervals in brackets. {mark}{missing}")
+    when = f" Evaluated on {made['date']}" if made and made.get("date") else ""
+    when += f", commit {made['commit']}." if when and made.get("commit") else "." * bool(when)
+    return escaped(f"{study['claim']} {audit_sentence(study)}{size}. Means with 95% intervals in brackets. "
+                   f"{mark}{missing}{when}")
 
 
 def audit_sentence(study: dict) -> str:
@@ -71,5 +75,5 @@ def audit_sentence(study: dict) -> str:
 def tables(results: dict) -> str:
     """The tables of all studies, with a line that names the package they need."""
     head = "% \\usepackage{booktabs}\n"
-    return head + "\n".join(table(study, results["metric"], results["alpha"], place)
+    return head + "\n".join(table(study, results["metric"], results["alpha"], place, results.get("made"))
                             for place, study in enumerate(results["studies"], 1))

@@ -10,11 +10,16 @@ from audit.page import data_uri, finding_texts, render
 from metrics.conditions import MODEL_CONDITION, TABLE
 
 from . import sections, tables
+from .confusion import MAX_CLASSES, confusion
 from .curves import loss_chart
+from .evoked import evoked_part
 from .examples import examples
+from .grid import grid
+from .plain_words import plain_words
 from .run import STAGES, Run, read_run
 
-MATRIX_SIZE = 1100  # pixels
+FIGURE_SIZE = 1100  # pixels
+MAX_COMMAND = 240  # letters
 MAX_ENTRIES = 12  # of a list that is shown in a table of options; of a longer one only the number is
 CONTRASTS = ("shuffled_within_class", "label")
 
@@ -36,6 +41,9 @@ def page(results: dict, files: list[dict], other: tuple[str, dict] | None, count
     return {
         "title": results["title"], "metric": metric, "alpha": results["alpha"], "protocol": results["protocol"],
         "studies": studies, "other": other and {"name": other[0], "studies": theirs},
+        "made": dict.fromkeys(("date", "commit", "command"), "")
+                | {name: shortened(text, MAX_COMMAND) for name, text in (results.get("made") or {}).items() if text},
+        "seeds": [tables.seed_lines(group, metric) for group in results.get("seeds") or []],
         "models": sections.comparison_lines(results.get("models"), "a", "b"),
         "options": [("evaluate.py", [("Options", rows_of(results.get("options") or {})),
                                      ("Versions", rows_of(results.get("versions") or {}))])],
@@ -68,8 +76,10 @@ def study_part(study: dict, files: dict, results: dict, other: dict | None, coun
     best = study["verdicts"].get("better_than_nothing", {}).get("best")
     contrasts = [*CONTRASTS, *([best] if best and best not in CONTRASTS else [])]
     main, everything = tables.main_metrics(study, metric), tables.metrics_of(study)
-    return {
-        "key": key, "study": study, "notes": run.notes,
+    content = {
+        "key": key, "study": study, "notes": run.notes, "words": plain_words(study, metric),
+        "grid": grid(model, files, origin.get("image_dir")),
+        "evoked": evoked_part(origin.get("eeg_dataset"), (record or {}).get("data")),
         "findings": finding_texts(study["audit"]["findings"]), "audit_note": study["audit"]["note"],
         "warnings": sections.warnings(study, record),
         "verdicts": sections.verdict_cards(study, results["alpha"]),
@@ -90,19 +100,33 @@ def study_part(study: dict, files: dict, results: dict, other: dict | None, coun
         "options": [(name, option_tables(content)) for name, content in run.options.items() if content]
                    + ([(f"{model.path.name}.json", option_tables(record))] if record else []),
     }
+    return content | {"sections": sections_of(content)}
+
+
+def sections_of(content: dict) -> set[str]:
+    """The parts of a study that the contents bar leads to: those that are there, by the ends of their ids."""
+    notes = content["notes"]
+    there = {"tested": content["verdicts"], "range": content["range"], "scores": True, "subjects": content["subjects"],
+             "power": content["power"], "calibration": content["calibration"], "evoked": content["evoked"],
+             "examples": True,
+             "encoder": content["encoder"] or content["matrix"] or content["when_where"] or "encoder" in notes,
+             "audit": content["findings"] or content["audit_note"], "losses": content["losses"] or "losses" in notes,
+             "options": content["options"] or "options" in notes}
+    return {part for part, shown in there.items() if shown}
 
 
 def pictures_of(run: Run) -> dict:
     """The encoder's confusion matrix and its figure of when and where."""
     if not run.encoder:
         return {"matrix": None, "when_where": None}
-    matrix = run.encoder / "test" / "confusion_matrix.png"
-    picture = data_uri(matrix, MATRIX_SIZE, "PNG")
-    if not picture:
-        run.note("encoder", f"{matrix} is missing or not a picture. test_eeg_classifier.py writes it.")
+    file = run.encoder / "test" / "confusion_matrix.csv"
+    matrix = confusion(file)
+    if not matrix:
+        run.note("encoder", f"{file} is missing, or is no table of 2 to {MAX_CLASSES} classes. test_eeg_classifier.py "
+                            "writes it.")
     sentence = run.when_where.get("sentence")
-    return {"matrix": picture, "when_where": sentence and {
-        "sentence": sentence, "picture": data_uri(run.encoder / "test" / "when_where.png", MATRIX_SIZE, "PNG")}}
+    return {"matrix": matrix, "when_where": sentence and {
+        "sentence": sentence, "picture": data_uri(run.encoder / "test" / "when_where.png", FIGURE_SIZE, "PNG")}}
 
 
 def option_tables(content: dict) -> list[tuple[str, list]]:

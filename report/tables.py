@@ -112,6 +112,17 @@ def beside_table(study: dict, other: dict, metrics: list[str]) -> dict:
         for _, members in groups_of(study) for one in members]}
 
 
+def seed_lines(group: dict, metric: str) -> dict:
+    """A group of evaluation.seeds.over_seeds with the metrics shown and its lines of texts, "mean (SD)"."""
+    metrics = of_metrics(group["conditions"][0]["scores"], metric) if group["conditions"] else []
+
+    def text(score):
+        return f"{number(score['mean'])} ({number(score['sd'])})" if score else "-"
+
+    return group | {"metrics": metrics, "lines": [
+        (one["condition"], *(text(one["scores"].get(name)) for name in metrics)) for one in group["conditions"]]}
+
+
 def score_charts(study: dict, other: dict | None, metric: str) -> list[Markup]:
     """A bar chart for each metric. The bars of the other study, if there is one, are under this one's."""
     theirs = {one["condition"]: one for one in other["conditions"]} if other else {}

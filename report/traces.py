@@ -56,6 +56,7 @@ def read_eeg(path: str | Path, fingerprint: str | None, pictures: dict[int, str]
     moment (Lehmann and Skrandies 1980). Of a folder only the trials asked for are read.
     """
     from eegdata.dataset_folder import read_record
+    from eegdata.microvolts import are_known, in_microvolts
     from eegdata.trials import load_trials
 
     refusal = why_not_readable(Path(path), fingerprint)
@@ -73,13 +74,11 @@ def read_eeg(path: str | Path, fingerprint: str | None, pictures: dict[int, str]
     chosen, names = choose_channels(trials.ch_names, trials.eeg.shape[1])
     curves = {}
     for number, place in position.items():
-        signal = trials.eeg[place].numpy().astype(float)
+        signal = in_microvolts(trials, np.array([place]))[0].astype(float)
         signal = signal - signal.mean(1, keepdims=True)
         curves[number] = np.vstack([signal.std(0), signal[chosen]])
     ms = 1000 * (np.arange(trials.eeg.shape[2]) / trials.sfreq + (trials.tmin or 0))
-    unit = UNITS.get(trials.record.get("units"), "units of its own")
-    if trials.record.get("scale") == "recording":
-        unit = "standard deviations of the channel"
+    unit = UNITS["uV"] if are_known(trials) else "units of its own"
     return Eeg(curves, [GFP, *names], ms, trials.tmin is not None, unit), ""
 
 

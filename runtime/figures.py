@@ -22,8 +22,8 @@ PALETTE = ("#3f90da", "#e76300", "#3c9d5b", "#832db6", "#bd1f01", "#a96b59", "#f
 INK, SOFT, RULE = "#1b1f24", "#57606a", "#d0d7de"
 # Variables of the style sheets audit/page.css and report/report.css, with their values in the light page.
 PAGE_COLOURS = {"ink": INK, "soft": SOFT, "rule": RULE, "accent": "#0a58ca", "accent-pale": "#9cc1f5",
-                "control": "#8b949e", "control-pale": "#d0d5da", "baseline": "#7b4fb8", "baseline-pale": "#cdb8ea",
-                "knows": "#b07d10", "knows-pale": "#e6cd94", "validation": "#c2410c"}
+                "control": "#8b949e", "control-pale": "#d0d5da", "baseline": "#a33c08", "baseline-pale": "#e6bfa8",
+                "knows": "#dba726", "knows-pale": "#f0dfae", "validation": "#c2410c"}
 WIDTH = 4.4  # inches, about a phone's width: a figure is never scaled down much, so its text stays readable
 STYLE = {"font.size": 8, "axes.titlesize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left",
          "axes.titlecolor": INK, "text.color": INK, "axes.edgecolor": SOFT,

@@ -108,8 +108,9 @@ def make_run(folder, pictures=24, subjects=3, seed=0):
         "classical_baseline": {"name": "xDAWN + tangent space + logistic regression", "balanced_accuracy": 0.744,
                                "balanced_accuracy_95": [0.65, 0.84]}})
     write(encoder / "test" / "when_where.json", {"sentence": "The evidence is at 100 to 200 ms over occipital sensors."})
-    for name, colour in (("confusion_matrix", "navy"), ("when_where", "olive")):
-        Image.new("RGB", (600, 520), colour).save(encoder / "test" / f"{name}.png")
+    Image.new("RGB", (600, 520), "olive").save(encoder / "test" / "when_where.png")
+    (encoder / "test" / "confusion_matrix.csv").write_text(
+        "true,ball,house,tree,star\nball,7,2,0,0\nhouse,0,9,0,0\ntree,0,0,9,0\nstar,1,1,1,6\n")
     write(folder / "data" / "audit.json", {
         "format": "eeg-to-text audit 1", "facts": {},
         "made_from": {"fingerprint": made["data"], "subject": 0, "splits": made["splits"], "split_num": 0},

@@ -76,15 +76,34 @@ def test_a_missing_audit_is_said_and_a_report_makes_it(own_run, capsys):
     assert study["audit"]["findings"] and (own_run / "report" / "audit.json").is_file()
 
 
-def test_simulated_eeg_is_called_simulated_everywhere(own_run, capsys):
+def test_simulated_eeg_is_called_so_in_the_claim_itself(own_run, capsys):
     for record in (own_run / "results").glob("*.json"):
         edit_json(record, source={"name": "simulated", "simulated": True})
+    study = scored(own_run, "--report", str(own_run / "report"), "--chart", str(own_run / "scores.svg"))
+    assert study["claim"].startswith("Simulated EEG of 3 people (6 channels): the captions carry the class")
+    assert study["eeg"] == {"source": "simulated", "simulated": True, "people": 3, "sessions": None, "channels": 6,
+                            "recorded": None, "text": "simulated EEG of 3 people (6 channels)"}
+    said = capsys.readouterr().out
+    assert said.index("captions.csv: Simulated EEG of 3 people") < said.index("95% interval")  # the verdict first
+    results = json.loads((own_run / "report" / "results.json").read_text())
+    assert results["title"] == "EEG-to-Text: simulated EEG of 3 people (run/report)"
+    page = (own_run / "report" / "report.html").read_text()
+    assert f"<title>{results['title']}</title>" in page and "Nobody was recorded" in page
+    assert "Simulated EEG of 3 people (6 channels)" in (own_run / "report" / "table.tex").read_text()
+    assert results["made"]["date"] in page and "--report" in results["made"]["command"]
+    assert results["made"]["date"] in (own_run / "report" / "table.tex").read_text()
+
+
+def test_sessions_and_dates_are_named(own_run):
+    for file in (own_run / "results").glob("*.csv"):
+        table = pandas.read_csv(file, keep_default_na=False, dtype=str)
+        table["session"] = [str(1 + int(trial) % 2) for trial in table["trial"]]
+        table.to_csv(file, index=False)
+        edit_json(file.with_name(f"{file.name}.json"), sha256=file_hash(file), source={
+            "name": "raw", "simulated": False, "channels": 9, "recorded": ["2021-03-01", "2021-05-02"]})
     study = scored(own_run, "--report", str(own_run / "report"))
-    assert "(simulated EEG of 3 people, N = 36 trials of 12 pictures)" in study["claim"]
-    assert study["eeg"] == {"source": "simulated", "simulated": True, "people": 3, "text": "simulated EEG of 3 people"}
-    assert "simulated EEG of 3 people" in capsys.readouterr().out
-    for name in ("report.html", "table.tex"):
-        assert "simulated EEG of 3 people" in (own_run / "report" / name).read_text()
+    assert study["claim"].startswith("EEG of 3 people from raw recordings (6 sessions, 9 channels, recorded 2021-03-01 to "
+                                     "2021-05-02): ")
 
 
 @pytest.mark.parametrize("file", ["dataset.json", "audit.json"])

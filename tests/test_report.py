@@ -38,7 +38,7 @@ def test_the_page_is_one_file_without_references(run, page):
     elements = Elements(page)
     assert not elements.open
     pictures = [attrs["src"] for tag, attrs in elements.found if tag == "img"]
-    assert len(pictures) == 24 + 2 and all(src.startswith("data:image/") for src in pictures)
+    assert len(pictures) == 5 + 24 + 1 and all(src.startswith("data:image/") for src in pictures)
     for tag, attrs in elements.found:
         assert tag not in ("script", "link", "iframe", "object", "base")
         assert not {"srcset", "onload", "onerror"} & set(attrs)
@@ -57,7 +57,7 @@ def test_every_picture_and_chart_has_a_text_and_every_table_its_heads(page):
     elements = Elements(page).found
     assert all(attrs.get("alt") for tag, attrs in elements if tag == "img")
     assert page.count("<svg") == page.count("<title>") - 1 == page.count("<desc>")
-    assert page.count("<svg") == 4 + 1 + 1 + 2 + 24 + 3  # bars, range, subjects, calibration, EEG, losses
+    assert page.count("<svg") == 4 + 1 + 1 + 2 + 2 + 24 + 3  # bars, range, subjects, calibration, evoked, EEG, losses
     assert all(attrs.get("scope") for tag, attrs in elements if tag == "th")
     assert page.count("<table") == page.count("<caption>") == page.count("<thead>")
     assert "nan" not in re.sub(r"data:image[^\"]*", "", page)

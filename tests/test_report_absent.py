@@ -27,7 +27,7 @@ def own_run(tmp_path):
     ("captioner", "captioner was not found"),
     ("eeg_encoder", "the folder of the EEG encoder, was not found"),
     ("eeg_encoder/test/scores.json", "eeg_encoder/test/scores.json is missing"),
-    ("eeg_encoder/test/confusion_matrix.png", "confusion_matrix.png is missing or not a picture"),
+    ("eeg_encoder/test/confusion_matrix.csv", "confusion_matrix.csv is missing, or is no table of 2 to 60 classes"),
     ("eeg_encoder/test/when_where.png", "when_where.png is missing or not a picture"),
     ("captioner/train_log.json", "captioner/train_log.json is missing"),
     ("captioner/args.json", "captioner/args.json is missing"),

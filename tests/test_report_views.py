@@ -1,0 +1,158 @@
+"""What people see of the report: the grid, plain words, the order of headings, colours, and the page in Chromium."""
+
+import itertools
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+
+from evaluation.score_chart import condition_colours
+from metrics.conditions import NAMES
+from report.charts import colour_of
+from report.confusion import confusion
+from report.grid import draw_rows
+from report.plain_words import plain_words
+from report_material import make_results, make_run, page_of, section
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DEUTERANOPIA = np.array([[.367322, .860646, -.227968], [.280085, .672501, .047413], [-.011820, .042940, .968881]])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("run") / "demo")
+
+
+@pytest.fixture(scope="module")
+def page(run):
+    return page_of(run)
+
+
+def test_rows_are_drawn_across_people_and_not_by_score():
+    people = [person for person in "abc" for _ in range(10)]
+    pictures = [f"p{number}" for _ in "abc" for number in range(10)]
+    rows = draw_rows(people, pictures, 6)
+    assert [people[row] for row in rows] == ["a", "b", "c", "a", "b", "c"]
+    assert len({pictures[row] for row in rows}) == 6 and rows == draw_rows(people, pictures, 6)
+    assert len(draw_rows(None, pictures, 4)) == 4 and sorted(draw_rows(["a"] * 2, ["p", "p"], 5)) == [0, 1]
+
+
+def test_the_grid_stands_directly_under_the_claim(run, page):
+    after = page.split('class="claim"')[1]
+    assert after.index('<table class="grid"') < after.index("<ul") and after.index("<nav") < after.index("What was tested")
+    table = pd.read_csv(run / "results" / "captions.csv", dtype=str)
+    control = pd.read_csv(run / "results" / "captions_shuffled_within_class.csv", dtype=str)
+    shown = page.split('<table class="grid"')[1].split("</table>")[0]
+    assert shown.count("<img") == 5 and len(set(re.findall(r"subject (\d)", shown))) == 3
+    for true, generated, other in re.findall(
+            r'data-name="true" dir="auto">(.*?)</td>.*?class="generated">(.*?)</td>.*?dir="auto">(.*?)</td>', shown):
+        row = table[(table["Expected Caption"] == true) & (table["Generated Caption"] == generated)]
+        assert len(row) and other in set(control["Generated Caption"])
+
+
+def test_headings_leave_out_no_level(page):
+    levels = [int(level) for level in re.findall(r"<h(\d)", page)]
+    assert levels[0] == 1 and all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+def test_the_contents_bar_leads_to_what_is_there(page):
+    links = re.findall(r'href="#([^"]+)"', page.split('<nav aria-label="Contents">')[1].split("</nav>")[0])
+    assert {"s0-tested", "s0-scores", "s0-evoked", "s0-encoder", "s0-options", "meanings"} <= set(links)
+    assert all(f'id="{link}"' in page for link in links)
+
+
+def test_evoked_responses_are_in_microvolts(page):
+    shown = section(page, "evoked")
+    assert shown.count("<svg") == 2 and "µV" in shown and re.search(r"strongest at [\d, ]*120\b", shown)
+
+
+def test_the_confusion_matrix_is_a_table(run, page):
+    found = confusion(run / "eeg_encoder" / "test" / "confusion_matrix.csv")
+    assert found["classes"] == ["ball", "house", "tree", "star"] and found["rows"][0] == ("ball", [78, 22, 0, 0])
+    assert '<td style="--share: 78%" class="much">78</td>' in section(page, "encoder")
+
+
+def verdicts(**holds):
+    return {"verdicts": {key: {"holds": holds.get(key)} for key in ("anything", "beyond_class", "better_than_nothing")},
+            "eeg": {"simulated": holds.get("simulated"), "people": 3}, "doubts": []}
+
+
+def test_plain_words_say_no_more_than_the_verdicts():
+    words = " ".join(plain_words(verdicts(anything=True, beyond_class=False, better_than_nothing=False), "ROUGE-1"))
+    assert "the EEG of 3 people" in words and "not shown that they tell more than the kind of thing" in words
+    assert "were not shown to be better" in words and "Nobody was recorded" not in words
+    words = " ".join(plain_words(verdicts(anything=False, simulated=True), "ROUGE-1"))
+    assert words.startswith("This EEG was computed with a model of the head. Nobody was recorded")
+    assert "no better than other pictures" in words and "of the same class" not in words
+    assert plain_words({"verdicts": {}}, "ROUGE-1") == []
+
+
+def test_several_seeds_have_a_table(run):
+    results = make_results(run)
+    results["seeds"] = [{"name": "runs/captioner", "seeds": [0, 1, 2], "beyond_class": 2, "conditions": [
+        {"condition": "eeg+label", "kind": "model", "scores": {"ROUGE-1": {"mean": .5, "sd": .0123}}}]}]
+    shown = page_of(run, results, examples=0).split('id="seeds"')[1].split("</section>")[0]
+    assert "0.500 (0.012)" in shown and "in 2 of 3" in shown
+
+
+def lightness(colour):
+    """CIE L* (0 to 100) of a colour as people with deuteranopia see it (Machado, Oliveira and Fernandes 2009), and whether
+    it looks blue."""
+    rgb = np.clip(DEUTERANOPIA @ np.array(to_rgb(colour)), 0, 1)
+    linear = np.where(rgb <= .04045, rgb / 12.92, ((rgb + .055) / 1.055) ** 2.4)
+    y = linear @ [.2126, .7152, .0722]
+    return 116 * np.cbrt(y) - 16, rgb[2] > rgb[0] + .15
+
+
+def test_kinds_are_told_apart_without_red_and_green():
+    seen = {kind: lightness(colour_of(kind)) for kind in ("model", "control", "baseline", "knows")}
+    assert [blue for _, blue in seen.values()] == [True, False, False, False]
+    light = sorted(value for kind, (value, _) in seen.items() if kind != "model")
+    assert np.diff(light).min() > 12  # a difference of 10 is seen at once
+
+
+def test_each_condition_has_a_colour_of_its_own():
+    colours = condition_colours()
+    assert set(colours) == set(NAMES) and len(set(colours.values())) == len(NAMES)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    with api.sync_playwright() as play:
+        one = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield one
+        one.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_the_window(run, page, browser, width, scheme):
+    view = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    view.goto((run / "report" / "report.html").as_uri())
+    assert view.evaluate("document.documentElement.scrollWidth") == width
+    first, names = view.evaluate("""() => [...document.querySelectorAll("table.scores")].slice(0, 1).map(table => [
+        table.querySelector("tbody tr:not(.group) th").getBoundingClientRect().width,
+        table.parentElement.getBoundingClientRect().width])[0]""")
+    assert first < names / 2.5  # the column that stays in place leaves room for the others
+    lightest = view.evaluate("""() => [...document.querySelectorAll("table.confusion td")].map(cell =>
+        getComputedStyle(cell).backgroundColor)""")
+    assert len(set(lightest)) > 2
+    view.close()
+
+
+def test_the_page_prints_whole_and_short(run, page, browser):
+    view = browser.new_page(viewport={"width": 794, "height": 1123})  # A4 at 96 dpi
+    view.goto((run / "report" / "report.html").as_uri())
+    view.emulate_media(media="print")
+    too_wide = view.evaluate("""() => [...document.querySelectorAll("table")].filter(table =>
+        table.innerText && table.getBoundingClientRect().right > innerWidth + 1).map(table => table.innerText.slice(0, 60))""")
+    assert too_wide == []
+    pages = len(re.findall(rb"/Type\s*/Page\b", view.pdf(format="A4")))
+    assert 3 <= pages <= 12
+    view.close()
