@@ -29,8 +29,9 @@ def parse(argv: list[str] | None) -> options.Options:
                        "--split)")
     group.add_argument("--split", choices=("test", "val", "train"), default="test", help="part of the split to score")
     group.add_argument("--classical_baseline", action="store_true",
-                       help="also fit a classical classifier on the training part: xDAWN covariances, tangent space, "
-                            "logistic regression")
+                       help="also fit classical classifiers on the training and validation parts, and compare with the "
+                            "best of them: LDA and logistic regression of window means, xDAWN and ERP covariances on the "
+                            "tangent space, minimum distance to mean")
     group.add_argument("--embedding_baseline", action="store_true",
                        help="also fit a logistic regression and an MLP on the encoder's embeddings of the training part, "
                             "which it was trained on itself, so they are seldom better than its own classifier")
@@ -130,10 +131,13 @@ def _run(args):
     from runtime.checkpoints import resolve_checkpoint
     from runtime.runs import read_run, training_warnings, write_record
 
+    import torch
+
     from eegdata.data_paths import find_data
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
     from encoders import encode, fit_to_encoder, load_encoder
+    from encoders.branches import shares_text
     from encoders.classical import baseline_scores, embedding_scores
     from encoders.clip import check_clip, is_classifier_only
     from encoders.temperature import class_probabilities
@@ -160,7 +164,8 @@ def _run(args):
         raise InputError(f"--output {args.output}: the encoder has {encoder.config.num_classes} classes, {trials.path} has "
                          f"{len(trials.class_names)}; train an encoder on this data set")
     fitted = args.classical_baseline or args.embedding_baseline or args.when_and_where
-    needed = {args.split, "train"} if fitted else {args.split}
+    known = ("train", "val") if args.classical_baseline and args.split == "test" else ("train",) if fitted else ()
+    needed = {args.split, *known}
     split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=needed)
     rows, clusters, overlap = split[args.split], None, None
     same_split = trained_with(folder, args.output, trials.fingerprint, paths.splits_path, args.split_num, args.split)
@@ -185,13 +190,15 @@ def _run(args):
     if trials.has_pictures and not classes_only:
         scores["retrieval"] = retrieval_scores(embeddings, gallery, clusters)
     if args.classical_baseline:
-        scores["classical_baseline"] = baseline_scores(trials, split["train"], rows, clusters, args.seed)
+        scores["classical_baseline"] = baseline_scores(trials, torch.cat([split[part] for part in known]), rows,
+                                                       logits.argmax(1), clusters, args.seed)
     if args.embedding_baseline:
         scores["embedding_baseline"] = embedding_scores(trials, split["train"], rows, learned, embeddings, clusters,
                                                         args.seed)
     scores["calibration"] = calibration(confidence, logits.argmax(1) == labels, clusters=clusters)
     scores |= {"split": args.split, "data": trials.fingerprint, "subject": args.subject, "overlap": overlap,
-               "same_split": same_split, "ledger": None, "training_warnings": training_warnings(folder)}
+               "branches": getattr(encoder.config, "branches", None), "same_split": same_split, "ledger": None,
+               "training_warnings": training_warnings(folder)}
     if args.split == "test":
         scores["ledger"] = _count_scoring(args, paths.splits_path, folder, trials, rows)
     profiler.stage("results")
@@ -200,8 +207,7 @@ def _run(args):
         tables = write_tables(results, labels, logits, trials.subject[rows].numpy(), trials.class_names)
         write_record(results / "scores.json", scores)
         print_scores(scores, tables["per_subject"])
-        if scores["ledger"]:
-            print(scores["ledger"])
+        print("\n".join(filter(None, [scores["branches"] and shares_text(scores["branches"]), scores["ledger"]])))
         if args.when_and_where:
             _when_and_where(args, results, encoder, trials, rows, split["train"], clusters, device)
     print("\n".join([*(f"warning: {text}" for text in scores["training_warnings"]), f"written to {results}"]))
