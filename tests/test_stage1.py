@@ -122,7 +122,8 @@ def test_the_test_part_is_not_read(data, clip, tmp_path):
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-@pytest.mark.parametrize(("more", "averaged"), [([], True), (["--branches", "neural"], False), (["--patience", "9"], False)])
+@pytest.mark.parametrize(("more", "averaged"), [([], True), (["--branches", "neural"], False),
+                                                (["--patience", "9"], False)])
 def test_which_weights_are_kept(data, clip, tmp_path, monkeypatch, more, averaged):
     """The mean over the last third of the steps, or those of one epoch."""
     seen, update = [], AverageWeights.on_step_end
