@@ -40,7 +40,8 @@ class EEGEncoderConfig(PretrainedConfig):
     patch_size is in samples (None: 50 ms). spatial_filters is the number of learned spatial filters. class_temperature
     divides the logits before class probabilities are computed (encoders/temperature.py). preprocessing is how recordings
     became the trials that it was trained on (eegdata/preprocessing_schema.py), None where that is not known. branches are
-    the shares {branch: {"logits", "embedding"}} of its branches (encoders/branches.py), None of a transformer alone.
+    the shares {branch: {"logits", "embedding"}} of its branches (encoders/branches.py), None of a transformer alone. centre
+    says whose mean trial is subtracted (encoders/centre.py).
     """
 
     model_type = "eegencoder"
@@ -50,7 +51,7 @@ class EEGEncoderConfig(PretrainedConfig):
                  attn_heads: int = ENCODER["attn_heads"], layers: int = ENCODER["layers"],
                  dropout: float = ENCODER["dropout"], spatial_filters: int = ENCODER["spatial_filters"],
                  patch_size: int | None = None, class_temperature: float = 1.0, preprocessing: dict | None = None,
-                 branches: dict[str, dict[str, float]] | None = None, **kwargs: object) -> None:
+                 branches: dict[str, dict[str, float]] | None = None, centre: str = "none", **kwargs: object) -> None:
         self.n_chans = n_chans
         self.n_times = n_times
         self.sfreq = sfreq
@@ -66,6 +67,7 @@ class EEGEncoderConfig(PretrainedConfig):
         self.class_temperature = class_temperature
         self.preprocessing = preprocessing
         self.branches = branches
+        self.centre = centre
         kwargs.setdefault("id2label", {i: f"class {i}" for i in range(num_classes)})
         super().__init__(**kwargs)
 

@@ -197,8 +197,8 @@ def _run(args):
                                                         args.seed)
     scores["calibration"] = calibration(confidence, logits.argmax(1) == labels, clusters=clusters)
     scores |= {"split": args.split, "data": trials.fingerprint, "subject": args.subject, "overlap": overlap,
-               "branches": getattr(encoder.config, "branches", None), "same_split": same_split, "ledger": None,
-               "training_warnings": training_warnings(folder)}
+               "branches": getattr(encoder.config, "branches", None), "centre": getattr(encoder.config, "centre", "none"),
+               "same_split": same_split, "ledger": None, "training_warnings": training_warnings(folder)}
     if args.split == "test":
         scores["ledger"] = _count_scoring(args, paths.splits_path, folder, trials, rows)
     profiler.stage("results")
