@@ -49,6 +49,7 @@ def _run(args, file):
     from captioning.reading_files import lines, write_readings
     from captioning.readings import readings, threshold, threshold_text
     from encoders import load_encoder
+    from encoders.centre import centre_recording
     from encoders.preprocessing import preprocessing_of
     from model import captioner_folder
 
@@ -59,7 +60,8 @@ def _run(args, file):
     print("\n".join(["the recording was treated as the model's own data:", *(f"  {step}" for step in new.steps),
                      f"  {len(kept.ch_names)} channels: {', '.join(kept.ch_names)}",
                      *(f"note: {note}" for note in new.notes)]))
-    columns = readings(captioner, torch.from_numpy(new.eeg), request)
+    eeg = centre_recording(new.eeg, captioner.model.encoder.config, "--recording")
+    columns = readings(captioner, torch.from_numpy(eeg), request)
     lowest = threshold(captioner, request)
     print("\n".join(lines(new.time.tolist(), columns)))
     for reason, count in new.dropped.items():

@@ -42,7 +42,7 @@ class EEGEncoderConfig(PretrainedConfig):
     became the trials that it was trained on (eegdata/preprocessing_schema.py), None where that is not known. confidence
     says from which probability on a class counts as confident (encoders/confidence.py), None where that was not measured.
     branches are the shares {branch: {"logits", "embedding"}} of its branches (encoders/branches.py), None of a transformer
-    alone.
+    alone. centre says whose mean trial is subtracted (encoders/centre.py).
     """
 
     model_type = "eegencoder"
@@ -52,7 +52,7 @@ class EEGEncoderConfig(PretrainedConfig):
                  attn_heads: int = ENCODER["attn_heads"], layers: int = ENCODER["layers"],
                  dropout: float = ENCODER["dropout"], spatial_filters: int = ENCODER["spatial_filters"],
                  patch_size: int | None = None, class_temperature: float = 1.0, preprocessing: dict | None = None,
-                 confidence: dict | None = None, branches: dict[str, dict[str, float]] | None = None,
+                 confidence: dict | None = None, branches: dict[str, dict[str, float]] | None = None, centre: str = "none",
                  **kwargs: object) -> None:
         self.n_chans = n_chans
         self.n_times = n_times
@@ -70,6 +70,7 @@ class EEGEncoderConfig(PretrainedConfig):
         self.preprocessing = preprocessing
         self.confidence = confidence
         self.branches = branches
+        self.centre = centre
         kwargs.setdefault("id2label", {i: f"class {i}" for i in range(num_classes)})
         super().__init__(**kwargs)
 

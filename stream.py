@@ -68,9 +68,11 @@ def _run(args, file):
     from captioning.live import Session, run, summary
     from captioning.reading_files import write_readings
     from captioning.readings import threshold_text
+    from encoders.centre import refuse_single_trials
     from encoders.preprocessing import preprocessing_of
 
     request, captioner, session = requests.request_of(args), load_captioner(args), Session()
+    refuse_single_trials(captioner.model.encoder.config, f"--model_path {args.model_path}")
     kept = preprocessing_of(captioner.model.encoder.config, captioner.folder, args.like)
     told = [*summary(*run(args, captioner, kept, request, session), session), threshold_text(captioner, request)]
     print("\n".join(told))

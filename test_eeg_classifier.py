@@ -32,8 +32,9 @@ def parse(argv: list[str] | None) -> options.Options:
                        "--split)")
     group.add_argument("--split", choices=("test", "val", "train"), default="test", help="part of the split to score")
     group.add_argument("--classical_baseline", action="store_true",
-                       help="also fit a classical classifier on the training part: xDAWN covariances, tangent space, "
-                            "logistic regression")
+                       help="also fit classical classifiers on the training and validation parts, and compare with the "
+                            "best of them: LDA and logistic regression of window means, xDAWN and ERP covariances on the "
+                            "tangent space, minimum distance to mean")
     group.add_argument("--embedding_baseline", action="store_true",
                        help="also fit a logistic regression and an MLP on the encoder's embeddings of the training part, "
                             "which it was trained on itself, so they are seldom better than its own classifier")
@@ -161,10 +162,13 @@ def _run(args):
     from runtime.places import resolve_checkpoint
     from runtime.runs import read_run, training_warnings, write_record
 
+    import torch
+
     from eegdata.data_paths import find_data
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
     from encoders import encode, fit_to_encoder, load_encoder
+    from encoders.branches import shares_text
     from encoders.classical import baseline_scores, embedding_scores
     from encoders.clip import check_clip, is_classifier_only
     from encoders.kept_epochs import kept_epochs, require_epochs
@@ -195,7 +199,8 @@ def _run(args):
         raise InputError(f"--output {args.output}: the encoder has {encoder.config.num_classes} classes, {trials.path} has "
                          f"{len(trials.class_names)}; train an encoder on this data set")
     fitted = args.classical_baseline or args.embedding_baseline or args.when_and_where
-    needed = {args.split, "train"} if fitted else {args.split}
+    known = ("train", "val") if args.classical_baseline and args.split == "test" else ("train",) if fitted else ()
+    needed = {args.split, *known}
     split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=needed)
     rows, clusters, overlap = split[args.split], None, None
     same_split = trained_with(folder, args.output, trials.fingerprint, paths.splits_path, args.split_num, args.split)
@@ -221,12 +226,14 @@ def _run(args):
         scores["retrieval"] = retrieval_scores(embeddings, gallery, clusters)
         scores["retrieval_table"] = _retrieval_table(args, folder, encoder, trials, rows, clusters, gallery, device)
     if args.classical_baseline:
-        scores["classical_baseline"] = baseline_scores(trials, split["train"], rows, clusters, args.seed)
+        scores["classical_baseline"] = baseline_scores(trials, torch.cat([split[part] for part in known]), rows,
+                                                       logits.argmax(1), clusters, args.seed)
     if args.embedding_baseline:
         scores["embedding_baseline"] = embedding_scores(trials, split["train"], rows, learned, embeddings, clusters,
                                                         args.seed)
     scores["calibration"] = calibration(confidence, logits.argmax(1) == labels, clusters=clusters)
     scores |= {"split": args.split, "data": trials.fingerprint, "source": trials.source, "subject": args.subject,
+               "branches": getattr(encoder.config, "branches", None), "centre": getattr(encoder.config, "centre", "none"),
                "overlap": overlap, "same_split": same_split, "ledger": None, "training_warnings": training_warnings(folder)}
     if args.split == "test":
         for weights in (*(kept_epochs(folder) if args.all_epochs else ()), folder / "model.safetensors"):
@@ -240,8 +247,7 @@ def _run(args):
         print_scores(scores, tables["per_subject"])
         if "retrieval_table" in scores:
             print(table_text(scores["retrieval_table"]))
-        if scores["ledger"]:
-            print(scores["ledger"])
+        print("\n".join(filter(None, [scores["branches"] and shares_text(scores["branches"]), scores["ledger"]])))
         if args.when_and_where:
             _when_and_where(args, results, encoder, trials, rows, split["train"], clusters, device)
     print("\n".join([*(f"warning: {text}" for text in scores["training_warnings"]), f"written to {results}"]))

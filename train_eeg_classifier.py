@@ -76,6 +76,10 @@ def _encoder_options(parser):
                             "was not fitted to, and takes the mean of the transformer's weights over the last third of "
                             "the training; neural is the transformer alone, at its best epoch")
     sizes = options.ENCODER
+    group.add_argument("--centre", choices=("none", "subject"), default="none",
+                       help="transformer: subject subtracts each person's mean trial, over all their trials, those of the "
+                            "test part among them, without labels (transductive); it helps across people, and each new "
+                            "person must then bring at least 10 trials at once")
     group.add_argument("--d_model", type=options.positive, default=sizes["d_model"], help="transformer: size of a token")
     group.add_argument("--attn_heads", type=options.positive, default=sizes["attn_heads"],
                        help="transformer: number of attention heads")
@@ -112,6 +116,8 @@ def _check(parser, args):
     if args.keep_epochs and args.encoder == "transformer" and args.branches == "auto":
         raise InputError("--keep_epochs: with --branches auto no epoch is picked, the mean of the weights is taken; add "
                          "--branches neural")
+    if args.centre != "none" and (args.encoder != "transformer" or args.pretrain):
+        raise InputError(f"--centre {args.centre}: is for stage 1 with --encoder transformer; leave it out")
     if args.pretrained and args.encoder != "transformer":
         raise InputError(f"--pretrained works with --encoder transformer only, found --encoder {args.encoder}")
 
@@ -124,7 +130,7 @@ def encoder_config(args: argparse.Namespace, *, n_chans: int, n_times: int,
     if args.encoder == "channelnet":
         return ChannelNetConfig(input_height=n_chans, input_width=n_times, num_residual_blocks=args.residual_blocks,
                                 **described)
-    return EEGEncoderConfig(n_chans=n_chans, n_times=n_times, patch_size=args.patch_size,
+    return EEGEncoderConfig(n_chans=n_chans, n_times=n_times, patch_size=args.patch_size, centre=args.centre,
                             **{name: getattr(args, name) for name in options.ENCODER}, **described)
 
 
@@ -247,6 +253,7 @@ def _run(args):
     from encoders import build_encoder, encode, save_encoder
     from encoders.averaging import AverageWeights, averaged
     from encoders.branches import BranchFitting, class_weights, independent_groups, shares_text
+    from encoders.centre import centre_people
     from encoders.chance import training_warnings
     from encoders.clip import clip_identity
     from encoders.confidence import confidence_text, measure_confidence
@@ -275,6 +282,8 @@ def _run(args):
                               ddp_find_unused_parameters=not args.loss_weight)  # the projector then has no loss
     trials = load_trials(paths.eeg_dataset, args.time_low, args.time_high, args.subject)
     split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
+    if args.centre == "subject":
+        centre_people(trials)
     earlier_pictures = _pictures_of_pretrained(args)
     target, mean, scale = _picture_targets(args, paths, trials, split, device)
     encoder = build_encoder(encoder_config(

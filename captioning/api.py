@@ -21,6 +21,7 @@ from eegdata.data_paths import find_data
 from eegdata.preprocessing_schema import Preprocessing
 from eegdata.trials import load_trials
 from encoders import fit_to_encoder
+from encoders.centre import centre_recording
 from encoders.confidence import confidence_text
 from encoders.preprocessing import preprocessing_of
 from metrics.conditions import OF_UNKNOWN
@@ -181,7 +182,7 @@ class Captioner(captioner.Captioner):
         made = fitted(given, self.model.encoder.config, kept, interpolate)
         for note in dict.fromkeys(given.notes):
             warnings.warn(note, UserWarning, stacklevel=3)
-        return torch.from_numpy(made), given.rows
+        return torch.from_numpy(centre_recording(made, self.model.encoder.config, "eeg")), given.rows
 
     def save_pretrained(self, folder: str | Path, *, results: str | Path | None = None, licence: str | None = None) -> Path:
         """Write the model with its card, README.md, to a new folder; never the weights of the base LLM.

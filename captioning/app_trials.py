@@ -24,6 +24,7 @@ from eegdata.pictures import picture_path, read_caption
 from eegdata.splits import load_split
 from eegdata.trials import Trials, load_trials
 from encoders import fit_to_encoder
+from encoders.centre import centre_recording
 from encoders.preprocessing import preprocessing_of
 from metrics.conditions import BY_NAME
 from report.traces import UNITS
@@ -123,7 +124,8 @@ def of_recording(captioner: Captioner, files: list[str], onsets: str) -> Source:
     what = [f"{event} at {time:.3f} s of {main.name}." for event, time in zip(new.events, new.time.tolist(), strict=True)]
     tmin = (kept.first + kept.taken.start) / kept.sfreq
     unit = "uV" if kept.scale == "none" and not kept.standardised else DEVIATIONS
-    source = Source(torch.from_numpy(new.eeg), new.eeg, kept.ch_names, kept.sfreq, tmin, unit, None, what,
+    eeg = centre_recording(new.eeg, captioner.model.encoder.config, main.name)
+    source = Source(torch.from_numpy(eeg), new.eeg, kept.ch_names, kept.sfreq, tmin, unit, None, what,
                     lambda row: (np.arange(len(new.eeg))[:MAX_EVOKED], f"mean of {min(len(new.eeg), MAX_EVOKED)} trials"))
     columns = readings(captioner, source.eeg, Request(controls=("noise",)))
     source.rows = [(row, f"{time:.3f} s", columns["caption"][row], columns["caption_noise"][row],

@@ -39,11 +39,12 @@ class MappedEEG:
     """EEG [N, C, T] float32 on disk; indexing with rows (int, slice, list, tensor) reads just those, as a tensor.
 
     blocks: arrays [n, channels, samples], one after the other, each of `high` samples or more; low, high: window;
-    rows [N]: which trials, None: all; matrix [C, channels]: what is made of the channels on reading, None: nothing.
+    rows [N]: which trials, None: all; matrix [C, channels]: what is made of the channels on reading, None: nothing;
+    means [G, C, T] and group [all trials]: what is subtracted after that, None: nothing.
     """
 
-    def __init__(self, blocks, low, high, rows=None, matrix=None):
-        self.blocks, self.low, self.high, self.matrix = blocks, low, high, matrix
+    def __init__(self, blocks, low, high, rows=None, matrix=None, means=None, group=None):
+        self.blocks, self.low, self.high, self.matrix, self.means, self.group = blocks, low, high, matrix, means, group
         self.starts = np.cumsum([0, *(len(block) for block in blocks)])
         self.rows = np.arange(self.starts[-1]) if rows is None else np.asarray(rows)
 
@@ -66,16 +67,24 @@ class MappedEEG:
         eeg = torch.from_numpy(eeg)
         if self.matrix is not None:
             eeg = self.matrix @ eeg
+        if self.means is not None:
+            eeg -= self.means[self.group[rows]]
         return eeg[0] if single else eeg
 
     def take(self, rows: np.ndarray) -> "MappedEEG":
         """The trials `rows`, without reading them."""
-        return MappedEEG(self.blocks, self.low, self.high, self.rows[rows], self.matrix)
+        return MappedEEG(self.blocks, self.low, self.high, self.rows[rows], self.matrix, self.means, self.group)
 
     def with_channels(self, matrix: torch.Tensor) -> "MappedEEG":
         """The same trials with other channels: `matrix` [C', C] float32."""
         matrix = matrix if self.matrix is None else matrix @ self.matrix
         return MappedEEG(self.blocks, self.low, self.high, self.rows, matrix)
+
+    def without(self, means: torch.Tensor, group: torch.Tensor) -> "MappedEEG":
+        """The same trials without the mean of their group: means [G, C, T] float32, group [N] into it."""
+        of_all = torch.zeros(int(self.starts[-1]), dtype=torch.long)
+        of_all[torch.from_numpy(self.rows)] = group
+        return MappedEEG(self.blocks, self.low, self.high, self.rows, self.matrix, means, of_all.numpy())
 
 
 def read_record(folder: Path | str) -> dict:

@@ -27,6 +27,7 @@ from eegdata.montage import match_channels
 from eegdata.trials import Trials
 
 from .batches import VALUES_PER_BATCH, row_batches
+from .centre import centre_people
 from .channelnet import ChannelNetModel
 from .transformer import EEGTransformer
 
@@ -71,7 +72,8 @@ def save_encoder(model: PreTrainedModel, folder: str | Path) -> None:
 
 
 def fit_to_encoder(config: PretrainedConfig, trials: Trials, flag: str) -> None:
-    """Match the channels of trials to those that an encoder was trained with, and check all else that the encoder expects.
+    """Match the channels of trials to those that an encoder was trained with, centre them as it was trained, and check all
+    else that the encoder expects.
 
     If both name their channels and the names differ, `trials.eeg` and `trials.ch_names` are replaced (eegdata/montage.py),
     and a line that says how is printed. InputError if channels cannot be matched, or if the length, the sampling rate or
@@ -95,6 +97,8 @@ def fit_to_encoder(config: PretrainedConfig, trials: Trials, flag: str) -> None:
     if differ:
         raise InputError(f"{flag}: class names differ from {trials.path} (trained / found) {differ[:5]}; the labels of the "
                          "two data sets mean different classes, so use the data set that the encoder was trained on")
+    if getattr(config, "centre", "none") == "subject":
+        centre_people(trials)
 
 
 def _check_time(config, trials, flag):

@@ -1,6 +1,8 @@
 """Classifiers to compare the encoder's own with.
 
-The classical baseline needs no encoder: xDAWN covariances, tangent space, logistic regression (Barachant 2014; pyriemann).
+The classical baselines need no encoder. They are those of EEG decoding with few trials: linear discriminant analysis and
+logistic regression on the mean EEG of windows (Blankertz et al. 2011), and covariance matrices on the tangent space or by
+their distance to the classes' means (Barachant et al. 2012, 2014; pyriemann). An encoder must beat the best of them.
 The embedding baselines are fitted on the encoder's embeddings, as baseline_with_encoder.py of DL_Proj_EEG-to-Text does.
 """
 
@@ -14,23 +16,42 @@ import numpy as np
 import torch
 
 from eegdata.trials import Trials
-from metrics.classification import classification_scores
+from metrics.classification import balanced_accuracy, classification_scores
+from metrics.statistics import bootstrap_interval
 
 from .batches import row_batches
+from .linear_branch import window_means
 
-BASELINE_NAME = "xDAWN covariances + tangent space + logistic regression"
 MAX_SAMPLES = 128  # longer trials are averaged down to at most this number
+LDA_SECONDS, VECTOR_SECONDS = .04, .02  # windows of the classifiers of means
 COVARIANCE_SIZE = 40  # rows of a covariance matrix, approximately, for any number of classes
+COMPONENTS = 10  # of the channels, for ERP covariances
 MLP_LAYERS, MLP_EPOCHS = (256, 128), 50
 FOLDS = 3  # of the cross-validation that chooses a regularisation
 
 
-def baseline_scores(trials: Trials, train: torch.Tensor, scored: torch.Tensor, clusters: np.ndarray | None = None,
-                    seed: int = 0) -> dict:
-    """classification_scores of the baseline on the trials `scored` (positions [m]), fitted on `train` (positions [n])."""
-    labels = trials.label.numpy()
-    probabilities, classes = classical_baseline(trials.eeg, labels, train, scored, seed)
-    return {"name": BASELINE_NAME, **_scores(labels[scored], probabilities, classes, trials, clusters)}
+def baseline_scores(trials: Trials, train: torch.Tensor, scored: torch.Tensor, predicted: np.ndarray,
+                    clusters: np.ndarray | None = None, seed: int = 0) -> dict:
+    """classification_scores of the best baseline on the trials `scored` (positions [m]), fitted on `train` (positions [n]).
+
+    Also "name", the balanced accuracy of "all" baselines by name, and "ours_minus_best": by how much the balanced accuracy
+    of the encoder's classes `predicted` [m] is above it, with a paired 95% interval "ours_minus_best_95". Which is best is
+    seen on the scored trials, which favours the baselines.
+    """
+    labels, found = trials.label.numpy(), {}
+    for name in BASELINES:
+        probabilities, classes = classical_baseline(trials.eeg, labels, train, scored, name, trials.sfreq, seed)
+        found[name] = classes[probabilities.argmax(1)], _scores(labels[scored], probabilities, classes, trials, clusters)
+    best = max(found, key=lambda name: found[name][1]["balanced_accuracy"])
+
+    def difference(true, ours, theirs):
+        return balanced_accuracy(true, ours) - balanced_accuracy(true, theirs)
+
+    arrays = labels[scored], predicted, found[best][0]
+    ends = bootstrap_interval(difference, *arrays, clusters=clusters)
+    return {"name": best, **found[best][1],
+            "all": {name: scores["balanced_accuracy"] for name, (_, scores) in found.items()},
+            "ours_minus_best": difference(*arrays), "ours_minus_best_95": [float(end) for end in ends]}
 
 
 def embedding_scores(trials: Trials, train: torch.Tensor, scored: torch.Tensor, train_embeddings: np.ndarray,
@@ -80,22 +101,77 @@ def _regression(seed):
     return GridSearchCV(regression, strengths, scoring="balanced_accuracy", cv=FOLDS)
 
 
-def classical_baseline(eeg: torch.Tensor, labels: np.ndarray, train: Sequence[int], test: Sequence[int],
-                       seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Fit on the trials `train` (positions [n]) of eeg [N, C, T] with labels [N]; returns class probabilities [m, K] of the
-    trials `test` (positions [m]) and the classes [K] in their order.
-    """
+def _window_lda(size, classes, seed):
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    return [LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=np.full(classes, 1 / classes))]
+
+
+def _window_regression(size, classes, seed):
+    return [_regression(seed)]
+
+
+def _xdawn(size, classes, seed):
     from pyriemann.estimation import XdawnCovariances
     from pyriemann.tangentspace import TangentSpace
+
+    filters = int(np.clip(COVARIANCE_SIZE // (2 * classes), 1, min(4, size)))
+    return [XdawnCovariances(filters, estimator="lwf", xdawn_estimator="lwf"), TangentSpace("riemann"), _regression(seed)]
+
+
+def _erp_covariances(size, classes):
+    from pyriemann.estimation import ERPCovariances
+
+    return ERPCovariances(estimator="lwf", svd=int(np.clip(COVARIANCE_SIZE // (2 * classes), 1, min(4, size))))
+
+
+def _erp_tangent(size, classes, seed):
+    from pyriemann.tangentspace import TangentSpace
+
+    return [_erp_covariances(size, classes), TangentSpace("riemann"), _regression(seed)]
+
+
+def _erp_distance(size, classes, seed):
+    from pyriemann.classification import MDM
+
+    return [_erp_covariances(size, classes), MDM()]
+
+
+BASELINES = {  # steps of (number of signals, number of classes, seed), and what they are given
+    "LDA of window means": (_window_lda, LDA_SECONDS),
+    "logistic regression of window means": (_window_regression, VECTOR_SECONDS),
+    "xDAWN covariances + tangent space + logistic regression": (_xdawn, None),
+    "ERP covariances + tangent space + logistic regression": (_erp_tangent, COMPONENTS),
+    "ERP covariances + minimum distance to mean": (_erp_distance, COMPONENTS),
+}
+
+
+def classical_baseline(eeg: torch.Tensor, labels: np.ndarray, train: Sequence[int], test: Sequence[int], name: str,
+                       sfreq: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Fit one of BASELINES on the trials `train` (positions [n]) of eeg [N, C, T] with labels [N]; returns class
+    probabilities [m, K] of the trials `test` (positions [m]) and the classes [K] in their order.
+    """
     from sklearn.pipeline import make_pipeline
 
     train_labels = np.asarray(labels)[train]
     _check(train_labels)
-    filters = int(np.clip(COVARIANCE_SIZE // (2 * len(np.unique(train_labels))), 1, min(4, eeg.shape[1])))
-    model = make_pipeline(XdawnCovariances(filters, estimator="lwf", xdawn_estimator="lwf"), TangentSpace("riemann"),
-                          _regression(seed))
-    model.fit(_shorten(eeg, train), train_labels)
-    return model.predict_proba(_shorten(eeg, test)), model.classes_
+    steps, given = BASELINES[name]
+    if isinstance(given, float):
+        fitted, asked = (_means(eeg, rows, given, sfreq) for rows in (train, test))
+    else:
+        fitted, asked = _shorten(eeg, train), _shorten(eeg, test)
+        if given:
+            filters = np.linalg.eigh(np.einsum("nct,ndt->cd", fitted, fitted, optimize=True))[1][:, -given:].T
+            fitted, asked = filters @ fitted, filters @ asked
+    model = make_pipeline(*steps(fitted.shape[1], len(np.unique(train_labels)), seed)).fit(fitted, train_labels)
+    return model.predict_proba(asked), model.classes_
+
+
+def _means(eeg, rows, seconds, sfreq):
+    """The mean EEG of windows, as vectors [n, C * W] float64."""
+    window = min(max(1, round(seconds * sfreq)), eeg.shape[2])
+    return np.concatenate([window_means(torch.as_tensor(eeg[part]), window).flatten(1).double().numpy()
+                           for part in row_batches(eeg, rows)])
 
 
 def _shorten(eeg, rows):

@@ -66,7 +66,11 @@ def print_scores(scores: dict, per_subject: pandas.DataFrame) -> None:
     for key in ("top1", "top5", "balanced_accuracy"):
         line(key, scores, key)
     if "classical_baseline" in scores:
-        line("balanced_accuracy, classical baseline", scores["classical_baseline"], "balanced_accuracy")
+        best = scores["classical_baseline"]
+        line("balanced_accuracy, best classical baseline", best, "balanced_accuracy")
+        line("  minus which the encoder's is", best, "ours_minus_best")
+        for name, value in best["all"].items():
+            print(f"  {name:<57} {value:.3f}")
     for name, baseline in scores.get("embedding_baseline", {}).items():
         line(f"balanced_accuracy, {name.replace('_', ' ')} of embeddings", baseline, "balanced_accuracy")
     expected = f"expected calibration error (if calibrated {scores['calibration']['ece_if_calibrated']:.3f})"

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+from runtime.config_schema import Branches
 from runtime.schema import ABSENT, Count, Schema, Text
 
 from pydantic import Field
@@ -20,6 +21,8 @@ class Scores(Schema):
     balanced_accuracy_95: Interval = ABSENT
     n: Count | None = ABSENT
     name: Text | None = ABSENT
+    ours_minus_best: float | None = ABSENT
+    ours_minus_best_95: Interval = ABSENT
 
 
 class EncoderScores(Scores):
@@ -32,6 +35,7 @@ class EncoderScores(Scores):
     retrieval: Scores | None = ABSENT
     classical_baseline: Scores | None = ABSENT
     embedding_baseline: dict[Text, Scores] | None = ABSENT
+    branches: Branches | None = ABSENT
 
 
 class WhenWhere(Schema):

@@ -179,8 +179,11 @@ def encoder_lines(scores: dict) -> list[tuple[str, str, str, str]]:
         row("Accuracy (top 5)", scores.get("top5"), scores.get("top5_95"))
     row("Balanced accuracy", scores.get("balanced_accuracy"), scores.get("balanced_accuracy_95"), scores.get("chance"))
     baseline = scores.get("classical_baseline") or {}
-    row("Balanced accuracy, classical baseline", baseline.get("balanced_accuracy"), baseline.get("balanced_accuracy_95"),
-        scores.get("chance"))
+    row("Balanced accuracy, best classical baseline", baseline.get("balanced_accuracy"),
+        baseline.get("balanced_accuracy_95"), scores.get("chance"))
+    row("Encoder minus best classical baseline", baseline.get("ours_minus_best"), baseline.get("ours_minus_best_95"), 0)
+    for name, share in (scores.get("branches") or {}).items():
+        row(f"Share of the {name} branch in the class logits", share["logits"])
     for name, baseline in (scores.get("embedding_baseline") or {}).items():
         row(f"Balanced accuracy, {name.replace('_', ' ')} of the embeddings", baseline.get("balanced_accuracy"),
             baseline.get("balanced_accuracy_95"), scores.get("chance"))
@@ -199,7 +202,7 @@ def encoder_sentence(scores: dict) -> str:
     if not known:
         return ""
     name = (scores.get("classical_baseline") or {}).get("name")
-    baseline = f" The classical baseline on the same split is {name}." if name else ""
+    baseline = f" The best classical baseline on the same split is {name}." if name else ""
     place = "above" if ends[0] > chance else "below" if ends[1] < chance else "not distinguishable from"
     return (f"On {scores.get('n')} test trials of {scores.get('n_classes')} classes the class is decoded from "
             f"{eeg_text(scores.get('source') or {})} with a "

@@ -75,6 +75,7 @@ class TransformerConfig(EncoderConfig):
     spatial_filters: Size = ABSENT
     patch_size: Length | None = ABSENT
     branches: Branches | None = ABSENT
+    centre: Literal["none", "subject"] = ABSENT
 
 
 class ChannelNetConfig(EncoderConfig):

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from config import ChannelNetConfig, EEGEncoderConfig
 from encoders import ENCODERS, build_encoder, encode, fit_to_encoder, load_encoder, save_encoder
-from encoders.classical import classical_baseline
+from encoders.classical import BASELINES, classical_baseline
 from encoders.pretraining import MaskedReconstruction, transfer_weights
 from encoders.training import Augmentation
 from metrics.classification import balanced_accuracy, classification_scores, per_class_table, per_group_table, top_k_hits
@@ -292,12 +292,13 @@ def test_augmentation():
     assert 0.15 < zero.float().mean() < 0.35
 
 
-def test_classical_baseline_finds_an_evoked_response():
+@pytest.mark.parametrize("name", BASELINES)
+def test_classical_baselines_find_an_evoked_response(name):
     rng = np.random.default_rng(0)
     labels = np.arange(120) % 3 + 4  # labels need not start at 0
     eeg = rng.normal(size=(120, 6, 150))
     eeg[np.arange(120), labels - 4, 40:60] += 2
-    probabilities, classes = classical_baseline(eeg, labels, np.arange(90), np.arange(90, 120))
+    probabilities, classes = classical_baseline(eeg, labels, np.arange(90), np.arange(90, 120), name, 200.)
     assert classes.tolist() == [4, 5, 6] and np.allclose(probabilities.sum(1), 1)
     assert (classes[probabilities.argmax(1)] == labels[90:]).mean() > 0.8
 

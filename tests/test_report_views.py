@@ -150,8 +150,9 @@ def test_the_page_prints_whole_and_short(run, page, browser):
     view = browser.new_page(viewport={"width": 794, "height": 1123})  # A4 at 96 dpi
     view.goto((run / "report" / "report.html").as_uri())
     view.emulate_media(media="print")
-    too_wide = view.evaluate("""() => [...document.querySelectorAll("table")].filter(table =>
-        table.innerText && table.getBoundingClientRect().right > innerWidth + 1).map(table => table.innerText.slice(0, 60))""")
+    too_wide = view.evaluate("""() => [...document.querySelectorAll("table")].filter(
+        table => table.innerText && table.getBoundingClientRect().right > innerWidth + 1
+    ).map(table => table.innerText.slice(0, 60))""")
     assert too_wide == []
     pages = len(re.findall(rb"/Type\s*/Page\b", view.pdf(format="A4")))
     assert 3 <= pages <= 12

@@ -20,6 +20,7 @@ from config import ChannelNetConfig, EEGEncoderConfig
 from eegdata.pth_file import read_pth
 from eegdata.splits import write_splits
 from encoders import load_encoder
+from encoders.averaging import AverageWeights
 from tiny import CHANNELS, CLASSES, data_arguments, forget_hashes
 
 SMALL = ["--d_model", "32", "--attn_heads", "4", "--layers", "1", "--spatial_filters", "8", "--device", "cpu",
@@ -75,7 +76,11 @@ def test_scores_of_the_test_part(data, clip, encoder):
     assert (scores["n"], scores["n_classes"], scores["chance"]) == (24, 3, 1 / 3)  # 3 classes x 2 pictures x 4 trials
     assert scores["top1"] > 0.8 and scores["top5"] == 1
     assert scores["retrieval"]["n"] == 6 and scores["retrieval"]["top1"] > 1 / 6
-    assert scores["classical_baseline"]["n"] == 24
+    best = scores["classical_baseline"]
+    assert best["n"] == 24 and best["balanced_accuracy"] == max(best["all"].values()) and len(best["all"]) == 5
+    assert best["ours_minus_best"] == pytest.approx(scores["balanced_accuracy"] - best["balanced_accuracy"])
+    assert best["ours_minus_best_95"][0] <= best["ours_minus_best"] <= best["ours_minus_best_95"][1]
+    assert sum(share["logits"] for share in scores["branches"].values()) == pytest.approx(1, abs=.01)
     confusion = pandas.read_csv(folder / "confusion_matrix.csv", index_col="true")
     assert list(confusion.columns) == list(CLASSES) and confusion.to_numpy().sum() == 24
     assert np.isclose(np.trace(confusion.to_numpy()) / 24, scores["top1"])
@@ -115,6 +120,25 @@ def test_the_test_part_is_not_read(data, clip, tmp_path):
     (spoilt / "images").symlink_to(data / "images")
     files = [train(d, clip, tmp_path / name, epochs=1) / "model.safetensors" for d, name in ((data, "a"), (spoilt, "b"))]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize(("more", "averaged"), [([], True), (["--branches", "neural"], False),
+                                                (["--patience", "9"], False)])
+def test_which_weights_are_kept(data, clip, tmp_path, monkeypatch, more, averaged):
+    """The mean over the last third of the steps, or those of one epoch."""
+    seen, update = [], AverageWeights.on_step_end
+
+    def on_step_end(self, args, state, control, **kwargs):
+        update(self, args, state, control, **kwargs)
+        if state.global_step > 2 / 3 * state.max_steps:
+            seen.append(self.encoder.patches.spatial.weight.detach().clone())
+
+    monkeypatch.setattr(AverageWeights, "on_step_end", on_step_end)
+    train(data, clip, tmp_path, *more, epochs=3)
+    assert bool(seen) == averaged
+    if averaged:
+        kept = load_file(tmp_path / "model.safetensors")["patches.spatial.weight"]
+        assert torch.allclose(kept, torch.stack(seen).mean(0), atol=1e-6) and not torch.equal(kept, seen[-1])
 
 
 def test_resume_ends_where_an_uninterrupted_run_ends(data, clip, tmp_path, monkeypatch, capsys):
