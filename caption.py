@@ -46,7 +46,7 @@ def _run(args, file):
 
     from captioning.captioner import load_captioner
     from captioning.reading_files import lines, write_readings
-    from captioning.readings import readings, threshold
+    from captioning.readings import chance_text, readings, threshold
     from encoders.preprocessing import preprocessing_of
 
     request = requests.request_of(args)
@@ -62,8 +62,8 @@ def _run(args, file):
     for reason, count in new.dropped.items():
         print(f"{count} onsets gave no trial: {reason}")
     silent = sum(probability < lowest for probability in columns["probability"])
-    print(f"{len(new.time)} trials, {silent} of them without a confident reading (probability below {lowest:.2f}; chance "
-          f"is {1 / captioner.model.encoder.config.num_classes:.2f})")
+    print(f"{len(new.time)} trials, {silent} of them without a confident reading (probability below {lowest:.2f}"
+          f"{chance_text(captioner)})")
     if file:
         write_readings(file, new.time.tolist(), new.events, columns, {
             "options": without_secrets(vars(args)), "versions": versions(), "model": captioner.key, "llm": captioner.llm,

@@ -40,6 +40,7 @@ class EEGEncoderConfig(PretrainedConfig):
     patch_size is in samples (None: 50 ms). spatial_filters is the number of learned spatial filters. class_temperature
     divides the logits before class probabilities are computed (encoders/temperature.py). preprocessing is how recordings
     became the trials that it was trained on (eegdata/preprocessing_schema.py), None where that is not known.
+    several_classes: a picture may have any number of the num_classes classes; with 0 classes there is no class head.
     """
 
     model_type = "eegencoder"
@@ -49,7 +50,7 @@ class EEGEncoderConfig(PretrainedConfig):
                  attn_heads: int = ENCODER["attn_heads"], layers: int = ENCODER["layers"],
                  dropout: float = ENCODER["dropout"], spatial_filters: int = ENCODER["spatial_filters"],
                  patch_size: int | None = None, class_temperature: float = 1.0, preprocessing: dict | None = None,
-                 **kwargs: object) -> None:
+                 several_classes: bool = False, **kwargs: object) -> None:
         self.n_chans = n_chans
         self.n_times = n_times
         self.sfreq = sfreq
@@ -64,13 +65,14 @@ class EEGEncoderConfig(PretrainedConfig):
         self.patch_size = patch_size or max(1, round(0.05 * sfreq))
         self.class_temperature = class_temperature
         self.preprocessing = preprocessing
+        self.several_classes = several_classes
         kwargs.setdefault("id2label", {i: f"class {i}" for i in range(num_classes)})
         super().__init__(**kwargs)
 
 
 class ChannelNetConfig(PretrainedConfig):
     """ChannelNet (Palazzo et al., TPAMI 2020); field names and defaults are those of the published config.json;
-    preprocessing is as in EEGEncoderConfig."""
+    preprocessing and several_classes are as in EEGEncoderConfig."""
 
     model_type = "eeg_channelnet"
 
@@ -80,7 +82,8 @@ class ChannelNetConfig(PretrainedConfig):
                  temporal_stride: tuple[int, int] = (1, 2), num_temp_layers: int = 4, num_spatial_layers: int = 4,
                  spatial_stride: tuple[int, int] = (2, 1), num_residual_blocks: int = 4, down_kernel: int = 3,
                  down_stride: int = 2, sfreq: float = 1000.0, ch_names: list[str] | None = None,
-                 class_temperature: float = 1.0, preprocessing: dict | None = None, **kwargs: object) -> None:
+                 class_temperature: float = 1.0, preprocessing: dict | None = None, several_classes: bool = False,
+                 **kwargs: object) -> None:
         self.in_channels = in_channels
         self.temp_channels = temp_channels
         self.out_channels = out_channels
@@ -101,6 +104,7 @@ class ChannelNetConfig(PretrainedConfig):
         self.ch_names = ch_names
         self.class_temperature = class_temperature
         self.preprocessing = preprocessing
+        self.several_classes = several_classes
         kwargs.setdefault("id2label", {i: f"class {i}" for i in range(num_classes)})
         super().__init__(**kwargs)
 

@@ -5,8 +5,9 @@
         --image_dir data/images/
 
 Files in --results_dir: scores.json, confusion_matrix.png, confusion_matrix.csv, per_class.csv and per_subject.csv; with
---when_and_where also when_where.json and when_where.png. Every trial of the test part is scored.
-Intervals are 95% bootstrap intervals; all trials of a picture are resampled together.
+--when_and_where also when_where.json and when_where.png. Where pictures have several classes, there are the average
+precision of each in per_class.csv and no confusion matrix; where they have none, retrieval is all that is scored. Every
+trial of the test part is scored. Intervals are 95% bootstrap intervals; all trials of a picture are resampled together.
 """
 
 import argparse
@@ -137,10 +138,10 @@ def _run(args):
     from encoders.classical import baseline_scores, embedding_scores
     from encoders.clip import check_clip, is_classifier_only
     from encoders.temperature import class_probabilities
-    from evaluation.encoder_scores import check_overlap, print_scores, write_tables
+    from evaluation.encoder_scores import check_overlap, print_scores, write_object_tables, write_tables
     from evaluation.provenance import trained_with
     from metrics.calibration import calibration
-    from metrics.classification import classification_scores
+    from metrics.classification import classification_scores, several_classes_scores
     from metrics.retrieval import retrieval_scores
 
     folder = resolve_checkpoint(args.output, "--output")
@@ -156,10 +157,14 @@ def _run(args):
     encoder = load_encoder(folder, "--output")
     trials = load_trials(paths.eeg_dataset, args.time_low, args.time_high, args.subject)
     fit_to_encoder(encoder.config, trials, "--output")
-    if max(trials.class_names) >= encoder.config.num_classes:
+    if len(trials.class_names) > encoder.config.num_classes:
         raise InputError(f"--output {args.output}: the encoder has {encoder.config.num_classes} classes, {trials.path} has "
                          f"{len(trials.class_names)}; train an encoder on this data set")
     fitted = args.classical_baseline or args.embedding_baseline or args.when_and_where
+    if fitted and trials.classes != "one":
+        had = "none" if trials.classes == "none" else "several"
+        raise InputError("--classical_baseline, --embedding_baseline and --when_and_where need one class a picture, and "
+                         f"pictures of {trials.path} have {had}; leave them out")
     needed = {args.split, "train"} if fitted else {args.split}
     split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=needed)
     rows, clusters, overlap = split[args.split], None, None
@@ -178,10 +183,10 @@ def _run(args):
     if args.embedding_baseline:
         learned = encode(encoder, trials.eeg, split["train"], args.batch_size, device)[0].numpy()
     profiler.stage("scores")
-    confidence = class_probabilities(logits, encoder.config).max(1).values.numpy()
+    probabilities = class_probabilities(logits, encoder.config)
     embeddings, logits = embeddings.numpy(), logits.numpy()
-    labels = trials.label[rows].numpy()
-    scores = classification_scores(labels, logits, clusters)
+    labels = trials.class_targets(rows).numpy()
+    scores = (classification_scores if trials.classes == "one" else several_classes_scores)(labels, logits, clusters)
     if trials.has_pictures and not classes_only:
         scores["retrieval"] = retrieval_scores(embeddings, gallery, clusters)
     if args.classical_baseline:
@@ -189,7 +194,9 @@ def _run(args):
     if args.embedding_baseline:
         scores["embedding_baseline"] = embedding_scores(trials, split["train"], rows, learned, embeddings, clusters,
                                                         args.seed)
-    scores["calibration"] = calibration(confidence, logits.argmax(1) == labels, clusters=clusters)
+    if trials.classes == "one":
+        confidence = probabilities.max(1).values.numpy()
+        scores["calibration"] = calibration(confidence, logits.argmax(1) == labels, clusters=clusters)
     scores |= {"split": args.split, "data": trials.fingerprint, "subject": args.subject, "overlap": overlap,
                "same_split": same_split, "ledger": None, "training_warnings": training_warnings(folder)}
     if args.split == "test":
@@ -197,9 +204,10 @@ def _run(args):
     profiler.stage("results")
     results = Path(args.results_dir or folder / args.split)
     with locks.only_run(results, "--results_dir"):
-        tables = write_tables(results, labels, logits, trials.subject[rows].numpy(), trials.class_names)
+        write = write_tables if trials.classes == "one" else write_object_tables
+        tables = write(results, labels, logits, trials.subject[rows].numpy(), trials.class_names)
         write_record(results / "scores.json", scores)
-        print_scores(scores, tables["per_subject"])
+        print_scores(scores, tables.get("per_subject"))
         if scores["ledger"]:
             print(scores["ledger"])
         if args.when_and_where:

@@ -1,5 +1,7 @@
 """Stage 1: train an EEG encoder to predict the class and the CLIP embedding of the picture that was seen.
 
+Where pictures have several classes, it predicts which of them each has; where they have none, the embedding alone.
+
     python train_eeg_classifier.py --eeg_dataset data/block/eeg_55_95_std.pth \\
         --splits_path data/block/block_splits_by_image_all.pth --output ./eeg_encoder_55-95_40_classes \\
         --image_dir data/images/
@@ -41,8 +43,8 @@ def parse(argv: list[str] | None) -> options.Options:
     group.add_argument("--label_smoothing", type=options.bounded(float, 0, 0.99), default=0.0,
                        help="share of the class target that is spread over all classes")
     group.add_argument("--best_by", choices=("score", "accuracy", "loss"), default="score",
-                       help="what selects the best epoch on the validation part; score is balanced accuracy plus the "
-                            "correlation of true and predicted embeddings")
+                       help="what selects the best epoch on the validation part; score is balanced accuracy (of several "
+                            "classes a picture: average precision) plus the correlation of true and predicted embeddings")
     group = parser.add_argument_group("augmentation of training trials")
     group.add_argument("--time_shift", type=options.bounded(float, 0), default=4.0, help="largest shift in time in ms")
     group.add_argument("--noise", type=options.bounded(float, 0), default=0.0,
@@ -174,6 +176,15 @@ def _pictures_of_pretrained(args):
     return read_records(resolve_checkpoint(args.pretrained, "--pretrained"))
 
 
+def _check_classes(args, trials):
+    """Refuse options that need one class a picture, where the data set has none, or several."""
+    if trials.classes == "none" and not args.loss_weight:
+        raise InputError(f"--loss_weight 0: {trials.path} has no classes, so only the picture embeddings can be "
+                         "learned; leave it out")
+    if trials.classes != "one" and args.best_by == "accuracy":
+        raise InputError(f"--best_by accuracy: pictures of {trials.path} have no one class; give score or loss")
+
+
 def _picture_targets(args, paths, trials, split, device):
     """CLIP embeddings of each trial's picture [N, E], standardised (zero in the test part), and their mean [E] and scale.
 
@@ -246,16 +257,18 @@ def _run(args):
                               metric_for_best_model=args.best_by, greater_is_better=args.best_by != "loss",
                               ddp_find_unused_parameters=not args.loss_weight)  # the projector then has no loss
     trials = load_trials(paths.eeg_dataset, args.time_low, args.time_high, args.subject)
+    _check_classes(args, trials)
     split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
     earlier_pictures = _pictures_of_pretrained(args)
     target, mean, scale = _picture_targets(args, paths, trials, split, device)
     encoder = build_encoder(encoder_config(
         args, n_chans=trials.eeg.shape[1], n_times=trials.eeg.shape[2], sfreq=trials.sfreq, ch_names=trials.ch_names,
         num_classes=len(trials.class_names), id2label=trials.class_names, embedding_size=target.shape[1],
+        several_classes=trials.classes == "several",
         preprocessing=trials.preprocessing))
     count, needed = len(split["train"]), torch.cat([split["train"], split["val"]])
     rows = {"train": torch.arange(count), "val": torch.arange(count, len(needed))}
-    eeg, labels = place(trials.eeg, needed, arguments), trials.label[needed]
+    eeg, labels = place(trials.eeg, needed, arguments), trials.class_targets(needed)
     if args.encoder == "transformer":
         encoder.fit_whitening(eeg, rows["train"])
     in_pretraining = args.resume and bool(complete_checkpoints(output / "pretrained" / "checkpoints"))
@@ -280,9 +293,10 @@ def _run(args):
     warnings = training_warnings(encoder, eeg, labels, target if args.loss_weight else None, rows["train"], device)
     rescale_embedding(encoder, mean, scale)
     logits = encode(encoder, eeg, rows["val"], device=device)[1]
-    encoder.config.class_temperature = fit_temperature(logits, labels[rows["val"]])
-    print(f"temperature of the class probabilities, fitted to {len(logits)} validation trials: "
-          f"{encoder.config.class_temperature:.2f}")
+    if trials.class_names:
+        encoder.config.class_temperature = fit_temperature(logits, labels[rows["val"]])
+        print(f"temperature of the class probabilities, fitted to {len(logits)} validation trials: "
+              f"{encoder.config.class_temperature:.2f}")
     names = {part: sorted(set(trials.names(split[part]))) if trials.has_pictures else [] for part in ("train", "val")}
     known = {part: dict.fromkeys(names[part]) | earlier_pictures.get(part, {}) for part in names}  # by name, without files
     begin_saving(output)

@@ -16,7 +16,7 @@ import torch
 from audit.page import data_uri, render
 from captioning.captioner import Captioner
 from captioning.reading_files import words_text
-from captioning.readings import readings, threshold
+from captioning.readings import chance_text, readings, threshold
 from captioning.requests import Request
 from eegdata.dataset_folder import read_record
 from eegdata.parts import PARTS
@@ -64,21 +64,22 @@ def of_data_set(captioner: Captioner, folder: str | Path) -> Source:
     record = read_record(folder)
     whole = load_trials(folder, 0, record["n_times"])
     part_of, images = _parts(folder, trials), Path(folder) / "images"
-    label = trials.label.numpy()
+    label, shown = trials.groups.numpy(), trials.words(slice(None))
 
     def alike(row):
         rows = np.flatnonzero(label == label[row])
         return rows[np.linspace(0, len(rows) - 1, min(MAX_EVOKED, len(rows))).astype(int)], (
-            f"mean of {min(MAX_EVOKED, len(rows))} trials of the class {trials.class_names[label[row]]}")
+            f"mean of {min(MAX_EVOKED, len(rows))} trials of {'the class ' * (trials.classes == 'one')}"
+            f"{trials.group_names[label[row]]}")
 
     def picture(row):
         name = trials.names([row])[0]
         path = picture_path(images, name)
         return (path, name, read_caption(images, name)) if trials.has_pictures and trials.knows_pictures else None
 
-    described = zip(trials.trial.tolist(), trials.subject.tolist(), label.tolist(), strict=True)
-    what = [f"Trial {number} of subject {subject}, class {trials.class_names[kind]}; {part_of.get(row, 'in no part')}."
-            for row, (number, subject, kind) in enumerate(described)]
+    described = zip(trials.trial.tolist(), trials.subject.tolist(), shown, strict=True)
+    what = [f"Trial {number} of subject {subject}{words and f', class {words}'}; {part_of.get(row, 'in no part')}."
+            for row, (number, subject, words) in enumerate(described)]
     unit = "standard deviations of the channel" if record["scale"] == "recording" else record["units"]
     return Source(trials.eeg, whole.eeg, trials.ch_names, trials.sfreq, record["tmin"], unit, record["positions"], what,
                   alike, picture)
@@ -157,8 +158,7 @@ def view(captioner: Captioner, source: Source, row: int) -> str:
         "what": source.what[row], "caption": own,
         "predicted": columns["class"][0], "probability": columns["probability"][0],
         "confidence": f"{'At or above' if confident else 'Below'} the threshold of {lowest:.2f}"
-                      f"{'' if confident else ', so there is no caption'}; chance is "
-                      f"{1 / captioner.model.encoder.config.num_classes:.2f}.",
+                      f"{'' if confident else ', so there is no caption'}{chance_text(captioner)}.",
         "picture": path and data_uri(path, PICTURE_SIZE), "picture_name": name, "true_caption": true_caption,
         "words": columns["words"][0],
         "conditions": [("eeg+label", own, BY_NAME["eeg+label"].meaning),

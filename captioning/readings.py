@@ -7,6 +7,7 @@ import torch
 from captioning.conditions import captions_of, under_condition
 from captioning.requests import Request
 from encoders.temperature import confident_above
+from encoders.words import words_of
 from language_model.prompts import instruction_of
 from metrics.conditions import MODEL_CONDITION
 
@@ -18,8 +19,16 @@ FEW_TRIALS = 20  # below it noise like the trials' own embeddings would hold the
 
 def threshold(captioner: "Captioner", request: Request) -> float:
     """The probability below which a trial gets no caption."""
-    classes = captioner.model.encoder.config.num_classes
+    config = captioner.model.encoder.config
+    classes = 0 if config.several_classes else config.num_classes  # of several, each has a chance of its own
     return confident_above(classes) if request.abstain_below is None else request.abstain_below
+
+
+def chance_text(captioner: "Captioner") -> str:
+    """What follows the threshold in a sentence: the chance to name the class; "" where there is no one class to name."""
+    config = captioner.model.encoder.config
+    one_class = config.num_classes and not config.several_classes
+    return f"; chance is {1 / config.num_classes:.2f}" if one_class else ""
 
 
 def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request) -> dict[str, list]:
@@ -31,18 +40,17 @@ def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request) -> dic
     """
     instruction = request.instruction or instruction_of("basic")
     embeddings, probabilities = captioner.encode(eeg)
-    best = probabilities.max(1)
-    answered = best.values.round(decimals=4) >= threshold(captioner, request)
+    predicted, probability = words_of(probabilities, captioner.model.encoder.config, captioner.class_names)
+    answered = probability >= threshold(captioner, request)
     batch_size = request.batch_size or captioner.fitting_batch_size(instruction, request.generation["max_new_tokens"])
     names = captioner.class_names
     top = probabilities.topk(min(request.words, probabilities.shape[1]))
     columns = {
-        "caption": [], "class": [names[i] for i in best.indices.tolist()],
-        "probability": best.values.round(decimals=4).tolist(),
+        "caption": [], "class": predicted, "probability": probability.tolist(),
         "words": [[(names[i], round(p, 4)) for i, p in zip(*row, strict=True)] for row in
                   zip(top.indices.tolist(), top.values.tolist(), strict=True)]}
     for condition in (MODEL_CONDITION, *request.controls):
-        shown = _shown(captioner, condition, embeddings, best.indices, request.seed)
+        shown = _shown(captioner, condition, embeddings, predicted, request.seed)
         own = condition == MODEL_CONDITION
         texts = captions_of(captioner, shown, answered.tolist() if own else [True] * len(embeddings), instruction,
                             desc=condition, seed=request.seed, batch_size=batch_size, **request.generation)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas
 
 from evaluation import provenance
-from metrics.classification import confusion_table, draw_confusion, per_class_table, per_group_table
+from metrics.classification import average_precision, confusion_table, draw_confusion, per_class_table, per_group_table
 
 
 def check_overlap(folder: Path, name: str, image_dir: str, pictures: list[str], *, part: str, in_training: list[str],
@@ -52,22 +52,42 @@ def write_tables(folder: Path, labels: np.ndarray, logits: np.ndarray, subjects:
     return tables
 
 
-def print_scores(scores: dict, per_subject: pandas.DataFrame) -> None:
-    """Print scores.json's content and the table per_subject.csv."""
+def write_object_tables(folder: Path, labels: np.ndarray, logits: np.ndarray, subjects: np.ndarray,
+                        class_names: dict[int, str]) -> dict[str, pandas.DataFrame]:
+    """write_tables where pictures have several classes (labels [N, K] 0 or 1) or none: per_class.csv of the classes that
+    are shown, if there are any."""
+    shown = [number for number in class_names if labels[:, number].any()]
+    if not shown:
+        return {}
+    table = pandas.DataFrame([{"class": class_names[number], "n": int(labels[:, number].sum()),
+                               "share": float(labels[:, number].mean()),
+                               "average_precision": average_precision(labels[:, [number]], logits[:, [number]])}
+                              for number in shown]).set_index("class")
+    with atomic_path(folder / "per_class.csv") as temporary:
+        write_csv(temporary, [table.index.name, *table.columns], table.itertuples(name=None))
+    return {"per_class": table}
+
+
+def print_scores(scores: dict, per_subject: pandas.DataFrame | None) -> None:
+    """Print scores.json's content and, if there is one, the table per_subject.csv."""
     def line(name, entry, key):
         low, high = entry[f"{key}_95"]
         print(f"{name:<48} {entry[key]:.3f}  [{low:.3f}, {high:.3f}]")
 
-    print(f"{scores['n']} trials, {scores['n_classes']} classes, chance {scores['chance']:.3f}; 95% intervals")
-    for key in ("top1", "top5", "balanced_accuracy"):
-        line(key, scores, key)
+    chance = f", {scores['n_classes']} classes, chance {scores['chance']:.3f}" if scores["chance"] is not None else ""
+    print(f"{scores['n']} trials{chance}; 95% intervals")
+    for key in ("top1", "top5", "balanced_accuracy", "average_precision"):
+        if key in scores:
+            line(key, scores, key)
     if "classical_baseline" in scores:
         line("balanced_accuracy, classical baseline", scores["classical_baseline"], "balanced_accuracy")
     for name, baseline in scores.get("embedding_baseline", {}).items():
         line(f"balanced_accuracy, {name.replace('_', ' ')} of embeddings", baseline, "balanced_accuracy")
-    expected = f"expected calibration error (if calibrated {scores['calibration']['ece_if_calibrated']:.3f})"
-    print(f"{expected:<48} {scores['calibration']['ece']:.3f}")
+    if "calibration" in scores:
+        expected = f"expected calibration error (if calibrated {scores['calibration']['ece_if_calibrated']:.3f})"
+        print(f"{expected:<48} {scores['calibration']['ece']:.3f}")
     for k in (1, 5) if "retrieval" in scores else ():
         line(f"picture among {scores['retrieval']['n']}, top {k} (chance {scores['retrieval'][f'top{k}_chance']:.3f})",
              scores["retrieval"], f"top{k}")
-    print(per_subject.to_string(float_format="{:.3f}".format))
+    if per_subject is not None:
+        print(per_subject.to_string(float_format="{:.3f}".format))

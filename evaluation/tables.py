@@ -79,6 +79,21 @@ def _shortened(name, most):
     return name if len(name) <= most else f"...{name[3 - most:]}"
 
 
+def print_coco(files: list[Captions]) -> None:
+    """Print 100 times the scores over all rows as tables of COCO captions have them, if any file has such."""
+    from metrics.coco import table_of
+
+    rows = {file.key: table_of(file.corpus) for file in files}
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    if not names:
+        return
+    left = max(map(len, rows)) + 2
+    print("\nover all rows, times 100, as tables of COCO captions print them")
+    print(" " * left + "".join(f"{name:>11}" for name in names))
+    for key, row in rows.items():
+        print(f"{key:<{left}}" + "".join(f"{row[name]:>11.2f}" if name in row else " " * 11 for name in names))
+
+
 def print_table(files: list[Captions]) -> None:
     """Print the scores of all files, below each its intervals and the differences from its reference."""
     metrics = without_bleu_twin(dict.fromkeys(metric for file in files for metric in file.scores))
