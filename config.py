@@ -42,7 +42,8 @@ class EEGEncoderConfig(PretrainedConfig):
     became the trials that it was trained on (eegdata/preprocessing_schema.py), None where that is not known. confidence
     says from which probability on a class counts as confident (encoders/confidence.py), None where that was not measured.
     branches are the shares {branch: {"logits", "embedding"}} of its branches (encoders/branches.py), None of a transformer
-    alone. centre says whose mean trial is subtracted (encoders/centre.py).
+    alone. centre says whose mean trial is subtracted (encoders/centre.py). several_classes: a picture may have any number
+    of the num_classes classes; with 0 classes there is no class head.
     """
 
     model_type = "eegencoder"
@@ -53,7 +54,7 @@ class EEGEncoderConfig(PretrainedConfig):
                  dropout: float = ENCODER["dropout"], spatial_filters: int = ENCODER["spatial_filters"],
                  patch_size: int | None = None, class_temperature: float = 1.0, preprocessing: dict | None = None,
                  confidence: dict | None = None, branches: dict[str, dict[str, float]] | None = None, centre: str = "none",
-                 **kwargs: object) -> None:
+                 several_classes: bool = False, **kwargs: object) -> None:
         self.n_chans = n_chans
         self.n_times = n_times
         self.sfreq = sfreq
@@ -71,13 +72,14 @@ class EEGEncoderConfig(PretrainedConfig):
         self.confidence = confidence
         self.branches = branches
         self.centre = centre
+        self.several_classes = several_classes
         kwargs.setdefault("id2label", {i: f"class {i}" for i in range(num_classes)})
         super().__init__(**kwargs)
 
 
 class ChannelNetConfig(PretrainedConfig):
     """ChannelNet (Palazzo et al., TPAMI 2020); field names and defaults are those of the published config.json;
-    preprocessing and confidence are as in EEGEncoderConfig."""
+    preprocessing, confidence and several_classes are as in EEGEncoderConfig."""
 
     model_type = "eeg_channelnet"
 
@@ -88,6 +90,7 @@ class ChannelNetConfig(PretrainedConfig):
                  spatial_stride: tuple[int, int] = (2, 1), num_residual_blocks: int = 4, down_kernel: int = 3,
                  down_stride: int = 2, sfreq: float = 1000.0, ch_names: list[str] | None = None,
                  class_temperature: float = 1.0, preprocessing: dict | None = None, confidence: dict | None = None,
+                 several_classes: bool = False,
                  **kwargs: object) -> None:
         self.in_channels = in_channels
         self.temp_channels = temp_channels
@@ -110,6 +113,7 @@ class ChannelNetConfig(PretrainedConfig):
         self.class_temperature = class_temperature
         self.preprocessing = preprocessing
         self.confidence = confidence
+        self.several_classes = several_classes
         kwargs.setdefault("id2label", {i: f"class {i}" for i in range(num_classes)})
         super().__init__(**kwargs)
 

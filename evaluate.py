@@ -36,7 +36,8 @@ def parse(argv: list[str] | None) -> options.Options:
     parser = make_parser(__doc__)
     parser.add_argument("csv_files", nargs="+", metavar="CSV", help="CSVs of captions, one for each condition or model")
     parser.add_argument("--protocol", choices=PROTOCOLS, default="ours",
-                        help="how captions are cleaned and tokenised: ours, or as for the predecessors' published scores")
+                        help="how captions are cleaned, tokenised and scored: ours, as for the predecessors' published "
+                             "scores, or by pycocoevalcap as tables of COCO captions do")
     parser.add_argument("--cleaning", choices=CLEANINGS,
                         help="which part of each generated caption is scored: deepseek = between '<s>System:' and '</s>', "
                              "first_sentence, or none = all of it. Unset: none with --protocol ours; with thought2text "
@@ -46,6 +47,10 @@ def parse(argv: list[str] | None) -> options.Options:
                              "rest, is always computed")
     parser.add_argument("--sentence_model", metavar="NAME_OR_FOLDER", help="sentence-embedding model for the similarity of "
                         "captions and for retrieval by embedding; unset: neither")
+    parser.add_argument("--clip_score_model", metavar="NAME_OR_FOLDER", help="CLIP model, with its text tower, for CLIP-S "
+                        "and RefCLIP-S; the pictures are those that the CSVs name; unset: neither")
+    parser.add_argument("--spice", action="store_true", help="with --protocol coco: also SPICE, where Java is there; it "
+                                                             "takes minutes")
     parser.add_argument("--bertscore_model", metavar="NAME_OR_FOLDER",
                         help="Hugging Face encoder for BERTScore F1; unset: no BERTScore")
     parser.add_argument("--bertscore_layers", type=positive,
@@ -108,6 +113,28 @@ def read_files(args: argparse.Namespace) -> list[Captions]:
     return files
 
 
+def _clip_scores(name, device):
+    """What scores captions by a CLIP: each picture and each text is embedded once."""
+    from functools import cache
+
+    from encoders.clip import embed_pictures, embed_texts
+    from metrics.clip_score import clip_scores
+
+    @cache
+    def pictures(paths):
+        return embed_pictures(paths, name, device)
+
+    def scores(captions, references, paths):
+        absent = [path for path in paths if not path.is_file()]
+        if absent:
+            raise InputError(f"--clip_score_model {name}: picture {absent[0]}, which a CSV names, is not there; evaluate "
+                             "where the captions were written, or leave the option out")
+        return clip_scores(captions, references, paths, lambda files: pictures(tuple(files)),
+                           lambda texts: embed_texts(texts, name, device))
+
+    return scores
+
+
 @exits_cleanly
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
@@ -127,24 +154,27 @@ def main(argv: list[str] | None = None) -> None:
     refuse_overlap(files, args.allow_overlap)
     if "METEOR" in args.metrics or OBJECT_WORD in args.metrics:
         require_wordnet()
-    embed, judge = None, Judge.from_arguments(args)
-    if args.sentence_model or args.bertscore_model or args.judge_model:
+    embed, clip, judge = None, None, Judge.from_arguments(args)
+    if args.sentence_model or args.bertscore_model or args.judge_model or args.clip_score_model:
         options.resolve_device(args.device)  # a missing device ends the run before the work
     if args.sentence_model:
         from metrics.sentences import embed as sentence_embeddings
 
         embed = partial(sentence_embeddings, model=args.sentence_model, device=args.device)
+    if args.clip_score_model:
+        clip = _clip_scores(args.clip_score_model, options.resolve_device(args.device))
     studies = group(files)
     for study in studies:
         complete(study, training_captions(study, args), args.seed)
     files = [file for study in studies for file in study.members]
     for file in tqdm(files, desc="scoring", unit="file", leave=False):
-        score(file, args, embed, judge)
+        score(file, args, embed, judge, clip)
     compare_files(studies, files, args)
     results = all_results(studies, args, judge)
     terminal.print_verdicts(results)
     terminal.print_seeds(results)
     terminal.print_scores(files, args.all)
+    terminal.print_coco(files)
     if judge:
         print("\n".join(judge.lines()))
     if args.json:

@@ -124,10 +124,9 @@ def _run(args):
     from runtime.runs import file_hash, remove_folder, save_run, training_warnings, write_json
     from runtime.trainer_arguments import training_arguments
 
-    import torch
     from transformers import set_seed
 
-    from captioning.planning import all_texts, longest_row, lora_options, plan_memory
+    from captioning.planning import all_texts, longest_labels, longest_row, lora_options, plan_memory
     from captioning.stages import eeg_stage, image_stage, part_captions
     from captioning.training import Stage
     from config import EEGModelForCausalLMConfig
@@ -174,13 +173,12 @@ def _run(args):
     names = {part: sorted(set(trials.names(split[part]))) for part in ("train", "val")}
     captions = part_captions(paths.image_dir, names, args.captions)
     check_captions(tokenizer, all_texts(captions))
-    class_of = {name: trials.class_names[label] for name, label in
-                zip(trials.names(torch.arange(len(trials))), trials.label.tolist(), strict=True)}
+    class_of = dict(zip(trials.names(slice(None)), trials.words(slice(None)), strict=True))
 
     profiler.stage("loading the LLM")
     plan = memory.plan_as_asked(args) if processes.sharded() else plan_memory(
         args, device, encoder.config.embedding_size,
-        **longest_row(args, dated, trials.class_names.values(), captions))
+        **longest_row(args, dated, longest_labels(encoder.config, trials.class_names), captions))
     model = EEGModelForCausalLM.build(
         encoder, args.llm_backbone_name_or_path, device=device, dtype=dtype_of(plan.half),
         loading=plan.loading, lora=lora_options(args),

@@ -88,7 +88,7 @@ def _caption_one(captioner, args):
     else:
         eeg = _trial_of_data_set(captioner, args)
     embeddings, predicted, probability = captioner.read(eeg)
-    name = captioner.class_names[int(predicted)]
+    name = predicted[0]
     if float(probability) < (args.abstain_below or 0):
         return name, float(probability), ABSTAINED
     condition = conditions.BY_NAME[args.condition]
@@ -120,7 +120,7 @@ def _run(args, files):
     profiler.stage("captions")
     if args.trial is not None or args.eeg_file:
         name, probability, text = _caption_one(captioner, args)
-        print(f"predicted class: {name} (probability {probability:.2f})\ncaption: {text}")
+        print(f"predicted class: {name} (probability {probability:.2f})\ncaption: {text}" if name else f"caption: {text}")
         return 0
     from captioning.captions_csv import write_captions
 

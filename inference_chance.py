@@ -9,7 +9,7 @@ baselines, which use the training captions and no LLM. One CSV per condition.
 import sys
 
 from runtime import locks, options, profiler, seeds
-from runtime.errors import exits_cleanly
+from runtime.errors import InputError, exits_cleanly
 from runtime.next_command import say_next
 
 from metrics import conditions
@@ -48,7 +48,14 @@ def _run(args, files):
     from captioning.captions_csv import write_captions
 
     profiler.stage("loading the captioner")
-    write_captions(load_captioner(args), args, files)
+    captioner = load_captioner(args)
+    by_class = [condition for condition in files if captioner.without_classes and conditions.BY_NAME[condition].by_class]
+    if by_class and args.conditions:
+        raise InputError(f"--conditions {by_class[0]}: needs class names, and {args.model_path} was trained without; leave "
+                         f"it out, or choose of {', '.join(conditions.WITHOUT_CLASSES)}")
+    if by_class:
+        print(f"{', '.join(by_class)} are left out, as the captioner knows no classes")
+    write_captions(captioner, args, {condition: file for condition, file in files.items() if condition not in by_class})
     folder = next(iter(files.values())).parent
     say_next("evaluate.py", args, f"{folder}/*.csv", carry=(), report=folder.parent)
     return 0

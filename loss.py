@@ -63,8 +63,16 @@ def embedding_loss(name: str, embedding: Tensor, target: Tensor, image: Tensor) 
 
 def classification_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy of logits [B, K] and labels [B]; `smoothing` (0..1) is the share that is spread over all classes.
-    weights [K]: of the trials of each class in the mean; None: all count alike."""
-    return F.cross_entropy(logits, labels, weights, label_smoothing=smoothing)
+    weights [K]: of the trials of each class in the mean; None: all count alike.
+
+    Where pictures have any number of classes, labels are [B, K] float, and it is the mean of K binary cross-entropies, each
+    with the share spread over yes and no. Without classes (K = 0) it is 0.
+    """
+    if labels.ndim == 1:
+        return F.cross_entropy(logits, labels, weights, label_smoothing=smoothing)
+    if not labels.shape[1]:
+        return logits.sum()
+    return F.binary_cross_entropy_with_logits(logits, labels * (1 - smoothing) + smoothing / 2)
 
 
 def _same_picture(image):

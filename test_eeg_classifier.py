@@ -5,9 +5,10 @@
         --image_dir data/images/
 
 Files in --results_dir: scores.json, confusion_matrix.png, confusion_matrix.csv, per_class.csv, per_subject.csv and
-retrieval.csv; with --when_and_where also when_where.json and when_where.png. Every trial of the test part is scored.
-retrieval.csv has a row for each protocol that papers report: how many repetitions and people are averaged, by which
-similarity (docs/decoding.md).
+retrieval.csv; with --when_and_where also when_where.json and when_where.png. Where pictures have several classes, there are
+the average precision of each in per_class.csv and no confusion matrix; where they have none, retrieval is all that is
+scored. Every trial of the test part is scored. retrieval.csv has a row for each protocol that papers report: how many
+repetitions and people are averaged, by which similarity (docs/decoding.md).
 Intervals are 95% bootstrap intervals; all trials of a picture are resampled together.
 """
 
@@ -173,11 +174,11 @@ def _run(args):
     from encoders.clip import check_clip, is_classifier_only
     from encoders.kept_epochs import kept_epochs, require_epochs
     from encoders.temperature import class_probabilities
-    from evaluation.encoder_scores import check_overlap, print_scores, write_tables
+    from evaluation.encoder_scores import check_overlap, print_scores, write_object_tables, write_tables
     from evaluation.provenance import trained_with
     from evaluation.retrieval_table import table_text
     from metrics.calibration import calibration
-    from metrics.classification import classification_scores
+    from metrics.classification import classification_scores, several_classes_scores
     from metrics.retrieval import retrieval_scores
 
     folder = resolve_checkpoint(args.output, "--output")
@@ -195,10 +196,14 @@ def _run(args):
     encoder = load_encoder(folder, "--output")
     trials = load_trials(paths.eeg_dataset, args.time_low, args.time_high, args.subject)
     fit_to_encoder(encoder.config, trials, "--output")
-    if max(trials.class_names) >= encoder.config.num_classes:
+    if len(trials.class_names) > encoder.config.num_classes:
         raise InputError(f"--output {args.output}: the encoder has {encoder.config.num_classes} classes, {trials.path} has "
                          f"{len(trials.class_names)}; train an encoder on this data set")
     fitted = args.classical_baseline or args.embedding_baseline or args.when_and_where
+    if fitted and trials.classes != "one":
+        had = "none" if trials.classes == "none" else "several"
+        raise InputError("--classical_baseline, --embedding_baseline and --when_and_where need one class a picture, and "
+                         f"pictures of {trials.path} have {had}; leave them out")
     known = ("train", "val") if args.classical_baseline and args.split == "test" else ("train",) if fitted else ()
     needed = {args.split, *known}
     split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=needed)
@@ -218,10 +223,10 @@ def _run(args):
     if args.embedding_baseline:
         learned = encode(encoder, trials.eeg, split["train"], args.batch_size, device)[0].numpy()
     profiler.stage("scores")
-    confidence = class_probabilities(logits, encoder.config).max(1).values.numpy()
+    probabilities = class_probabilities(logits, encoder.config)
     embeddings, logits = embeddings.numpy(), logits.numpy()
-    labels = trials.label[rows].numpy()
-    scores = classification_scores(labels, logits, clusters)
+    labels = trials.class_targets(rows).numpy()
+    scores = (classification_scores if trials.classes == "one" else several_classes_scores)(labels, logits, clusters)
     if trials.has_pictures and not classes_only:
         scores["retrieval"] = retrieval_scores(embeddings, gallery, clusters)
         scores["retrieval_table"] = _retrieval_table(args, folder, encoder, trials, rows, clusters, gallery, device)
@@ -231,7 +236,9 @@ def _run(args):
     if args.embedding_baseline:
         scores["embedding_baseline"] = embedding_scores(trials, split["train"], rows, learned, embeddings, clusters,
                                                         args.seed)
-    scores["calibration"] = calibration(confidence, logits.argmax(1) == labels, clusters=clusters)
+    if trials.classes == "one":
+        confidence = probabilities.max(1).values.numpy()
+        scores["calibration"] = calibration(confidence, logits.argmax(1) == labels, clusters=clusters)
     scores |= {"split": args.split, "data": trials.fingerprint, "source": trials.source, "subject": args.subject,
                "branches": getattr(encoder.config, "branches", None), "centre": getattr(encoder.config, "centre", "none"),
                "overlap": overlap, "same_split": same_split, "ledger": None, "training_warnings": training_warnings(folder)}
@@ -241,10 +248,11 @@ def _run(args):
     profiler.stage("results")
     results = Path(args.results_dir or folder / args.split)
     with locks.only_run(results, "--results_dir"):
-        tables = write_tables(results, labels, logits, trials.subject[rows].numpy(), trials.class_names,
-                              scores.get("retrieval_table"))
+        write = write_tables if trials.classes == "one" else write_object_tables
+        tables = write(results, labels, logits, trials.subject[rows].numpy(), trials.class_names,
+                       scores.get("retrieval_table"))
         write_record(results / "scores.json", scores)
-        print_scores(scores, tables["per_subject"])
+        print_scores(scores, tables.get("per_subject"))
         if "retrieval_table" in scores:
             print(table_text(scores["retrieval_table"]))
         print("\n".join(filter(None, [scores["branches"] and shares_text(scores["branches"]), scores["ledger"]])))

@@ -1,5 +1,7 @@
 """Stage 1: train an EEG encoder to predict the class and the CLIP embedding of the picture that was seen.
 
+Where pictures have several classes, it predicts which of them each has; where they have none, the embedding alone.
+
     python train_eeg_classifier.py --eeg_dataset data/block/eeg_55_95_std.pth \\
         --splits_path data/block/block_splits_by_image_all.pth --output ./eeg_encoder_55-95_40_classes \\
         --image_dir data/images/
@@ -45,7 +47,8 @@ def parse(argv: list[str] | None) -> options.Options:
                        help="share of the class target that is spread over all classes")
     group.add_argument("--best_by", choices=("score", "accuracy", "loss"), default="score",
                        help="what selects the best epoch on the validation part, with --branches neural, --patience or "
-                            "channelnet; score is balanced accuracy plus the correlation of true and predicted embeddings")
+                            "channelnet; score is balanced accuracy (of several classes a picture: average precision) plus "
+                            "the correlation of true and predicted embeddings")
     options.neutral(group.add_argument("--keep_epochs", action="store_true",
                                        help="keep the weights of every epoch in epochs/, so that test_eeg_classifier.py "
                                             "--all_epochs can show what picking the epoch on the test pictures adds"))
@@ -197,6 +200,15 @@ def _pictures_of_pretrained(args):
     return read_records(resolve_checkpoint(args.pretrained, "--pretrained"))
 
 
+def _check_classes(args, trials):
+    """Refuse options that need one class a picture, where the data set has none, or several."""
+    if trials.classes == "none" and not args.loss_weight:
+        raise InputError(f"--loss_weight 0: {trials.path} has no classes, so only the picture embeddings can be "
+                         "learned; leave it out")
+    if trials.classes != "one" and args.best_by == "accuracy":
+        raise InputError(f"--best_by accuracy: pictures of {trials.path} have no one class; give score or loss")
+
+
 def _picture_targets(args, paths, trials, split, device):
     """CLIP embeddings of each trial's picture [N, E], standardised (zero in the test part), and their mean [E] and scale.
 
@@ -274,13 +286,17 @@ def _run(args):
     profiler.stage("data")
     paths = find_data(args.eeg_dataset, args.splits_path, args.image_dir, args.picture,
                       needed=("splits_path", "image_dir") if args.loss_weight else ("splits_path",))
+    trials = load_trials(paths.eeg_dataset, args.time_low, args.time_high, args.subject)
+    _check_classes(args, trials)
     branched = args.encoder == "transformer" and args.branches == "auto"
+    if branched and trials.classes != "one":
+        branched = False
+        print("note: the linear branches need one class a picture, so the transformer is trained alone (--branches neural)")
     of_best_epoch = not branched or bool(args.patience)
     arguments = _arguments_for(args, device, output, args.num_epochs, label_names=["labels", "target"],
                               metric_for_best_model=args.best_by, greater_is_better=args.best_by != "loss",
                               load_best_model_at_end=of_best_epoch,
                               ddp_find_unused_parameters=not args.loss_weight)  # the projector then has no loss
-    trials = load_trials(paths.eeg_dataset, args.time_low, args.time_high, args.subject)
     split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
     if args.centre == "subject":
         centre_people(trials)
@@ -289,10 +305,11 @@ def _run(args):
     encoder = build_encoder(encoder_config(
         args, n_chans=trials.eeg.shape[1], n_times=trials.eeg.shape[2], sfreq=trials.sfreq, ch_names=trials.ch_names,
         num_classes=len(trials.class_names), id2label=trials.class_names, embedding_size=target.shape[1],
+        several_classes=trials.classes == "several",
         preprocessing=trials.preprocessing))
     count, needed = len(split["train"]), torch.cat([split["train"], split["val"]])
     rows = {"train": torch.arange(count), "val": torch.arange(count, len(needed))}
-    eeg, labels = place(trials.eeg, needed, arguments), trials.label[needed]
+    eeg, labels = place(trials.eeg, needed, arguments), trials.class_targets(needed)
     target, fitting = target[needed], None
     if branched:
         fitting = BranchFitting(eeg, labels, target if args.loss_weight else None, len(trials.class_names), rows,
@@ -334,13 +351,14 @@ def _run(args):
     if fitting:
         logits = fitting.val_logits
         print(shares_text(encoder.config.branches))
-    else:
+    elif trials.class_names:
         logits = encode(encoder, eeg, rows["val"], device=device)[1]
         encoder.config.class_temperature = fit_temperature(logits, labels[rows["val"]])
         print(f"temperature of the class probabilities, fitted to {len(logits)} validation trials: "
               f"{encoder.config.class_temperature:.2f}")
-    encoder.config.confidence = measure_confidence(encoder, eeg, rows["val"], logits, labels[rows["val"]], device)
-    print(confidence_text(encoder.config))
+    if trials.classes == "one":
+        encoder.config.confidence = measure_confidence(encoder, eeg, rows["val"], logits, labels[rows["val"]], device)
+        print(confidence_text(encoder.config))
     names = {part: sorted(set(trials.names(split[part]))) if trials.has_pictures else [] for part in ("train", "val")}
     known = {part: dict.fromkeys(names[part]) | earlier_pictures.get(part, {}) for part in names}  # by name, without files
     begin_saving(output)

@@ -19,11 +19,11 @@ MIN_TEST_PICTURES = 20
 def check_counts(material: Material) -> Finding:
     """Trials by class, subject and part: what is missing, few or uneven."""
     trials, label = material.trials, material.label
-    classes = sorted(trials.class_names)
+    classes = sorted(trials.group_names)
     count = {part: np.bincount(label[rows], minlength=max(classes) + 1) for part, rows in material.split.items()}
     numbers = {
         "parts": {part: len(rows) for part, rows in material.split.items()},
-        "classes": {part: {trials.class_names[c]: int(count[part][c]) for c in classes} for part in PARTS},
+        "classes": {part: {trials.group_names[c]: int(count[part][c]) for c in classes} for part in PARTS},
         "subjects": {str(s): {part: int((material.subject[rows] == s).sum()) for part, rows in material.split.items()}
                      for s in np.unique(material.subject)},
         "dropped": {recording["name"]: recording["dropped"] for recording in trials.record.get("recordings", [])
@@ -33,11 +33,11 @@ def check_counts(material: Material) -> Finding:
                        numbers)
     found = [(severity, finding["sentence"]) for finding in check_split(trials, _as_tensors(material))
              if (severity := _severity(finding, count["train"], count["test"]))]
-    absent = [trials.class_names[c] for c in classes if not (label == c).any()]
+    absent = [trials.group_names[c] for c in classes if not (label == c).any()]
     if absent:
         found.append(("warning", f"{counted(len(absent), 'class')} without any trial ({listed(absent)})"))
     present = count["train"][count["train"] > 0]
-    few = [trials.class_names[c] for c in classes if 0 < count["train"][c] < MIN_TRIALS_PER_CLASS]
+    few = [trials.group_names[c] for c in classes if 0 < count["train"][c] < MIN_TRIALS_PER_CLASS]
     if few:
         found.append(("warning", f"{counted(len(few), 'class')} with fewer than {MIN_TRIALS_PER_CLASS} training trials "
                                  f"({listed(few)})"))

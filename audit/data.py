@@ -22,7 +22,7 @@ class Material:
 
     def __init__(self, trials, split, image_dir=None, permutations=1000, seed=0):
         self.trials, self.image_dir, self.permutations, self.seed = trials, image_dir, permutations, seed
-        self.label, self.subject, self.image = (getattr(trials, name).numpy() for name in ("label", "subject", "image"))
+        self.label, self.subject, self.image = (getattr(trials, name).numpy() for name in ("groups", "subject", "image"))
         if trials.recording is not None:
             self.recording = trials.recording.numpy()
         else:  # a .pth file names no recordings, at best sessions

@@ -65,7 +65,7 @@ def chunks(trials: "Trials", rows: np.ndarray, what: str) -> Iterator[tuple[np.n
 
 def responses(trials: "Trials") -> Responses:
     """Responses of trials.Trials; classes beyond the MAX_CLASSES_DRAWN largest only count in the mean of all."""
-    labels = trials.label.numpy()
+    labels = trials.groups.numpy()
     found, sizes = np.unique(labels, return_counts=True)
     shown = sorted(found[np.argsort(-sizes, kind="stable")][:MAX_CLASSES_DRAWN].tolist())
     shape = tuple(trials.eeg.shape[1:])
@@ -183,7 +183,7 @@ def draw_maps(trials: "Trials", found: Responses, samples: list[int], info: "mne
     from mne.viz import plot_topomap
 
     kinds = [(f"all ({len(trials)})", found.mean)] if len(found.labels) > 1 or not by_class else []
-    kinds += [] if not by_class else [(f"{trials.class_names[label]} ({count})", mean) for label, count, mean in
+    kinds += [] if not by_class else [(f"{trials.group_names[label]} ({count})", mean) for label, count, mean in
               zip(found.labels, found.counts, found.class_mean, strict=True)]
     limit = max(np.abs(values[np.ix_(rows, samples)]).max() for _, values in kinds) or 1.0
     options = {"contours": 4} if len(rows) >= MIN_SMOOTH_ELECTRODES else {
@@ -227,7 +227,7 @@ def draw_spectrum(trials: "Trials") -> Markup:
 
 def draw_order(trials: "Trials") -> tuple[Markup, str]:
     """(figure, sentences on it): a row for each recording, a line in the class's colour for each trial, over time."""
-    labels = trials.label.numpy()
+    labels = trials.groups.numpy()
     if trials.recording is not None:
         groups = trials.recording.numpy()
         names = [entry["name"] for entry in trials.record["recordings"]]
@@ -287,11 +287,11 @@ def pictures(trials: "Trials") -> dict:
     if info is not None and len(rows) < len(trials.ch_names):
         left = [name for row, name in enumerate(trials.ch_names) if row not in rows]
         notes["maps"] = f"Not on the maps, because their places are unknown: {listed(left, 12)}."
-    legend = [(trials.class_names[label], int(count), colour) for label, count, colour in
+    legend = [(trials.group_names[label], int(count), colour) for label, count, colour in
               zip(found.labels, found.counts, PALETTE, strict=False)]
     return {"all": draw_all(trials, found, samples), "channels": draw_channels(trials, found, samples),
             "maps": draw_maps(trials, found, samples, info, rows) if info is not None else [],
             "spectrum": draw_spectrum(trials), "order": order, "legend": legend, "notes": notes,
-            "classes": len(np.unique(trials.label.numpy())), "few": info is not None and len(rows) < MIN_SMOOTH_ELECTRODES}
+            "classes": len(np.unique(trials.groups.numpy())), "few": info is not None and len(rows) < MIN_SMOOTH_ELECTRODES}
 
 

@@ -186,7 +186,7 @@ def facts_of(trials: "Trials", split: dict, splits_path: Path | str, split_num: 
     from eegdata.splits_file import read_splits_file
 
     splits, made_from = read_splits_file(splits_path)
-    record, labels, subjects = trials.record, trials.label.tolist(), trials.subject.tolist()
+    record, labels, subjects = trials.record, trials.groups.tolist(), trials.subject.tolist()
     sessions = {(s, n) for s, n in zip(subjects, trials.session.tolist(), strict=True) if n >= 0}
     names = trials.names(slice(None)) if trials.has_pictures else []
     return {
@@ -194,7 +194,7 @@ def facts_of(trials: "Trials", split: dict, splits_path: Path | str, split_num: 
         "units": record.get("units"), "scale": record.get("scale"), "tmin": trials.tmin, "n_times": trials.eeg.shape[2],
         "subjects": dict(sorted(Counter(subjects).items())), "sessions": len(sessions),
         "recordings": len(record["recordings"]) if record else None,
-        "classes": {trials.class_names[label]: count for label, count in sorted(Counter(labels).items())},
+        "classes": {trials.group_names[label]: count for label, count in sorted(Counter(labels).items())},
         "pictures": len(set(names)), "pictures_known": record.get("pictures_known", "yes"),
         "captions": caption_facts(sorted(set(names)), image_dir), "source": record.get("source", ".pth file"),
         "origin": trials.source,
@@ -265,11 +265,11 @@ def count_table(trials: "Trials", split: dict) -> dict:
     from .evoked import draw_counts
 
     subjects, subject = np.unique(trials.subject.numpy(), return_inverse=True)
-    labels, label = np.unique(trials.label.numpy(), return_inverse=True)
+    labels, label = np.unique(trials.groups.numpy(), return_inverse=True)
     counts = np.zeros((len(split), len(subjects), len(labels)), int)
     for part, rows in enumerate(split.values()):
         np.add.at(counts[part], (subject[rows], label[rows]), 1)
-    classes, names = [trials.class_names[one] for one in labels.tolist()], subjects.tolist()
+    classes, names = [trials.group_names[one] for one in labels.tolist()], subjects.tolist()
     if len(classes) > MAX_CLASSES_IN_TABLE:
         return {"parts": list(split), "classes": classes, "rows": [], "figures": [
             draw_counts(counts[part], names, classes, f"Trials: {name}") for part, name in enumerate(split)
@@ -305,12 +305,12 @@ def picture_cards(trials: "Trials", image_dir: Path | str | None) -> list[dict]:
     if image_dir is None or not trials.has_pictures:
         return []
     cards = []
-    for label in np.unique(trials.label.numpy()).tolist()[:MAX_CARDS]:
-        name = trials.names((trials.label == label).nonzero()[0])[0]
+    for label in np.unique(trials.groups.numpy()).tolist()[:MAX_CARDS]:
+        name = trials.names((trials.groups == label).nonzero()[0])[0]
         try:
             caption = read_captions(image_dir, name)[0]
         except InputError:  # the audit names those that are missing
             caption = "no caption"
-        cards.append({"class": trials.class_names[label], "name": name, "caption": caption,
+        cards.append({"class": trials.group_names[label], "name": name, "caption": caption,
                       "picture": data_uri(picture_path(image_dir, name), CARD_SIZE)})
     return cards

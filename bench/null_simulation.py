@@ -7,8 +7,11 @@ people.
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from runtime.options import Options
@@ -19,12 +22,14 @@ import torch
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from bench.synthetic import SIMULATED, make_tokenizer, write_drawings, write_pth
+from bench.synthetic import SIMULATED, captions_of, make_tokenizer, write_drawings, write_pth
 from datautils import CaptionDataset, collate
+from eegdata.dataset_folder import write_folder
+from eegdata.records import Block, DataSet, Picture, Recording
 from eegdata.splits import write_splits
 from language_model.prompts import instruction_of, pad_id
 from recipes import make_small_clip
-from sources import drawings
+from sources import drawings, mixtures
 from sources.drawings import Scene
 from sources.simulated import COMPONENTS, scene_code
 
@@ -36,14 +41,20 @@ LLM_SHAPE = {"hidden_size": 96, "intermediate_size": 192, "num_hidden_layers": 2
              "num_key_value_heads": 4, "max_position_embeddings": 128}
 
 
-def make_scenes(args: Options) -> dict[str, Scene]:
+Pictures = dict[str, Scene | mixtures.Mixture]
+
+
+def make_scenes(args: Options) -> Pictures:
     """The pictures of all studies by name: `--picture_sets` sets of train, val and test pictures, one set after another.
 
     equal_captions: three scenes per class, so that many pictures share a caption. unbalanced: half of the pictures show one
-    class.
+    class. objects: several things in a picture.
     """
     count, kinds = sum(part_sizes(args).values()), drawings.CLASSES[:args.classes]
     rng, scenes = np.random.default_rng(args.seed), []
+    if args.variant == "objects":
+        scenes = mixtures.sample_mixtures(count * args.picture_sets, args.seed, kinds)
+        return {f"scene_{i:04d}": scene for i, scene in enumerate(scenes)}
     for picture_set in range(args.picture_sets):
         if args.variant == "equal_captions":
             distinct = drawings.sample_scenes(3 * len(kinds), args.seed + picture_set, kinds)
@@ -64,7 +75,7 @@ def part_sizes(args: Options) -> dict[str, int]:
     return {"train": args.train_pictures, "val": max(args.classes, args.train_pictures // 10), "test": args.test_pictures}
 
 
-def make_once(folder: Path, args: Options, scenes: dict[str, Scene]) -> None:
+def make_once(folder: Path, args: Options, scenes: Pictures) -> None:
     """Write pictures, CLIP and LLM below `folder`. A part that was finished before is kept."""
     def make_missing(part: str, make: Callable[[Path], object]):
         marker = folder / f"{part}.json"
@@ -72,16 +83,21 @@ def make_once(folder: Path, args: Options, scenes: dict[str, Scene]) -> None:
             make(folder / part)
             write_json(marker, {"made": part})
 
-    others = drawings.sample_scenes(args.pretraining, args.seed + 1, exclude={drawings.caption(s) for s in scenes.values()})
+    if args.variant == "objects":
+        others = mixtures.sample_mixtures(args.pretraining, args.seed + 1, exclude=scenes.values())
+    else:
+        excluded = {drawings.caption(scene) for scene in scenes.values()}
+        others = drawings.sample_scenes(args.pretraining, args.seed + 1, exclude=excluded)
+    named = {f"{scene.parts[0].kind}_{i}": scene for i, scene in enumerate(others)}
     make_missing("images", lambda path: write_drawings(path, scenes, 64))
-    make_missing("clip_images", lambda path: write_drawings(path, {f"{s.kind}_{i}": s for i, s in enumerate(others)}, 64))
+    make_missing("clip_images", lambda path: write_drawings(path, named, 64))
     make_missing("clip", lambda path: make_small_clip.main(
         ["--image_dir", str(folder / "clip_images"), "--output", str(path), "--image_size", "32", "--width", "8",
          "--embed_dim", "64", "--epochs", str(args.clip_epochs), "--seed", "0"]))
     make_missing("llm", lambda path: make_llm(path, others, args.llm_steps))
 
 
-def make_llm(folder: Path, scenes: Sequence[Scene], steps: int, batch_size: int = 64) -> None:
+def make_llm(folder: Path, scenes: Sequence[Scene | mixtures.Mixture], steps: int, batch_size: int = 64) -> None:
     """Save a Llama of LLM_SHAPE that has learned to write a caption from the words in its prompt.
 
     The prompt names the class and some of colour, number, place and background. Later the soft tokens take the place of
@@ -89,11 +105,14 @@ def make_llm(folder: Path, scenes: Sequence[Scene], steps: int, batch_size: int 
     learn this from a few hundred pictures.
     """
     rng, instruction = np.random.default_rng(0), instruction_of("basic")
-    prompts = [(scene, [word for word in (scene.colour, drawings.NUMBERS[scene.number], scene.place, scene.background)
+    prompts = [(scene, [word for part in scene.parts
+                        for word in (part.colour, drawings.NUMBERS[part.number], part.place, part.background)
                         if rng.random() < share]) for scene in scenes for share in (0, .5, .8, 1)]
-    labels = [" ".join([*rng.permutation(words), *([scene.kind] if rng.random() < .8 else [])]) for scene, words in prompts]
-    captions = [drawings.caption(scene) for scene, _ in prompts]
-    tokenizer = make_tokenizer([f" {text} {label} {instruction}" for text, label in zip(captions, labels, strict=True)])
+    labels = [" ".join([*rng.permutation(words), *[part.kind for part in scene.parts if rng.random() < .8]])
+              for scene, words in prompts]
+    captions = [list(captions_of(scene)) for scene, _ in prompts]
+    tokenizer = make_tokenizer([f" {text} {label} {instruction}" for texts, label in zip(captions, labels, strict=True)
+                                for text in texts])
     torch.manual_seed(0)
     model = LlamaForCausalLM(LlamaConfig(**LLM_SHAPE, vocab_size=len(tokenizer), bos_token_id=tokenizer.bos_token_id,
                                          eos_token_id=tokenizer.eos_token_id))
@@ -113,7 +132,7 @@ def make_llm(folder: Path, scenes: Sequence[Scene], steps: int, batch_size: int 
     tokenizer.save_pretrained(folder)
 
 
-def make_study(folder: Path, args: Options, scenes: dict[str, Scene], number: int) -> None:
+def make_study(folder: Path, args: Options, scenes: Pictures, number: int) -> None:
     """Write eeg.pth and splits.pth of study `number`: new people, new noise, and a new order of the pictures.
 
     Each person sees each picture of the study's set once. The set decides which part a picture belongs to.
@@ -122,7 +141,7 @@ def make_study(folder: Path, args: Options, scenes: dict[str, Scene], number: in
     count = sum(sizes.values())
     names = list(scenes)[picture_set * count:(picture_set + 1) * count]
     kinds = list(drawings.CLASSES[:args.classes])
-    label = np.array([kinds.index(scenes[name].kind) for name in names])
+    label = np.array([kinds.index(scenes[name].parts[0].kind) for name in names])
     part_of = np.repeat(list(sizes), list(sizes.values()))  # classes come in turn or at random
     rng = np.random.default_rng([args.seed, number])
     code = scene_code(evoking_scenes([scenes[name] for name in names], args.variant, rng))
@@ -137,9 +156,30 @@ def make_study(folder: Path, args: Options, scenes: dict[str, Scene], number: in
                 parts[part_of[picture]].append(person * count + position)
         image += order.tolist()
         subject += [person + 1] * count
+    if args.variant == "objects":
+        _write_folder(folder / "data", eeg, np.reshape(image, (args.people, count)), {name: scenes[name] for name in names},
+                      kinds)
+        write_splits(folder / "data" / "splits.pth", parts)
+        return
     write_pth(folder / "eeg.pth", eeg=np.concatenate(eeg), label=label[image], image=image, subject=subject, images=names,
               class_ids=kinds, class_names=kinds, sfreq=SFREQ, ch_names=CHANNELS, about=SIMULATED)
     write_splits(folder / "splits.pth", parts)
+
+
+def _write_folder(folder, eeg, image, scenes, kinds):
+    """A data set folder, as a .pth file knows one class a picture. eeg [people] of [trials, channels, samples]; image
+    [people, trials]."""
+    names = list(scenes)
+    objects = {name: sorted(map(kinds.index, scene.kinds)) for name, scene in scenes.items()}
+    recordings = []
+    for person, trials in enumerate(eeg):
+        block = Block(trials, np.full(len(trials), -1), [names[i] for i in image[person]], np.full(len(trials), np.nan))
+        recordings.append(Recording(f"person {person + 1}", person + 1, -1, person, partial(iter, [block])))
+    with contextlib.redirect_stderr(io.StringIO()):  # bars
+        write_folder(DataSet(
+            recordings, SFREQ, list(CHANNELS), SAMPLES, 0., "standardised", kinds, kinds,
+            {name: Picture(partial(mixtures.draw, scene, 64), captions_of(scene)) for name, scene in scenes.items()},
+            about=SIMULATED, objects=objects), folder, "simulated", "none")
 
 
 def evoking_scenes(scenes: Sequence[Scene], variant: str, rng: np.random.Generator) -> Sequence[Scene]:

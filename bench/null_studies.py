@@ -37,9 +37,9 @@ from tqdm import tqdm
 from bench.null_table import write_table
 
 if TYPE_CHECKING:
-    from sources.drawings import Scene
+    from bench.null_simulation import Pictures
 
-VARIANTS = ("plain", "style", "equal_captions", "unbalanced", "class_only", "own_response")
+VARIANTS = ("plain", "objects", "style", "equal_captions", "unbalanced", "class_only", "own_response")
 
 
 def parse(argv: list[str] | None) -> Options:
@@ -54,7 +54,8 @@ def parse(argv: list[str] | None) -> Options:
     group = parser.add_argument_group("simulation")
     group.add_argument("--snr", type=bounded(float, 0), default=0., help="RMS of the response to a picture over that of "
                        "the background; 0 means no response")
-    group.add_argument("--variant", choices=VARIANTS, default="plain", help="style: each person is trained mostly on a few "
+    group.add_argument("--variant", choices=VARIANTS, default="plain", help="objects: pictures of up to three classes with "
+                       "five captions each; style: each person is trained mostly on a few "
                        "classes and responds to all pictures in the same personal way, so captions are alike within a "
                        "person; equal_captions: many pictures share a caption; unbalanced: half of the pictures show one "
                        "class; class_only: the response depends on the class alone; own_response: each picture evokes a "
@@ -82,6 +83,8 @@ def commands(args: Options, folder: Path, shared: Path, number: int) -> list[tup
     """The scripts of study `number` and their arguments, in order."""
     data = ["--eeg_dataset", f"{folder}/eeg.pth", "--splits_path", f"{folder}/splits.pth",
             "--image_dir", f"{shared}/images"]
+    if args.variant == "objects":
+        data = ["--eeg_dataset", f"{folder}/data"]
     device = ["--cache_dir", f"{shared}/cache", "--device", "cpu"]
     pictures = ["--clip_model", f"{shared}/clip", "--picture", "photo", *device]
     seed = ["--seed", str(args.seed + number)]
@@ -95,11 +98,12 @@ def commands(args: Options, folder: Path, shared: Path, number: int) -> list[tup
                           f"{shared}/llm", "--output", f"{folder}/captioner", "--saved_pretrained_model_path",
                           f"{shared}/stage2", "--prompt_template", "plain", "--num_epochs_image", "8",
                           "--num_epochs_eeg", "1", "--batch_size", "32", "--learning_rate", "1e-3",
-                          "--projector_learning_rate", "2e-3", "--seed", str(args.seed)]),
+                          "--projector_learning_rate", "2e-3", "--seed", str(args.seed),
+                          "--captions", "all" if args.variant == "objects" else "first"]),
         ("inference", write), ("inference_chance", write)]
 
 
-def caption_study(args: Options, folder: Path, output: Path, scenes: dict[str, Scene], number: int) -> None:
+def caption_study(args: Options, folder: Path, output: Path, scenes: Pictures, number: int) -> None:
     """Simulate a study in `folder`, train on it and caption it; move the captions to captions/<number>/ of `output`."""
     from bench.null_simulation import make_study
 
@@ -134,7 +138,7 @@ def call(script: str, arguments: list[str], folder: Path) -> None:
                          f"{folder}/log.txt") from stop
 
 
-def run_study(args: Options, output: Path, scenes: dict[str, Scene], number: int) -> dict:
+def run_study(args: Options, output: Path, scenes: Pictures, number: int) -> dict:
     """Run one study in its own folder, with the output of its scripts in log.txt; returns its line of studies.jsonl."""
     import torch
 

@@ -14,9 +14,9 @@ from runtime.pickles import save_torch
 import numpy as np
 import torch
 
-from eegdata.pictures import write_captions
+from eegdata.pictures import picture_path, write_captions
 from eegdata.splits import read_splits, write_splits
-from sources import drawings
+from sources import drawings, mixtures
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerFast
@@ -102,13 +102,18 @@ def make_dataset(folder: Path, pictures: int) -> None:
     make_clip(folder.parent / "clip", 64, patch_size=16, projection_dim=64, **SMALL_CLIP)
 
 
-def write_drawings(folder: Path, scenes: dict[str, drawings.Scene], size: int) -> None:
-    """Draw scenes, by name, as `<class>/<name>.JPEG` of size x size pixels, with their captions."""
+def write_drawings(folder: Path, scenes: dict[str, drawings.Scene | mixtures.Mixture], size: int) -> None:
+    """Draw scenes, by name `<class>_<...>`, as `<class>/<name>.JPEG` of size x size pixels, with their captions."""
     for name, scene in scenes.items():
-        path = Path(folder) / scene.kind / f"{name}.JPEG"
+        path = picture_path(folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        drawings.draw(scene, size).save(path, quality=92)
-    write_captions(folder, {name: drawings.caption(scene) for name, scene in scenes.items()})
+        (drawings if isinstance(scene, drawings.Scene) else mixtures).draw(scene, size).save(path, quality=92)
+    write_captions(folder, {name: captions_of(scene) for name, scene in scenes.items()})
+
+
+def captions_of(scene: drawings.Scene | mixtures.Mixture) -> tuple[str, ...]:
+    """The captions of a drawing."""
+    return (drawings.caption(scene),) if isinstance(scene, drawings.Scene) else mixtures.captions(scene)
 
 
 def make_clip(folder: Path, image_size: int, **shape: int) -> None:

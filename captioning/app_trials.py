@@ -68,21 +68,22 @@ def of_data_set(captioner: Captioner, folder: str | Path) -> Source:
     record = read_record(folder)
     whole = load_trials(folder, 0, record["n_times"])
     part_of, images = _parts(folder, trials), Path(folder) / "images"
-    label = trials.label.numpy()
+    label, shown = trials.groups.numpy(), trials.words(slice(None))
 
     def alike(row):
         rows = np.flatnonzero(label == label[row])
         return rows[np.linspace(0, len(rows) - 1, min(MAX_EVOKED, len(rows))).astype(int)], (
-            f"mean of {min(MAX_EVOKED, len(rows))} trials of the class {trials.class_names[label[row]]}")
+            f"mean of {min(MAX_EVOKED, len(rows))} trials of {'the class ' * (trials.classes == 'one')}"
+            f"{trials.group_names[label[row]]}")
 
     def picture(row):
         name = trials.names([row])[0]
         path = picture_path(images, name)
         return (path, name, read_caption(images, name)) if trials.has_pictures and trials.knows_pictures else None
 
-    described = zip(trials.trial.tolist(), trials.subject.tolist(), label.tolist(), strict=True)
-    what = [f"Trial {number} of subject {subject}, class {trials.class_names[kind]}; {part_of.get(row, 'in no part')}."
-            for row, (number, subject, kind) in enumerate(described)]
+    described = zip(trials.trial.tolist(), trials.subject.tolist(), shown, strict=True)
+    what = [f"Trial {number} of subject {subject}{words and f', class {words}'}; {part_of.get(row, 'in no part')}."
+            for row, (number, subject, words) in enumerate(described)]
     unit = DEVIATIONS if record["scale"] == "recording" else record["units"]
     return Source(trials.eeg, whole.eeg, trials.ch_names, trials.sfreq, record["tmin"], unit, record["positions"], what,
                   alike, picture)
@@ -162,7 +163,7 @@ def view(captioner: Captioner, source: Source, row: int) -> str:
         "predicted": columns["class"][0], "probability": columns["probability"][0],
         "confidence": f"{'This is confident' if confident else 'This is not confident, so there is no caption'}. "
                       f"{threshold_text(captioner, request)}",
-        "chance": 1 / captioner.model.encoder.config.num_classes,
+        "chance": 1 / max(1, captioner.model.encoder.config.num_classes),
         "picture": path and data_uri(path, PICTURE_SIZE), "picture_name": name, "true_caption": true_caption,
         "words": columns["words"][0],
         "conditions": [("eeg+label", own, BY_NAME["eeg+label"].meaning),

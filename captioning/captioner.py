@@ -24,10 +24,12 @@ import torch
 from tqdm import tqdm
 from transformers import PretrainedConfig
 
+from captioning.planning import longest_labels
 from datautils import CaptionDataset, collate
 from eegdata.dataset_folder import MappedEEG
 from encoders import encode
 from encoders.temperature import class_probabilities
+from encoders.words import words_of
 from language_model import adapter_files
 from language_model.memory import batch_that_fits
 from language_model.prompt_date import fixed_date
@@ -108,16 +110,16 @@ class Captioner:
                 "generation": {**options, "eos_token_id": self.ends, "pad_token_id": self.pad}}
 
     def read(self, eeg: torch.Tensor | MappedEEG, rows: torch.Tensor | None = None,
-             batch_size: int = 256) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """EEG [N, C, T] -> embeddings [n, E], predicted class [n] and its probability [n] of the trials `rows` ([n], None
-        for all).
-
-        Probabilities are rounded to the 4 decimals that the files show, so that the file tells which trials stayed
-        unanswered below a threshold.
-        """
+             batch_size: int = 256) -> tuple[torch.Tensor, list[str], torch.Tensor]:
+        """EEG [N, C, T] -> embeddings [n, E], predicted class names and their probability [n] of the trials `rows` ([n],
+        None for all). Where a picture has several classes or none, see encoders/words.py."""
         embeddings, probabilities = self.encode(eeg, rows, batch_size)
-        probability, predicted = probabilities.max(1)
-        return embeddings, predicted, probability.round(decimals=4)
+        return embeddings, *words_of(probabilities, self.model.encoder.config, self.class_names)
+
+    @property
+    def without_classes(self) -> bool:
+        """Whether its prompts hold no class name, as its pictures had no class."""
+        return not self.model.encoder.config.num_classes
 
     def encode(self, eeg: torch.Tensor | MappedEEG, rows: torch.Tensor | None = None,
                batch_size: int = 256) -> tuple[torch.Tensor, torch.Tensor]:
@@ -133,7 +135,7 @@ class Captioner:
         """The number of captions to write at a time if --batch_size is not given (memory.batch_that_fits), by the arguments
         of `generate`. With guidance each caption takes two rows."""
         prompt = max(sum(map(len, prompt_ids(self.tokenizer, self.template, instruction, name)))
-                     for name in self.class_names.values())
+                     for name in longest_labels(self.model.encoder.config, self.class_names))
         rows = batch_that_fits(self.model.base_llm(), self.device, self.model.config.soft_tokens + prompt + max_new_tokens)
         return rows if guidance == 1 else max(1, rows // 2)
 

@@ -20,7 +20,7 @@ from captioning.captioner import Captioner
 from captioning.conditions import captions_of, under_condition
 from datautils import image_embeddings
 from eegdata.data_paths import DataPaths, find_data
-from eegdata.pictures import machine_made, picture_path, read_caption
+from eegdata.pictures import machine_made, picture_path, read_caption, read_captions
 from eegdata.source import eeg_text
 from eegdata.splits import load_split
 from eegdata.trials import Trials, load_trials
@@ -41,7 +41,8 @@ class EncodedTrials:
     """Trials of one part of a split, where their data lie, and what the captioner read from them.
 
     positions [N] of the part's and training [M] of the training part's trials; names [N] of the pictures and references
-    [N], their captions; embeddings [N, E], predicted class [N] and its probability [N].
+    [N], the captions of each; embeddings [N, E]; truth, predicted: N class names, or the words in place of one; probability
+    [N] of the predicted.
     """
 
     paths: DataPaths
@@ -50,8 +51,9 @@ class EncodedTrials:
     training: torch.Tensor
     names: list
     references: list
+    truth: list
     embeddings: torch.Tensor
-    predicted: torch.Tensor
+    predicted: list
     probability: torch.Tensor
 
 
@@ -83,11 +85,12 @@ def write_captions(captioner: Captioner, args: Options, files: dict[str, Path]) 
         print(f"note: {', '.join(fitted)}: fitted on the {len(training)} training pictures of these trials; the captioner "
               f"was trained on {more} more, so they are weaker than they could be")
     facts = _provenance(captioner, args, paths, trials, names, training)
-    references = [read_caption(paths.image_dir, name) for name in names]
-    encoded = EncodedTrials(paths, trials, positions, split["train"], names, references,
-                            *captioner.read(trials.eeg, positions))
-    print(f"{args.split} trials of {eeg_text(trials.source)}: {len(positions)}, predicted class right in "
-          f"{(encoded.predicted == trials.label[positions]).float().mean():.1%}")
+    captions = {name: read_captions(paths.image_dir, name) for name in set(names)}
+    encoded = EncodedTrials(paths, trials, positions, split["train"], names, [captions[name] for name in names],
+                            trials.words(positions), *captioner.read(trials.eeg, positions))
+    right = sum(one == other for one, other in zip(encoded.truth, encoded.predicted, strict=True)) / len(names)
+    print(f"{args.split} trials of {eeg_text(trials.source)}: {len(names)}"
+          + f", predicted class right in {right:.1%}" * (trials.classes == "one"))
     batch_size = args.batch_size
     if not batch_size and set(files) - set(BASELINES):
         instruction = instruction_of(args.prompt_type or "basic", args.prompt)
@@ -154,7 +157,7 @@ def _provenance(captioner, args, paths, trials, names, training):
     return {"options": without_secrets(vars(args)), "versions": versions(), **given, "model": captioner.key,
             "data": trials.fingerprint, "source": trials.source, "splits": file_hash(paths.splits_path),
             "trained_on": known, "repeated": repeated, "same_split": same, "selected_on": chosen,
-            "machine_made": len(made), "pictures": len(pictures),
+            "machine_made": len(made), "pictures": len(pictures), "classes": trials.classes,
             "training_warnings": training_warnings(captioner.folder)}
 
 
@@ -162,7 +165,6 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
     """Write the CSV of one condition and its record."""
     profiler.stage(condition)
     trials, positions = encoded.trials, encoded.positions
-    truth = trials.label[positions]
     rows = torch.arange(len(encoded.names))  # whose EEG is behind each caption
     partial = Path(f"{file}.partial")
     used, settings = _models_used(captioner, args, condition), _settings(captioner, args, condition)
@@ -171,8 +173,8 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
         texts = [text if answer else caption_files.ABSTAINED for text, answer in
                  zip(_baseline(captioner, encoded, condition, args), answered, strict=True)]
     else:
-        shown = under_condition(condition, encoded.embeddings, encoded.predicted, truth, trials.image[positions], args.seed,
-                                lambda: _picture_rows(captioner, encoded.paths.image_dir, encoded.names, args))
+        shown = under_condition(condition, encoded.embeddings, encoded.predicted, encoded.truth, trials.image[positions],
+                                args.seed, lambda: _picture_rows(captioner, encoded.paths.image_dir, encoded.names, args))
         rows = shown.rows
         models = {name: model_key(identity) for name, identity in used.items() if name != "other_llm"}
         key = content_key([captioner.weights, models, trials.fingerprint, positions.tolist(), condition, args.asked(),
@@ -181,18 +183,20 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
     if args.abstain_below is not None:
         print(f"{condition}: in {answered.count(False)} of {len(answered)} trials the class has a probability below "
               f"{args.abstain_below:g}, so they get '{caption_files.ABSTAINED}'")
-    guesses = [captioner.class_names[i] for i in encoded.predicted[rows].tolist()]
-    count = len(texts)
+    guesses = [encoded.predicted[row] for row in rows.tolist()]
+    count, several = len(texts), any(len(own) > 1 for own in encoded.references)
     columns = (
         [str(picture_path(encoded.paths.image_dir, name)) for name in encoded.names],
-        [trials.class_names[label] for label in truth.tolist()], guesses, encoded.references, texts,
+        encoded.truth, guesses, [own[0] for own in encoded.references], texts,
         trials.trial[positions].tolist(), trials.subject[positions].tolist(),
         ["" if session < 0 else session for session in trials.session[positions].tolist()],
         [""] * count if trials.recording is None else trials.recording[positions].tolist(), encoded.names,
         [args.split] * count, [condition] * count, [args.prompt or args.prompt_type or "basic"] * count,
         [f"{p:.4f}" for p in encoded.probability[rows].tolist()], [captioner.key] * count)
+    if several:
+        columns += ([json.dumps(own, ensure_ascii=False) for own in encoded.references],)
     with atomic_path(file) as temporary:
-        write_csv(temporary, COLUMNS, zip(*columns, strict=True))
+        write_csv(temporary, (*COLUMNS, caption_files.REFERENCES)[:len(columns)], zip(*columns, strict=True))
         write_record(f"{file}.json", {"format": caption_files.RECORD_FORMAT, "condition": condition, **facts,
                                       **used, **settings, "used": {"batch_size": batch_size},
                                       "sha256": file_hash(temporary)})
@@ -242,16 +246,14 @@ def _picture_rows(captioner, image_dir, names, args):
 def _baseline(captioner, encoded, condition, args):
     """The captions of a baseline, which is fitted on the pictures of the training part, each counted once."""
     trials = encoded.trials
-    class_of = dict(zip(trials.names(encoded.training), trials.label[encoded.training].tolist(), strict=True))
+    class_of = dict(zip(trials.names(encoded.training), trials.words(encoded.training), strict=True))
     pictures = sorted(class_of)
     captions = [read_caption(encoded.paths.image_dir, name) for name in pictures]
     if condition == "nearest_picture":
         rows = _picture_rows(captioner, encoded.paths.image_dir, pictures, args)
         nearest = nearest_pictures(encoded.embeddings.numpy(), rows.numpy())
         return [captions[i] for i in nearest]
-    names = captioner.class_names | trials.class_names
-    return baseline_captions(condition, captions, [names[class_of[name]] for name in pictures],
-                             [names[label] for label in encoded.predicted.tolist()])
+    return baseline_captions(condition, captions, [class_of[name] for name in pictures], encoded.predicted)
 
 
 def _generated(captioner, condition, shown, answered, args, batch_size, partial, key):

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from metrics.caption_files import ABSTAINED
 from metrics.conditions import BY_NAME
 from metrics.exchange import swap
+from metrics.statistics import codes_of
 
 NOISE_ROWS = 1024  # trials whose noise is drawn at a time; N trials need N weights per trial
 
@@ -15,13 +17,13 @@ NOISE_ROWS = 1024  # trials whose noise is drawn at a time; N trials need N weig
 class PromptContent(NamedTuple):
     """The content of the prompts of N trials.
 
-    embeddings [N, E]; labels: class ids [N] long, or None without a class name; with_embedding: whether the embedding
+    embeddings [N, E]; labels: N class names or other words, or None without; with_embedding: whether the embedding
     stands in the prompt; modality: "eeg" or "image", the origin of the embedding; rows [N] long: the trial whose EEG is
     behind each caption, which is the trial itself unless EEG was exchanged.
     """
 
     embeddings: torch.Tensor
-    labels: torch.Tensor | None
+    labels: list[str] | None
     with_embedding: bool
     modality: str
     rows: torch.Tensor
@@ -45,7 +47,7 @@ def captions_of(captioner: object, shown: PromptContent, answered: list[bool], i
     Under greedy decoding equal prompts give equal captions, so each prompt is decoded once: for example all trials of a
     class without an embedding, or of a picture that several people saw.
     """
-    labels = [None] * len(answered) if shown.labels is None else [captioner.class_names[i] for i in shown.labels.tolist()]
+    labels = [None] * len(answered) if shown.labels is None else shown.labels
     prompts = range(len(labels)) if options["do_sample"] else list(zip(labels, (
         row.numpy().tobytes() if shown.with_embedding else b"" for row in shown.embeddings), strict=True))
     first = {}
@@ -59,17 +61,19 @@ def captions_of(captioner: object, shown: PromptContent, answered: list[bool], i
     return [text_of[prompt] if answer else ABSTAINED for prompt, answer in zip(prompts, answered, strict=True)]
 
 
-def under_condition(condition: str, embeddings: torch.Tensor, predicted: torch.Tensor, truth: torch.Tensor,
-                    images: torch.Tensor, seed: int, image_rows: Callable[[], torch.Tensor] | None = None) -> PromptContent:
+def under_condition(condition: str, embeddings: torch.Tensor, predicted: list[str], truth: list[str], images: torch.Tensor,
+                    seed: int, image_rows: Callable[[], torch.Tensor] | None = None) -> PromptContent:
     """The PromptContent of a condition of metrics/conditions.py.
 
-    embeddings [N, E] from EEG; predicted, truth, images: [N] long; image_rows: function to picture embeddings [N, E].
+    embeddings [N, E] from EEG; predicted, truth: N class names or other words; images: [N] long; image_rows: function to
+    picture embeddings [N, E].
     """
     asked, generator = BY_NAME[condition], torch.Generator().manual_seed(seed)
     rows = torch.arange(len(embeddings))
     if asked.exchanged:
         within = asked.embedding == "shuffled_within_class"
-        rows, alone = swap(predicted if within else torch.zeros_like(predicted), images, generator)
+        groups = codes_of(predicted) if within else np.zeros(len(predicted), int)
+        rows, alone = swap(torch.from_numpy(groups), images, generator)
         if alone:
             print(f"note: {condition}: {alone} of {len(predicted)} trials have no partner and keep their own EEG")
     if asked.embedding == "image":
@@ -78,5 +82,5 @@ def under_condition(condition: str, embeddings: torch.Tensor, predicted: torch.T
         shown = matched_noise(embeddings, generator)
     else:
         shown = embeddings[rows]
-    labels = {"predicted": predicted[rows], "true": truth, None: None}[asked.label]
+    labels = {"predicted": [predicted[row] for row in rows.tolist()], "true": truth, None: None}[asked.label]
     return PromptContent(shown, labels, asked.embedding is not None, "image" if asked.embedding == "image" else "eeg", rows)

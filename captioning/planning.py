@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from runtime.cuda import half_of
 from runtime.options import Options
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
+from encoders.words import longest_words
 from language_model import memory
 from language_model.prompts import choose_template, instruction_of, prompt_ids
 
@@ -21,6 +22,11 @@ def all_texts(captions: dict[str, dict[str, str | list[str]]]) -> list[str]:
     """All captions of all parts, as stages.part_captions gives them."""
     return [text for part in captions.values() for given in part.values()
             for text in ([given] if isinstance(given, str) else given)]
+
+
+def longest_labels(config: PretrainedConfig, class_names: dict[int, str]) -> Iterable[str]:
+    """Among them is the longest text that stands for the class name in a prompt; "" where there is none."""
+    return {*class_names.values(), longest_words(config, class_names)}
 
 
 def longest_row(args: Options, tokenizer: PreTrainedTokenizerBase, class_names: Iterable[str],

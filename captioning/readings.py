@@ -7,6 +7,7 @@ import torch
 from captioning.conditions import captions_of, under_condition
 from captioning.requests import Request
 from encoders.confidence import confidence_text, threshold_of
+from encoders.words import words_of
 from language_model.prompts import instruction_of
 from metrics.conditions import MODEL_CONDITION
 
@@ -36,18 +37,17 @@ def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request) -> dic
     """
     instruction = request.instruction or instruction_of("basic")
     embeddings, probabilities = captioner.encode(eeg)
-    best = probabilities.max(1)
-    answered = best.values.round(decimals=4) >= threshold(captioner, request)
+    predicted, probability = words_of(probabilities, captioner.model.encoder.config, captioner.class_names)
+    answered = probability >= threshold(captioner, request)
     batch_size = request.batch_size or captioner.fitting_batch_size(instruction, **request.generation)
     names = captioner.class_names
     top = probabilities.topk(min(request.words, probabilities.shape[1]))
     columns = {
-        "caption": [], "class": [names[i] for i in best.indices.tolist()],
-        "probability": best.values.round(decimals=4).tolist(),
+        "caption": [], "class": predicted, "probability": probability.tolist(),
         "words": [[(names[i], round(p, 4)) for i, p in zip(*row, strict=True)] for row in
                   zip(top.indices.tolist(), top.values.tolist(), strict=True)]}
     for condition in (MODEL_CONDITION, *request.controls):
-        shown = _shown(captioner, condition, embeddings, best.indices, request.seed)
+        shown = _shown(captioner, condition, embeddings, predicted, request.seed)
         own = condition == MODEL_CONDITION
         texts = captions_of(captioner, shown, answered.tolist() if own else [True] * len(embeddings), instruction,
                             desc=condition, seed=request.seed, batch_size=batch_size, **request.generation)

@@ -17,6 +17,8 @@ from eegdata.pictures import read_captions
 from eegdata.trials import Trials
 from encoders import encode
 from encoders.clip import clip_identity, is_other_clip
+from encoders.temperature import class_probabilities
+from encoders.words import words_of
 
 
 def part_captions(image_dir: str, names: dict[str, list[str]], which: str) -> dict[str, dict[str, str | list[str]]]:
@@ -50,11 +52,13 @@ def eeg_stage(args: Options, stage: Stage, trials: Trials, split: dict, captions
     for part in ("train", "val"):
         embeddings[part], logits = processes.shared(
             lambda rows: encode(stage.model.encoder, trials.eeg, rows, device=stage.device), split[part])
-        truth, predicted = trials.label[split[part]], logits.argmax(1)
+        config = stage.model.encoder.config
+        truth = trials.words(split[part])
+        predicted, _ = words_of(class_probabilities(logits.double(), config), config, trials.class_names)
         coin = torch.rand(len(truth), generator=torch.Generator().manual_seed(args.seed)) < 0.5
-        chosen = {"true": truth, "predicted": predicted, "mixed": torch.where(coin, truth, predicted)}
+        mixed = [one if true else other for true, one, other in zip(coin.tolist(), truth, predicted, strict=True)]
         kind = args.train_label if part == "train" else "predicted"  # validated as inference will read it
-        labels[part] = [trials.class_names[i] for i in chosen[kind].tolist()]
+        labels[part] = {"true": truth, "predicted": predicted, "mixed": mixed}[kind]
     return stage.run("eeg", embeddings, labels,
                      {part: [captions[part][name] for name in trials.names(split[part])] for part in captions},
                      args.num_epochs_eeg, Path(args.output) / "checkpoints" / "stage3")

@@ -162,6 +162,8 @@ def write_folder(data: DataSet, output: Path | str, source: str, scale: str, ove
         raise InputError(f"class name {twice[0]!r}: {len(data.class_names)} classes have {len(set(data.class_names))} "
                          "names; expected a name of its own for each class, as captions and prompts name it")
     head = {"format": FORMAT, "source": source, "scale": scale, **{name: getattr(data, name) for name in DATASET_FIELDS}}
+    if data.objects is not None:
+        head["objects"] = data.objects
     key = content_key([head, [(r.name, r.subject, r.session, r.key) for r in data.recordings], sorted(data.pictures)])
     _check_output(data, output)
     going_on = not overwrite and any((output / name).exists() for name in OWN_FILES)
@@ -352,6 +354,10 @@ def _check_block(data, recording, block, eeg):
         trial, channel = wrong[0]
         raise InputError(f"{recording.name}: trial {trial}, channel {data.ch_names[channel]} holds NaN or infinite values; "
                          "mend the recording or leave it out")
+    one_class = bool(data.class_ids) and data.objects is None
+    if ((np.asarray(block.label) < 0) == one_class).any():
+        raise InputError(f"{recording.name}: a trial has {'no' if one_class else 'one'} class, unlike the data "
+                         "set's others; give each picture one class, or none of them")
     unknown = sorted(set(block.picture) - set(data.pictures)) if data.pictures_known != "no" else []
     if unknown:
         raise InputError(f"{recording.name}: picture {unknown[0]} is not among the data set's {len(data.pictures)} "
@@ -364,8 +370,9 @@ def _write_shard(path, data, recording, number, block, eeg):
 
     features = Features({
         "eeg": List(List(Value("float32"), length=data.n_times), length=len(data.ch_names)),
-        "label": ClassLabel(names=list(data.class_ids)), "subject": Value("int32"), "session": Value("int32"),
-        "recording": Value("int32"), "onset": Value("float64"), "picture": Value("string"), "part": Value("string")})
+        "label": ClassLabel(names=list(data.class_ids)) if data.class_ids else Value("int64"),
+        "subject": Value("int32"), "session": Value("int32"), "recording": Value("int32"), "onset": Value("float64"),
+        "picture": Value("string"), "part": Value("string")})
     n = len(eeg)
     columns = {"label": np.asarray(block.label, np.int64), "subject": np.full(n, recording.subject, np.int32),
                "session": np.full(n, recording.session, np.int32), "recording": np.full(n, number, np.int32),
@@ -384,6 +391,8 @@ def _write_shard(path, data, recording, number, block, eeg):
 def _write_card(path, record):
     """The dataset card: its YAML head tells the Hub where the shards are."""
     trials, simulated = number_of_trials(record["recordings"]), source_of_record(record)["simulated"]
+    about = record["about"]
+    origin = "".join(f"\n{name.capitalize()}: {about[name]}.\n" for name in ("published", "licence") if about.get(name))
     with atomic_path(path) as temporary:
         temporary.write_text(f"""---
 configs:
@@ -397,4 +406,4 @@ configs:
 {trials} trials of {len(record["ch_names"])} channels x {record["n_times"]} samples at {record["sfreq"]:g} Hz, source
 `{record["source"]}`, units {record["units"]}. The split `train` above is all trials; the parts are in `splits.pth`, the
 channels, classes and steps in `dataset.json`, pictures and captions in `images/`.
-""", encoding="utf-8")
+{origin}""", encoding="utf-8")

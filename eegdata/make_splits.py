@@ -53,7 +53,7 @@ def make_splits(trials: "Trials", by: str, val_fraction: float = .15, test_fract
                 raise InputError(f"--split_by {by}: the {each} part of the split '{name}' is empty; {maker.advice()}")
             if len(missing) and by in ("session", "recording", "time"):
                 raise InputError(f"--split_by {by}: the {each} part would have no trial of "
-                                 f"{listed(trials.class_names[c] for c in missing)}; {maker.advice()}")
+                                 f"{listed(trials.group_names[c] for c in missing)}; {maker.advice()}")
     numbers = trials.trial.numpy()
     return [{**{each: numbers[part == each].tolist() for each in PARTS}, "name": name} for name, part in made]
 
@@ -64,7 +64,7 @@ class _Maker:
     def __init__(self, trials, by, val_fraction, test_fraction, seed, gap):
         self.trials, self.by, self.val, self.test, self.seed, self.gap = trials, by, val_fraction, test_fraction, seed, gap
         self.label, self.subject, self.session, self.image = (
-            getattr(trials, name).numpy() for name in ("label", "subject", "session", "image"))
+            getattr(trials, name).numpy() for name in ("groups", "subject", "session", "image"))
         self.known = trials.knows_pictures
         self.rows = np.arange(len(self.label))
         self.pictures = None  # the parts of the pictures, where they are to be unseen
@@ -118,6 +118,8 @@ class _Maker:
         return made
 
     def by_class(self):
+        if self.trials.classes != "one":
+            raise InputError(f"--split_by class: pictures of {self.trials.path} have no one class; {self.advice()}")
         classes = np.random.default_rng(self.seed).permutation(np.unique(self.label))
         n_val, n_test = (max(2, round(len(classes) * share)) for share in (self.val, self.test))
         if n_val + n_test + 2 > len(classes):

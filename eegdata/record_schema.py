@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from runtime.names import MAX_NAME
 from runtime.options import SPLITS
-from runtime.schema import Count, Schema, Sha256, Text
+from runtime.schema import ABSENT, Count, Schema, Sha256, Text
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -52,8 +52,9 @@ class DataSetRecord(Schema):
     units: Literal["uV", "standardised"]
     tmin: Annotated[float, Field(ge=-MAX_TMIN, le=MAX_TMIN)] | None
     n_times: Annotated[int, Field(gt=0, lt=2**31)]
-    class_ids: Annotated[Names, Field(min_length=1)]
-    class_names: Annotated[Names, Field(min_length=1)]
+    class_ids: Names
+    class_names: Names
+    objects: dict[str, list[Count]] | None = ABSENT
     pictures_known: Literal["yes", "class", "no"]
     split_by: Literal[SPLITS]
     about: dict | None
@@ -67,6 +68,12 @@ class DataSetRecord(Schema):
         if len(self.class_ids) != len(self.class_names):
             raise ValueError(f"class_ids has {len(self.class_ids)} entries and class_names {len(self.class_names)}, so "
                              "there is a class that dataset.json does not list")
+        if self.objects is not None:
+            strange = sorted(set(self.objects) ^ set(self.pictures))
+            if strange:
+                raise ValueError(f"objects and pictures differ, by {strange[0]}")
+            if any(number >= len(self.class_ids) for own in self.objects.values() for number in own):
+                raise ValueError("objects hold a class that dataset.json does not list")
         wrong = [one.name for one in self.recordings if one.scale and len(one.scale) != len(self.ch_names)]
         if wrong:
             raise ValueError(f"recording {wrong[0]} has a scale for another number of channels than {len(self.ch_names)}")

@@ -11,10 +11,10 @@ import numpy as np
 class Block:
     """Trials cut from one recording, in the order of presentation.
 
-    eeg [trials, channels, samples] float32 in the data set's units; label [trials]: number of the class; picture: names
-    in DataSet.pictures; onset [trials]: seconds from the recording's start to the picture, NaN where unknown; part:
-    "train", "val" or "test" of each trial where the source's publishers say so, else None. dropped: reason -> number of
-    events that gave no trial; notes: sentences on what was done to this recording alone.
+    eeg [trials, channels, samples] float32 in the data set's units; label [trials]: number of the class, -1 where pictures
+    have no class or several; picture: names in DataSet.pictures; onset [trials]: seconds from the recording's start to the
+    picture, NaN where unknown; part: "train", "val" or "test" of each trial where the source's publishers say so, else
+    None. dropped: reason -> number of events that gave no trial; notes: sentences on what was done to this recording alone.
     """
 
     eeg: np.ndarray
@@ -54,6 +54,9 @@ class Picture:
 class DataSet:
     """A data set as a source finds it, before the EEG is read.
 
+    A picture has one class, or none (class_ids is empty), or any number of them: objects then holds the numbers of its
+    classes by its name. Names of pictures without one class begin with any other word in place of the class id.
+
     sfreq in Hz; tmin: seconds from the picture's onset to a trial's first sample, None where unknown; units "uV" or
     "standardised"; positions: channel name -> [x, y, z] in m (head coordinates), None: standard places by name;
     pictures: name `<class id>_<...>` -> Picture, where class ids hold no "_"; pictures_known: "yes", "class" (a picture
@@ -61,7 +64,7 @@ class DataSet:
     `<class id>_unknown`, or real names where those are known). split_by: how splits are made where the user does not say
     ("given": by Block.part). preprocessing: what eegdata/preprocessing_schema.py keeps, but scale and window; None where
     the source did not cut the trials from continuous recordings. about: JSON-like facts for the record, among them what
-    was done to the EEG under "steps" (a list of sentences).
+    was done to the EEG under "steps" (a list of sentences), and, of public data, "licence" and "published" (where).
     """
 
     recordings: list
@@ -78,3 +81,4 @@ class DataSet:
     split_by: str = "picture"
     preprocessing: dict | None = None
     about: dict = field(default_factory=dict)
+    objects: dict | None = None

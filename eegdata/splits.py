@@ -73,7 +73,7 @@ def describe(trials: "Trials", splits: list[dict], by: str | None = None) -> str
     for number, split in enumerate(splits):
         rows = {part: torch.tensor([position[record] for record in split[part]], dtype=torch.long) for part in PARTS}
         counts = ["/".join(str(len(values[rows[part]].unique())) for part in PARTS)
-                  for values in (trials.trial, trials.image, trials.label, trials.subject)]
+                  for values in (trials.trial, trials.image, trials.groups, trials.subject)]
         if not (trials.has_pictures or trials.knows_pictures):
             counts[1] = "unknown"
         left = len(trials) - sum(map(len, rows.values()))
@@ -108,19 +108,19 @@ def check_split(trials: "Trials", split: dict[str, torch.Tensor]) -> list[dict]:
     for part in ("test", "val"):
         if not len(train) or not len(split[part]):
             continue
-        own = {name: set(getattr(trials, name)[split[part]].tolist()) for name in ("image", "label", "subject")}
+        own = {name: set(getattr(trials, name)[split[part]].tolist()) for name in ("image", "groups", "subject")}
         shown = {name: set(getattr(trials, name)[train].tolist()) for name in own}
         names = [trials.images[i] for i in sorted(own["image"] & shown["image"])]
         if trials.has_pictures or trials.knows_pictures:
             found("pictures", part, names, f"{len(names)} pictures of the {part} part are in the training part too; its "
                                            "scores are then scores on known pictures")
-        names = [trials.class_names[c] for c in sorted(own["label"] - shown["label"])]
+        names = [trials.group_names[c] for c in sorted(own["groups"] - shown["groups"])]
         found("class", part, names, f"the training part lacks {len(names)} of the {part} part's classes "
                                     f"({listed(names)}); a classifier cannot predict these classes")
         names = sorted(own["subject"] - shown["subject"])
         found("subject", part, names, f"the training part lacks {len(names)} of the {part} part's subjects "
                                       f"({listed(names)}); its scores are then scores on new people")
-        names = [trials.class_names[c] for c in sorted(shown["label"] - own["label"])]
+        names = [trials.group_names[c] for c in sorted(shown["groups"] - own["groups"])]
         found("absent", part, names, f"the {part} part lacks {len(names)} of the training part's classes "
                                      f"({listed(names)}); its scores say nothing about these")
     return findings

@@ -21,11 +21,12 @@ class Trials:
 
     eeg [N, C, T] float32, which is read from disk when it is indexed;
     label, subject, image (into `images`), trial (record number in the data set), session (-1 where unknown) LongTensor
-    [N]; class_names by label; sfreq in Hz; chosen_subject (0: all); record_images and record_subjects: picture and subject
-    of every record in the data set, which splits are checked against. tmin: seconds from the picture's onset to the first
-    sample; onset [N]: seconds from the start of the recording to the picture; recording LongTensor [N]: number of the
-    recording; part [N]: the publishers' part of each trial, "" where they name none; all four None where unknown. record:
-    the folder's dataset.json, {} of a file. about: what folder or file says of how it was made.
+    [N]; label is -1 where pictures have no class or several; class_names by label; objects [P, K] bool: which classes each
+    of `images` has, None unless they have several; sfreq in Hz; chosen_subject (0: all); record_images and record_subjects:
+    picture and subject of every record in the data set, which splits are checked against. tmin: seconds from the picture's
+    onset to the first sample; onset [N]: seconds from the start of the recording to the picture; recording LongTensor [N]:
+    number of the recording; part [N]: the publishers' part of each trial, "" where they name none; all four None where
+    unknown. record: the folder's dataset.json, {} of a file. about: what folder or file says of how it was made.
     """
 
     eeg: MappedEEG
@@ -49,6 +50,7 @@ class Trials:
     part: np.ndarray | None
     record: dict
     about: dict = field(default_factory=dict)
+    objects: torch.Tensor | None = None
 
     def __len__(self):
         return len(self.label)
@@ -76,6 +78,38 @@ class Trials:
         return [self.images[i] for i in self.image[positions].tolist()]
 
     @property
+    def classes(self) -> str:
+        """How many classes a picture has: "one", "several" (any number, objects) or "none"."""
+        return "several" if self.objects is not None else "one" if self.class_names else "none"
+
+    @property
+    def groups(self) -> torch.Tensor:
+        """The classes [N] by which trials are dealt out and compared; where pictures have no one class, a single group."""
+        return self.label if self.classes == "one" else torch.zeros_like(self.label)
+
+    @property
+    def group_names(self) -> dict[int, str]:
+        """Names of `groups`, for people."""
+        return self.class_names if self.classes == "one" else {0: "any picture"}
+
+    def class_targets(self, positions: torch.Tensor) -> torch.Tensor:
+        """What a classifier learns of trials: numbers of classes [n]; of several classes or none, which of them each has,
+        [n, K] float."""
+        if self.classes == "one":
+            return self.label[positions]
+        if self.classes == "none":
+            return torch.zeros(len(self.label[positions]), 0)
+        return self.objects[self.image[positions]].float()
+
+    def words(self, positions: torch.Tensor | slice) -> list[str]:
+        """What stands for the true class of trials in prompts and tables: its name, the names of several, or ""."""
+        if self.classes == "one":
+            return [self.class_names[label] for label in self.label[positions].tolist()]
+        if self.classes == "none":
+            return [""] * len(self.label[positions])
+        return [joined_names(self.class_names, row) for row in self.objects[self.image[positions]]]
+
+    @property
     def has_pictures(self) -> bool:
         """Whether the data set has pictures; without them only classes can be learned."""
         return self.record.get("pictures_known") != "no"
@@ -90,6 +124,11 @@ class Trials:
         if not self.has_pictures:
             raise InputError(f"--eeg_dataset {self.path}: has no pictures and so no captions, only classes; train and test "
                              "an encoder on it (train_eeg_classifier.py --loss_weight 0), or prepare it with its pictures")
+
+
+def joined_names(class_names: dict[int, str], present: torch.Tensor) -> str:
+    """"dog, person": the names of the classes that are `present` [K] bool, in order of their numbers; "" for none."""
+    return ", ".join(class_names[number] for number in torch.nonzero(present).flatten().tolist())
 
 
 def load_trials(path: Path | str, time_low: int | None = None, time_high: int | None = None, subject: int = 0,
@@ -151,7 +190,8 @@ def _from_folder(folder, time_low, time_high, subject, damaged):
     images = record["pictures"] or sorted(set(columns["picture"]))
     number = {name: i for i, name in enumerate(images)}
     strangers = sorted(set(columns["picture"].tolist()) - set(number))
-    if strangers or columns["label"].max() >= len(record["class_names"]):
+    objects, one_class = record.get("objects"), bool(record["class_names"]) and record.get("objects") is None
+    if strangers or columns["label"].max() >= len(record["class_names"]) or ((columns["label"] < 0) == one_class).any():
         raise InputError(f"{folder}: trials show picture {strangers[0] if strangers else ''} or a class that dataset.json "
                          "does not list; shards of two data sets are mixed, prepare it again")
     image = np.array([number[name] for name in columns["picture"]])
@@ -163,7 +203,15 @@ def _from_folder(folder, time_low, time_high, subject, damaged):
         record_images=image.tolist(), record_subjects=columns["subject"].tolist(),
         tmin=None if record["tmin"] is None else record["tmin"] + low / record["sfreq"], onset=columns["onset"][rows],
         recording=torch.from_numpy(columns["recording"][rows].astype(np.int64)), part=columns["part"][rows], record=record,
-        about=record["about"] or {})
+        about=record["about"] or {}, objects=objects and _indicators(images, objects, len(record["class_names"])))
+
+
+def _indicators(images, objects, count):
+    """Which of `count` classes each picture has: bool [P, count]."""
+    present = torch.zeros(len(images), count, dtype=torch.bool)
+    for row, name in enumerate(images):
+        present[row, objects[name]] = True
+    return present
 
 
 def _blocks(records, kept, low, high, path):

@@ -90,6 +90,11 @@ def fit_to_encoder(config: PretrainedConfig, trials: Trials, flag: str) -> None:
         raise InputError(f"{flag}: the encoder was built for {config.n_chans} channels, {trials.path} has "
                          f"{trials.eeg.shape[1]}, and without channel names they cannot be matched; use the data set that "
                          "the encoder was trained on, prepare one that names its channels, or train another encoder")
+    kinds = ["several" if config.several_classes else "one" if config.num_classes else "none", trials.classes]
+    if kinds[0] != kinds[1]:
+        had, has = ({"none": "no class", "one": "one class", "several": "several classes"}[kind] for kind in kinds)
+        raise InputError(f"{flag}: the encoder was trained on pictures with {had}, those of {trials.path} have {has}; use "
+                         "the data set that it was trained on, or train another encoder")
     names = {int(label): name for label, name in (config.id2label or {}).items()}
     trained = {label: name for label, name in names.items() if name not in (f"class {label}", f"LABEL_{label}")}
     differ = [f"{label}: {trained[label]} / {name}" for label, name in trials.class_names.items()

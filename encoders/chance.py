@@ -18,13 +18,18 @@ def training_warnings(encoder: nn.Module, eeg: torch.Tensor | MappedEEG, labels:
                       rows: torch.Tensor, device: str) -> list[str]:
     """Sentences on what the encoder tells of its training trials `rows` no better than chance; [] where all is well.
 
-    labels [N] and target [N, E], the embeddings of the pictures; None for a classifier only.
+    labels [N], or [N, K] float where pictures have any number of classes, and target [N, E], the embeddings of the
+    pictures; None for a classifier only.
     """
     rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), MOST_TRIALS)).long()]
     embedding, logits = encode(encoder, eeg, rows, device=device)
-    labels, predicted, classes = labels[rows], logits.argmax(1), logits.shape[1]
+    labels, classes = labels[rows], logits.shape[1]
     found = []
-    if _at_chance(F.one_hot(predicted, classes), F.one_hot(labels, classes)):
+    if labels.ndim == 2:
+        if classes and _at_chance(logits.sigmoid(), labels):
+            found.append("The EEG encoder tells what is in the pictures of its own training trials no better than chance, "
+                         "so its training failed.")
+    elif _at_chance(F.one_hot(predicted := logits.argmax(1), classes), F.one_hot(labels, classes)):
         accuracy, chance = balanced_accuracy(labels, predicted), 1 / len(labels.unique())
         found.append("The EEG encoder tells the classes of its own training trials no better than chance (balanced "
                      f"accuracy {accuracy:.3f}, chance {chance:.3f}), so its training failed.")

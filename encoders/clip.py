@@ -77,28 +77,61 @@ def _not_loadable(name, error):
                       f"was moved after training, give its new path{offline_advice('clip_model', _local(name))}")
 
 
+def _open_clip_arguments(name):
+    if name.startswith("open_clip:"):
+        architecture, _, weights = name.removeprefix("open_clip:").partition("/")
+        return {"model_name": architecture, "pretrained": weights or None}
+    return {"model_name": f"local-dir:{_local(name)}" if _local(name).is_dir() else name}
+
+
+LOADING_ERRORS = (OSError, ValueError, RuntimeError, TypeError, AttributeError, KeyError, SafetensorError)
+
+
 def load_clip(name: str, device: str) -> Callable[[list[Image.Image]], torch.Tensor]:
     """Return a function from a list of PIL pictures to embeddings [n, E] float32, which are not normalised."""
     try:
         if _is_open_clip(name):
             import open_clip
 
-            if name.startswith("open_clip:"):
-                architecture, _, pretrained = name.removeprefix("open_clip:").partition("/")
-                arguments = {"model_name": architecture, "pretrained": pretrained or None}
-            else:
-                arguments = {"model_name": f"local-dir:{_local(name)}" if _local(name).is_dir() else name}
-            model, _, preprocess = open_clip.create_model_and_transforms(**arguments)
+            model, _, preprocess = open_clip.create_model_and_transforms(**_open_clip_arguments(name))
             model = model.eval().to(device)
             return lambda pictures: model.encode_image(torch.stack([preprocess(p) for p in pictures]).to(device)).float()
         from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
         processor = CLIPImageProcessorPil.from_pretrained(name)
         model = CLIPVisionModelWithProjection.from_pretrained(name).eval().to(device)
-    except (OSError, ValueError, RuntimeError, TypeError, AttributeError, KeyError, SafetensorError) as error:
+    except LOADING_ERRORS as error:
         raise _not_loadable(name, error) from None
     return lambda pictures: model(
         pixel_values=processor(images=pictures, return_tensors="pt")["pixel_values"].to(device)).image_embeds.float()
+
+
+def load_clip_text(name: str, device: str) -> Callable[[list[str]], torch.Tensor]:
+    """Return a function from texts, which are cut at the model's length, to embeddings [n, E] float32, not normalised."""
+    try:
+        if _is_open_clip(name):
+            import open_clip
+
+            arguments = _open_clip_arguments(name)
+            model = open_clip.create_model_and_transforms(**arguments)[0].eval().to(device)
+            tokenize = open_clip.get_tokenizer(arguments["model_name"])
+            return lambda texts: model.encode_text(tokenize(texts).to(device)).float()
+        from transformers import AutoTokenizer, CLIPTextModelWithProjection
+
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        model = CLIPTextModelWithProjection.from_pretrained(name).eval().to(device)
+    except LOADING_ERRORS as error:
+        raise _not_loadable(name, error) from None
+    longest = model.config.max_position_embeddings
+    return lambda texts: model(**tokenizer(texts, padding=True, truncation=True, max_length=longest,
+                                           return_tensors="pt").to(device)).text_embeds.float()
+
+
+@torch.no_grad()
+def embed_texts(texts: Sequence[str], clip_model: str, device: str, batch_size: int = 128) -> torch.Tensor:
+    """Embed texts: [n, E] float32 on the CPU, not normalised."""
+    embed = load_clip_text(clip_model, device)
+    return torch.cat([embed(list(texts[start:start + batch_size])).cpu() for start in range(0, len(texts), batch_size)])
 
 
 @torch.no_grad()

@@ -81,7 +81,9 @@ def measure_confidence(encoder: nn.Module, eeg: torch.Tensor | MappedEEG, rows: 
 
 def threshold_of(config: PretrainedConfig) -> float:
     """The probability from which on an encoder's readings are confident; infinite where none is. Encoders that do not say
-    have the one halfway between chance and certainty."""
+    have the one halfway between chance and certainty. Without one class a picture there is none to doubt: 0."""
+    if not config.num_classes or config.several_classes:
+        return 0.
     if not config.confidence:
         return halfway(config.num_classes)
     return math.inf if config.confidence["above"] is None else config.confidence["above"]
@@ -90,6 +92,8 @@ def threshold_of(config: PretrainedConfig) -> float:
 def confidence_text(config: PretrainedConfig) -> str:
     """A sentence on the threshold of an encoder."""
     kept = config.confidence
+    if not config.num_classes or config.several_classes:
+        return "Every trial gets a caption, as there is no one class to be confident of."
     if not kept:
         return (f"Confident is a probability of {halfway(config.num_classes):.2f} or more, halfway between chance and "
                 "certainty. The model does not say how often such readings are right.")

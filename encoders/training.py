@@ -27,7 +27,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from eegdata.dataset_folder import MappedEEG
 from loss import classification_loss, embedding_loss
-from metrics.classification import balanced_accuracy
+from metrics.classification import average_precision, balanced_accuracy
 
 from .batches import row_batches
 from .progress import Progress
@@ -59,7 +59,8 @@ class Augmentation(nn.Module):
 
 
 class EncoderObjective(nn.Module):
-    """An encoder with its loss: cross-entropy + loss_weight x the sum of the embedding losses, named in `losses`.
+    """An encoder with its loss: cross-entropy (loss.classification_loss) + loss_weight x the sum of the embedding losses,
+    named in `losses`.
 
     Embeddings and targets are standardised (encoders/targets.py), so predicting the mean picture costs an MSE of 1,
     whatever the CLIP model. The other losses depend on directions from the CLIP model's own origin; mean [E] is the mean
@@ -80,7 +81,8 @@ class EncoderObjective(nn.Module):
 
     def forward(self, eeg: torch.Tensor, labels: torch.Tensor, target: torch.Tensor,
                 image: torch.Tensor) -> dict[str, torch.Tensor]:
-        """eeg [B, C, T], labels [B], target [B, E], image [B] (loss.py) -> loss, embedding [B, E], logits [B, K]."""
+        """eeg [B, C, T], labels [B] or [B, K], target [B, E], image [B] (loss.py) -> loss, embedding [B, E], logits [B,
+        K]."""
         encoder = self.encoder if self.training or self.average is None else self.average
         embedding, logits = encoder(self.augmentation(eeg) if self.training else eeg)
         loss = classification_loss(logits, labels, self.label_smoothing if self.training else 0.0, self.class_weights)
@@ -166,12 +168,16 @@ def gather(tensors: dict[str, torch.Tensor | MappedEEG]) -> Callable[[list[int]]
 def validation_scores(prediction: EvalPrediction) -> dict[str, float]:
     """Scores of a validation pass.
 
-    accuracy, balanced_accuracy; embedding_r: mean over trials of the correlation between true and predicted embedding,
-    each centred over the trials (0 by chance, 1 at best, independent of scale); score: balanced_accuracy + embedding_r.
+    accuracy, balanced_accuracy, or average_precision where pictures have several classes; embedding_r: mean over trials of
+    the correlation between true and predicted embedding, each centred over the trials (0 by chance, 1 at best, independent
+    of scale); score: the second and third together, or embedding_r alone without classes.
     """
     (embedding, logits), (labels, target) = prediction.predictions, prediction.label_ids
     embedding, target = (torch.as_tensor(x).float() for x in (embedding, target))
     embedding_r = F.cosine_similarity(embedding - embedding.mean(0), target - target.mean(0)).mean().item()
+    if labels.ndim == 2:
+        precision = average_precision(labels, logits) if labels.any() else 0.0
+        return {"average_precision": precision, "embedding_r": embedding_r, "score": precision + embedding_r}
     predicted = logits.argmax(1)
     balanced = balanced_accuracy(labels, predicted)
     return {"accuracy": float((predicted == labels).mean()), "balanced_accuracy": balanced,

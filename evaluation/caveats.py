@@ -105,7 +105,7 @@ def about_scores(study: Study, args: Namespace) -> list[dict[str, str]]:
     if unreadable:
         caveats.append(severe(f"{unreadable} of {n} true captions hold no letter a to z and no digit, and {METRIC} reads "
                               "nothing else"))
-    if args.protocol != "ours":
+    if args.protocol == "thought2text":
         caveats.append(warning(f"--protocol {args.protocol}: the {METRIC} of the tables is the predecessors' (package "
                                "rouge). Claims and differences rest on that of the package rouge-score."))
     cleanings = {args.cleaning or default_cleaning(file.texts("Generated Caption"), args.protocol)

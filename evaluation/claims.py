@@ -28,6 +28,13 @@ from .study import Study
 ALPHA = 0.05
 POWER = 0.8
 ENOUGH_PEOPLE = 10  # with fewer, a claim is of these people
+WORDS = {  # of claims, by how many classes a picture has
+    "one": {"beyond": "Beyond the class name", "class": "the class", "more": "the class", "alike": "of the class"},
+    "several": {"beyond": "Beyond look-alike pictures, which show the same objects,", "class": "the objects",
+                "more": "look-alike pictures", "alike": "with the same objects"},
+    "none": {"beyond": "Beyond look-alike pictures", "class": "the objects", "more": "look-alike pictures",
+             "alike": "with look-alike pictures"},
+}
 
 
 def compare(study: Study, args: Namespace) -> list[dict]:
@@ -67,18 +74,19 @@ def study_fit(study: Study) -> Fit:
     """How well each of the model's captions fits each picture."""
     model = study.model
     predicted, true = ([name.strip() for name in model.texts(column)] for column in ("Predicted object", "Expected object"))
-    return fit_of(model.clean, model.references, model.clusters, predicted, true,
-                  model.sittings, model.factors)
+    return fit_of(model.clean, model.all_references, model.clusters, predicted, true,
+                  model.sittings, model.factors, study.classes == "several")
 
 
 def groundings(study: Study, args: Namespace) -> dict[str, Grounding | None]:
     """What captions hold of "anything" that was shown, of "class", the predicted class itself, and of "beyond" the class.
 
-    None where nothing can be exchanged, or a trial has no predicted class.
+    Where pictures have several classes, what holds the same of them is alike, and "beyond" is beyond look-alike pictures.
+    None where nothing can be exchanged, or a trial has no predicted class where it should have one.
     """
     fit = study_fit(study)
     options = {"n_boot": args.n_boot, "n_perm": args.n_perm, "seed": args.seed}
-    named = all(fit.predicted)
+    named = study.classes == "several" or all(fit.predicted)
     return {"anything": of_anything(fit, **options), "class": of_the_class(fit, **options) if named else None,
             "beyond": beyond_the_class(fit, **options) if named else None}
 
@@ -274,18 +282,19 @@ def claim(study: Study, verdicts: dict) -> str:
     abstained = f", {study.abstained} more without a caption" if study.abstained else ""
     tested = beyond if beyond.get("n") else verdicts["anything"]
     size = f"N = {counted(tested.get('n'), 'trial')} of {counted(tested.get('pictures'), 'picture')}{abstained}"
+    words = WORDS[study.classes]
     if beyond["holds"]:
-        text = f"Beyond the class name the EEG adds {beyond['text']} ({size}){for_whom(beyond['people'])}"
+        text = f"{words['beyond']} the EEG adds {beyond['text']} ({size}){for_whom(beyond['people'])}"
     else:
-        text = without_more(verdicts)
+        text = without_more(verdicts, words)
         if beyond["holds"] is None:
-            text += f"whether the captions carry more than the class cannot be tested: {beyond['text']}"
+            text += f"whether the captions carry more than {words['more']} cannot be tested: {beyond['text']}"
             text += f" ({size})" if tested.get("n") else ""
         elif direction(beyond) < 0:
-            text += "the trial's own EEG makes them worse than that of other trials of the class: "
+            text += f"the trial's own EEG makes them worse than that of other trials {words['alike']}: "
             text += f"{beyond['text']} ({size})"
         else:
-            text += f"no evidence was found beyond the class: {beyond['text']} ({size})"
+            text += f"no evidence was found beyond {words['more']}: {beyond['text']} ({size})"
     if better["holds"] is None:
         text += f". Whether they beat every control and baseline cannot be tested: {better['text']}."
     elif better["holds"]:
@@ -304,7 +313,7 @@ def claim(study: Study, verdicts: dict) -> str:
     return f"Not to be relied on, since {' and '.join(doubts)}. {text}" if doubts else text
 
 
-def without_more(verdicts: dict) -> str:
+def without_more(verdicts: dict, words: dict[str, str]) -> str:
     """The part of a claim on captions that are not shown to hold more than the class; "" where nothing can be tested."""
     anything = verdicts["anything"]
     if anything["holds"] is None:
@@ -312,7 +321,7 @@ def without_more(verdicts: dict) -> str:
     if not anything["holds"]:
         return f"No evidence was found that the captions tell anything of what was shown ({anything['text']}); "
     shown = verdicts["class"] if verdicts["class"]["holds"] else anything
-    what = "carry the class" if verdicts["class"]["holds"] else "tell something of what was shown"
+    what = f"carry {words['class']}" if verdicts["class"]["holds"] else "tell something of what was shown"
     return f"The captions {what} ({shown['text']}{for_whom(shown['people'])}); "
 
 
@@ -323,9 +332,14 @@ def judge_study(study: Study, args: Namespace) -> dict:
     found, comparisons = groundings(study, args), compare(study, args)
     nameless = sum(not name.strip() for name in study.model.texts("Predicted object"))
     unnamed = f"{nameless} of {len(study.model.table)} trials have no predicted object"
+    if study.classes == "none":
+        unnamed = "no objects and no words are known by which pictures could be alike"
+    elif study.classes == "several":
+        nameless = 0
     one_picture = "there is only one picture, so nothing can be exchanged"
     why = (unnamed if nameless else one_picture if len(set(study.model.clusters)) == 1 else
-           "no two test pictures of a class were shown in the same recordings, so nothing can be exchanged within it")
+           f"no two test pictures {WORDS[study.classes]['alike'].replace('of the', 'of a')} were shown in the same "
+           "recordings, so nothing can be exchanged within it")
     people = study.model.people
     anything = verdict_of(found["anything"], one_picture, people)
     verdicts = {"anything": anything,

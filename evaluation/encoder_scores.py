@@ -10,7 +10,7 @@ import pandas
 
 from eegdata.source import eeg_text
 from evaluation import provenance
-from metrics.classification import confusion_table, draw_confusion, per_class_table, per_group_table
+from metrics.classification import average_precision, confusion_table, draw_confusion, per_class_table, per_group_table
 
 
 def check_overlap(folder: Path, name: str, image_dir: str, pictures: list[str], *, part: str, in_training: list[str],
@@ -45,26 +45,46 @@ def write_tables(folder: Path, labels: np.ndarray, logits: np.ndarray, subjects:
     tables = {"confusion_matrix": confusion,
               "per_class": pandas.DataFrame(per_class_table(labels, logits, class_names)).set_index("class"),
               "per_subject": pandas.DataFrame(per_group_table("subject", subjects, labels, logits)).set_index("subject")}
+    with atomic_path(folder / "confusion_matrix.png") as temporary:
+        draw_confusion(confusion, temporary)
+    return _written(folder, tables, retrieval)
+
+
+def write_object_tables(folder: Path, labels: np.ndarray, logits: np.ndarray, subjects: np.ndarray,
+                        class_names: dict[int, str], retrieval: list[dict] | None = None) -> dict[str, pandas.DataFrame]:
+    """write_tables where pictures have several classes (labels [N, K] 0 or 1) or none: per_class.csv of the classes that
+    are shown, if there are any, and retrieval.csv."""
+    shown = [number for number in class_names if labels[:, number].any()]
+    tables = {}
+    if shown:
+        tables["per_class"] = pandas.DataFrame([
+            {"class": class_names[number], "n": int(labels[:, number].sum()), "share": float(labels[:, number].mean()),
+             "average_precision": average_precision(labels[:, [number]], logits[:, [number]])}
+            for number in shown]).set_index("class")
+    return _written(folder, tables, retrieval)
+
+
+def _written(folder, tables, retrieval):
+    """The tables, that of retrieval among them if there is one, each as a CSV file."""
     if retrieval:
         tables["retrieval"] = pandas.DataFrame(retrieval).set_index("repetitions")
     for name, table in tables.items():
         with atomic_path(folder / f"{name}.csv") as temporary:
             write_csv(temporary, [table.index.name, *table.columns], table.itertuples(name=None))
-    with atomic_path(folder / "confusion_matrix.png") as temporary:
-        draw_confusion(confusion, temporary)
     return tables
 
 
-def print_scores(scores: dict, per_subject: pandas.DataFrame) -> None:
-    """Print scores.json's content and the table per_subject.csv."""
+def print_scores(scores: dict, per_subject: pandas.DataFrame | None) -> None:
+    """Print scores.json's content and, if there is one, the table per_subject.csv."""
     def line(name, entry, key):
         low, high = entry[f"{key}_95"]
         print(f"{name:<48} {entry[key]:.3f}  [{low:.3f}, {high:.3f}]")
 
-    print(f"{scores['n']} trials of {eeg_text(scores['source'])}, {scores['n_classes']} classes, chance "
-          f"{scores['chance']:.3f}; 95% intervals")
-    for key in ("top1", "top5", "balanced_accuracy"):
-        line(key, scores, key)
+    chance = f", {scores['n_classes']} classes, chance {scores['chance']:.3f}" if scores["chance"] is not None else ""
+    print(f"{scores['n']} trials of {eeg_text(scores['source'])}{chance}; 95% intervals")
+    for key in ("top1", "top5", "balanced_accuracy", "average_precision"):
+        if key in scores:
+            line(key, scores, key)
     if "classical_baseline" in scores:
         best = scores["classical_baseline"]
         line("balanced_accuracy, best classical baseline", best, "balanced_accuracy")
@@ -73,9 +93,11 @@ def print_scores(scores: dict, per_subject: pandas.DataFrame) -> None:
             print(f"  {name:<57} {value:.3f}")
     for name, baseline in scores.get("embedding_baseline", {}).items():
         line(f"balanced_accuracy, {name.replace('_', ' ')} of embeddings", baseline, "balanced_accuracy")
-    expected = f"expected calibration error (if calibrated {scores['calibration']['ece_if_calibrated']:.3f})"
-    print(f"{expected:<48} {scores['calibration']['ece']:.3f}")
+    if "calibration" in scores:
+        expected = f"expected calibration error (if calibrated {scores['calibration']['ece_if_calibrated']:.3f})"
+        print(f"{expected:<48} {scores['calibration']['ece']:.3f}")
     for k in (1, 5) if "retrieval" in scores else ():
         line(f"picture among {scores['retrieval']['n']}, top {k} (chance {scores['retrieval'][f'top{k}_chance']:.3f})",
              scores["retrieval"], f"top{k}")
-    print(per_subject.to_string(float_format="{:.3f}".format))
+    if per_subject is not None:
+        print(per_subject.to_string(float_format="{:.3f}".format))

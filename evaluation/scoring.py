@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Callable
+from pathlib import Path
 
 from runtime.errors import InputError
 
@@ -13,20 +14,24 @@ OBJECT_WORD = "Object-word recall"
 N_WAY = "n-way"  # retrieval of the true caption among n
 
 
-def score(file: Captions, args: Namespace, embed: Callable | None = None, judge: Judge | None = None) -> None:
+def score(file: Captions, args: Namespace, embed: Callable | None = None, judge: Judge | None = None,
+          clip: Callable | None = None) -> None:
     """Fill in the file's scores by row, the measures of all its captions together, and the intervals.
 
-    embed: texts -> unit rows [n, E] by --sentence_model. Both embed and judge are optional.
+    embed: texts -> unit rows [n, E] by --sentence_model; clip: captions, true captions, picture files -> scores by row, by
+    --clip_score_model. All three are optional.
     """
+    import numpy as np
     import pandas as pd
 
     from metrics.caption_retrieval import retrieval_columns, retrieval_units
+    from metrics.coco import CORPUS, coco_scores
     from metrics.corpus import corpus_scores
     from metrics.grounding import METRIC
     from metrics.objects import object_named
     from metrics.text import METRICS, bert_scores, caption_scores, clean_captions, default_cleaning
 
-    generated, true = file.texts("Generated Caption"), file.references
+    generated, true = file.texts("Generated Caption"), file.all_references
     cleaning = args.cleaning or default_cleaning(generated, args.protocol)
     if cleaning != "none":
         file.notes.append(f"captions cleaned: {cleaning}")
@@ -34,34 +39,45 @@ def score(file: Captions, args: Namespace, embed: Callable | None = None, judge:
     if empty:
         scored_as = "score 0" if cleaning == "none" else "are scored as the text 'No response.'"
         file.notes.append(f"{empty} of {len(generated)} generated captions are empty and {scored_as}")
-    text_metrics = [metric for metric in METRICS if metric in (*args.metrics, METRIC)]  # claims rest on METRIC
+    chosen = (METRIC,) if args.protocol == "coco" else (*args.metrics, METRIC)  # claims rest on METRIC
+    text_metrics = [metric for metric in METRICS if metric in chosen]
     try:
         scores = caption_scores(generated, true, args.protocol, cleaning, text_metrics, file.clusters)
     except InputError as error:
         raise InputError(f"{file.path}: {error}") from None
     file.corpus = corpus_scores(generated, true, args.protocol, cleaning)
     file.clean = clean_captions(generated, cleaning)
+    file.headline = scores[METRIC]
+    if args.protocol == "coco":
+        rows, corpus, notes = coco_scores(file.clean, true, (*args.metrics, *(["SPICE"] if args.spice else [])))
+        scores |= rows
+        file.corpus |= corpus
+        file.notes += notes
+    if clip:
+        found = clip(file.clean, true, [Path(path) for path in file.texts(COLUMNS[0])])
+        scores |= found
+        file.corpus |= {CORPUS.format(name): float(values.mean()) for name, values in found.items()}
     if args.bertscore_model:
         scores["BERTScore"] = bert_scores(file.clean, true, args.bertscore_model, args.bertscore_layers, device=args.device)
     expected, predicted = (file.table[column].str.strip().tolist() for column in (COLUMNS[1], COLUMNS[2]))
-    vectors = (embed(file.clean), embed(true)) if embed else None
+    vectors = (embed(file.clean), embed([text for own in true for text in own])) if embed else None
     if vectors:
-        scores["Sentence similarity"] = (vectors[0] * vectors[1]).sum(axis=1)
+        ends = np.cumsum([len(own) for own in true])
+        scores["Sentence similarity"] = np.array([(others @ one).max() for one, others in zip(
+            vectors[0], np.split(vectors[1], ends[:-1]), strict=True)])
     if N_WAY in args.metrics:
         retrieval = retrieval_columns(file.clean, true, expected, vectors)
         scores |= retrieval
         file.units |= retrieval_units(retrieval, true, expected)
     if OBJECT_WORD in args.metrics and all(expected):
         scores[OBJECT_WORD] = object_named(file.clean, expected)
-    if any(predicted):
+    if any(predicted) and any(expected):
         scores[ACCURACY] = [float(one == other) for one, other in zip(expected, predicted, strict=True)]
     else:
         file.notes.append("no predicted objects, so no object accuracy")
     if judge:
-        scores |= judge.rate(file.clean, true, file.clusters, desc=f"judging {file.key}").scores
-    if args.protocol == "ours":
-        file.headline = scores[METRIC]
-    else:  # the predecessors' ROUGE differs, and claims rest on one only
+        scores |= judge.rate(file.clean, file.references, file.clusters, desc=f"judging {file.key}").scores
+    if args.protocol == "thought2text":  # the predecessors' ROUGE differs, and claims rest on one only
         file.headline = caption_scores(generated, true, "ours", cleaning, (METRIC,))[METRIC]
     file.scores = pd.DataFrame(scores, dtype=float)
     add_intervals(file, args)

@@ -49,7 +49,7 @@ def _study_key(file):
 def _leave_abstained_out(study):
     """Keep in all conditions only the trials that the model captioned, and count the others."""
     table = study.model.table
-    if "probability" in table and (table["probability"] != "").all():
+    if "probability" in table and (table["probability"] != "").all() and not study.model.without_classes:
         study.probability = table["probability"].to_numpy(dtype=float)
         study.correct = (table[COLUMNS[1]].str.strip() == table[COLUMNS[2]].str.strip()).to_numpy()
     silent = (table["Generated Caption"] == ABSTAINED).to_numpy()
@@ -78,7 +78,7 @@ def complete(study: Study, training: tuple[list[str], list[str]] | None, seed: i
         return
     given = set(study.files)
     for condition in TABLE:
-        if condition.exchanged and condition.name not in study.files:
+        if condition.exchanged and condition.name not in study.files and study.is_apt(condition.name):
             study.files[condition.name] = _exchanged(study, condition, seed)
     if training:
         from metrics.text_baselines import baseline_captions
@@ -129,7 +129,7 @@ def training_captions(study: Study, args: Namespace) -> tuple[list[str], list[st
     have been moved, so a problem with it becomes a note. Captioned pictures that are in the training part are a severe
     caveat.
     """
-    if study.model is None or not set(TEXT_BASELINES) - set(study.files):
+    if study.model is None or not set(filter(study.is_apt, TEXT_BASELINES)) - set(study.files):
         return None
     if args.eeg_dataset:
         return _read_training(study, args)
@@ -158,7 +158,7 @@ def _read_training(study, args):
         raise InputError(f"--eeg_dataset {args.eeg_dataset}: is not the data that {study.name} was written from; "
                          "baselines must be fitted on the training captions of that data, so give its folder")
     rows = load_split(paths.splits_path, trials, args.split_num or 0, args.splits_index, needed=("train",))["train"]
-    classes = dict(zip(trials.names(rows), (trials.class_names[i] for i in trials.label[rows].tolist()), strict=True))
+    classes = dict(zip(trials.names(rows), trials.words(rows), strict=True))
     names = sorted(classes)
     trained = set(names) & {Path(picture).stem for picture in study.model.clusters}
     if trained:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from metrics.caption_files import Captions
-from metrics.conditions import COMPARED
+from metrics.conditions import BY_NAME, COMPARED
 
 
 @dataclass
@@ -35,7 +35,18 @@ class Study:
     @property
     def missing(self) -> list[str]:
         """Conditions that the model is to be compared with and that have no file."""
-        return [condition for condition in COMPARED if condition not in self.files]
+        return [condition for condition in COMPARED if condition not in self.files and self.is_apt(condition)]
+
+    def is_apt(self, condition: str) -> bool:
+        """Whether the condition says anything: some differ from others by a class name only."""
+        return not (BY_NAME[condition].by_class and self.model is not None and self.model.without_classes)
+
+    @property
+    def classes(self) -> str:
+        """How many classes a picture has: "one", "several" or "none"."""
+        if self.model is not None and self.model.without_classes:
+            return "none"
+        return self.record.get("classes", "one")
 
     @property
     def record(self) -> dict:

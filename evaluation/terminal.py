@@ -76,6 +76,18 @@ def print_scores(files: list[Captions], everything: bool) -> None:
     print()
 
 
+def print_coco(files: list[Captions]) -> None:
+    """Print 100 times the scores over all rows as tables of COCO captions have them, if any file has such."""
+    from metrics.coco import table_of
+
+    rows = {file.key: table_of(file.corpus) for file in files}
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    if names:
+        print("over all rows, times 100, as tables of COCO captions print them")
+        _print_columns([["", *names], *([_shortened(key, MAX_FILE_NAME), *(
+            f"{row[name]:.2f}" if name in row else "" for name in names)] for key, row in rows.items())])
+
+
 def _head(file):
     """The condition, or the file's name where it names none or another file has the same."""
     return f"{file.key} ({file.condition})" if file.condition and not file.source else file.key

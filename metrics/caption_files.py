@@ -1,9 +1,11 @@
 """Caption CSVs: reading them, giving each a unique short name, pairing their rows.
 
 The columns are those of the predecessors' files, `COLUMNS`; ours add trial, subject, session, recording, image, split,
-condition, prompt, probability and model, and a record of how the captions were made, `<file>.json`.
+condition, prompt, probability and model, where pictures have several captions `references`, and a record of how the
+captions were made, `<file>.json`.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ from numpy.typing import ArrayLike
 from metrics.conditions import NAMES
 from metrics.means import shares, weighted_mean
 
+REFERENCES = "references"  # all true captions of the picture as a JSON list, where pictures have several
 COLUMNS = ("Ground Truth Image", "Expected object", "Predicted object", "Expected Caption", "Generated Caption")
 ABSTAINED = "no confident reading"  # inference.py --abstain_below writes it in place of a caption
 RECORD_FORMAT = "eeg-to-text captions 1"
@@ -94,8 +97,20 @@ class Captions:
 
     @property
     def references(self) -> list[str]:
-        """The true captions, without the byte order mark that the predecessors' scripts left in them."""
+        """The first true caption of each row, without the byte order mark that the predecessors' scripts left in them."""
         return [text.removeprefix("\ufeff") for text in self.texts(COLUMNS[3])]
+
+    @property
+    def all_references(self) -> list[list[str]]:
+        """All true captions of each row."""
+        if REFERENCES not in self.table:
+            return [[text] for text in self.references]
+        return [json.loads(cell) for cell in self.table[REFERENCES]]
+
+    @property
+    def without_classes(self) -> bool:
+        """Whether no row names a class, true or predicted: the pictures have none."""
+        return not any(cell.strip() for column in COLUMNS[1:3] for cell in self.table[column])
 
     def only(self, column: str) -> str:
         """The value that all rows have in one of CONSTANT_COLUMNS, "" without the column."""
@@ -146,6 +161,8 @@ def _check_rows(path, table):
             cut = "; rows without any may be cut short" if "" in values else ""
             raise InputError(f"{path}: rows of {column}s {', '.join(value or '(none)' for value in values)}; expected one "
                              f"{column} in a file{cut}")
+    for row, cell in enumerate(table.get(REFERENCES, ())):
+        _check_references(f"{path}: row {row}", cell, table[COLUMNS[3]].iloc[row])
     if "condition" in table and table["condition"].iloc[0] not in NAMES:
         raise InputError(f"{path}: condition {table['condition'].iloc[0]!r}; expected one of "
                          f"{', '.join(NAMES)}")
@@ -159,6 +176,18 @@ def _check_rows(path, table):
             good = False
         if not good:
             raise InputError(f"{path}: row {row} has probability {text!r}; expected a number from 0 to 1, or an empty cell")
+
+
+def _check_references(place, cell, first):
+    try:
+        texts = json.loads(cell)
+    except (ValueError, RecursionError):
+        texts = None
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise InputError(f"{place} has {cell[:60]!r} as {REFERENCES}; expected a JSON list of texts as inference.py writes")
+    if texts[0].strip() != first.strip():
+        raise InputError(f"{place} has another first reference, {texts[0][:60]!r}, than {COLUMNS[3]} says; write the file "
+                         "again with inference.py")
 
 
 def _read_record(path):
@@ -221,13 +250,13 @@ def paired_rows(file: Captions, reference: Captions) -> list[list[int]]:
                          "numbers in both cannot be paired")
     if not pairs:
         raise InputError(f"{file.path} and {reference.path}: no trial in common")
-    true, others = file.references, reference.references
+    true, others = ([[text.strip() for text in own] for own in each.all_references] for each in (file, reference))
     for i, j in pairs:
         shown, other = (Path(table[COLUMNS[0]].iloc[row]).stem for table, row in ((ours, i), (theirs, j)))
         if shown != other:
             raise InputError(f"{file.path}: row {i} is of picture {shown}, but the row of {reference.path} that "
                              f"belongs to it is of {other}; they do not hold the same trials")
-        if true[i].strip() != others[j].strip():
+        if true[i] != others[j]:
             raise InputError(f"{file.path}: row {i} has another true caption than the row of {reference.path} that belongs "
                              "to it; scores against different references cannot be compared")
     return [list(rows) for rows in zip(*pairs, strict=True)]

@@ -55,22 +55,25 @@ def _first_of(n, lower, ties, others):
     return (math.comb(lower + ties + 1, n) - math.comb(lower, n)) / ((ties + 1) * math.comb(others, n - 1))
 
 
-def retrieval_columns(predictions: list[str], references: list[str], objects: list[str] | None = None,
+def retrieval_columns(predictions: list[str], references: list[str] | list[list[str]], objects: list[str] | None = None,
                       embeddings: tuple[ArrayLike, ArrayLike] | None = None,
                       ways: Iterable[int] = WAYS) -> dict[str, np.ndarray]:
     """{"2-way (text)", "50-way (text)", ..., "2-way in class (text)"}: [rows] each.
 
     predictions, references: n generated (cleaned) and n true captions. The candidates are the different true captions: a
-    text that several rows or pictures have, in any case and spacing, is one. Similarity (text) is ROUGE-1 F. embeddings: of
-    predictions and references, two arrays [n, E] (metrics.sentences.embed); adds the same columns as (embedding), by their
-    product. objects: n class names; adds 2-way against candidates of the row's own class, NaN in rows whose class has no
-    other caption or no name. An n above the number of candidates is left out, and "in class" where every row is NaN.
+    text that several rows or pictures have, in any case and spacing, is one. All captions of a picture together are one
+    candidate, of which the most similar counts. Similarity (text) is ROUGE-1 F. embeddings: of predictions [n, E], and of
+    all references, row by row, [sum of their numbers, E] (metrics.sentences.embed); adds the same columns as (embedding),
+    by their product. objects: n class names; adds 2-way against candidates of the row's own class, NaN in rows whose class
+    has no other caption or no name. An n above the number of candidates is left out, and "in class" where every row is NaN.
     """
     target, first = _candidates(references)
-    similarity = {"text": rouge1_matrix(predictions, list(first))}
+    similarity = {"text": rouge1_matrix(predictions, list(map(list, first)))}
     if embeddings is not None:
         predicted, true = (np.asarray(one, dtype=float) for one in embeddings)
-        similarity["embedding"] = predicted @ true[list(first.values())].T
+        starts = np.cumsum([0, *(1 if isinstance(own, str) else len(own) for own in references)])
+        similarity["embedding"] = np.stack([(predicted @ true[starts[row]:starts[row + 1]].T).max(1)
+                                            for row in first.values()], axis=1)
     columns = {}
     for kind, matrix in similarity.items():
         columns |= {f"{n}-way ({kind})": n_way(matrix, target, n) for n in ways if n <= len(first)}
@@ -80,7 +83,7 @@ def retrieval_columns(predictions: list[str], references: list[str], objects: li
     return columns
 
 
-def retrieval_units(columns: Iterable[str], references: list[str],
+def retrieval_units(columns: Iterable[str], references: list[str] | list[list[str]],
                     objects: list[str] | None = None) -> dict[str, np.ndarray]:
     """What counts once in the mean of each of retrieval_columns' columns: {name: [rows] numbers or names}.
 
@@ -94,8 +97,9 @@ def retrieval_units(columns: Iterable[str], references: list[str],
 
 
 def _candidates(references):
-    """Number of each row's candidate: [rows], and {candidate: the first row that has it}."""
-    texts = [" ".join(reference.lower().split()) for reference in references]
+    """Number of each row's candidate: [rows], and {candidate, a tuple of texts: the first row that has it}."""
+    given = [[own] if isinstance(own, str) else own for own in references]
+    texts = [tuple(" ".join(text.lower().split()) for text in own) for own in given]
     first = {}
     for row, text in enumerate(texts):
         first.setdefault(text, row)

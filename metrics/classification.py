@@ -1,4 +1,4 @@
-"""Scores of class decoding from labels [N] and logits [N, K]."""
+"""Scores of class decoding from labels [N], or [N, K] where pictures have several classes, and logits [N, K]."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,9 @@ from .statistics import Clusters, bootstrap_interval
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+
+OBJECT_RESAMPLES = 200  # each ranks all trials for every class
 
 
 def top_k_hits(labels: ArrayLike, logits: ArrayLike, k: int) -> np.ndarray:
@@ -33,6 +36,34 @@ def balanced_accuracy(labels: ArrayLike, predicted: ArrayLike) -> float | np.nda
     cells = (labels[:, None] * columns + np.arange(columns)).ravel()  # of each class and column
     hits = np.bincount(cells, (predicted == labels[:, None]).ravel(), len(counts) * columns).reshape(-1, columns)
     return (hits[present] / counts[present, None]).mean(0)
+
+
+def average_precision(labels: ArrayLike, logits: ArrayLike) -> float:
+    """Mean over the classes present of the average precision of ranking trials by the class's logit (scikit-learn's).
+
+    labels [N, K] 0 or 1. By chance it is about the share of trials that have the class. NaN where none is present.
+    """
+    from sklearn.metrics import average_precision_score
+
+    labels, logits = np.asarray(labels), np.asarray(logits, dtype=float)
+    present = labels.any(0)
+    return float(average_precision_score(labels[:, present], logits[:, present])) if present.any() else float("nan")
+
+
+def several_classes_scores(labels: ArrayLike, logits: ArrayLike, clusters: Clusters = None) -> dict:
+    """n, n_classes (present) and average_precision with its 95% bootstrap interval, and chance, that of random logits.
+
+    labels [N, K] 0 or 1; clusters: as for classification_scores.
+    """
+    labels, logits = np.asarray(labels), np.asarray(logits)
+    present = labels.any(0)
+    scores = {"n": len(labels), "n_classes": int(present.sum()), "chance": float(labels[:, present].mean(0).mean())
+              if present.any() else None}
+    if present.any():
+        scores["average_precision"] = average_precision(labels, logits)
+        scores["average_precision_95"] = [float(end) for end in bootstrap_interval(
+            average_precision, labels, logits, clusters=clusters, n_boot=OBJECT_RESAMPLES)]
+    return scores
 
 
 def classification_scores(labels: ArrayLike, logits: ArrayLike, clusters: Clusters = None) -> dict:

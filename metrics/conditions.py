@@ -22,7 +22,8 @@ class Condition:
     kind: one of KINDS. embedding: "eeg" (the trial's own), "shuffled" (another trial's), "shuffled_within_class" (another
     trial's of the same predicted class), "noise" (matched to the EEG embeddings), "image" (the picture's own) or None.
     label: the class name in the prompt, "predicted", "true" or None. meaning: what the report says of it.
-    needs_clip: whether pictures must be embedded.
+    needs_clip: whether pictures must be embedded. by_class: whether a class name makes it what it is; without classes it
+    would repeat another condition, or have nothing to be fitted on.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Condition:
     label: str | None
     meaning: str
     needs_clip: bool = False
+    by_class: bool = False
 
     @property
     def one_trial(self) -> bool:
@@ -47,19 +49,20 @@ TABLE = (
     Condition("eeg+label", "model", "eeg", "predicted",
               "The EEG embedding of the trial and the class that the encoder predicts from it. This is the model as it is "
               "used."),
-    Condition("eeg", "variant", "eeg", None, "The EEG embedding alone, without a class name."),
-    Condition("label", "control", None, "predicted", "The predicted class name alone, without an EEG embedding."),
+    Condition("eeg", "variant", "eeg", None, "The EEG embedding alone, without a class name.", by_class=True),
+    Condition("label", "control", None, "predicted", "The predicted class name alone, without an EEG embedding.",
+              by_class=True),
     Condition("noise+label", "control", "noise", "predicted",
               "The predicted class name with Gaussian noise in place of the embedding. The noise has the mean and "
-              "covariance of the EEG embeddings."),
+              "covariance of the EEG embeddings.", by_class=True),
     Condition("noise", "control", "noise", None, "The same noise alone, without a class name."),
     Condition("shuffled", "control", "shuffled", "predicted",
               "The embedding and predicted class of another trial, in which another picture of any class was seen."),
     Condition("shuffled_within_class", "control", "shuffled_within_class", "predicted",
               "The embedding of another trial with the same predicted class, in which another picture was seen. The loss "
-              "against eeg+label is what the EEG tells beyond the class name."),
+              "against eeg+label is what the EEG tells beyond the class name.", by_class=True),
     Condition("oracle_label", "knows", "eeg", "true", "The EEG embedding with the true class name: part of the answer is "
-              "given."),
+              "given.", by_class=True),
     Condition("image", "knows", "image", "true",
               "The embedding of the picture itself with the true class name: the ceiling for this LLM.", needs_clip=True),
     Condition("nothing", "control", None, None,
@@ -67,15 +70,17 @@ TABLE = (
     Condition("constant", "baseline", None, None,
               "One training caption for every trial, the one most like all training captions. No LLM and no EEG."),
     Condition("template", "baseline", None, "predicted",
-              "One sentence fitted on the training captions, with the predicted class name put in. No LLM."),
+              "One sentence fitted on the training captions, with the predicted class name put in. No LLM.", by_class=True),
     Condition("class_medoid", "baseline", None, "predicted",
-              "The training caption of the predicted class that is most like the others of its class. No LLM."),
+              "The training caption of the predicted class that is most like the others of its class. No LLM.",
+              by_class=True),
     Condition("nearest_picture", "baseline", "eeg", None,
               "The caption of the training picture whose CLIP embedding is nearest to the EEG embedding. No LLM.",
               needs_clip=True),
 )
 BY_NAME = {condition.name: condition for condition in TABLE}
 NAMES = tuple(BY_NAME)
+WITHOUT_CLASSES = tuple(condition.name for condition in TABLE if not condition.by_class)
 MODEL_CONDITION = next(condition.name for condition in TABLE if condition.kind == "model")
 BASELINES = tuple(condition.name for condition in TABLE if condition.kind == "baseline")
 TEXT_BASELINES = tuple(condition.name for condition in TABLE if condition.kind == "baseline" and not condition.needs_clip)

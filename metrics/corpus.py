@@ -3,14 +3,17 @@
 A model that writes one sentence for every trial can score well row by row. Diversity and repetition reveal it.
 """
 
+import itertools
+
 import numpy as np
 
-from metrics.text import bleu_tokens, plain_words, protocol_texts
+from metrics.text import References, bleu_tokens, by_row, plain_words, protocol_texts
 
 
-def corpus_scores(predictions: list[str], references: list[str], protocol: str = "ours",
+def corpus_scores(predictions: list[str], references: References, protocol: str = "ours",
                   cleaning: str | None = None) -> dict[str, float]:
-    """{name: float} of n generated captions and their n true captions; metrics.text.DESCRIPTIONS explains each.
+    """{name: float} of n generated captions and their true captions, one or several each; metrics.text.DESCRIPTIONS
+    explains each.
 
     Corpus BLEU is sacrebleu's (Post 2018) on the tokens of the protocol's sentence BLEU, with its default smoothing "exp":
     an order of n-grams without any match counts as half a match, the next as a quarter. It is what others report. Over
@@ -28,22 +31,33 @@ def corpus_scores(predictions: list[str], references: list[str], protocol: str =
 
     predictions, references = protocol_texts(predictions, references, protocol, cleaning)
     scores = {}
-    generated, true = ([" ".join(tokens) for tokens in bleu_tokens(texts, protocol)] for texts in (predictions, references))
+
+    def tokenised(texts):
+        return [" ".join(tokens) for tokens in bleu_tokens(texts, protocol)]
+
+    generated, true = tokenised(predictions), _streams(by_row(tokenised, references))
     for order in (1, 2, 3, 4):
         metric = BLEU(tokenize="none", smooth_method="exp", max_ngram_order=order, force=True)  # force: no tokenizer advice
-        scores[f"corpus BLEU-{order}"] = metric.corpus_score(generated, [true]).score / 100
-    scores["corpus chrF"] = CHRF().corpus_score(predictions, [references]).score / 100
+        scores[f"corpus BLEU-{order}"] = metric.corpus_score(generated, true).score / 100
+    scores["corpus chrF"] = CHRF().corpus_score(predictions, _streams(references)).score / 100
     words = plain_words(predictions)
     for n in (1, 2):
         ngrams = [ngram for caption in words for ngram in _ngrams(caption, n)]
         scores[f"distinct-{n}"] = _distinct_share(ngrams)
     scores["distinct captions"] = _distinct_share(predictions)
-    length, true_length = (sum(map(len, captions)) for captions in (words, plain_words(references)))
+    length = sum(map(len, words))
+    true_length = sum(np.mean([len(one) for one in own]) for own in by_row(plain_words, references))
     scores["mean length"] = length / len(words)
     scores["length ratio"] = length / true_length if true_length else float("nan")
     pairs = [_ngrams(caption, 2) for caption in words]
     scores["repetition"] = float(np.mean([1 - _distinct_share(own) if own else 0.0 for own in pairs]))
     return scores
+
+
+def _streams(references):
+    """References as sacrebleu takes them: a list for the first of each row, one for the second, ..., None where one
+    lacks."""
+    return [list(stream) for stream in itertools.zip_longest(*references)] if references else []
 
 
 def _ngrams(words, n):

@@ -47,6 +47,7 @@ class Fit:
 
     scores [n, P]; picture [n]: column of the own picture; predicted [n] classes, "" where unknown; true [P] classes;
     sittings [n]: names of person, session and recording together; factors: what intervals resample, as Captions.factors.
+    several: the classes of a picture are names with ", " between them, "" for none; pictures with the same are alike.
     """
 
     scores: np.ndarray
@@ -55,6 +56,7 @@ class Fit:
     true: np.ndarray
     sittings: np.ndarray
     factors: Clusters
+    several: bool = False
 
     @property
     def own(self) -> np.ndarray:
@@ -73,13 +75,14 @@ class Fit:
         return connected_components(shown, directed=False)[1][:pictures]
 
 
-def fit_of(generated: list[str], true_captions: list[str], pictures: ArrayLike, predicted: ArrayLike,
-           true_classes: ArrayLike, sittings: ArrayLike, factors: Clusters) -> Fit:
-    """Fit from n rows of generated and true captions, picture names, predicted and true class names, and sittings."""
+def fit_of(generated: list[str], true_captions: list[str] | list[list[str]], pictures: ArrayLike, predicted: ArrayLike,
+           true_classes: ArrayLike, sittings: ArrayLike, factors: Clusters, several: bool = False) -> Fit:
+    """Fit from n rows of generated captions, true captions (of several the best counts), picture names, predicted and true
+    class names, and sittings."""
     _, first, picture = np.unique(pictures, return_index=True, return_inverse=True)
     scores = rouge1_matrix(generated, [true_captions[row] for row in first])
     return Fit(scores, picture.reshape(-1), np.asarray(predicted), np.asarray(true_classes)[first], np.asarray(sittings),
-               factors)
+               factors, several)
 
 
 def of_anything(fit: Fit, **options) -> Grounding | None:
@@ -88,8 +91,15 @@ def of_anything(fit: Fit, **options) -> Grounding | None:
 
 
 def of_the_class(fit: Fit, **options) -> Grounding | None:
-    """Gain in accuracy of the predicted class, in place of METRIC, over that of any other pictures."""
-    right = (fit.predicted[:, None] == fit.true[None]).astype(float)
+    """Gain in accuracy of the predicted class, in place of METRIC, over that of any other pictures.
+
+    Of several classes a picture, the accuracy is what the predicted ones have in common with the true ones: the number of
+    both over that of either (Jaccard).
+    """
+    if fit.several:
+        right = np.array([[_jaccard(one, other) for other in fit.true] for one in fit.predicted])
+    else:
+        right = (fit.predicted[:, None] == fit.true[None]).astype(float)
     return exchange_pictures(fit, right, fit.shown_together, [], **options)
 
 
@@ -97,6 +107,11 @@ def beyond_the_class(fit: Fit, **options) -> Grounding | None:
     """Gain of captions over those of other pictures of the same true class, without what the predicted class explains."""
     strata = codes_of(codes_of(fit.true) * len(fit.true) + fit.shown_together)
     return exchange_pictures(fit, fit.scores, strata, [codes_of(fit.predicted), strata[fit.picture]], **options)
+
+
+def _jaccard(one, other):
+    one, other = (set(filter(None, names.split(", "))) for names in (one, other))
+    return len(one & other) / len(one | other) if one | other else 0.
 
 
 def exchange_pictures(fit: Fit, scores: np.ndarray, strata: np.ndarray, nuisances: list[np.ndarray], n_boot: int = 2000,

@@ -3,8 +3,8 @@
 import numpy as np
 
 
-def rouge1_matrix(predictions: list[str], references: list[str]) -> np.ndarray:
-    """ROUGE-1 F of each of n predictions against each of m references: [n, m].
+def rouge1_matrix(predictions: list[str], references: list[str | list[str]]) -> np.ndarray:
+    """ROUGE-1 F of each of n predictions against each of m references: [n, m]; of several texts in one place, the largest.
 
     The same numbers as `rouge-score` without stemmer gives pair by pair (Lin 2004), from sparse products of word counts:
     the clipped overlap of two counts is the number of thresholds t = 1, 2, ... that both reach.
@@ -13,6 +13,8 @@ def rouge1_matrix(predictions: list[str], references: list[str]) -> np.ndarray:
     from scipy.sparse import csr_array
 
     words, rows, columns = {}, [], []
+    given = [[own] if isinstance(own, str) else own for own in references]
+    references = [text for own in given for text in own]
     texts = [*predictions, *references]
     for row, text in enumerate(texts):
         for token in tokenize(text, None):
@@ -27,4 +29,6 @@ def rouge1_matrix(predictions: list[str], references: list[str]) -> np.ndarray:
         overlap += (reached[:n] @ reached[n:].T).toarray()
     lengths = counts.sum(axis=1)
     total = lengths[:n, None] + lengths[None, n:]
-    return np.divide(2 * overlap, total, out=np.zeros_like(overlap), where=total > 0)
+    scores = np.divide(2 * overlap, total, out=np.zeros_like(overlap), where=total > 0)
+    starts = np.cumsum([0, *map(len, given)])[:-1]
+    return np.maximum.reduceat(scores, starts, axis=1) if len(starts) else scores

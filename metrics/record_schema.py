@@ -1,5 +1,7 @@
 """The form of the record of captions, `<file>.json`. Earlier versions lack some of the fields."""
 
+from typing import Literal
+
 from runtime.run_schema import Identity
 from runtime.schema import ABSENT, Count, PathText, Schema, Text
 
@@ -39,6 +41,7 @@ class CaptionRecord(Schema):
     same_split: bool | None = ABSENT
     machine_made: Count | None = ABSENT
     pictures: Count | None = ABSENT
+    classes: Literal["one", "several", "none"] = ABSENT
     training_warnings: list[Text] | None = ABSENT
     llm: Identity = ABSENT
     clip: Identity = ABSENT

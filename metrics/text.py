@@ -21,7 +21,7 @@ single sentence (Popovic 2015), scaled to 0..1.
 
 import functools
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 
 from runtime.errors import InputError
 from runtime.options import resolve_device
@@ -32,8 +32,9 @@ import numpy as np
 from metrics.cider import cider
 from metrics.wordnet import require_wordnet
 
-PROTOCOLS = ("ours", "thought2text")
+PROTOCOLS = ("ours", "thought2text", "coco")  # coco: metrics/coco.py
 CLEANINGS = ("deepseek", "first_sentence", "none")
+MEAN_OF = "{} (mean)"  # over several references, where the metric itself takes the best
 METRICS = ("BLEU", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L", "METEOR", "CIDEr",
            "chrF")
 # What each metric is, smoothing included, for reports; also those of the other files of metrics/.
@@ -44,10 +45,15 @@ DESCRIPTIONS = {
     "ROUGE-1": "F measure of the single words in common with the true caption (rouge-score, no stemmer)",
     "ROUGE-2": "F measure of the pairs of words in common with the true caption (rouge-score, no stemmer)",
     "ROUGE-L": "F measure of the longest sequence of words in common with the true caption (rouge-score)",
+    **{f"ROUGE-{kind} (mean)": f"mean of ROUGE-{kind} over the true captions of a picture; ROUGE-{kind} itself is that of "
+                               "the best" for kind in ("1", "2", "L")},
     "METEOR": "words in common (same word, same stem or WordNet synonyms) with a penalty for their order (NLTK)",
     "CIDEr": "CIDEr-D (pycocoevalcap): n-grams up to 4 words in common, weighted by how rare they are in the true captions "
              "of the pictures; from 0 to 10",
     "chrF": "chrF2 (sacrebleu): F measure of character n-grams up to 6, recall counting twice; from 0 to 1",
+    "SPICE": "F measure of objects, attributes and relations in common (Anderson et al. 2016; pycocoevalcap, in Java)",
+    "CLIP-S": "2.5 times the cosine of picture and caption by the CLIP that was named (Hessel et al. 2021)",
+    "RefCLIP-S": "harmonic mean of CLIP-S and the caption's largest cosine to a true caption",
     "BERTScore": "F1 of words matched by their contextual embeddings (bert-score), without rescaling",
     "Sentence similarity": "cosine of the embeddings of generated and true caption by the sentence model that was named",
     "Object-word recall": "share of captions that name the object shown, by its name, a WordNet synonym or a hyponym",
@@ -75,8 +81,8 @@ NO_RESPONSE = "No response."
 
 
 def default_cleaning(predictions: list[str], protocol: str) -> str:
-    """`none` for `ours`; for `thought2text` `deepseek` where a caption holds a system turn, else `first_sentence`."""
-    if protocol == "ours":
+    """`none`; for `thought2text` `deepseek` where a caption holds a system turn, else `first_sentence`."""
+    if protocol != "thought2text":
         return "none"
     return "deepseek" if any(SYSTEM_TURN in caption for caption in predictions) else "first_sentence"
 
@@ -112,28 +118,38 @@ def clean_captions(captions: list[str], cleaning: str) -> list[str]:
 
 
 def _bleu(predictions, references):
-    """BLEU-1..4 of token lists: [n, 4]."""
+    """BLEU-1..4 of token lists against lists of them: [n, 4]."""
     from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
     weights = [(1 / order,) * order for order in (1, 2, 3, 4)]
     smoothing = SmoothingFunction().method4
-    return np.array([sentence_bleu([reference], prediction, weights=weights, smoothing_function=smoothing)
+    return np.array([sentence_bleu(reference, prediction, weights=weights, smoothing_function=smoothing)
                      for prediction, reference in zip(predictions, references, strict=True)], dtype=float)
 
 
-def _rouge(predictions, references):
-    """ROUGE-1, -2, -L of strings by the package `rouge-score`: [n, 3]."""
+def _rouge(predictions, references, join=np.max):
+    """ROUGE-1, -2, -L of strings by the package `rouge-score`: [n, 3]; join: over the references of a row."""
     from rouge_score.rouge_scorer import RougeScorer
 
     names = ("rouge1", "rouge2", "rougeL")
     scorer = RougeScorer(names, use_stemmer=False)
-    scores = (scorer.score(reference, prediction)
-              for prediction, reference in zip(predictions, references, strict=True))
-    return np.array([[score[name].fmeasure for name in names] for score in scores])
+
+    def row(prediction, reference):
+        scores = scorer.score(reference, prediction)
+        return [scores[name].fmeasure for name in names]
+
+    return _over_references(row, predictions, references, join)
 
 
-def _legacy_rouge(predictions, references):
-    """ROUGE-1, -2, -L of strings by the package `rouge`: [n, 3]; 0 where it refuses a text of nothing but dots."""
+def _over_references(row, predictions, references, join):
+    """join over a row's references of what row(prediction, reference) gives: [n, ...]."""
+    return np.array([join([row(prediction, reference) for reference in own], axis=0)
+                     for prediction, own in zip(predictions, references, strict=True)], dtype=float)
+
+
+def _legacy_rouge(predictions, references, join=np.max):
+    """ROUGE-1, -2, -L of strings by the package `rouge`: [n, 3]; 0 where it refuses a text of nothing but dots; join: as
+    for _rouge."""
     from rouge import Rouge
 
     names, scorer = ("rouge-1", "rouge-2", "rouge-l"), Rouge()
@@ -144,15 +160,15 @@ def _legacy_rouge(predictions, references):
         scores = scorer.get_scores(prediction, reference)[0]
         return [scores[name]["f"] for name in names]
 
-    return np.array([row(*pair) for pair in zip(predictions, references, strict=True)])
+    return _over_references(row, predictions, references, join)
 
 
 def _meteor(predictions, references):
-    """METEOR of token lists: [n]."""
+    """METEOR of token lists against lists of them, of which the best counts: [n]."""
     require_wordnet()
-    from nltk.translate.meteor_score import single_meteor_score
+    from nltk.translate.meteor_score import meteor_score
 
-    return np.array([single_meteor_score(reference, prediction)
+    return np.array([meteor_score(reference, prediction)
                      for prediction, reference in zip(predictions, references, strict=True)], dtype=float)
 
 
@@ -175,9 +191,14 @@ def plain_words(texts: list[str]) -> list[list[str]]:
             for tokens in _words([text.lower() for text in texts])]
 
 
+def joined_words(texts: list[str]) -> list[str]:
+    """plain_words with a blank between words."""
+    return [" ".join(words) for words in plain_words(texts)]
+
+
 def bleu_tokens(texts: list[str], protocol: str) -> list[list[str]]:
     """What BLEU counts as words: Treebank-style tokens; for `thought2text` what whitespace separates."""
-    return _words(texts) if protocol == "ours" else [text.split() for text in texts]
+    return [text.split() for text in texts] if protocol == "thought2text" else _words(texts)
 
 
 def _chrf(predictions, references):
@@ -185,13 +206,17 @@ def _chrf(predictions, references):
     from sacrebleu.metrics import CHRF
 
     metric = CHRF()
-    return np.array([metric.sentence_score(prediction, [reference]).score / 100
+    return np.array([metric.sentence_score(prediction, reference).score / 100
                      for prediction, reference in zip(predictions, references, strict=True)])
 
 
-def protocol_texts(predictions: list[str], references: list[str], protocol: str = "ours",
-                   cleaning: str | None = None) -> tuple[list[str], list[str]]:
-    """Both lists as the protocol scores them: predictions cleaned, and for `ours` both stripped and in lower case.
+References = list[str] | list[list[str]]  # a true caption for each row, or several
+
+
+def protocol_texts(predictions: list[str], references: References, protocol: str = "ours",
+                   cleaning: str | None = None) -> tuple[list[str], list[list[str]]]:
+    """Both lists as the protocol scores them: predictions cleaned, and for `ours` both stripped and in lower case. Each row
+    has a list of references then.
 
     Arguments and errors are those of caption_scores.
     """
@@ -199,24 +224,33 @@ def protocol_texts(predictions: list[str], references: list[str], protocol: str 
         raise InputError(f"protocol {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
     if len(predictions) != len(references):
         raise ValueError(f"{len(predictions)} predictions for {len(references)} references")
-    empty = [i for i, reference in enumerate(references) if not reference.strip()]
+    references = [[own] if isinstance(own, str) else list(own) for own in references]
+    empty = [i for i, own in enumerate(references) if not own or not all(text.strip() for text in own)]
     if empty:
         raise InputError(f"{len(empty)} true captions are empty, the first in row {empty[0]}; expected a text in each")
     predictions = clean_captions(predictions, cleaning or default_cleaning(predictions, protocol))
-    if protocol == "ours":
+    if protocol != "thought2text":
         predictions = [caption.lower() for caption in predictions]
-        references = [caption.strip().lower() for caption in references]
-    return predictions, list(references)
+        references = [[caption.strip().lower() for caption in own] for own in references]
+    return predictions, references
 
 
-def caption_scores(predictions: list[str], references: list[str], protocol: str = "ours", cleaning: str | None = None,
+def by_row(function: Callable[[list], list], references: list[list]) -> list[list]:
+    """What `function` makes of all references at once, again as a list for each row."""
+    made = iter(function([text for own in references for text in own]))
+    return [[next(made) for _ in own] for own in references]
+
+
+def caption_scores(predictions: list[str], references: References, protocol: str = "ours", cleaning: str | None = None,
                    metrics: Iterable[str] = METRICS,
                    pictures: Iterable[Hashable] | None = None) -> dict[str, np.ndarray]:
     """Scores of each generated caption against its true caption: {metric: float array [n]}, in 0..1, CIDEr in 0..10.
 
-    predictions, references: n strings each. cleaning: one of CLEANINGS; None: `default_cleaning`. metrics: which of
-    METRICS. pictures: the picture of each row, which CIDEr counts once; None: each row shows one of its own. An empty
-    prediction scores 0 (with a predecessors' cleaning it is "No response." and scores as such).
+    predictions: n strings; references: n strings, or n lists of them. Of several, BLEU, CIDEr and chrF count matches with
+    any; ROUGE and METEOR are those of the best, and "ROUGE-1 (mean)" and so on the mean over them. cleaning: one of
+    CLEANINGS; None: `default_cleaning`. metrics: which of METRICS. pictures: the picture of each row, which CIDEr counts
+    once; None: each row shows one of its own. An empty prediction scores 0 (with a predecessors' cleaning it is "No
+    response." and scores as such).
     Raises InputError for an unknown protocol, cleaning or metric, an empty reference, or METEOR without WordNet;
     ValueError where the lengths differ.
     """
@@ -226,25 +260,31 @@ def caption_scores(predictions: list[str], references: list[str], protocol: str 
     predictions, references = protocol_texts(predictions, references, protocol, cleaning)
     scores = {}
     if any(metric.startswith("BLEU") for metric in metrics):
-        bleu = _bleu(bleu_tokens(predictions, protocol), bleu_tokens(references, protocol))
+        bleu = _bleu(bleu_tokens(predictions, protocol), by_row(lambda texts: bleu_tokens(texts, protocol), references))
         scores |= {f"BLEU-{order}": bleu[:, order - 1] for order in (1, 2, 3, 4)} | {"BLEU": bleu[:, 3]}
     if any(metric.startswith("ROUGE") for metric in metrics):
-        rouge = (_rouge if protocol == "ours" else _legacy_rouge)(predictions, references)
-        scores |= dict(zip(("ROUGE-1", "ROUGE-2", "ROUGE-L"), rouge.T, strict=True))
+        rouge = (_legacy_rouge if protocol == "thought2text" else _rouge)(predictions, references)
+        names = ("ROUGE-1", "ROUGE-2", "ROUGE-L")
+        scores |= dict(zip(names, rouge.T, strict=True))
+        if any(len(own) > 1 for own in references):
+            mean = (_legacy_rouge if protocol == "thought2text" else _rouge)(predictions, references, np.mean)
+            scores |= dict(zip(map(MEAN_OF.format, names), mean.T, strict=True))
     if "METEOR" in metrics:
         by_sentence = protocol == "thought2text"
-        scores["METEOR"] = _meteor(_words(predictions, by_sentence), _words(references, by_sentence))
+        scores["METEOR"] = _meteor(_words(predictions, by_sentence),
+                                   by_row(lambda texts: _words(texts, by_sentence), references))
     if "CIDEr" in metrics:
-        scores["CIDEr"] = cider(*([" ".join(words) for words in plain_words(texts)] for texts in (predictions, references)),
-                                pictures)
+        scores["CIDEr"] = cider(joined_words(predictions), by_row(joined_words, references), pictures)
     if "chrF" in metrics:
         scores["chrF"] = _chrf(predictions, references)
-    return {metric: scores[metric] for metric in METRICS if metric in metrics}
+    chosen = [metric for metric in METRICS if metric in metrics]
+    return {name: scores[name] for metric in chosen for name in (metric, MEAN_OF.format(metric)) if name in scores}
 
 
-def bert_scores(predictions: list[str], references: list[str], model: str, layers: int | None = None, batch_size: int = 64,
+def bert_scores(predictions: list[str], references: References, model: str, layers: int | None = None, batch_size: int = 64,
                 device: str = "cpu") -> np.ndarray:
-    """BERTScore F1 of each caption (Zhang et al. 2020, arXiv 1904.09675), without baseline rescaling: [n].
+    """BERTScore F1 of each caption (Zhang et al. 2020, arXiv 1904.09675), without baseline rescaling: [n]. Of several
+    references the best counts.
 
     model: a Hub name or a local folder. layers: which layer's states are compared; None: the one that `bert-score`
     lists for the name. An empty prediction scores 0. Raises InputError where the package, the model or the device is

@@ -86,8 +86,12 @@ def _medoid(captions):
 
 
 def spoken_name(name: str, captions: Iterable[str]) -> str:
-    """The usual name of a class: of a name such as `panda or pandas` the alternative that most captions contain."""
-    parts = [part for part in re.split(r"\s+or\s+", name.replace("_", " ").strip()) if part]
+    """The usual name of a class: of a name such as `panda or pandas` the alternative that most captions contain.
+
+    The names of several classes, `dog, person`, become `dog and person`; where there is none, it is a `scene`.
+    """
+    name = name.replace(", ", " and ").replace("_", " ").strip() or "scene"
+    parts = [part for part in re.split(r"\s+or\s+", name) if part]
     return max(parts, key=lambda part: sum(bool(_whole(part).search(caption)) for caption in captions))
 
 

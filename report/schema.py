@@ -28,7 +28,9 @@ class Scores(Schema):
 class EncoderScores(Scores):
     """scores.json of test_eeg_classifier.py."""
 
-    top1: float
+    top1: float = ABSENT
+    average_precision: float | None = ABSENT
+    average_precision_95: Interval = ABSENT
     n_classes: Count | None = ABSENT
     source: dict = ABSENT
     chance: float | None = ABSENT

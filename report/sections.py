@@ -177,6 +177,8 @@ def encoder_lines(scores: dict) -> list[tuple[str, str, str, str]]:
     row("Accuracy (top 1)", scores.get("top1"), scores.get("top1_95"))
     if is_number(classes) and classes > 5:
         row("Accuracy (top 5)", scores.get("top5"), scores.get("top5_95"))
+    row("Average precision, mean of the classes", scores.get("average_precision"), scores.get("average_precision_95"),
+        scores.get("chance"))
     row("Balanced accuracy", scores.get("balanced_accuracy"), scores.get("balanced_accuracy_95"), scores.get("chance"))
     baseline = scores.get("classical_baseline") or {}
     row("Balanced accuracy, best classical baseline", baseline.get("balanced_accuracy"),

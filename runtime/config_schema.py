@@ -40,7 +40,8 @@ class EncoderConfig(Schema):
 
     sfreq: Positive = ABSENT
     ch_names: list[Text] | None = ABSENT
-    num_classes: Size = ABSENT
+    num_classes: Annotated[int, Field(ge=0, le=2**16)] = ABSENT
+    several_classes: bool = ABSENT
     embedding_size: Size = ABSENT
     class_temperature: Positive = ABSENT
     id2label: ClassNames | None = ABSENT

@@ -4,7 +4,7 @@ A source that `prepare_data.py` offers has `add_arguments(parser)` and `find(arg
 they are called.
 """
 
-from . import bdd, eegcvpr40, mindbigdata, n170, raw, simulated, things, uci
+from . import alljoined1, bdd, eegcvpr40, mindbigdata, n170, raw, simulated, things, uci
 
-SOURCES = {"bdd": bdd, "eegcvpr40": eegcvpr40, "mindbigdata": mindbigdata, "n170": n170, "raw": raw,
-           "simulated": simulated, "things": things, "uci": uci}
+SOURCES = {"alljoined1": alljoined1, "bdd": bdd, "eegcvpr40": eegcvpr40, "mindbigdata": mindbigdata, "n170": n170,
+           "raw": raw, "simulated": simulated, "things": things, "uci": uci}

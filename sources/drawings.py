@@ -39,6 +39,11 @@ class Scene:
     background: str
     variant: int = 0
 
+    @property
+    def parts(self) -> tuple["Scene", ...]:
+        """The scene itself, the only one of its picture."""
+        return (self,)
+
 
 def sample_scenes(number: int, seed: int = 0, classes: Sequence[str] = CLASSES, exclude: Iterable[str] = ()) -> list[Scene]:
     """Draw `number` scenes without repetition, the classes in turn; `exclude` holds captions whose scenes are left out.
@@ -72,21 +77,30 @@ def caption(scene: Scene) -> str:
 
 
 def draw(scene: Scene, size: int = 224) -> "Image":
-    """Draw the scene as a `PIL.Image` of `size` x `size` pixels, drawn four times as large and reduced."""
+    """Draw the scene as a `PIL.Image` of `size` x `size` pixels."""
+    return draw_all([scene], scene.variant, size)
+
+
+def draw_all(scenes: Sequence[Scene], variant: int, size: int, scale: float = 1.) -> "Image":
+    """Draw the things of all `scenes` on the background of the first, `scale` times as large as in a picture of one scene.
+
+    The picture is drawn four times as large and reduced. variant: what moves and resizes the things a little.
+    """
     from PIL import Image, ImageDraw
 
     width = size * 4
     image = Image.new("RGB", (width, width))
-    pen, jitter = ImageDraw.Draw(image), random.Random(scene.variant)
-    _BACKGROUND_PENS[scene.background](pen, width, jitter)
-    thing = SIZES[scene.number] * width * jitter.uniform(.92, 1.04)
-    x, y = (part * width + jitter.uniform(-.02, .02) * width for part in CENTRES[scene.place])
-    across = scene.place in ("top", "bottom", "centre")  # things at a side stand above each other
-    for i in range(scene.number):
-        step = (i - (scene.number - 1) / 2) * thing * 1.12
-        sway = jitter.uniform(-.012, .012) * width
-        place = _Frame(pen, x + (step if across else sway), y + (sway if across else step), thing / 2)
-        _THING_PENS[scene.kind](place, COLOURS[scene.colour])
+    pen, jitter = ImageDraw.Draw(image), random.Random(variant)
+    _BACKGROUND_PENS[scenes[0].background](pen, width, jitter)
+    for scene in scenes:
+        thing = scale * SIZES[scene.number] * width * jitter.uniform(.92, 1.04)
+        x, y = (part * width + jitter.uniform(-.02, .02) * width for part in CENTRES[scene.place])
+        across = scene.place in ("top", "bottom", "centre")  # things at a side stand above each other
+        for i in range(scene.number):
+            step = (i - (scene.number - 1) / 2) * thing * 1.12
+            sway = jitter.uniform(-.012, .012) * width
+            place = _Frame(pen, x + (step if across else sway), y + (sway if across else step), thing / 2)
+            _THING_PENS[scene.kind](place, COLOURS[scene.colour])
     return image.resize((size, size), Image.Resampling.LANCZOS)
 
 

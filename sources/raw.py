@@ -46,7 +46,7 @@ from .reader_losses import left_out
 from .settled import DEFAULT_RATE, KEPT_RATE, MIN_AVERAGE_CHANNELS, check_names, names_in, settle
 from .shown_events import OpenRecording, judge_of_names, keep_shown, leave_out
 from .spelling import slug, unique_slugs
-from .stimuli import assign_in_turn, find_stimuli, name_pictures
+from .stimuli import Stimuli, assign_in_turn, find_stimuli, name_pictures
 from .tables import Captions
 
 MAX_DELAY = 10.  # s
@@ -76,11 +76,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                                                                      "time, in place of an error")
     group.add_argument("--picture_map", metavar="TSV", help="table with the columns event, and picture or class, that "
                                                             "says what event names mean")
+    group.add_argument("--event_picture", nargs=2, metavar=("REGEX", "NAME"), help="what events are called, and the "
+                       "picture that each shows: {1} is the first group of the regular expression, {1:5} the same with "
+                       "zeros to 5 digits, as in 'stim_train,(\\d+),.*' '{1:5}.jpg'")
+    group.add_argument("--no_classes", action="store_true", help="the pictures have no classes, whatever folders they lie "
+                                                                 "in")
     group.add_argument("--pictures", metavar="FOLDER", help="pictures as <class>/<file>, or all in one folder with their "
                                                             "classes in a table (unset: the data set has classes only; in "
                                                             "BIDS, ROOT/stimuli if it is there)")
     group.add_argument("--picture_list", metavar="TSV", help="table of columns picture, class, caption; a picture may have "
-                                                             "several rows")
+                                                             "several rows. A column objects, in place of class, names "
+                                                             "all that a picture shows, with commas between")
     group.add_argument("--caption_columns", metavar="NAME,...", help="columns of the tables that hold captions (unset: "
                                                                      "caption, caption1, caption2, ...)")
     group = parser.add_argument_group("processing, in this order")
@@ -123,8 +129,11 @@ def event_options(group: argparse._ActionsContainer) -> None:
                             "that come 100 ms before the display")
 
 
-def find(args: argparse.Namespace) -> DataSet:
-    """The DataSet of --recordings or --bids: headers and events are read now, the EEG later."""
+def find(args: argparse.Namespace, stimuli: Stimuli | None = None) -> DataSet:
+    """The DataSet of --recordings or --bids: headers and events are read now, the EEG later.
+
+    stimuli: what may have been shown, for sources that know it; None: as the options say.
+    """
     from tqdm import tqdm
 
     _check(args)
@@ -132,7 +141,9 @@ def find(args: argparse.Namespace) -> DataSet:
         raw_files.find_files(args.recordings, args.stream, args.cut_short, args.allow_other_files))
     captions = Captions(names_in(args.caption_columns or ""))
     tables = _tables(args, files, captions)
-    stimuli = find_stimuli(_folder_of_pictures(args), args.picture_list, args.picture_map, captions)
+    if stimuli is None:
+        stimuli = find_stimuli(_folder_of_pictures(args), args.picture_list, args.picture_map, captions, args.event_picture,
+                               args.no_classes)
     captions.check()
     exclude = names_in(args.exclude or "")
     shows = judge_of_names(args, stimuli)
@@ -242,8 +253,8 @@ def _data_set(args, found, stimuli, ignored, settings, people):
         alike = [other for other in kinds[:i] if not stimuli.are_apart(other, kind)]
         if alike:
             raise InputError(f"classes {', '.join([*alike, kind])}: differ by spelling only; write one name for each class")
-    class_of = unique_slugs(kinds)
-    class_ids = list(class_of.values())
+    class_of = {"": "picture"} if stimuli.without_classes else unique_slugs(kinds)
+    class_ids = [] if stimuli.without_classes else list(class_of.values())
     known = "no" if not stimuli.files else "yes"
     in_turn = assign_in_turn(shown, stimuli) if stimuli.files else 0
     if in_turn:
@@ -255,7 +266,7 @@ def _data_set(args, found, stimuli, ignored, settings, people):
     positions = {name: places[name] for name in settings.ch_names} if whole else None
     ids, recordings = {kind: label for label, kind in enumerate(kinds)}, []
     for each in found:
-        label = [ids[what.kind] for what in each.shown]
+        label = [-1 if stimuli.without_classes else ids[what.kind] for what in each.shown]
         picture = [names[what.file] if what.file else f"{class_of[what.kind]}_unknown" for what in each.shown]
         onset = [event.onset for event in each.events]
         key = [each.file.hashes, settings.key(), each.names, each.bads, each.places, onset, label, picture, dict(each.lost)]
@@ -271,8 +282,9 @@ def _data_set(args, found, stimuli, ignored, settings, people):
                      f"{Path(args.match_encoder).name}, missing ones interpolated")
     about = {
         "steps": steps,
-        "options": {name: getattr(args, name) for name in PROCESSING_OPTIONS} | {"baseline": settings.baseline,
-                                                                        "reference": settings.reference},
+        "options": {name: getattr(args, name) for name in PROCESSING_OPTIONS} | {
+            "baseline": settings.baseline, "reference": settings.reference,
+            **{name: given for name in ("event_picture", "no_classes") if (given := getattr(args, name))}},
         "files": [{"name": each.file.name, "sha256": each.file.hashes, "sfreq": each.sfreq, "channels": len(each.names),
                    "seconds": round(each.duration, 3), "events": len(each.events),
                    "seconds_in_gaps": round(each.clock.lost, 3)}
@@ -282,9 +294,23 @@ def _data_set(args, found, stimuli, ignored, settings, people):
     if in_turn:
         about["pictures"] = (f"{in_turn} of {len(shown)} events name the class only: the picture within the class is NOT "
                              "known, each of them has one of its class in a fixed rotation")
+    objects = None
+    if stimuli.without_classes:
+        class_ids, kinds, objects = _objects(stimuli, names)
     return DataSet(recordings, settings.sfreq, settings.ch_names, settings.n_times, settings.tmin, "uV", class_ids, kinds,
                    pictures, known, positions, _split_by(shown, known, len(found)),
-                   preprocessing.kept(settings, settings.ch_names), about)
+                   preprocessing.kept(settings, settings.ch_names), about, objects)
+
+
+def _objects(stimuli, names):
+    """(class ids, their names, {picture: their numbers}) of the objects that --picture_list tells; names: of pictures by
+    path."""
+    if stimuli.objects is None:
+        return [], [], None
+    known = sorted({name for key in names for name in stimuli.objects.get(key, ())})
+    number = {name: i for i, name in enumerate(known)}
+    return list(unique_slugs(known).values()), known, {
+        name: sorted(number[one] for one in stimuli.objects.get(key, ())) for key, name in names.items()}
 
 
 def _split_by(shown, known, recordings):

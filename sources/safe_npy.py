@@ -4,6 +4,7 @@ np.load(allow_pickle=True) would run whatever a file says. Here the pickle may b
 numpy arrays of these, and nothing else. Large arrays are not read but mapped: they stay on disk until they are indexed.
 """
 
+import io
 import pickle
 import re
 import struct
@@ -21,7 +22,11 @@ OPCODES = b"".join((
     pickle.SETITEMS, pickle.EMPTY_LIST, pickle.APPEND, pickle.APPENDS, pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1,
     pickle.TUPLE2, pickle.TUPLE3, pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.BININT, pickle.BININT1,
     pickle.BININT2, pickle.LONG1, pickle.BINFLOAT, pickle.BINUNICODE, pickle.SHORT_BINUNICODE, pickle.BINBYTES,
-    pickle.SHORT_BINBYTES, pickle.BINBYTES8))
+    pickle.SHORT_BINBYTES, pickle.BINBYTES8, pickle.BYTEARRAY8))
+
+
+DAMAGE = (pickle.UnpicklingError, struct.error, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError,
+          OverflowError, OSError, SyntaxError, tokenize.TokenError)  # damage can show in any of these ways
 
 
 def read_object_npy(path: Path | str) -> dict:
@@ -40,11 +45,23 @@ def read_object_npy(path: Path | str) -> dict:
             return {key: value.make(path) if isinstance(value, _Array) else value for key, value in content.items()}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (pickle.UnpicklingError, struct.error, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError,
-            OverflowError, OSError, SyntaxError, tokenize.TokenError) as error:  # damage can show in any of these ways
+    except DAMAGE as error:
         reason = f"{type(error).__name__} {error}".strip()[:200]
         raise InputError(f"{path}: not a readable .npy file with a dict of arrays ({reason}); it is cut short, damaged or "
                          "of another kind: compare its size with the publisher's and copy it again") from None
+
+
+def read_object_bytes(content: bytes, place: str) -> list:
+    """The list of values in a pickled numpy array of objects, each a number, text, list or array; place: for messages."""
+    try:
+        found = _Unpickler(io.BytesIO(content)).load()
+        values = found.make(None) if isinstance(found, _Array) else None
+        if not isinstance(values, list):
+            raise pickle.UnpicklingError(f"it holds a {type(found).__name__}")
+        return [value.make(None) if isinstance(value, _Array) else value for value in values]
+    except DAMAGE as error:
+        raise InputError(f"{place}: no pickled array of objects ({type(error).__name__} {str(error)[:150]}); it is damaged "
+                         "or of another kind: copy the file again") from None
 
 
 def _skip_header(file):
@@ -114,7 +131,7 @@ class _Array:
         self.order = "F" if fortran else "C"
         good = isinstance(self.dtype, _DType) and isinstance(self.shape, tuple) and all(
             type(n) is int and n >= 0 for n in self.shape)
-        if not good or not isinstance(self.content, bytes | list | _Payload):
+        if not good or not isinstance(self.content, bytes | bytearray | list | _Payload):
             raise pickle.UnpicklingError("an array without shape, type or values")
 
     def make(self, path):
@@ -133,12 +150,19 @@ def _reconstruct(*_):
     return _Array()
 
 
+def _frombuffer(content, dtype, shape, order):
+    array = _Array()
+    array.__setstate__((1, shape, dtype, order == "F", content))
+    return array
+
+
 def _scalar(dtype, content):
     return np.frombuffer(content, dtype.make())[0].item()
 
 
 ALLOWED_NAMES = {("numpy", "ndarray"): _Array, ("numpy", "dtype"): _DType,
-         ("numpy.core.multiarray", "_reconstruct"): _reconstruct, ("numpy.core.multiarray", "scalar"): _scalar}
+         ("numpy.core.multiarray", "_reconstruct"): _reconstruct, ("numpy.core.multiarray", "scalar"): _scalar,
+         ("numpy.core.numeric", "_frombuffer"): _frombuffer}
 
 
 class _Unpickler(pickle._Unpickler):  # not the C one, which would read large arrays into memory

@@ -8,11 +8,13 @@ this code, but each has dipole places, orientations and gains of its own. The ba
 cortex, occipital alpha, line noise, eye blinks and sensor noise. The continuous recording is then processed like a real
 one: band-pass, standardisation of each channel, epochs, baseline. Trials are in the order of presentation, which is random.
 
-With `--snr 0` the EEG holds no trace of the pictures. `--order blocks --drift 20` shows what the audit is for: slow changes
+With `--scenes objects` pictures show several things and have five captions each, in words of their own. With `--snr 0` the
+EEG holds no trace of the pictures. `--order blocks --drift 20` shows what the audit is for: slow changes
 then give the class away.
 """
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,7 @@ import numpy as np
 
 from eegdata.records import Block, DataSet, Picture, Recording
 
-from . import drawings, epochs, preprocessing
+from . import drawings, epochs, mixtures, preprocessing
 
 if TYPE_CHECKING:
     import mne
@@ -53,6 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trials_per_picture", type=int, default=1, help="how often each subject sees each picture")
     parser.add_argument("--classes", nargs="+", default=list(drawings.CLASSES), choices=drawings.CLASSES,
                         metavar="CLASS", help="classes to draw")
+    parser.add_argument("--scenes", choices=("things", "objects", "unnamed"), default="things", help="things: pictures of "
+                        "one class with one caption; objects: of up to three classes with five captions, like COCO's; "
+                        "unnamed: the same, but nobody says which classes they show")
     parser.add_argument("--sfreq", type=float, default=250., help="sampling rate of the simulation in Hz")
     epochs.filter_options(parser, .5, 40.)
     epochs.window_options(parser, -.2, .6, f"the {BASELINE_SECONDS:g} s before the onset, without the sample at the onset; "
@@ -71,28 +76,42 @@ def find(args: argparse.Namespace) -> DataSet:
     _check(args, classes)
     settings = epochs.settle(args, args.sfreq, unset=before_onset)
     epochs.check_filters(settings, "the simulation", args.sfreq, np.inf)
-    scenes = drawings.sample_scenes(args.n_pictures, args.seed, classes)
-    names = [f"{scene.kind}_{i:04d}" for i, scene in enumerate(scenes)]
+    if args.scenes == "things":
+        scenes = drawings.sample_scenes(args.n_pictures, args.seed, classes)
+        names = [f"{scene.kind}_{i:04d}" for i, scene in enumerate(scenes)]
+    else:
+        scenes = mixtures.sample_mixtures(args.n_pictures, args.seed, classes)
+        names = [f"scene_{i:04d}" for i in range(len(scenes))]
     asked = {name: getattr(args, name) for name in ("snr", "n_pictures", "trials_per_picture", "sfreq", "tmin", "tmax",
                                                     "image_size", "seed", "order", "drift")}
     asked |= {"classes": classes, "band": [settings.l_freq, settings.h_freq]}
     asked |= {name: value for name in ("resample", "baseline") if (value := getattr(args, name)) is not None}
+    asked |= {"scenes": args.scenes} if args.scenes != "things" else {}
+    known = [] if args.scenes == "unnamed" else classes
     recordings = [Recording(f"subject {n}", n, 1, [n, asked], partial(_read, scenes, names, classes, args, settings, n))
                   for n in range(1, args.n_subjects + 1)]
     return DataSet(
         recordings, sfreq=settings.sfreq, ch_names=montage().ch_names, n_times=settings.n_times, tmin=settings.tmin,
-        units="standardised", class_ids=classes, class_names=classes,
-        pictures={name: Picture(partial(drawings.draw, scene, args.image_size), (drawings.caption(scene),))
-                  for name, scene in zip(names, scenes, strict=True)},
+        units="standardised", class_ids=known, class_names=known, pictures=_pictures(args, names, scenes),
+        objects={name: sorted(map(classes.index, scene.kinds)) for name, scene in zip(names, scenes, strict=True)}
+        if args.scenes == "objects" else None,
         preprocessing=preprocessing.kept(settings, montage().ch_names, standardised=True),
         about={**asked, "steps": _steps(args, settings)})
+
+
+def _pictures(args, names, scenes):
+    if args.scenes == "things":
+        return {name: Picture(partial(drawings.draw, scene, args.image_size), (drawings.caption(scene),))
+                for name, scene in zip(names, scenes, strict=True)}
+    return {name: Picture(partial(mixtures.draw, scene, args.image_size), mixtures.captions(scene))
+            for name, scene in zip(names, scenes, strict=True)}
 
 
 def _read(scenes, names, classes, args, settings, subject):
     """One subject's trials, in the order of presentation."""
     recording = simulate_recording(scenes, args.trials_per_picture, args.snr, args.sfreq, (args.seed, subject), args.order,
                                    args.drift)
-    label = [classes.index(scenes[i].kind) for i in recording["image"]]
+    label = [classes.index(scenes[i].kind) if args.scenes == "things" else -1 for i in recording["image"]]
     eeg, kept, dropped = preprocess(recording, settings)
     yield Block(eeg, np.array(label)[kept], [names[recording["image"][i]] for i in kept],
                 recording["onset"][kept] / args.sfreq, dropped=dropped)
@@ -114,6 +133,9 @@ def before_onset(start: float, sfreq: float) -> epochs.Baseline:
 
 def _check(args, classes):
     most = len(classes) * drawings.SCENES_PER_CLASS
+    if args.scenes != "things" and args.order == "blocks":
+        raise InputError(f"--order blocks: a block shows one class, and pictures of --scenes {args.scenes} have none or "
+                         "several; leave it out")
     for flag, good, expected in (
             ("snr", np.isfinite(args.snr) and args.snr >= 0, "0 or more"),
             ("classes", len(classes) >= 2, "two or more classes"),
@@ -153,15 +175,19 @@ def forward_gain(positions: np.ndarray, orientations: np.ndarray) -> tuple[np.nd
     return gain - gain.mean(0), info.ch_names  # average reference
 
 
-def scene_code(scenes: list[drawings.Scene]) -> tuple[np.ndarray, np.ndarray]:
+def scene_code(scenes: Sequence[drawings.Scene | mixtures.Mixture]) -> tuple[np.ndarray, np.ndarray]:
     """What each scene does to each visual dipole: amplitudes [scenes, dipoles, components] and delays [scenes] in s.
 
     Each value of each attribute has its own pattern; the patterns of a scene add up, and a part of the sum's strength
-    saturates. A thing at one side drives the other hemisphere, early more than late.
+    saturates. Of several scenes in one picture (mixtures.py), the sum is divided by the square root of their number. A
+    thing at one side drives the other hemisphere, early more than late.
     """
     rng = np.random.default_rng(CODE_SEED)
     shape = (2 * len(VISUAL_DIPOLES), len(COMPONENTS))
-    amplitude, delay = np.zeros((len(scenes), *shape)), np.zeros(len(scenes))
+    pictures, scenes = len(scenes), [(number, part) for number, scene in enumerate(scenes) for part in scene.parts]
+    number = np.array([number for number, _ in scenes])
+    share = 1 / np.bincount(number, minlength=pictures)[number]
+    amplitude, delay = np.zeros((pictures, *shape)), np.zeros(pictures)
     for attribute, values in ATTRIBUTE_VALUES.items():
         patterns = rng.normal(size=(len(values), *shape))
         delays = rng.normal(size=len(values)) * .004
@@ -170,9 +196,9 @@ def scene_code(scenes: list[drawings.Scene]) -> tuple[np.ndarray, np.ndarray]:
             patterns[values.index("left")] += hemisphere
             patterns[values.index("right")] -= hemisphere
         patterns = (patterns - patterns.mean(0)) / patterns.std()
-        index = [values.index(getattr(scene, attribute)) for scene in scenes]
-        amplitude += patterns[index] * ATTRIBUTE_WEIGHTS[attribute]
-        delay += delays[index]
+        index = [values.index(getattr(scene, attribute)) for _, scene in scenes]
+        np.add.at(amplitude, number, patterns[index] * ATTRIBUTE_WEIGHTS[attribute] * np.sqrt(share)[:, None, None])
+        np.add.at(delay, number, delays[index] * share)
     amplitude /= np.sqrt(sum(weight ** 2 for weight in ATTRIBUTE_WEIGHTS.values()))
     return .7 * amplitude + .5 * np.tanh(amplitude), delay
 

@@ -16,6 +16,7 @@ from .spelling import Names, loose, plain_letters, slug
 from .tables import Captions, first_of, plain_text, read_table
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+PLACE = re.compile(r"\{(\d{1,2})(?::(\d{1,2}))?\}")  # {1} or {1:5}
 MARKER_KINDS = ("Comment", "Stimulus", "Event", "Trigger")  # of BrainVision markers, as MNE names them
 
 
@@ -43,7 +44,9 @@ class Stimuli:
     """The pictures that may have been shown.
 
     files: by path below the folder; kind_of: class by path, from folders and --picture_list; settled: class by path of what
-    events showed; captions: by path; map: event's name -> row of --picture_map.
+    events showed; captions: by path; map: event's name -> row of --picture_map. pattern: from an event's name to its
+    picture. without_classes: pictures have no class, kinds are "". objects: the names of the several things that pictures
+    show, by path, None where they are not told.
     """
 
     folder: Path | None = None
@@ -52,6 +55,9 @@ class Stimuli:
     captions: dict = field(default_factory=dict)
     map: dict = field(default_factory=dict)
     settled: dict = field(default_factory=dict)
+    pattern: "NamePattern | None" = None
+    without_classes: bool = False
+    objects: dict | None = None
 
     def __post_init__(self):
         paths = [(name, key) for key in self.files for name in (key, f"{self.folder.name}/{key}")]
@@ -125,9 +131,13 @@ class Stimuli:
             picture, kind = picture or first_of(row, PICTURE_COLUMNS), kind or row.get("class", "")
             captions += row["captions"]
         elif not picture and not kind:
-            if self.map:
+            if self.pattern:
+                picture = self.pattern.picture(event.name)
+            if self.map or (self.pattern and not picture):
                 return None
-            if self.files:
+            if picture:
+                pass
+            elif self.files:
                 picture = next((found for name in names if (found := self.find(name))), "")
                 kind = "" if picture else next((found for name in names if (found := self.class_named(name, place))), "")
             else:
@@ -135,6 +145,12 @@ class Stimuli:
         if not picture and not kind:
             return None
         key = self.find(picture, place) if picture else None
+        if self.without_classes:
+            if not key:
+                return None
+            self.settled[key] = ""
+            self.captions[key] = tuple(dict.fromkeys(self.captions.get(key, ()) + captions))
+            return ShownPicture("", key)
         if kind and not key and self.files:
             kind = self._known(kind, place)
         if key:
@@ -144,7 +160,7 @@ class Stimuli:
                 self.kinds_of_events.add(kind)
             if not kind:
                 raise InputError(f"{place}: the class of picture {key} is not known; put the pictures into one folder "
-                                 "per class below --pictures, or give the column class")
+                                 "per class below --pictures, give the column class, or --no_classes if they have none")
             other = self.settled.setdefault(key, kind)
             if self.are_apart(other, kind):
                 raise InputError(f"{place}: picture {key} is of class '{kind}', elsewhere of class '{other}'; a picture "
@@ -160,6 +176,8 @@ class Stimuli:
         names = event_names(event.name)
         if self.map:
             return self.in_map(event.name) is not None
+        if self.pattern:
+            return bool(self.pattern.picture(event.name))
         if self.files:
             return any(things.find(name)[0] for name in names for things in
                        (self.by_path, self.by_name, self.by_stem, self.kinds))
@@ -177,9 +195,33 @@ class Stimuli:
         return known
 
 
+class NamePattern:
+    """--event_picture REGEX NAME: from what an event is called to the picture that it shows.
+
+    In NAME, {1} stands for the first group of the regular expression, {1:5} for it with zeros before it, 5 digits in all.
+    """
+
+    def __init__(self, expression: str, name: str):
+        try:
+            self.match = re.compile(plain_text(expression)).fullmatch
+            groups = re.compile(expression).groups
+        except re.error as error:
+            raise InputError(f"--event_picture {expression}: not a regular expression ({error})") from None
+        self.name, wanted = name, [int(found[1]) for found in PLACE.finditer(name)]
+        if not wanted or max(wanted) > groups:
+            raise InputError(f"--event_picture {expression} {name}: expected {{1}} or {{1:5}} in the name, for a group of "
+                             f"the regular expression, which has {groups}")
+
+    def picture(self, event: str) -> str:
+        """The picture that an event of this name shows; "" for one that does not match."""
+        found = next((found for text in event_names(event) if (found := self.match(text))), None)
+        return PLACE.sub(lambda at: (found[int(at[1])] or "").zfill(int(at[2] or 0)), self.name) if found else ""
+
+
 def find_stimuli(pictures: str | None = None, picture_list: str | None = None, picture_map: str | None = None,
-                 captions: Captions | None = None) -> Stimuli:
-    """The Stimuli of --pictures FOLDER, --picture_list and --picture_map tables; each may be None."""
+                 captions: Captions | None = None, event_picture: list[str] | None = None,
+                 without_classes: bool = False) -> Stimuli:
+    """The Stimuli of --pictures FOLDER, --picture_list and --picture_map tables, and --event_picture; each may be None."""
     files, kind_of, captions = {}, {}, captions or Captions()
     folder = Path(pictures) if pictures else None
     if folder:
@@ -204,7 +246,11 @@ def find_stimuli(pictures: str | None = None, picture_list: str | None = None, p
                                  "rename or join them")
     elif picture_list:
         raise InputError("--picture_list describes the pictures in --pictures FOLDER; give --pictures as well")
-    stimuli = Stimuli(folder, files, kind_of)
+    for flag, given in (("event_picture", event_picture), ("no_classes", without_classes)):
+        if given and not files:
+            raise InputError(f"--{flag}: needs the pictures; give --pictures FOLDER")
+    stimuli = Stimuli(folder, files, {} if without_classes else kind_of, without_classes=without_classes,
+                      pattern=NamePattern(*event_picture) if event_picture else None)
     if picture_list:
         _read_list(stimuli, picture_list, captions)
     if picture_map:
@@ -219,10 +265,15 @@ def _read_list(stimuli, path, captions):
         raise InputError(f"--picture_list {path}, line 1: columns {', '.join(columns)[:200]}; expected picture, and class "
                          "or caption")
     listed = {}
+    if "objects" in columns:
+        stimuli.without_classes, stimuli.kind_of, stimuli.objects = True, {}, {}
     for line, row in rows:
         place = f"--picture_list {path}, line {line}"
         key = stimuli.find(first_of(row, (*PICTURE_COLUMNS, "file")) or "n/a", place)
-        if row.get("class"):
+        if stimuli.objects is not None:
+            own = stimuli.objects.setdefault(key, [])
+            own += [name for name in map(plain_text, row["objects"].split(",")) if name and name not in own]
+        if row.get("class") and not stimuli.without_classes:
             if loose(listed.setdefault(key, row["class"])) != loose(row["class"]):
                 raise InputError(f"{place}: picture {key} is of class '{row['class']}', in an earlier line of class "
                                  f"'{listed[key]}'")

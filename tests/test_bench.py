@@ -86,7 +86,7 @@ def test_the_plain_captions_are_ours_token_for_token(data):
     eeg = torch.stack([content["dataset"][i]["eeg"][:, plain.WINDOW] for i in data["test"][:5]])
     embeddings, predicted, _ = captioner.read(eeg)
     calls = measurement.time_calls(model, "generate", lambda ids, **_: ids[0].tolist())
-    captioner.generate(embeddings, [captioner.class_names[i] for i in predicted.tolist()], True, plain.INSTRUCTION,
+    captioner.generate(embeddings, predicted, True, plain.INSTRUCTION,
                        batch_size=1, max_new_tokens=12, repetition_penalty=1.1, do_sample=False)
     theirs = [plain.write_caption(model.encoder, model.projector, model.llm, captioner.tokenizer, one, data["names"],
                                   12).tolist() for one in eeg]

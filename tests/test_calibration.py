@@ -131,7 +131,8 @@ def test_a_known_temperature_is_found(temperature):
     labels = (logits / temperature).softmax(1).multinomial(1, generator=generator).flatten()
     found = fit_temperature(logits, labels)
     assert found == pytest.approx(temperature, rel=0.03)
-    raw, scaled = (class_probabilities(logits, SimpleNamespace(class_temperature=t)) for t in (1.0, found))
+    raw, scaled = (class_probabilities(logits, SimpleNamespace(class_temperature=t, several_classes=False))
+                   for t in (1.0, found))
     assert torch.equal(raw.argmax(1), scaled.argmax(1))
     error = expected_calibration_error(scaled.max(1).values.numpy(), (scaled.argmax(1) == labels).numpy())
     assert error < 0.01 and (temperature == 1 or error < expected_calibration_error(

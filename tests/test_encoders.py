@@ -32,7 +32,7 @@ def small(name, n_chans=8, n_times=60, **more):
 
 def trials(n_chans=8, n_times=60, sfreq=100.0, ch_names=None):
     return SimpleNamespace(eeg=torch.zeros(2, n_chans, n_times), sfreq=sfreq, ch_names=ch_names, path="eeg.pth",
-                           class_names={}, record={})
+                           class_names={}, record={}, classes="one")
 
 
 @pytest.fixture(params=ENCODERS)

@@ -191,7 +191,7 @@ def test_predecessors_layout_gives_its_own_computation(tmp_path):
     for row in range(3):
         with torch.no_grad():
             embedding, logits = encoder.eval()(eeg[row:row + 1])
-            assert int(logits.argmax()) == int(predicted[row])
+            assert captioner.class_names[int(logits.argmax())] == predicted[row]
             parts = [llm.get_input_embeddings()(tokenizer(part, add_special_tokens=False, return_tensors="pt").input_ids)
                      for part in (prefix, suffix)]
             inputs = torch.cat([parts[0], linear(embedding)[:, None], parts[1]], 1)

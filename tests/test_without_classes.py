@@ -1,0 +1,136 @@
+"""Pictures without a class and with several: every stage, from the folder to the claim."""
+
+import json
+
+from runtime.runs import read_json
+
+import pandas
+import pytest
+import torch
+
+import evaluate
+import finetune_llm
+import inference
+import inference_chance
+import prepare_data
+import test_eeg_classifier as encoder_test
+import train_eeg_classifier
+from eegdata.trials import load_trials
+from metrics.conditions import NAMES, WITHOUT_CLASSES
+from scenes import OBJECTS, SETS, make_scenes, wordings
+
+SHORT = ("--max_new_tokens", "12", "--device", "cpu")
+
+
+def run(data, folder, clip, llm):
+    """All stages; returns the folder of the captions."""
+    given = ["--eeg_dataset", str(data), "--device", "cpu"]
+    pictures = ["--clip_model", str(clip)]
+    train_eeg_classifier.main([*given, *pictures, "--output", str(folder / "encoder"), "--num_epochs", "4",
+                               "--batch_size", "16"])
+    encoder_test.main([*given, *pictures, "--output", str(folder / "encoder")])
+    finetune_llm.main([*given, *pictures, "--eeg_encoder_path", str(folder / "encoder"), "--llm_backbone_name_or_path",
+                       str(llm), "--output", str(folder / "captioner"), "--num_epochs_image", "1", "--num_epochs_eeg", "1",
+                       "--captions", "all"])
+    write = ["--model_path", str(folder / "captioner"), *given, "--max_new_tokens", "12", "--dest",
+             str(folder / "results" / "captions.csv")]
+    inference.main(write)
+    inference_chance.main(write)
+    return folder / "results"
+
+
+@pytest.fixture(scope="module", params=["several", "none"])
+def whole(request, clip, llm, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    data = make_scenes(folder, request.param)
+    return request.param, data, run(data, folder / "runs", clip, llm)
+
+
+def read(file):
+    return pandas.read_csv(file, keep_default_na=False, dtype=str)
+
+
+def test_trials_tell_what_pictures_have(tmp_path):
+    trials = load_trials(make_scenes(tmp_path))
+    assert trials.classes == "several" and (trials.label == -1).all() and not trials.groups.any()
+    kinds = [SETS[int(name.removeprefix("scene_")[0])] for name in trials.names(slice(None))]
+    assert trials.words(slice(None)) == [", ".join(OBJECTS[i] for i in shown) for shown in kinds]
+    targets = trials.class_targets(torch.arange(len(trials)))
+    assert targets.tolist() == [[float(i in shown) for i in range(3)] for shown in kinds]
+    text = (tmp_path / "data" / "README.md").read_text()
+    assert "Licence: CC BY 4.0." in text and "Published: made for a test." in text
+
+
+def test_every_stage_works(whole):
+    classes, data, results = whole
+    files = {file.stem.split("_", 1)[-1] if "_" in file.stem else "eeg+label" for file in results.glob("*.csv")}
+    assert len(files) == len(NAMES if classes == "several" else WITHOUT_CLASSES)
+    table = read(results / "captions.csv")
+    trials = load_trials(data)
+    rows = [int(i) for i in table["trial"]]
+    assert table["Expected object"].tolist() == trials.words(torch.tensor(rows))
+    for name, cell, first in zip(table["image"], table["references"], table["Expected Caption"], strict=True):
+        kind, number = map(int, name.removeprefix("scene_"))
+        texts = json.loads(cell)
+        assert texts == list(wordings(SETS[kind], "red" if number % 2 else "blue")) and first == texts[0]
+    named = set(table["Predicted object"])
+    if classes == "none":
+        assert named == {""}
+    else:
+        assert len(named) > 2 and {one for text in named for one in text.split(", ")} <= {"", *OBJECTS}
+    record = read_json(results / "captions.csv.json")
+    assert record["classes"] == classes and ("<class name>" in record["rendered_prompt"])
+    scores = read_json(results.parent / "encoder" / "test" / "scores.json")
+    assert ("average_precision" in scores) == (classes == "several") and scores["retrieval"]["n"] > 1
+    if classes == "several":  # the objects are plain in the EEG
+        assert scores["average_precision"] > scores["chance"] + .2
+
+
+def test_claims_of_look_alike_pictures(whole, tmp_path, capsys):
+    classes, _, results = whole
+    evaluate.main([*map(str, sorted(results.glob("*.csv"))), "--report", str(tmp_path), "--n_perm", "200", "--n_boot", "50",
+                   "--metrics", "ROUGE-1", "BLEU", "CIDEr", "chrF", "n-way"])
+    study, = read_json(tmp_path / "results.json")["studies"]
+    assert study["missing"] == [] and "look-alike pictures" in study["claim"]
+    beyond = study["verdicts"]["beyond_class"]
+    if classes == "none":
+        assert beyond["holds"] is None and "no objects and no words are known" in beyond["text"]
+        assert study["verdicts"]["better_than_nothing"]["holds"] is not None
+    else:
+        assert beyond["p"] is not None and study["verdicts"]["class"]["p"] is not None
+    assert (tmp_path / "report.html").is_file()
+    out = capsys.readouterr().out
+    assert "ROUGE-1 (mean)" in out
+
+
+def test_one_trial_and_another_recording(whole, tmp_path, capsys):
+    classes, data, results = whole
+    model = results.parent / "captioner"
+    inference.main(["--model_path", str(model), "--eeg_dataset", str(data), "--trial", "3", *SHORT])
+    assert ("predicted class" in capsys.readouterr().out) <= (classes == "several")
+
+
+def test_audit_and_other_splits(whole, capsys):
+    _, data, _ = whole
+    prepare_data.main(["audit", str(data)])
+    assert (data / "audit.html").is_file()
+    prepare_data.main(["split", str(data), "--split_by", "subject", "--splits_path", str(data.parent / "people.pth")])
+    with pytest.raises(SystemExit) as stop:
+        prepare_data.main(["split", str(data), "--split_by", "class", "--splits_path", str(data.parent / "no.pth")])
+    assert stop.value.code == 2 and "have no one class" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("whole", ["none"], indirect=True)
+def test_what_needs_classes_is_refused(whole, clip, tmp_path, capsys):
+    _, data, results = whole
+    given = ["--eeg_dataset", str(data), "--device", "cpu"]
+    model = ["--model_path", str(results.parent / "captioner"), *given]
+    for script, arguments, text in (
+            (inference_chance, [*model, "--conditions", "label", "--dest", str(tmp_path / "c.csv")], "needs class names"),
+            (train_eeg_classifier, [*given, "--loss_weight", "0", "--output", str(tmp_path / "e")], "has no classes"),
+            (train_eeg_classifier, [*given, "--best_by", "accuracy", "--output", str(tmp_path / "e")], "no one class"),
+            (encoder_test, [*given, "--clip_model", str(clip), "--output", str(results.parent / "encoder"),
+                            "--classical_baseline"], "need one class a picture")):
+        with pytest.raises(SystemExit) as stop:
+            script.main(arguments)
+        assert stop.value.code == 2 and text in capsys.readouterr().err
