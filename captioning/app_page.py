@@ -77,7 +77,7 @@ def build(models: Models) -> gradio.Blocks:
                 read = gradio.Button("Caption this recording", variant="primary", elem_id="read")
                 place = gradio.Number(0, label="Trial of the recording to show: its number, then Enter", precision=0,
                                       minimum=0, elem_id="place")
-        result = gradio.HTML(elem_id="result", label="Result")
+        result = gradio.HTML(elem_id="result", label="Result", padding=False)
         show.click(_told(lambda name, row: view(models.captioner(name), models.data_set(name), int(row or 0))),
                    [model, number], result)
         read.click(_told(lambda name, given, text: _read(models, name, given, text)), [model, files, onsets],
