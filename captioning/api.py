@@ -217,5 +217,5 @@ class Captioner(captioner.Captioner):
             As in `save_pretrained`.
         """
         with tempfile.TemporaryDirectory() as folder:
-            hub.upload(self.save_pretrained(Path(folder) / "model", results=results, licence=licence), repository, "model",
-                       private)
+            model = model_card.save_model(self.folder, Path(folder) / "model", results, licence, repository)
+            hub.upload(model, repository, "model", private)

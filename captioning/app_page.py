@@ -58,7 +58,8 @@ def _told(function):
 def build(models: Models) -> gradio.Blocks:
     """The page."""
     first = models.places[0]
-    start = first_test_trial(models.data_set(first)) if models.data else 0
+    trials = models.data_set(first) if models.data else None
+    start, last = (first_test_trial(trials), len(trials.what) - 1) if trials else (0, 0)
     with gradio.Blocks(title="EEG to text", analytics_enabled=False) as page:
         gradio.Markdown("# EEG to text\nA sentence about the picture that a person saw, read from their EEG, beside what "
                         "the same model writes without it.")
@@ -67,7 +68,7 @@ def build(models: Models) -> gradio.Blocks:
         recorded = gradio.State(None)
         with gradio.Tabs():
             with gradio.Tab("Trial of the data set", visible=models.data is not None):
-                number = gradio.Number(start, label="Trial", precision=0, minimum=0, elem_id="trial")
+                number = gradio.Number(start, label=f"Trial, 0 to {last}", precision=0, minimum=0, elem_id="trial")
                 show = gradio.Button("Caption this trial", variant="primary", elem_id="show")
             with gradio.Tab("Your recording"):
                 files = gradio.File(file_count="multiple", label="Recording, with all files that belong to it",
@@ -77,9 +78,9 @@ def build(models: Models) -> gradio.Blocks:
                 read = gradio.Button("Caption this recording", variant="primary", elem_id="read")
                 place = gradio.Number(0, label="Trial of the recording to show: its number, then Enter", precision=0,
                                       minimum=0, elem_id="place")
-        result = gradio.HTML(elem_id="result", label="Result")
-        show.click(_told(lambda name, row: view(models.captioner(name), models.data_set(name), int(row or 0))),
-                   [model, number], result)
+        result = gradio.HTML(elem_id="result", label="Result", padding=False)
+        gradio.on([show.click, number.submit], _told(lambda name, row: view(
+            models.captioner(name), models.data_set(name), int(row or 0))), [model, number], result)
         read.click(_told(lambda name, given, text: _read(models, name, given, text)), [model, files, onsets],
                    [recorded, result])
         place.submit(_told(lambda name, source, row: view(models.captioner(name), _given(source), int(row or 0))),

@@ -26,24 +26,30 @@ NO_CLAIM = "No scores were given with this model, so nothing may be claimed of i
 ENCODERS_CLAIM = "The scores below are of an encoder alone. What captions hold is told by the report of a captioner."
 OTHER_LICENCES = ("Recordings and pictures that the model was trained on, and the base language model, have licences of "
                   "their own.")
-USE = {True: 'from captioning import Captioner\n\nreader = Captioner.from_pretrained("ORG/NAME")\nreader.caption(epochs, '
-             'controls=["noise"])', False: 'from encoders import load_encoder\n\nencoder = load_encoder("ORG/NAME")\n'
-                                           'embedding, logits = encoder(eeg)'}
+SIMULATED = "**The EEG of this model is simulated.** "
+USE = {True: """from captioning import Captioner
+
+reader = Captioner.from_pretrained("{name}"{llm})
+reader.caption(epochs, controls=["noise"])""", False: """from encoders import load_encoder
+
+encoder = load_encoder("{name}")
+embedding, logits = encoder(eeg)"""}
 
 
-def save_model(folder: Path, output: str | Path, results: str | Path | None = None, licence: str | None = None) -> Path:
+def save_model(folder: Path, output: str | Path, results: str | Path | None = None, licence: str | None = None,
+               name: str = "ORG/NAME") -> Path:
     """Copy what an encoder or a captioner is loaded from, and its records, to a new folder, with its card as README.md.
 
     Paths of this machine become plain names, but for that in adapter_config.json, whose hash is kept. results: results.json
-    of `evaluate.py --report`, or scores.json of test_eeg_classifier.py; licence: short name. InputError where the folder is
-    not a whole model of ours, or the results are of another one. Returns the new folder.
+    of `evaluate.py --report`, or scores.json of test_eeg_classifier.py; licence: short name; name: on the Hub. InputError
+    where the folder is not a whole model of ours, or the results are of another one. Returns the new folder.
     """
     folder, output = Path(folder), Path(output)
     if not (folder / "args.json").is_file():
         raise InputError(f"{folder}: holds no args.json, so it is no model that this project trained; give the folder of "
                          "one that train_eeg_classifier.py or finetune_llm.py wrote")
     check_whole(folder, "FOLDER")
-    text = card(folder, results, licence)
+    text = card(folder, results, licence, name)
     if output.exists() and any(output.iterdir()):
         raise InputError(f"{output}: is there already; expected a new folder")
     files = {*checkpoint_files(folder), *(f"{part}{name}" for part in ("", f"{ENCODER}/") for name in RECORDS)}
@@ -66,7 +72,7 @@ def _without_places(content):
     return Path(content).name if isinstance(content, str) and Path(content).is_absolute() else content
 
 
-def card(folder: Path, results: str | Path | None = None, licence: str | None = None) -> str:
+def card(folder: Path, results: str | Path | None = None, licence: str | None = None, name: str = "ORG/NAME") -> str:
     """The card of a model: Markdown with the head that the Hub reads."""
     from huggingface_hub import ModelCard, ModelCardData
 
@@ -83,7 +89,8 @@ def card(folder: Path, results: str | Path | None = None, licence: str | None = 
             f"It writes a sentence about the picture that a person sees, from the EEG, with {base}." if captions else
             "It predicts the class and the CLIP embedding of the picture that a person sees, from the EEG."),
         data=_data(folder, encoder, base, told), steps=_steps(folder, encoder),
-        confidence=confidence_text(load_encoder(folder / ENCODER if captions else folder).config), use=USE[captions],
+        confidence=confidence_text(load_encoder(folder / ENCODER if captions else folder).config), use=USE[captions].format(
+            name=name, llm=f', llm="the folder of {base}"' * bool(captions and base != config["llm"])),
         licence=f"{f'`{licence}`' if licence else 'Not stated: ask the authors'}. {OTHER_LICENCES}",
         **{name: told[name] for name in ("claim", "doubts", "scores", "scores_are")}))
 
@@ -105,9 +112,12 @@ def _captioners(folder, results):
         cells = (one["scores"].get(name, {}) for name in metrics)
         lines.append(f"| {one['condition']} | {one['n']} | " + " | ".join(
             f"{number(cell.get('mean'))} {interval(cell.get('low'), cell.get('high'))}".strip() for cell in cells) + " |")
-    return {"claim": study["claim"], "doubts": [doubt["text"] for doubt in study.get("doubts", [])], "scores": lines,
-            "scores_are": f"Of the {study.get('split')} part, with 95% intervals. {content.get('protocol') or ''}".strip(),
-            "source": study.get("eeg", {}).get("text")}
+    protocol, eeg = content.get("protocol"), study.get("eeg") or {}
+    return {"claim": SIMULATED * bool(eeg.get("simulated")) + study["claim"],
+            "doubts": [doubt["text"] for doubt in study.get("doubts", [])], "scores": lines,
+            "scores_are": f"Of the {study.get('split')} part, with 95% intervals."
+                          f"{f' Protocol of the text scores: {protocol}.' * (protocol not in (None, 'ours'))}",
+            "source": eeg.get("text")}
 
 
 def _encoders(folder, results):
@@ -135,7 +145,7 @@ def _data(folder, encoder, base, told):
         source = source_text(source_of_record(record), people)
     pictures = [len(read_json(folder / name)) if (folder / name).is_file() else None for name in RECORDS[2:]]
     rows = [("source and people", source or "unknown"), ("fingerprint of the data", content.get("data") or "unknown"),
-            ("EEG", f"{len(encoder.get('ch_names') or []) or '?'} channels, {encoder.get('sfreq', '?')} Hz"),
+            ("EEG", f"{len(encoder.get('ch_names') or []) or '?'} channels, {encoder.get('sfreq', 0):g} Hz"),
             ("classes", counted(len(read_json(folder / "id2label.json")), "class")),
             ("pictures to train on, to validate on", " / ".join("unknown" if n is None else str(n) for n in pictures))]
     return rows + ([("base language model", base)] if base else [])

@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     from captioning.model_card import save_model
 
     with tempfile.TemporaryDirectory() as place:
-        model = save_model(Path(args.folder), Path(place) / "model", args.results, args.licence)
+        model = save_model(Path(args.folder), Path(place) / "model", args.results, args.licence, args.repository)
         hub.upload(model, args.repository, "model", args.private)
     print(f"pushed; load it by the name {args.repository}")
 

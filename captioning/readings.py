@@ -25,7 +25,7 @@ def threshold(captioner: "Captioner", request: Request) -> float:
 def threshold_text(captioner: "Captioner", request: Request) -> str:
     """A sentence on this threshold."""
     return (confidence_text(captioner.model.encoder.config) if request.abstain_below is None else
-            f"Trials whose class has a probability below {request.abstain_below:g} get no caption, as was asked for.")
+            f"A probability below {request.abstain_below:g} was to give no caption.")
 
 
 def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request) -> dict[str, list]:

@@ -313,7 +313,7 @@ def trial_steps(settings: Epoching, rates: list[float]) -> list[str]:
     return [
         f"resampled from {', '.join(f'{rate:g}' for rate in changed)} to {settings.sfreq:g} Hz" if changed else
         f"sampling rate kept at {settings.sfreq:g} Hz",
-        f"trials from {settings.tmin:g} to {settings.last / settings.sfreq:g} s around each onset",
+        f"trials from {settings.tmin:.4g} to {settings.last / settings.sfreq:.4g} s around each onset",
         f"mean from {settings.baseline[0]:g} to {settings.baseline[1]:g} s subtracted" if settings.baseline else
         "no baseline subtracted",
         f"trials with more than {settings.reject:g} uV peak to peak on any channel left out" if settings.reject else

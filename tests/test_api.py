@@ -180,6 +180,7 @@ def test_a_captioner_on_the_hub_has_a_card(hub, captioner, llm, results, tmp_pat
         around = f"[{score['low']:.3f}, {score['high']:.3f}]"
         assert f"| {one['condition']} | {one['n']} | {score['mean']:.3f} {around} |" in text
     assert f"| source and people | {study['eeg']['text']} |" in text and f"| base language model | {llm.name} |" in text
+    assert f'from_pretrained("org/reader", llm="the folder of {llm.name}")' in text and "intervals. ours" not in text
     assert not [path for path in (hub / "model").rglob("*.json") if str(llm.parent) in path.read_text()
                 and path.name != "adapter_config.json"]
     loaded = Captioner.from_pretrained("org/reader", device="cpu", llm=str(llm))

@@ -98,8 +98,11 @@ def test_it_fits_and_can_be_read(page):
 
 def test_click_upload_and_keyboard(page, study):
     page.fill("#trial input", "3")
-    page.click("#show")
+    page.keyboard.press("Enter")
     page.wait_for_selector("text=Trial 3 of subject 1")
+    page.fill("#trial input", "4")
+    page.click("#show")
+    page.wait_for_selector("text=Trial 4 of subject 1")
     page.focus("#trial input")
     page.keyboard.press("Control+a")
     page.keyboard.type("5")

@@ -147,7 +147,7 @@ def test_what_counts_as_confident_is_told(run, study, tmp_path, capsys):
     run(model=confident_from(.6, study[2], tmp_path / "some"))
     assert "probability of 0.60 or more. 60% of the 100 validation trials reach it" in capsys.readouterr().out
     run("--abstain_below", ".3")
-    assert "below 0.3 get no caption, as was asked for" in capsys.readouterr().out
+    assert "A probability below 0.3 was to give no caption" in capsys.readouterr().out
 
 
 def test_no_confident_reading_and_noise(run, study, tmp_path):
