@@ -14,6 +14,7 @@ from metrics.conditions import NAMES
 from report.charts import colour_of
 from report.confusion import confusion
 from report.grid import draw_rows
+from report.index import index
 from report.plain_words import plain_words
 from report_material import make_results, make_run, page_of, section
 
@@ -90,6 +91,15 @@ def test_plain_words_say_no_more_than_the_verdicts():
     assert plain_words({"verdicts": {}}, "ROUGE-1") == []
 
 
+def test_the_index_names_what_is_there(run, page):
+    text = (run / "report" / "index.md").read_text()
+    linked = re.findall(r"\| \[(.*?)\]\((.*?)\)", text)
+    assert [name for name, _ in linked] == [place for _, place in linked] == [
+        "report.html", "results.json", "table.tex", "audit.json"]
+    assert all((run / "report" / name).exists() for name, _ in linked) and "adds +0.123 ROUGE-1" in text
+    assert index(run, "T", [], []).count("| [") == 7  # of the run: data, results, encoder, captioner and what is in them
+
+
 def test_several_seeds_have_a_table(run):
     results = make_results(run)
     results["seeds"] = [{"name": "runs/captioner", "seeds": [0, 1, 2], "beyond_class": 2, "conditions": [
@@ -151,7 +161,8 @@ def test_the_page_prints_whole_and_short(run, page, browser):
     view.goto((run / "report" / "report.html").as_uri())
     view.emulate_media(media="print")
     too_wide = view.evaluate("""() => [...document.querySelectorAll("table")].filter(table =>
-        table.innerText && table.getBoundingClientRect().right > innerWidth + 1).map(table => table.innerText.slice(0, 60))""")
+        table.innerText && table.getBoundingClientRect().right > innerWidth + 1).map(table =>
+        table.innerText.slice(0, 60))""")
     assert too_wide == []
     pages = len(re.findall(rb"/Type\s*/Page\b", view.pdf(format="A4")))
     assert 3 <= pages <= 12
