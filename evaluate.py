@@ -76,7 +76,8 @@ def parse(argv: list[str] | None) -> options.Options:
                         help="also score captions of pictures that the model was trained on; the report says so")
     judge_options(parser)
     group = parser.add_argument_group("report")
-    group.add_argument("--report", metavar="DIR", help="write report.html, results.json and table.tex into this folder")
+    group.add_argument("--report", metavar="DIR", help="write report.html, results.json, table.tex and index.md into "
+                       "this folder")
     group.add_argument("--title", help="heading of the report (unset: it names the data and the folder)")
     group.add_argument("--examples", type=bounded(int, 0), default=24,
                        help="number of examples in the report; a third each are good, median and bad captions")

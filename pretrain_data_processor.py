@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from runtime import locks, options
 from runtime.errors import InputError, exits_cleanly
+from runtime.next_command import beside, quoted
 
 import numpy as np
 
@@ -166,6 +167,8 @@ def main(argv: list[str] | None = None) -> None:
     output = Path(args.output or args.dir)
     with locks.only_run(output, "--output"):
         write_parts(output, samples, recordings, part_of)
+    print(f"next: python train_eeg_classifier.py --pretrain --pretrained {quoted(str(output))} --output "
+          f"{quoted(beside(output, 'pretrained_encoder'))}")
 
 
 if __name__ == "__main__":

@@ -148,6 +148,9 @@ def _data(folder, encoder, base, told):
             ("EEG", f"{len(encoder.get('ch_names') or []) or '?'} channels, {encoder.get('sfreq', 0):g} Hz"),
             ("classes", counted(len(read_json(folder / "id2label.json")), "class")),
             ("pictures to train on, to validate on", " / ".join("unknown" if n is None else str(n) for n in pictures))]
+    made = content.get("made") or {}
+    when = [text for text in (made.get("date"), made.get("commit") and f"commit {made['commit']}") if text]
+    rows += [("trained", ", ".join(when))] if when else []
     return rows + ([("base language model", base)] if base else [])
 
 

@@ -66,7 +66,7 @@ def find_audit(study: Study, args: Namespace) -> tuple[list[dict], str]:
         for file in filter(None, places):
             findings = read_audit(file, made_from)
             if findings is not None:
-                if kept not in (None, file):
+                if kept not in (None, file) and kept.parent.resolve() not in file.resolve().parents:
                     write_audit(kept, findings, made_from)  # the findings remain when the data is gone
                 return findings, ""
         refusal = why_other_data(path, made_from["fingerprint"]) or why_other_splits(splits_path, made_from["splits"])

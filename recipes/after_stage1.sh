@@ -12,6 +12,6 @@ python inference.py "${DATA[@]}" "${WRITE[@]}" --dest "$RUN/results/captions.csv
 python inference_chance.py "${DATA[@]}" "${WRITE[@]}" --dest "$RUN/results/captions.csv"
 
 echo "== scores and report"
-python evaluate.py "$RUN"/results/*.csv --json "$RUN/scores.json" --chart "$RUN/scores.png" --report "$RUN" --seed 0 \
+python evaluate.py "$RUN"/results/*.csv --chart "$RUN/scores.png" --report "$RUN" --seed 0 \
     --sentence_model "$(python -m metrics.sentences)"
-echo "captions: $RUN/results/   scores: $RUN/scores.json   page: $RUN/report.html"
+echo "$RUN/index.md says what each file is"

@@ -1,4 +1,4 @@
-"""The report of an evaluation: report.html, results.json and table.tex, from the results of evaluate.py.
+"""The report of an evaluation: report.html, results.json, table.tex and index.md, from the results of evaluate.py.
 
 All numbers are those of the results. The page is one file without scripts and without references to other files, so it can
 be opened from disk and sent by mail.
@@ -9,7 +9,7 @@ from pathlib import Path
 
 def write_report(folder: str | Path, results: dict, files: list[dict], other: tuple[str, dict] | None = None,
                  examples: int = 24) -> list[Path]:
-    """Write report.html, results.json and table.tex into folder, all three or none; returns their paths.
+    """Write report.html, results.json, table.tex and index.md into folder, all or none; returns their paths.
 
     results: as evaluate.py makes them. files: for each of results["studies"] {condition: metrics.caption_files.Captions},
     from which the examples are taken. other: from read_beside, shown beside the results, or None. examples: their number in
@@ -20,6 +20,7 @@ def write_report(folder: str | Path, results: dict, files: list[dict], other: tu
 
     from runtime.runs import atomic_path
 
+    from .index import index
     from .latex import tables
     from .page import render_page
 
@@ -28,6 +29,8 @@ def write_report(folder: str | Path, results: dict, files: list[dict], other: tu
     contents = {"report.html": render_page(results, files, other, examples).encode(errors="xmlcharrefreplace"),
                 "results.json": (json.dumps(results, indent=2, default=str) + "\n").encode(),
                 "table.tex": tables(results).encode(errors="replace")}
+    claims = [study["claim"] for study in results["studies"]]
+    contents["index.md"] = index(folder, results["title"], claims, list(contents)).encode(errors="replace")
     with ExitStack() as stack:  # they take their names together, once all are written
         for name, content in contents.items():
             stack.enter_context(atomic_path(folder / name)).write_bytes(content)

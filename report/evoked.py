@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from runtime.errors import InputError
 from runtime.figures import style
 
 from audit.evoked import draw_all, draw_maps, latencies, responses, scalp
@@ -20,8 +21,10 @@ def evoked_part(path: str | None, fingerprint: str | None) -> dict | None:
 
     if not path or not Path(path).is_dir() or why_not_readable(Path(path), fingerprint):
         return None
-    record = read_record(path)
-    trials = load_trials(path, 0, record["n_times"])
+    try:
+        trials = load_trials(path, 0, read_record(path)["n_times"])
+    except InputError as error:
+        return {"charts": [], "note": f"There are no evoked responses: {error}."}
     if trials.eeg.shape.numel() > MAX_VALUES:
         return {"charts": [], "note": f"{path} is too large to be drawn here; prepare_data.py audit draws it."}
     found = responses(trials)

@@ -85,7 +85,8 @@ def unique_ids(page: str) -> str:
 
 def _page_tag(found: re.Match) -> str:
     """A tag of Matplotlib's SVG as the page holds it. Text between tags is left as it is, numbers in it included."""
-    tag = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", found[0])  # figure_1, axes_1: every figure would have the same
+    # figure_1, axes_1: every figure would have the same; so would equal images, and nothing refers to them
+    tag = re.sub(r' id="([A-Za-z0-9.]+_\d+|image[0-9a-f]{10})"', "", found[0])
     tag = re.sub(r"font-family: [^;\"]+", "font-family: inherit", tag)
     tag = re.sub(r"(font: [^;\"]*?px) [^;\"]+", r"\1 system-ui, sans-serif", tag)
     tag = re.sub(r"base64,([^\"]+)", lambda image: f"base64,{_fewer_colours(image[1])}", tag)

@@ -39,5 +39,6 @@ class RunRecord(Schema):
     warnings: list[Text] | None = ABSENT
     splits: Text | None = ABSENT
     source: dict = ABSENT
+    made: dict[str, str | None] = ABSENT
     llm: Identity = ABSENT
     clip: Identity = ABSENT

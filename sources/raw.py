@@ -22,11 +22,15 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime import options
 from runtime.errors import InputError
 from runtime.quiet import watched
 from runtime.runs import content_key
+
+if TYPE_CHECKING:
+    import mne
 
 from eegdata.records import Block, DataSet, Recording
 
@@ -243,7 +247,14 @@ def open_recording(file: raw_files.RecordingFile, events: list[Event] | None, ex
     notes = [*notes, *more]
     notes += [f"{len(each)} channels left out ({why}): {', '.join(each[:MAX_CHANNELS])}" for why, each in left.items()]
     return OpenRecording(file, sfreq, clock_of(raw), names, places, list(raw.info["bads"]), list(raw.ch_names),
-                         notes, events, lost, marks)
+                         notes, events, lost, marks, date=date_of(raw))
+
+
+def date_of(raw: "mne.io.BaseRaw") -> str | None:
+    """The day of a recording, YYYY-MM-DD. None where the file does not say, or says a day that stands for none, as
+    anonymised files do: the first of a year, or one before 1990."""
+    when = raw.info["meas_date"]
+    return None if when is None or when.year < 1990 or (when.month, when.day) == (1, 1) else when.strftime("%Y-%m-%d")
 
 
 def _data_set(args, found, stimuli, ignored, settings, people):
@@ -291,6 +302,9 @@ def _data_set(args, found, stimuli, ignored, settings, people):
                   for each in found],
         "events": {"shown": dict(counts), "ignored": dict(ignored.most_common()),
                    **({"left_out": dict(lost)} if lost else {}), **({"no_events": dict(marks)} if marks else {})}, **people}
+    dates = sorted(each.date for each in found if each.date)
+    if len(dates) == len(found):
+        about["recorded"] = [dates[0], dates[-1]]
     if in_turn:
         about["pictures"] = (f"{in_turn} of {len(shown)} events name the class only: the picture within the class is NOT "
                              "known, each of them has one of its class in a fixed rotation")

@@ -23,7 +23,8 @@ MAX_NAMES = 24  # of events in a table of those found
 class OpenRecording:
     """A recording before it is read: file; sfreq; clock, which knows its length and gaps; names of its EEG channels;
     places of electrodes; bads that the file names; all_names; notes; events and, later, what they show; lost: {reason:
-    events that are no longer among them}; marks: {name: annotations that are no events}."""
+    events that are no longer among them}; marks: {name: annotations that are no events}; date: day of the recording
+    YYYY-MM-DD, None where the file does not say."""
 
     file: RecordingFile
     sfreq: float
@@ -37,6 +38,7 @@ class OpenRecording:
     lost: Counter
     marks: Counter
     shown: list | None = None
+    date: str | None = None
 
     @property
     def duration(self) -> float:

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import resource
+import shutil
 import signal
 from pathlib import Path
 
@@ -48,6 +49,19 @@ def own_cache(tmp_path_factory):
     patch.setenv("EEG_TO_TEXT_CACHE", str(tmp_path_factory.mktemp("cache")))
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium; within one file of tests, as its loop would be in the way of other asynchronous code."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("no Chromium on this machine")
+    with api.sync_playwright() as play:
+        one = play.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield one
+        one.close()
 
 
 @pytest.fixture(scope="module")

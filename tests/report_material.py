@@ -236,7 +236,7 @@ def page_of(run, results=None, files=None, beside=None, **more):
         add_audit(study, Namespace(report=str(run / "report")))
         entry |= {"audit": study.audit, "doubts": entry["doubts"] + study.doubts}
     paths = write_report(run / "report", results, files, read_beside(beside) if beside else None, **more)
-    assert [path.name for path in paths] == ["report.html", "results.json", "table.tex"]
+    assert [path.name for path in paths] == ["report.html", "results.json", "table.tex", "index.md"]
     return paths[0].read_text(encoding="utf-8")
 
 

@@ -1,7 +1,5 @@
 """app.py in headless Chromium: a trial, a dropped recording, by keyboard, in both widths and both colour schemes."""
 
-import shutil
-
 from runtime.errors import InputError
 
 import numpy as np
@@ -10,8 +8,6 @@ import pytest
 from captioning import app_trials
 from captioning.captioner import Captioner
 from raw_material import ONSETS
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="module")
@@ -59,17 +55,6 @@ def url(study):
     page = app.start(app.parse(["--model_path", str(study[2]), "--eeg_dataset", str(study[1]), "--device", "cpu"]))
     yield page.local_url
     page.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with api.sync_playwright() as play:
-        one = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield one
-        one.close()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import json
 from functools import partial
 
-from runtime.options import LLM
+from runtime.small_models import SMALL
 
 import nbclient
 import nbformat
@@ -39,7 +39,7 @@ def test_as_it_is_stored(notebook):
     assert places == sorted(places)
     parameters = {}
     exec(next(cell.source for cell in code if "parameters" in cell.metadata.get("tags", [])), parameters)
-    assert (parameters["LLM"], parameters["PRECISION"]) == (LLM, "")
+    assert (parameters["LLM"], parameters["PRECISION"], parameters["MODEL_PATH"]) == (SMALL, "", "")
     assert set(parameters["CONDITIONS"].split()) == {*NAMES} - {"eeg+label", "eeg", "oracle_label"}
 
 
@@ -56,13 +56,21 @@ def test_every_stage_runs(execute, data, clip, llm, tmp_path):
     for name, condition in names.items():
         table = pandas.read_csv(results / name, keep_default_na=False)
         assert len(table) == 24 and set(table["condition"]) == {condition}
-    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    study = json.loads((tmp_path / "run" / "results.json").read_text())["studies"][0]
     assert {name: (24, condition) for name, condition in names.items()}.items() <= {
-        key: (entry["n"], entry["condition"]) for key, entry in scores.items()}.items()
+        entry["source"]: (entry["n"], entry["condition"]) for entry in study["conditions"]}.items()
     assert (tmp_path / "run" / "scores.png").stat().st_size and (tmp_path / "run" / "report.html").stat().st_size
     table, report = (cell.outputs[-1]["data"]["text/html"] for cell in executed.cells[-6:] if cell.cell_type == "code"
                      and cell.outputs and "data" in cell.outputs[-1])
     assert "Generated Caption" in table and "<iframe srcdoc=" in report
+
+
+def test_a_trained_captioner_skips_the_stages(execute, data, captioner, tmp_path):
+    execute(RUN_ON_COLAB=False, DATA="folder", EEG_DATASET=str(data / "eeg.pth"), SPLITS=str(data / "splits.pth"),
+            IMAGES=str(data / "images"), MODEL_PATH=str(captioner), CONDITIONS="label", MAX_NEW_TOKENS=4,
+            RUN=str(tmp_path / "run"))
+    assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.is_dir()) == ["results"]
+    assert (tmp_path / "run" / "report.html").stat().st_size
 
 
 def test_a_stage_that_fails_stops_it(execute, tmp_path):

@@ -84,7 +84,7 @@ def test_the_stages_commands_run_in_order(run, tmp_path):
     stages = [c for c in COMMANDS if "data/block" in c or c.startswith("python evaluate.py results/*.csv")]
     assert [c.split()[1] for c in stages] == STAGES
     run(stages)
-    assert len(list(Path("results").glob("*.csv"))) == len(NAMES) and Path("results/scores.json").is_file()
+    assert len(list(Path("results").glob("*.csv"))) == len(NAMES) and Path("results/results.json").is_file()
 
 
 def own_recording(folder):

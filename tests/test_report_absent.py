@@ -89,7 +89,7 @@ def test_five_columns_without_a_record_give_a_page(own_run):
     assert "published.csv has no record beside it (published.csv.json)" in page.split("</header>")[0]
     assert not Elements(page).open and page.count("<article") == 6 and "None" not in page
     ids = re.findall(r'id="s0-(\w+)"', page)
-    assert ids == ["scores", "examples", "audit"]
+    assert ids == ["tested", "scores", "examples", "audit"]
 
 
 def test_a_study_without_a_model_makes_no_claim_but_has_its_scores(run):

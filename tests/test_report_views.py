@@ -2,7 +2,6 @@
 
 import itertools
 import re
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -14,21 +13,24 @@ from metrics.conditions import NAMES
 from report.charts import colour_of
 from report.confusion import confusion
 from report.grid import draw_rows
+from report.index import index
 from report.plain_words import plain_words
 from report_material import make_results, make_run, page_of, section
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DEUTERANOPIA = np.array([[.367322, .860646, -.227968], [.280085, .672501, .047413], [-.011820, .042940, .968881]])
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return make_run(tmp_path_factory.mktemp("run") / "demo")
+    """A run folder with its report."""
+    folder = make_run(tmp_path_factory.mktemp("run") / "demo")
+    page_of(folder)
+    return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def page(run):
-    return page_of(run)
+    return (run / "report" / "report.html").read_text(encoding="utf-8")
 
 
 def test_rows_are_drawn_across_people_and_not_by_score():
@@ -90,7 +92,17 @@ def test_plain_words_say_no_more_than_the_verdicts():
     assert plain_words({"verdicts": {}}, "ROUGE-1") == []
 
 
-def test_several_seeds_have_a_table(run):
+def test_the_index_names_what_is_there(run):
+    text = (run / "report" / "index.md").read_text()
+    linked = re.findall(r"\| \[(.*?)\]\((.*?)\)", text)
+    assert [name for name, _ in linked] == [place for _, place in linked] == [
+        "report.html", "results.json", "table.tex", "audit.json"]
+    assert all((run / "report" / name).exists() for name, _ in linked) and "adds +0.123 ROUGE-1" in text
+    assert index(run, "T", [], []).count("| [") == 7  # of the run: data, results, encoder, captioner and what is in them
+
+
+def test_several_seeds_have_a_table(tmp_path):
+    run = make_run(tmp_path / "run", pictures=8, subjects=2)
     results = make_results(run)
     results["seeds"] = [{"name": "runs/captioner", "seeds": [0, 1, 2], "beyond_class": 2, "conditions": [
         {"condition": "eeg+label", "kind": "model", "scores": {"ROUGE-1": {"mean": .5, "sd": .0123}}}]}]
@@ -119,20 +131,9 @@ def test_each_condition_has_a_colour_of_its_own():
     assert set(colours) == set(NAMES) and len(set(colours.values())) == len(NAMES)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with api.sync_playwright() as play:
-        one = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield one
-        one.close()
-
-
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_the_window(run, page, browser, width, scheme):
+def test_the_page_fits_the_window(run, browser, width, scheme):
     view = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     view.goto((run / "report" / "report.html").as_uri())
     assert view.evaluate("document.documentElement.scrollWidth") == width
@@ -146,7 +147,7 @@ def test_the_page_fits_the_window(run, page, browser, width, scheme):
     view.close()
 
 
-def test_the_page_prints_whole_and_short(run, page, browser):
+def test_the_page_prints_whole_and_short(run, browser):
     view = browser.new_page(viewport={"width": 794, "height": 1123})  # A4 at 96 dpi
     view.goto((run / "report" / "report.html").as_uri())
     view.emulate_media(media="print")
