@@ -33,15 +33,19 @@ from .log_loss import best_log_loss, fit_weights, gain_beyond_error, log_losses
 from .tangent_branch import (
     STRENGTHS,
     all_components,
+    fit_regression,
+    fit_space,
     fit_tangent,
     principal_components,
     samples_per_mean,
     tangent_logits,
+    vectors_of,
 )
 from .transformer import mean_and_covariance
 
 FOLDS = 5
-MOST_TRIALS = 2000  # for the choices, which more trials hardly change; the branches are fitted to all
+MOST_TRIALS = 20_000  # that a branch is fitted to, drawn at random: more would fill the memory
+MOST_FOR_CHOICES = 2000  # of them, for cross-validation
 LEAST_SHARE = .05  # of a transformer's logits where nothing helps
 
 
@@ -67,23 +71,27 @@ class BranchFitting:
                  rows: dict[str, torch.Tensor], groups: np.ndarray, sfreq: float, seed: int) -> None:
         from sklearn.model_selection import StratifiedGroupKFold
 
-        self.labels, self.targets, self.classes = labels, targets, classes
-        self.rows, self.groups = rows, groups
-        self.window = window_samples(sfreq, eeg.shape[2])
-        self.means = all_window_means(eeg, self.window)
-        self.covariance = mean_and_covariance(eeg)[1]
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(labels))[:MOST_TRIALS])
-        count = min(FOLDS, len(np.unique(groups[chosen])), int(torch.bincount(labels[chosen]).max()))
+        rng = np.random.default_rng(seed)
+        self.kept = torch.from_numpy(np.sort(rng.permutation(len(labels))[:MOST_TRIALS]))  # positions in eeg
+        self.labels, self.groups, self.classes = labels[self.kept], groups[self.kept.numpy()], classes
+        self.targets = None if targets is None else targets[self.kept].double()
+        self.train, self.val = (torch.isin(self.kept, rows[part]).nonzero()[:, 0] for part in ("train", "val"))
+        self.means = all_window_means(eeg, window_samples(sfreq, eeg.shape[2]), self.kept)
+        self.covariance = mean_and_covariance(eeg, self.kept)[1]
+        chosen = np.sort(rng.permutation(len(self.kept))[:MOST_FOR_CHOICES])
+        count = min(FOLDS, len(np.unique(self.groups[chosen])), int(torch.bincount(self.labels[chosen]).max()))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a class with fewer trials than folds
             splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-            self.folds = [tuple(torch.from_numpy(chosen[part]) for part in parts)
-                          for parts in splitter.split(chosen, labels[chosen], groups[chosen])]
+            among = [tuple(map(torch.from_numpy, parts))
+                     for parts in splitter.split(chosen, self.labels[chosen], self.groups[chosen])]
+        chosen = torch.from_numpy(chosen)
+        self.choice = choose(self.means[chosen], self.covariance, self.labels[chosen], classes, among)
+        self.folds = [(chosen[fit], chosen[held]) for fit, held in among]
         self.held = torch.cat([held for _, held in self.folds])
-        self.choice = choose(self.means, self.covariance, labels, classes, self.folds)
         self.features = Features(self.means, self.covariance, self.choice.whitening, self.choice.length)
         self.spatial, self.step = principal_components(self.covariance), samples_per_mean(eeg.shape[2])
-        self.signals = all_components(eeg, self.spatial, self.step)
+        self.signals = all_components(eeg, self.spatial, self.step, self.kept)
 
     @property
     def whitening(self) -> float:
@@ -97,19 +105,25 @@ class BranchFitting:
         return tangent_logits(self.signals[asked], fit_tangent(self.signals[fit], self.labels[fit], self.classes, strength))
 
     def _ridge(self, fit, asked, penalty):
-        return Ridge(self.features.values[fit], self.targets[fit].double()).predict(self.features.values[asked], penalty)
+        return Ridge(self.features.values[fit], self.targets[fit]).predict(self.features.values[asked], penalty)
 
     def _choose_strength(self):
         """C of the tangent branch's regression, and its held-out logits."""
-        found = {strength: held_out(lambda fit, held, c=strength: self._tangent_logits(fit, held, c), self.folds)
-                 for strength in STRENGTHS}
+        found = {strength: [] for strength in STRENGTHS}
+        for fit, held in self.folds:
+            space = fit_space(self.signals[fit], self.labels[fit], self.classes)
+            known, asked = (vectors_of(self.signals[part], space) for part in (fit, held))
+            for strength, logits in found.items():
+                fitted = fit_regression(known, self.labels[fit], self.classes, strength)
+                logits.append(asked @ fitted["weight"].T + fitted["bias"])
+        found = {strength: torch.cat(logits) for strength, logits in found.items()}
         best = min(found, key=lambda strength: best_log_loss(found[strength], self.labels[self.held]))
         return best, found[best]
 
     def _choose_penalty(self):
         """The ridge regression's penalty, and its held-out predictions."""
-        truth, best = self.targets[self.held].double(), None
-        models = [Ridge(self.features.values[fit], self.targets[fit].double()) for fit, _ in self.folds]
+        truth, best = self.targets[self.held], None
+        models = [Ridge(self.features.values[fit], self.targets[fit]) for fit, _ in self.folds]
         for penalty in PENALTIES:
             predicted = torch.cat([model.predict(self.features.values[held], penalty)
                                    for model, (_, held) in zip(models, self.folds, strict=True)])
@@ -126,7 +140,7 @@ class BranchFitting:
         [n, K] are what the branches say of the validation trials when they are fitted to the training part alone.
         """
         profiler.stage("branches")
-        embedding, logits = (part.double() for part in encode(encoder, eeg, self.rows["val"], device=device))
+        embedding, logits = (part.double() for part in encode(encoder, eeg, self.kept[self.val], device=device))
         strength, shares = self._combine_logits(encoder, logits)
         penalty, of_embedding = (self._combine_embeddings(encoder, embedding) if self.targets is not None
                                  else (None, {"transformer": 1.}))
@@ -141,7 +155,7 @@ class BranchFitting:
         strength, tangent = self._choose_strength()
         linear = held_out(self._linear_logits, self.folds)
         self.linear_weight, self.tangent_weight = fit_weights([linear, tangent], self.labels[self.held])
-        train, val = self.rows["train"], self.rows["val"]
+        train, val = self.train, self.val
         both = (self.linear_weight * self._linear_logits(train, val)
                 + self.tangent_weight * self._tangent_logits(train, val, strength))
         labels, groups = self.labels[val], self.groups[val.numpy()]
@@ -163,11 +177,11 @@ class BranchFitting:
         from scipy.optimize import nnls
 
         penalty, linear = self._choose_penalty()
-        truth = self.targets.double()
+        truth = self.targets
         power = linear.square().sum().item()
         self.ridge_weight = max((linear * truth[self.held]).sum().item() / power, 0.) if power else 0.
-        train, val = self.rows["train"], self.rows["val"]
-        both = self.ridge_weight * self._ridge(train, val, penalty)
+        val = self.val
+        both = self.ridge_weight * self._ridge(self.train, val, penalty)
         parts = torch.stack([neural.flatten(), both.flatten()])
         weight, scale = nnls((parts @ parts.T).numpy(), (parts @ truth[val].flatten()).numpy())[0]
         before, after = ((predicted - truth[val]).square().mean(1) for predicted in (both, weight * neural + scale * both))
@@ -187,7 +201,7 @@ class BranchFitting:
         branch.classes_weight.copy_(self.linear_weight * self.features.on_means(weight))
         branch.classes_bias.copy_(self.linear_weight * bias)
         if penalty is not None:
-            weight, bias = Ridge(self.features.values, self.targets.double()).weights(penalty)
+            weight, bias = Ridge(self.features.values, self.targets).weights(penalty)
             branch.embedding_weight.copy_(scale * self.ridge_weight * self.features.on_means(weight))
             branch.embedding_bias.copy_(scale * self.ridge_weight * bias)
 

@@ -61,9 +61,9 @@ def window_means(eeg: torch.Tensor, window: int) -> torch.Tensor:
     return eeg[..., :eeg.shape[-1] // window * window].unflatten(-1, (-1, window)).mean(-1)
 
 
-def all_window_means(eeg: torch.Tensor | MappedEEG, window: int) -> torch.Tensor:
-    """The window means of all trials, [N, C, W] on the CPU; a batch is read at a time."""
-    return torch.cat([window_means(eeg[part], window).cpu() for part in row_batches(eeg)])
+def all_window_means(eeg: torch.Tensor | MappedEEG, window: int, rows: torch.Tensor | None = None) -> torch.Tensor:
+    """The window means of the trials `rows` (None: all), [n, C, W] on the CPU; a batch is read at a time."""
+    return torch.cat([window_means(eeg[part], window).cpu() for part in row_batches(eeg, rows)])
 
 
 class Features:

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+SCALES = np.geomspace(.02, 10, 14).tolist()  # standard deviations of logits, from almost chance to almost certain
 PRIOR_SD = 5.0  # of a weight of logits of unit standard deviation; keeps a few trials that are all correct from certainty
 
 
@@ -36,8 +37,9 @@ def fit_weights(logits: list[torch.Tensor], labels: torch.Tensor) -> np.ndarray:
 
 
 def best_log_loss(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """The mean log-loss of logits [N, K] at their best temperature."""
-    return float(log_losses(float(fit_weights([logits], labels)[0]) * logits, labels).mean())
+    """The mean log-loss of logits [N, K] at the best of SCALES, to which they are brought."""
+    logits = logits / (logits.std() + torch.finfo(logits.dtype).tiny)
+    return min(log_losses(scale * logits, labels).mean().item() for scale in SCALES)
 
 
 def gain_beyond_error(before: torch.Tensor, after: torch.Tensor, groups: np.ndarray) -> bool:

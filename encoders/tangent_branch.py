@@ -18,7 +18,7 @@ PROTOTYPES = 6  # rows that the classes' mean responses are reduced to
 MAX_SAMPLES = 64  # longer trials are averaged down to at most this number
 SHRINKAGE = 0.05  # of each covariance matrix
 UNKNOWN = 10.0  # how far the logit of a class without trials lies below the others
-STRENGTHS = (.001, .003, .01, .03, .1)  # C of the logistic regression
+STRENGTHS = (.001, .01, .1)  # C of the logistic regression
 
 
 class TangentBranch(nn.Module):
@@ -50,9 +50,10 @@ def components_of(eeg: torch.Tensor, spatial: torch.Tensor, step: int) -> torch.
     return spatial @ kept.double()
 
 
-def all_components(eeg: torch.Tensor | MappedEEG, spatial: torch.Tensor, step: int) -> torch.Tensor:
-    """The components of all trials, [N, F, T // step] on the CPU; a batch is read at a time."""
-    return torch.cat([components_of(eeg[part].cpu(), spatial, step) for part in row_batches(eeg)])
+def all_components(eeg: torch.Tensor | MappedEEG, spatial: torch.Tensor, step: int,
+                   rows: torch.Tensor | None = None) -> torch.Tensor:
+    """The components of the trials `rows` (None: all), [n, F, T // step] on the CPU; a batch is read at a time."""
+    return torch.cat([components_of(eeg[part].cpu(), spatial, step) for part in row_batches(eeg, rows)])
 
 
 def principal_components(covariance: torch.Tensor) -> torch.Tensor:
@@ -85,43 +86,51 @@ def tangent_vectors(covariances: torch.Tensor, whitening: torch.Tensor) -> torch
     return logs[:, row, column] * torch.where(row == column, 1., 2 ** .5)
 
 
-def fit_tangent(signals: torch.Tensor, labels: torch.Tensor, classes: int, strength: float) -> dict[str, torch.Tensor]:
-    """The buffers of a TangentBranch, without `spatial`, fitted to signals [N, F, S] of labels [N].
+def fit_space(signals: torch.Tensor, labels: torch.Tensor, classes: int) -> dict[str, torch.Tensor]:
+    """The buffers `prototypes` and `whitening` of a TangentBranch for signals [N, F, S] of labels [N]: the classes' mean
+    responses, and the inverse root of the Riemannian mean of the covariances."""
+    from pyriemann.tangentspace import TangentSpace
+
+    prototypes = class_prototypes(signals, labels, classes)
+    mean = TangentSpace().fit(erp_covariances(signals, prototypes).numpy()).reference_
+    values, vectors = torch.linalg.eigh(torch.from_numpy(mean))
+    return {"prototypes": prototypes, "whitening": vectors * values.rsqrt() @ vectors.T}
+
+
+def vectors_of(signals: torch.Tensor, space: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The tangent vectors [N, D] of signals [N, F, S]."""
+    return tangent_vectors(erp_covariances(signals, space["prototypes"]), space["whitening"])
+
+
+def fit_regression(vectors: torch.Tensor, labels: torch.Tensor, classes: int, strength: float) -> dict[str, torch.Tensor]:
+    """The buffers `weight` and `bias` of a TangentBranch, fitted to tangent vectors [N, D] of labels [N].
 
     A class without trials gets a probability of about 0.
     """
-    from pyriemann.tangentspace import TangentSpace
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    prototypes = class_prototypes(signals, labels, classes)
-    covariances = erp_covariances(signals, prototypes)
-    mean = torch.from_numpy(TangentSpace().fit(covariances.numpy()).reference_)
-    values, vectors = torch.linalg.eigh(mean)
-    whitening = vectors * values.rsqrt() @ vectors.T
-    vectors = tangent_vectors(covariances, whitening).numpy()
     weight, bias = np.zeros((classes, vectors.shape[1])), np.zeros(classes)
-    if len(labels.unique()) < 2:
-        return _buffers(prototypes, whitening, weight, bias)
-    scaler = StandardScaler().fit(vectors)
-    model = LogisticRegression(C=strength, class_weight="balanced", max_iter=300)
-    model.fit(scaler.transform(vectors), labels.numpy())
-    coefficients, intercepts = model.coef_, model.intercept_
-    if len(model.classes_) == 2:  # scikit-learn keeps the difference of the two
-        coefficients, intercepts = (np.stack([-each / 2, each / 2]) for each in (coefficients[0], intercepts[0]))
-    coefficients = coefficients / scaler.scale_
-    intercepts = intercepts - coefficients @ scaler.mean_
-    bias += intercepts.min() - UNKNOWN
-    weight[model.classes_], bias[model.classes_] = coefficients, intercepts
-    return _buffers(prototypes, whitening, weight, bias)
+    if len(labels.unique()) > 1:
+        scaler = StandardScaler().fit(vectors.numpy())
+        model = LogisticRegression(C=strength, class_weight="balanced", max_iter=300)
+        model.fit(scaler.transform(vectors.numpy()), labels.numpy())
+        coefficients, intercepts = model.coef_, model.intercept_
+        if len(model.classes_) == 2:  # scikit-learn keeps the difference of the two
+            coefficients, intercepts = (np.stack([-each / 2, each / 2]) for each in (coefficients[0], intercepts[0]))
+        coefficients = coefficients / scaler.scale_
+        intercepts = intercepts - coefficients @ scaler.mean_
+        bias += intercepts.min() - UNKNOWN
+        weight[model.classes_], bias[model.classes_] = coefficients, intercepts
+    return {"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)}
 
 
-def _buffers(prototypes, whitening, weight, bias):
-    return {"prototypes": prototypes, "whitening": whitening, "weight": torch.from_numpy(weight),
-            "bias": torch.from_numpy(bias)}
+def fit_tangent(signals: torch.Tensor, labels: torch.Tensor, classes: int, strength: float) -> dict[str, torch.Tensor]:
+    """The buffers of a TangentBranch, without `spatial`, fitted to signals [N, F, S] of labels [N]."""
+    space = fit_space(signals, labels, classes)
+    return space | fit_regression(vectors_of(signals, space), labels, classes, strength)
 
 
 def tangent_logits(signals: torch.Tensor, fitted: dict[str, torch.Tensor]) -> torch.Tensor:
     """The logits [N, K] of signals [N, F, S]."""
-    vectors = tangent_vectors(erp_covariances(signals, fitted["prototypes"]), fitted["whitening"])
-    return vectors @ fitted["weight"].T + fitted["bias"]
+    return vectors_of(signals, fitted) @ fitted["weight"].T + fitted["bias"]
