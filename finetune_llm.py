@@ -163,6 +163,8 @@ def _run(args):
         print(f"note: --eeg_encoder_path {args.eeg_encoder_path}: was trained with another split, so trials and people of "
               "this one's test part may be known to it; its pictures are remembered with the captioner")
     fit_to_encoder(encoder.config, trials, "--eeg_encoder_path")
+    if not encoder.config.num_classes:
+        trials = trials.without_classes()
     if encoder.config.num_classes != len(trials.class_names):
         raise InputError(f"--eeg_encoder_path {args.eeg_encoder_path}: knows {encoder.config.num_classes} classes, "
                          f"{trials.path} has {len(trials.class_names)}; train an encoder on this data set")

@@ -196,6 +196,7 @@ def _run(args):
     encoder = load_encoder(folder, "--output")
     trials = load_trials(paths.eeg_dataset, args.time_low, args.time_high, args.subject)
     fit_to_encoder(encoder.config, trials, "--output")
+    trials = trials if encoder.config.num_classes else trials.without_classes()
     if len(trials.class_names) > encoder.config.num_classes:
         raise InputError(f"--output {args.output}: the encoder has {encoder.config.num_classes} classes, {trials.path} has "
                          f"{len(trials.class_names)}; train an encoder on this data set")
@@ -203,7 +204,7 @@ def _run(args):
     if fitted and trials.classes != "one":
         had = "none" if trials.classes == "none" else "several"
         raise InputError("--classical_baseline, --embedding_baseline and --when_and_where need one class a picture, and "
-                         f"pictures of {trials.path} have {had}; leave them out")
+                         f"those of {trials.path} have {had} that the encoder knows; leave them out")
     known = ("train", "val") if args.classical_baseline and args.split == "test" else ("train",) if fitted else ()
     needed = {args.split, *known}
     split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=needed)

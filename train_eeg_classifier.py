@@ -43,6 +43,9 @@ def parse(argv: list[str] | None) -> options.Options:
                             "pictures' embeddings, the others depend on the direction of an embedding only")
     group.add_argument("--loss_weight", type=options.bounded(float, 0), default=1.0,
                        help="weight of the embedding losses relative to the cross-entropy; 0 trains a classifier only")
+    group.add_argument("--class_head", choices=("auto", "on", "off"), default="auto",
+                       help="whether classes are learned beside the embedding and named in prompts; auto: if the data set "
+                            "has any, and those of the validation part are in the training part")
     group.add_argument("--label_smoothing", type=options.bounded(float, 0, 0.99), default=0.0,
                        help="share of the class target that is spread over all classes")
     group.add_argument("--best_by", choices=("score", "accuracy", "loss"), default="score",
@@ -200,13 +203,26 @@ def _pictures_of_pretrained(args):
     return read_records(resolve_checkpoint(args.pretrained, "--pretrained"))
 
 
-def _check_classes(args, trials):
-    """Refuse options that need one class a picture, where the data set has none, or several."""
+def _with_classes_to_learn(args, trials, split):
+    """The trials, without classes where there is no class head; refuses options that need one class a picture.
+
+    Of new classes, as --split_by class tests them, a classifier could only give the name of a wrong one, which would then
+    stand in the prompts.
+    """
+    seen, held_out = (set(trials.label[split[part]].tolist()) for part in ("train", "val"))
+    is_new = trials.classes == "one" and not seen & held_out and args.loss_weight
+    if is_new and args.class_head == "auto":
+        print("note: no class of the validation part is in the training part, so the encoder learns no classes and prompts "
+              "name none; --class_head on trains a classifier all the same")
+    if args.class_head == "off" or (is_new and args.class_head == "auto"):
+        trials = trials.without_classes()
     if trials.classes == "none" and not args.loss_weight:
-        raise InputError(f"--loss_weight 0: {trials.path} has no classes, so only the picture embeddings can be "
-                         "learned; leave it out")
+        raise InputError(f"--loss_weight 0: there are no classes to learn of {trials.path}, so only the picture embeddings "
+                         "can be learned; leave it out")
     if trials.classes != "one" and args.best_by == "accuracy":
-        raise InputError(f"--best_by accuracy: pictures of {trials.path} have no one class; give score or loss")
+        raise InputError(f"--best_by accuracy: there is no one class a picture to learn of {trials.path}; give score or "
+                         "loss")
+    return trials
 
 
 def _picture_targets(args, paths, trials, split, device):
@@ -287,7 +303,8 @@ def _run(args):
     paths = find_data(args.eeg_dataset, args.splits_path, args.image_dir, args.picture,
                       needed=("splits_path", "image_dir") if args.loss_weight else ("splits_path",))
     trials = load_trials(paths.eeg_dataset, args.time_low, args.time_high, args.subject)
-    _check_classes(args, trials)
+    split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
+    trials = _with_classes_to_learn(args, trials, split)
     branched = args.encoder == "transformer" and args.branches == "auto"
     if branched and trials.classes != "one":
         branched = False
@@ -297,7 +314,6 @@ def _run(args):
                               metric_for_best_model=args.best_by, greater_is_better=args.best_by != "loss",
                               load_best_model_at_end=of_best_epoch,
                               ddp_find_unused_parameters=not args.loss_weight)  # the projector then has no loss
-    split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
     if args.centre == "subject":
         centre_people(trials)
     earlier_pictures = _pictures_of_pretrained(args)

@@ -89,8 +89,9 @@ def write_captions(captioner: Captioner, args: Options, files: dict[str, Path]) 
     encoded = EncodedTrials(paths, trials, positions, split["train"], names, [captions[name] for name in names],
                             trials.words(positions), *captioner.read(trials.eeg, positions))
     right = sum(one == other for one, other in zip(encoded.truth, encoded.predicted, strict=True)) / len(names)
+    told = trials.classes == "one" and not captioner.without_classes
     print(f"{args.split} trials of {eeg_text(trials.source)}: {len(names)}"
-          + f", predicted class right in {right:.1%}" * (trials.classes == "one"))
+          + f", predicted class right in {right:.1%}" * told)
     batch_size = args.batch_size
     if not batch_size and set(files) - set(BASELINES):
         instruction = instruction_of(args.prompt_type or "basic", args.prompt)
@@ -114,6 +115,8 @@ def _keep_other_condition(file, condition):
 def check_model_fits(captioner: Captioner, trials: Trials) -> None:
     """Raise InputError unless the trials fit the encoder of the captioner (encoders.fit_to_encoder)."""
     fit_to_encoder(captioner.model.encoder.config, trials, "--model_path")
+    if captioner.without_classes:
+        return
     known = set(captioner.class_names.values())
     strangers = sorted(set(trials.class_names.values()) - known)
     if strangers:
@@ -173,7 +176,8 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
         texts = [text if answer else caption_files.ABSTAINED for text, answer in
                  zip(_baseline(captioner, encoded, condition, args), answered, strict=True)]
     else:
-        shown = under_condition(condition, encoded.embeddings, encoded.predicted, encoded.truth, trials.image[positions],
+        truth = encoded.predicted if captioner.without_classes else encoded.truth  # no words either way
+        shown = under_condition(condition, encoded.embeddings, encoded.predicted, truth, trials.image[positions],
                                 args.seed, lambda: _picture_rows(captioner, encoded.paths.image_dir, encoded.names, args))
         rows = shown.rows
         models = {name: model_key(identity) for name, identity in used.items() if name != "other_llm"}

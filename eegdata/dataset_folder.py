@@ -22,7 +22,7 @@ from runtime.verified import has_hash
 import numpy as np
 import torch
 
-from eegdata.pictures import machine_made, same_captions, write_captions, write_picture
+from eegdata.pictures import machine_made, same_captions, write_captions, write_machine_captions, write_picture
 from eegdata.records import DataSet
 from eegdata.source import source_of_record
 
@@ -271,6 +271,9 @@ def _write_pictures(data, folder, replace=False):
             write_captions(folder, {name: picture.captions})
         else:
             kept.append(name)
+    if data.captions_by:
+        texts = {name: picture.captions[0] for name, picture in data.pictures.items() if picture.captions}
+        write_machine_captions(folder, texts, data.captions_by)
     if kept:
         print(f"{folder}: {len(kept)} pictures, {kept[0]} among them, keep captions that are not those of the tables; "
               "remove their <name>_caption.txt, or give --overwrite, to have those")

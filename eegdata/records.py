@@ -65,6 +65,7 @@ class DataSet:
     ("given": by Block.part). preprocessing: what eegdata/preprocessing_schema.py keeps, but scale and window; None where
     the source did not cut the trials from continuous recordings. about: JSON-like facts for the record, among them what
     was done to the EEG under "steps" (a list of sentences), and, of public data, "licence" and "published" (where).
+    captions_by: the model that wrote the captions, None where people did.
     """
 
     recordings: list
@@ -82,3 +83,4 @@ class DataSet:
     preprocessing: dict | None = None
     about: dict = field(default_factory=dict)
     objects: dict | None = None
+    captions_by: str | None = None

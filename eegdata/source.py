@@ -11,7 +11,8 @@ UNKNOWN = {"name": "unknown", "simulated": None}
 TITLES = {
     "unknown": "an unknown source", "raw": "raw recordings", "eegcvpr40": "EEGCVPR40", "things": "THINGS-EEG2",
     "mindbigdata": "MindBigData", "bdd": "Brain-Download-Datasets", "n170": "the N170 experiment of EEG-ExPy",
-    "uci": "the UCI EEG Database",
+    "uci": "the UCI EEG Database", "alljoined1": "Alljoined1", "alljoined16m": "Alljoined-1.6M",
+    "eegimagenet": "EEG-ImageNet", "seeddv": "SEED-DV",
 }
 
 

@@ -1,6 +1,6 @@
 """Trials of a data set folder or an EEGCVPR40 .pth file, as every stage reads them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runtime.errors import InputError
@@ -72,6 +72,10 @@ class Trials:
         """How recordings became these trials (eegdata/preprocessing_schema.py), None where the data set does not say."""
         kept = self.record.get("preprocessing")
         return kept and {**kept, "window": [self.eeg.low, self.eeg.high]}
+
+    def without_classes(self) -> "Trials":
+        """The same trials, as if no picture had a class: for an encoder that names none."""
+        return replace(self, class_names={}, objects=None)
 
     def names(self, positions: torch.Tensor | slice) -> list[str]:
         """Picture names of trials."""

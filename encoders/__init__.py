@@ -91,7 +91,7 @@ def fit_to_encoder(config: PretrainedConfig, trials: Trials, flag: str) -> None:
                          f"{trials.eeg.shape[1]}, and without channel names they cannot be matched; use the data set that "
                          "the encoder was trained on, prepare one that names its channels, or train another encoder")
     kinds = ["several" if config.several_classes else "one" if config.num_classes else "none", trials.classes]
-    if kinds[0] != kinds[1]:
+    if kinds[0] not in ("none", kinds[1]):  # an encoder may have learned no classes where there are some
         had, has = ({"none": "no class", "one": "one class", "several": "several classes"}[kind] for kind in kinds)
         raise InputError(f"{flag}: the encoder was trained on pictures with {had}, those of {trials.path} have {has}; use "
                          "the data set that it was trained on, or train another encoder")

@@ -32,9 +32,16 @@ WORDS = {  # of claims, by how many classes a picture has
     "one": {"beyond": "Beyond the class name", "class": "the class", "more": "the class", "alike": "of the class"},
     "several": {"beyond": "Beyond look-alike pictures, which show the same objects,", "class": "the objects",
                 "more": "look-alike pictures", "alike": "with the same objects"},
+    "unnamed": {"beyond": "Beyond look-alike pictures, which are of the same class,", "class": "the class",
+                "more": "look-alike pictures", "alike": "of the class"},
     "none": {"beyond": "Beyond look-alike pictures", "class": "the objects", "more": "look-alike pictures",
              "alike": "with look-alike pictures"},
 }
+
+
+def words_of(study: Study) -> dict[str, str]:
+    """The words of WORDS for a study; "unnamed" where the model names no class of pictures that have one."""
+    return WORDS["unnamed" if study.classes == "one" and study.model.without_classes else study.classes]
 
 
 def compare(study: Study, args: Namespace) -> list[dict]:
@@ -86,9 +93,11 @@ def groundings(study: Study, args: Namespace) -> dict[str, Grounding | None]:
     """
     fit = study_fit(study)
     options = {"n_boot": args.n_boot, "n_perm": args.n_perm, "seed": args.seed}
-    named = study.classes == "several" or all(fit.predicted)
+    unnamed = study.model.without_classes
+    named = not unnamed and (study.classes == "several" or all(fit.predicted))
+    alike = unnamed and study.classes != "none"  # the model names no class, and the true ones are known
     return {"anything": of_anything(fit, **options), "class": of_the_class(fit, **options) if named else None,
-            "beyond": beyond_the_class(fit, **options) if named else None}
+            "beyond": beyond_the_class(fit, **options) if named or alike else None}
 
 
 def verdict_of(found: Grounding | None, unknown: str, people: np.ndarray | None = None) -> dict:
@@ -282,7 +291,7 @@ def claim(study: Study, verdicts: dict) -> str:
     abstained = f", {study.abstained} more without a caption" if study.abstained else ""
     tested = beyond if beyond.get("n") else verdicts["anything"]
     size = f"N = {counted(tested.get('n'), 'trial')} of {counted(tested.get('pictures'), 'picture')}{abstained}"
-    words = WORDS[study.classes]
+    words = words_of(study)
     if beyond["holds"]:
         text = f"{words['beyond']} the EEG adds {beyond['text']} ({size}){for_whom(beyond['people'])}"
     else:
@@ -334,16 +343,17 @@ def judge_study(study: Study, args: Namespace) -> dict:
     unnamed = f"{nameless} of {len(study.model.table)} trials have no predicted object"
     if study.classes == "none":
         unnamed = "no objects and no words are known by which pictures could be alike"
-    elif study.classes == "several":
+    elif study.classes == "several" or study.model.without_classes:
         nameless = 0
     one_picture = "there is only one picture, so nothing can be exchanged"
     why = (unnamed if nameless else one_picture if len(set(study.model.clusters)) == 1 else
-           f"no two test pictures {WORDS[study.classes]['alike'].replace('of the', 'of a')} were shown in the same "
+           f"no two test pictures {words_of(study)['alike'].replace('of the', 'of a')} were shown in the same "
            "recordings, so nothing can be exchanged within it")
     people = study.model.people
     anything = verdict_of(found["anything"], one_picture, people)
     verdicts = {"anything": anything,
                 "class": class_verdict(anything, found["class"],
+                                       "the model names no class" if study.model.without_classes else
                                        unnamed if nameless else "there is only one class or only one picture"),
                 "beyond_class": verdict_of(found["beyond"], why, people),
                 "better_than_nothing": against_the_best(study, comparisons)}

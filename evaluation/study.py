@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from metrics.caption_files import Captions
+from metrics.caption_files import COLUMNS, Captions
 from metrics.conditions import BY_NAME, COMPARED
 
 
@@ -44,9 +44,8 @@ class Study:
     @property
     def classes(self) -> str:
         """How many classes a picture has: "one", "several" or "none"."""
-        if self.model is not None and self.model.without_classes:
-            return "none"
-        return self.record.get("classes", "one")
+        named = self.model is not None and any(name.strip() for name in self.model.texts(COLUMNS[1]))
+        return self.record.get("classes", "one") if named else "none"
 
     @property
     def record(self) -> dict:

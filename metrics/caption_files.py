@@ -109,8 +109,8 @@ class Captions:
 
     @property
     def without_classes(self) -> bool:
-        """Whether no row names a class, true or predicted: the pictures have none."""
-        return not any(cell.strip() for column in COLUMNS[1:3] for cell in self.table[column])
+        """Whether no row has a predicted class: the model names none."""
+        return not any(cell.strip() for cell in self.table[COLUMNS[2]])
 
     def only(self, column: str) -> str:
         """The value that all rows have in one of CONSTANT_COLUMNS, "" without the column."""

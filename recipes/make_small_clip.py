@@ -49,6 +49,9 @@ def parse(argv: list[str] | None) -> options.Options:
     parser.add_argument("--extra_drawings", type=options.bounded(int, 0), default=0,
                         help="number of additional pictures, drawn like those of the simulated data set; their scenes "
                              "differ from all pictures in --image_dir")
+    parser.add_argument("--extra_scenes", choices=("things", "objects"), default="things",
+                        help="what the additional pictures show: one thing, or several, as prepare_data.py simulated "
+                             "--scenes draws them")
     parser.add_argument("--image_size", type=options.bounded(int, 32), default=64,
                         help="width and height of the input of the model in pixels, a multiple of 32")
     parser.add_argument("--width", type=options.positive, default=16,
@@ -138,8 +141,15 @@ def extra_drawings(args: options.Options, captions: set[str]) -> "Iterator[tuple
         return
     from tqdm import tqdm
 
-    from sources import drawings
+    from sources import drawings, mixtures
 
+    if args.extra_scenes == "objects":
+        sampled = mixtures.sample_mixtures(args.extra_drawings, args.seed + 1)
+        found = [(scene, mixtures.captions(scene)) for scene in sampled]
+        for scene, texts in tqdm(found, desc="extra drawings", unit="picture"):
+            if captions.isdisjoint(texts):
+                yield mixtures.draw(scene, args.image_size * 2), texts[0]
+        return
     try:
         scenes = drawings.sample_scenes(args.extra_drawings, args.seed + 1, exclude=captions)
     except ValueError as error:

@@ -15,7 +15,9 @@ import torch
 
 SAFE_TYPES = [  # numpy values in old pickles; all else that would execute code is refused
     np.dtype, np.ndarray, np._core.multiarray.scalar, np._core.multiarray._reconstruct,
-    *(type(np.dtype(kind)) for kind in (np.int64, np.int32, np.uint32, np.uint8, np.float32, np.float64)),
+    *((function, f"numpy.core.multiarray.{function.__name__}")  # as numpy 1 called them
+      for function in (np._core.multiarray.scalar, np._core.multiarray._reconstruct)),
+    *(type(np.dtype(kind)) for kind in (np.int64, np.int32, np.uint32, np.uint8, np.float16, np.float32, np.float64, str)),
 ]
 READ_BYTES = 2**20  # bytes read at a time
 

@@ -4,7 +4,8 @@ A source that `prepare_data.py` offers has `add_arguments(parser)` and `find(arg
 they are called.
 """
 
-from . import alljoined1, bdd, eegcvpr40, mindbigdata, n170, raw, simulated, things, uci
+from . import alljoined1, alljoined16m, bdd, eegcvpr40, eegimagenet, mindbigdata, n170, raw, seeddv, simulated, things, uci
 
-SOURCES = {"alljoined1": alljoined1, "bdd": bdd, "eegcvpr40": eegcvpr40, "mindbigdata": mindbigdata, "n170": n170,
-           "raw": raw, "simulated": simulated, "things": things, "uci": uci}
+SOURCES = {"alljoined1": alljoined1, "alljoined16m": alljoined16m, "bdd": bdd, "eegcvpr40": eegcvpr40,
+           "eegimagenet": eegimagenet, "mindbigdata": mindbigdata, "n170": n170, "raw": raw, "seeddv": seeddv,
+           "simulated": simulated, "things": things, "uci": uci}

@@ -50,10 +50,11 @@ def read_events(path: Path | str, flag: str = "--events", captions: Captions | N
                 times_suffice: bool = False) -> list[tuple[str, Event]]:
     """[(text of column file or "", Event)] of an events table; columns onset [s] or sample and, unless `times_suffice`,
     what was shown."""
-    columns, rows = read_table(path, flag)
-    captions_of = (captions or Captions()).of(columns, f"{flag} {path}")
+    form = captions or Captions()
+    columns, rows = read_table(path, flag, needed=[form.picture] if form.picture else ())
+    captions_of, pictures = form.of(columns, f"{flag} {path}"), (form.picture,) if form.picture else PICTURE_COLUMNS
     when = [name for name in ("onset", "sample") if name in columns]
-    what = [name for name in (*PICTURE_COLUMNS, "class", *NAME_COLUMNS) if name in columns]
+    what = [name for name in (*pictures, "class", *NAME_COLUMNS) if name in columns]
     if not when or not (what or times_suffice):
         expected = ", ".join((*PICTURE_COLUMNS, "class", *NAME_COLUMNS))
         raise InputError(f"{flag} {path}, line 1: columns {', '.join(columns)[:200]}; expected onset (seconds from the "
@@ -61,15 +62,15 @@ def read_events(path: Path | str, flag: str = "--events", captions: Captions | N
     events, last, unsorted = [], {}, 0
     for line, row in rows:
         place = f"{flag} {path}, line {line}"
-        event = Event(first_of(row, (*NAME_COLUMNS, "class", *PICTURE_COLUMNS)) or "n/a", place, listed=True,
-                      picture=first_of(row, PICTURE_COLUMNS), kind=row.get("class", ""), captions=captions_of(row))
+        event = Event(first_of(row, (*NAME_COLUMNS, "class", *pictures)) or "n/a", place, listed=True,
+                      picture=first_of(row, pictures), kind=row.get("class", ""), captions=captions_of(row))
         if not row[when[0]] and not event.picture and not event.kind:  # BIDS writes n/a; an error only if it is shown
             event.onset = math.nan
             events.append((row.get("file", ""), event))
             continue
         time = _number(row[when[0]], when[0], place)
         if when[0] == "onset":
-            event.onset = time
+            event.onset = time * form.onset_unit
         else:
             event.sample = int(time)
         file = row.get("file", "")

@@ -60,8 +60,8 @@ def sample_mixtures(number: int, seed: int = 0, classes: Sequence[str] = drawing
 
 
 def captions(mixture: Mixture) -> tuple[str, ...]:
-    """Five different sentences about the picture, the same for equal mixtures."""
-    chooser = random.Random(repr(mixture))
+    """Five different sentences about the picture, the same for mixtures that show the same."""
+    chooser = random.Random(repr(sorted(map(repr, mixture.parts))))
     patterns = chooser.sample(PATTERNS, len(PATTERNS))
     tried = itertools.islice(itertools.cycle(patterns), 40)
     made = dict.fromkeys(_sentence(mixture, pattern, chooser) for pattern in tried)

@@ -54,6 +54,7 @@ from .stimuli import Stimuli, assign_in_turn, find_stimuli, name_pictures
 from .tables import Captions
 
 MAX_DELAY = 10.  # s
+UNITS = {"s": 1., "ms": .001}  # of onsets, in s
 MAX_CHANNELS = 64  # in a note
 SAID = ("gaps", "read as cp1252", "beside the header", "electrode places are ignored")  # notes on a recording to print
 PROCESSING_OPTIONS = ("exclude", "l_freq", "h_freq", "notch", "unit_scale", "bads", "reference", "resample", "tmin", "tmax",
@@ -80,6 +81,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                                                                      "time, in place of an error")
     group.add_argument("--picture_map", metavar="TSV", help="table with the columns event, and picture or class, that "
                                                             "says what event names mean")
+    group.add_argument("--picture_column", metavar="NAME", help="column of the events tables that names pictures (unset: "
+                                                                "picture, stim_file or image)")
+    group.add_argument("--onset_unit", choices=UNITS, default="s", help="unit of the column onset of the events tables, "
+                       "where it is not the seconds that BIDS asks for")
     group.add_argument("--event_picture", nargs=2, metavar=("REGEX", "NAME"), help="what events are called, and the "
                        "picture that each shows: {1} is the first group of the regular expression, {1:5} the same with "
                        "zeros to 5 digits, as in 'stim_train,(\\d+),.*' '{1:5}.jpg'")
@@ -143,7 +148,7 @@ def find(args: argparse.Namespace, stimuli: Stimuli | None = None) -> DataSet:
     _check(args)
     files = bids.find_files(args.bids, args.task, args.cut_short, args.allow_other_files) if args.bids else (
         raw_files.find_files(args.recordings, args.stream, args.cut_short, args.allow_other_files))
-    captions = Captions(names_in(args.caption_columns or ""))
+    captions = Captions(names_in(args.caption_columns or ""), args.picture_column, UNITS[args.onset_unit])
     tables = _tables(args, files, captions)
     if stimuli is None:
         stimuli = find_stimuli(_folder_of_pictures(args), args.picture_list, args.picture_map, captions, args.event_picture,
@@ -295,7 +300,8 @@ def _data_set(args, found, stimuli, ignored, settings, people):
         "steps": steps,
         "options": {name: getattr(args, name) for name in PROCESSING_OPTIONS} | {
             "baseline": settings.baseline, "reference": settings.reference,
-            **{name: given for name in ("event_picture", "no_classes") if (given := getattr(args, name))}},
+            **{name: given for name in ("event_picture", "no_classes", "picture_column") if (given := getattr(args, name))},
+            **({"onset_unit": args.onset_unit} if args.onset_unit != "s" else {})},
         "files": [{"name": each.file.name, "sha256": each.file.hashes, "sfreq": each.sfreq, "channels": len(each.names),
                    "seconds": round(each.duration, 3), "events": len(each.events),
                    "seconds_in_gaps": round(each.clock.lost, 3)}

@@ -75,6 +75,8 @@ class Stimuli:
         name that fits several is an InputError.
         """
         name = plain_text(text).replace("\\", "/").removeprefix("./")
+        if self.folder and self.folder.name != "stimuli":  # BIDS counts from its own folder of that name
+            name = name.removeprefix("stimuli/")
         fits, loosely = [], False
         for names in (self.by_path,) if "/" in name else (self.by_path, self.by_name, self.by_stem):
             if not fits:

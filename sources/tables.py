@@ -77,10 +77,11 @@ def first_of(row: dict[str, str], names: Iterable[str]) -> str:
 
 
 class Captions:
-    """Which columns of tables hold captions: caption, caption1, caption2, ..., or those that --caption_columns names."""
+    """How tables say things: which columns hold captions (caption, caption1, caption2, ..., or those that --caption_columns
+    names), which one pictures (None: the usual names), and how many seconds an onset of 1 is."""
 
-    def __init__(self, columns: Sequence[str] = ()):
-        self.given, self.seen = tuple(columns), set()
+    def __init__(self, columns: Sequence[str] = (), picture: str | None = None, onset_unit: float = 1.):
+        self.given, self.seen, self.picture, self.onset_unit = tuple(columns), set(), picture, onset_unit
 
     def of(self, columns: Sequence[str], place: str) -> Callable[[dict[str, str]], tuple[str, ...]]:
         """A function from a row of a table to its captions; columns: the table's; place: its flag and file."""

@@ -8,6 +8,10 @@ on. It also holds the pictures, unless --images names another folder: `training_
 checked against it. Row i of a file is picture i of the sorted folders. Files of NICE-EEG's scripts (250 Hz, 63 channels)
 are read too. Nothing in the files is executed, and large ones stay on disk.
 
+Two other layouts are recognised: the whitened `sub-01/train.pt` and `test.pt` of UBP and later code, which name picture and
+session of each trial, and the raw `sub-01/ses-01/raw_eeg_training.npy`, from which trials are cut in the order of
+presentation.
+
 Training trials are single repetitions (4 for each picture), test trials the average of all 80, as in the published
 protocol; --average_train and --average_test change that. The test is zero-shot: none of its 200 concepts is in a training
 picture. For validation, --val_fraction of the training concepts are held out, evenly spaced in their sorted list, at least
@@ -18,7 +22,7 @@ import argparse
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,10 +34,12 @@ import numpy as np
 from eegdata.pictures import picture_files
 from eegdata.records import Block, DataSet, Picture, Recording
 
+from . import epochs
 from .safe_npy import read_object_npy
 
 FILES = {"training": "preprocessed_eeg_training.npy", "test": "preprocessed_eeg_test.npy"}
 EEG_KEYS = ("preprocessed_eeg_data", "ch_names", "times")
+POSTERIOR17 = ("P7", "P5", "P3", "P1", "Pz", "P2", "P4", "P6", "P8", "PO7", "PO3", "POz", "PO4", "PO8", "O1", "Oz", "O2")
 BLOCK_REPETITIONS = 2000  # repetitions read at a time
 MAX_VALUE = 1e6  # in whatever unit, EEG is below; a damaged exponent is mostly not
 STEPS = ["epoched, baseline-corrected and resampled by the publishers' script",
@@ -56,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="repetitions of a training picture to average into one trial")
     parser.add_argument("--average_test", type=repetitions, default="all", metavar="all|none|N",
                         help="repetitions of a test picture to average into one trial")
+    parser.add_argument("--channels", nargs="+", metavar="NAME", help="channels to keep, or posterior17 for the "
+                        f"{len(POSTERIOR17)} that the field often takes: {', '.join(POSTERIOR17)} (unset: all)")
+    group = parser.add_argument_group("raw files: how trials are cut")
+    epochs.filter_options(group, .5, 40.)
+    epochs.window_options(group, -.2, .8, "from --tmin to 0", "250 Hz")
 
 
 @dataclass
@@ -69,19 +80,65 @@ class ConceptPicture:
 
 
 def find(args: argparse.Namespace) -> DataSet:
-    """The DataSet: a recording a subject."""
-    from tqdm import tqdm
-
+    """The DataSet: a recording a subject; of whitened and raw files one a subject and session."""
     images = Path(args.images or args.folder)
     pictures = {part: find_concept_pictures(images / f"{part}_images") for part in FILES}
     check_metadata(images / "image_metadata.npy", pictures)
-    class_names = {picked.class_id: picked.class_name for part in FILES for picked in pictures[part]}
-    classes = list(class_names)
+    subjects = find_subjects(args.folder, args.subjects)
+    first = next(iter(subjects.values()))
+    if (first / "train.pt").is_file():
+        from .things_whitened import find_whitened
+
+        data = find_whitened(args, subjects, pictures)
+    elif any(first.glob("ses-*/raw_eeg_*.npy")):
+        from .things_raw import find_raw
+
+        data = find_raw(args, subjects, pictures)
+    else:
+        data = find_preprocessed(args, subjects, pictures)
+    data = with_channels(data, args.channels)
+    return replace(data, about={**data.about, "published": "OSF 3jk45 (Gifford et al., NeuroImage 264, 2022)",
+                                "licence": "CC BY 4.0; the pictures are THINGS', for research only"})
+
+
+def with_channels(data: DataSet, wanted: list[str] | None) -> DataSet:
+    """The data set with these channels only; None: all."""
+    if not wanted:
+        return data
+    wanted = list(POSTERIOR17) if wanted == ["posterior17"] else wanted
+    place = {name.lower(): number for number, name in enumerate(data.ch_names)}
+    missing = [name for name in wanted if name.lower() not in place]
+    if missing or len(set(map(str.lower, wanted))) < len(wanted):
+        raise InputError(f"--channels {(missing or wanted)[0]}: " + (
+            f"not among the channels {', '.join(data.ch_names)[:300]}" if missing else "a channel is named twice"))
+    rows = [place[name.lower()] for name in wanted]
+
+    def read(recording):
+        for block in recording.read():
+            yield replace(block, eeg=block.eeg[:, rows])
+
+    kept = data.preprocessing and {**data.preprocessing, "ch_names": [data.ch_names[row] for row in rows]}
+    return replace(data, ch_names=[data.ch_names[row] for row in rows], preprocessing=kept, recordings=[
+        replace(recording, key=[recording.key, rows], read=partial(read, recording)) for recording in data.recordings])
+
+
+def class_facts(pictures: dict[str, list[ConceptPicture]]) -> tuple[list[str], list[str]]:
+    """Class ids and names of the concepts, those of the training part first."""
+    names = {picked.class_id: picked.class_name for part in FILES for picked in pictures[part]}
+    return list(names), list(names.values())
+
+
+def find_preprocessed(args: argparse.Namespace, subjects: dict[int, Path],
+                      pictures: dict[str, list[ConceptPicture]]) -> DataSet:
+    """The DataSet of the publishers' preprocessed files."""
+    from tqdm import tqdm
+
+    classes, class_names = class_facts(pictures)
     validation = choose_validation(list(dict.fromkeys(p.class_id for p in pictures["training"])), args.val_fraction)
     options = [args.average_train, args.average_test, sorted(validation),
                content_key([[p.name for p in pictures[part]] for part in FILES])]
     recordings, first, known = [], None, None
-    for subject, folder in tqdm(find_subjects(args.folder, args.subjects).items(), desc="check", unit="subject"):
+    for subject, folder in tqdm(subjects.items(), desc="check", unit="subject"):
         for part, average in (("training", args.average_train), ("test", args.average_test)):
             path = folder / FILES[part]
             eeg, *facts = open_eeg(path)
@@ -97,7 +154,7 @@ def find(args: argparse.Namespace) -> DataSet:
     ch_names, times = known
     return DataSet(
         recordings, sfreq=round((len(times) - 1) / (times[-1] - times[0]), 3), ch_names=ch_names, n_times=len(times),
-        tmin=times[0], units="standardised", class_ids=classes, class_names=list(class_names.values()),
+        tmin=times[0], units="standardised", class_ids=classes, class_names=class_names,
         pictures={p.name: Picture(p.path) for part in FILES for p in pictures[part]}, split_by="given",
         about={"steps": [*STEPS, *(f"{part} trials: {_average_text(average)}" for part, average in (
                    ("training", args.average_train), ("test", args.average_test)))],

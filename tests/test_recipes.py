@@ -32,7 +32,8 @@ def calls(tmp_path, recipe, *arguments, **environment):
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-@pytest.mark.parametrize(("recipe", "arguments"), [("demo.sh", ["my runs/*", "1"]), ("n170.sh", ["my data", "my runs/*"])])
+@pytest.mark.parametrize(("recipe", "arguments"), [
+    ("demo.sh", ["my runs/*", "1"]), ("n170.sh", ["my data", "my runs/*"]), ("captions_by_people.sh", ["my runs/*", "1"])])
 def test_folders_with_blanks_and_stars_reach_the_scripts_whole(tmp_path, recipe, arguments):
     (tmp_path / "my runs" / "other").mkdir(parents=True)  # what an unquoted star would find
     found = calls(tmp_path, recipe, *arguments, LLM="my llm", CLIP_MODEL="my clip")

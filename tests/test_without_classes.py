@@ -15,6 +15,7 @@ import inference_chance
 import prepare_data
 import test_eeg_classifier as encoder_test
 import train_eeg_classifier
+from eegdata.splits import write_splits
 from eegdata.trials import load_trials
 from metrics.conditions import NAMES, WITHOUT_CLASSES
 from scenes import OBJECTS, SETS, make_scenes, wordings
@@ -127,10 +128,41 @@ def test_what_needs_classes_is_refused(whole, clip, tmp_path, capsys):
     model = ["--model_path", str(results.parent / "captioner"), *given]
     for script, arguments, text in (
             (inference_chance, [*model, "--conditions", "label", "--dest", str(tmp_path / "c.csv")], "needs class names"),
-            (train_eeg_classifier, [*given, "--loss_weight", "0", "--output", str(tmp_path / "e")], "has no classes"),
+            (train_eeg_classifier, [*given, "--loss_weight", "0", "--output", str(tmp_path / "e")], "no classes to learn"),
             (train_eeg_classifier, [*given, "--best_by", "accuracy", "--output", str(tmp_path / "e")], "no one class"),
             (encoder_test, [*given, "--clip_model", str(clip), "--output", str(results.parent / "encoder"),
                             "--classical_baseline"], "need one class a picture")):
         with pytest.raises(SystemExit) as stop:
             script.main(arguments)
         assert stop.value.code == 2 and text in capsys.readouterr().err
+
+
+def test_new_classes_are_not_called_by_the_name_of_a_known_one(data, clip, llm, tmp_path, capsys):
+    """A split by class: the encoder names none, and look-alike pictures are those of the true class."""
+    content = torch.load(data / "eeg.pth")
+    kind = {"cat": "train", "dog": "val", "car": "test"}
+    part_of = [kind[content["images"][one["image"]].split("_")[0]] for one in content["dataset"]]
+    parts = {part: [i for i, own in enumerate(part_of) if own == part] for part in ("train", "val", "test")}
+    write_splits(tmp_path / "classes.pth", parts)
+    given = ["--eeg_dataset", str(data / "eeg.pth"), "--splits_path", str(tmp_path / "classes.pth"), "--image_dir",
+             str(data / "images"), "--device", "cpu"]
+    pictures = ["--clip_model", str(clip)]
+    train_eeg_classifier.main([*given, *pictures, "--output", str(tmp_path / "encoder"), "--num_epochs", "1"])
+    assert "prompts name none" in capsys.readouterr().out
+    encoder_test.main([*given, *pictures, "--output", str(tmp_path / "encoder")])
+    assert "retrieval" in read_json(tmp_path / "encoder" / "test" / "scores.json")
+    finetune_llm.main([*given, *pictures, "--eeg_encoder_path", str(tmp_path / "encoder"), "--llm_backbone_name_or_path",
+                       str(llm), "--output", str(tmp_path / "captioner"), "--num_epochs_image", "1", "--num_epochs_eeg",
+                       "1"])
+    write = ["--model_path", str(tmp_path / "captioner"), *given, "--max_new_tokens", "8", "--dest",
+             str(tmp_path / "results" / "captions.csv")]
+    inference.main(write)
+    inference_chance.main(write)
+    table = read(tmp_path / "results" / "captions.csv")
+    assert set(table["Expected object"]) == {"car"} and set(table["Predicted object"]) == {""}
+    assert "references" not in table  # one caption a picture, as ever
+    evaluate.main([*map(str, sorted((tmp_path / "results").glob("*.csv"))), "--report", str(tmp_path), "--n_perm", "100",
+                   "--n_boot", "20", "--metrics", "ROUGE-1"])
+    study, = read_json(tmp_path / "results.json")["studies"]
+    assert study["missing"] == [] and study["verdicts"]["beyond_class"]["p"] is not None
+    assert study["verdicts"]["class"]["text"] == "the model names no class" and "look-alike" in study["claim"]
