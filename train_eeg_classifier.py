@@ -305,10 +305,8 @@ def _run(args):
     trials = load_trials(paths.eeg_dataset, args.time_low, args.time_high, args.subject)
     split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
     trials = _with_classes_to_learn(args, trials, split)
-    branched = args.encoder == "transformer" and args.branches == "auto"
-    if branched and trials.classes != "one":
-        branched = False
-        print("note: the linear branches need one class a picture, so the transformer is trained alone (--branches neural)")
+    one_class = trials.classes == "one"
+    branched = args.encoder == "transformer" and args.branches == "auto" and bool(one_class or args.loss_weight)
     of_best_epoch = not branched or bool(args.patience)
     arguments = _arguments_for(args, device, output, args.num_epochs, label_names=["labels", "target"],
                               metric_for_best_model=args.best_by, greater_is_better=args.best_by != "loss",
@@ -328,7 +326,8 @@ def _run(args):
     eeg, labels = place(trials.eeg, needed, arguments), trials.class_targets(needed)
     target, fitting = target[needed], None
     if branched:
-        fitting = BranchFitting(eeg, labels, target if args.loss_weight else None, len(trials.class_names), rows,
+        fitting = BranchFitting(eeg, labels if one_class else None, target if args.loss_weight else None,
+                                len(trials.class_names), rows,
                                 independent_groups(trials, split["train"], split["val"]), trials.sfreq, args.seed)
     if args.encoder == "transformer":
         encoder.fit_whitening(eeg, rows["train"], *([fitting.whitening] if fitting else []))
@@ -342,7 +341,7 @@ def _run(args):
           f"{count} trials to train on, {len(needed) - count} to validate on; {device}")
     augmentation = Augmentation(round(args.time_shift * trials.sfreq / 1000), args.noise, args.channel_dropout)
     average = None if of_best_epoch else averaged(encoder)
-    weights = class_weights(labels[rows["train"]], len(trials.class_names)) if branched else None
+    weights = class_weights(labels[rows["train"]], len(trials.class_names)) if branched and one_class else None
     objective = EncoderObjective(encoder, args.loss, args.loss_weight, args.label_smoothing, mean / scale, augmentation,
                                  average, weights)
     batches = gather({"eeg": eeg, "labels": labels, "target": target, "image": trials.image[needed]})
@@ -364,16 +363,16 @@ def _run(args):
         fitting.add_to(encoder, eeg, device, scale)
     warnings = training_warnings(encoder, eeg, labels, target if args.loss_weight else None, rows["train"], device)
     rescale_embedding(encoder, mean, scale)
+    logits, known = (fitting.val_logits, fitting.val_rows) if fitting else (None, rows["val"])
     if fitting:
-        logits = fitting.val_logits
         print(shares_text(encoder.config.branches))
-    elif trials.class_names:
+    if logits is None and trials.class_names:
         logits = encode(encoder, eeg, rows["val"], device=device)[1]
         encoder.config.class_temperature = fit_temperature(logits, labels[rows["val"]])
         print(f"temperature of the class probabilities, fitted to {len(logits)} validation trials: "
               f"{encoder.config.class_temperature:.2f}")
-    if trials.classes == "one":
-        encoder.config.confidence = measure_confidence(encoder, eeg, rows["val"], logits, labels[rows["val"]], device)
+    if one_class:
+        encoder.config.confidence = measure_confidence(encoder, eeg, known, logits, labels[known], device)
         print(confidence_text(encoder.config))
     names = {part: sorted(set(trials.names(split[part]))) if trials.has_pictures else [] for part in ("train", "val")}
     known = {part: dict.fromkeys(names[part]) | earlier_pictures.get(part, {}) for part in names}  # by name, without files

@@ -8,6 +8,7 @@ are the sums of its branches' outputs, and its class temperature is 1.
 """
 
 import warnings
+from functools import partial
 
 from runtime import profiler
 
@@ -26,6 +27,8 @@ from .linear_branch import (
     Ridge,
     all_window_means,
     choose,
+    class_losses,
+    embedding_losses,
     held_out,
     window_samples,
 )
@@ -62,36 +65,49 @@ def independent_groups(trials: Trials, train: torch.Tensor, val: torch.Tensor) -
 class BranchFitting:
     """Fits the linear branches to the trials of the training and validation parts together.
 
-    eeg [N, C, T]; labels [N]; targets [N, E] standardised, or None where only classes are learned; rows: {"train", "val"}
-    positions; groups [N]: trials of one group are never both fitted and held out. `whitening` is the shrinkage of the
-    channels' whitening that suits the linear branch; it is known before the transformer is trained.
+    eeg [N, C, T]; labels [N], or None where pictures have no one class: the logits are then the transformer's; targets
+    [N, E] standardised, or None where only classes are learned; rows: {"train", "val"} positions; groups [N]: trials of one
+    group are never both fitted and held out. `whitening` is the shrinkage of the channels' whitening that suits the linear
+    branch; it is known before the transformer is trained.
     """
 
-    def __init__(self, eeg: torch.Tensor | MappedEEG, labels: torch.Tensor, targets: torch.Tensor | None, classes: int,
-                 rows: dict[str, torch.Tensor], groups: np.ndarray, sfreq: float, seed: int) -> None:
+    def __init__(self, eeg: torch.Tensor | MappedEEG, labels: torch.Tensor | None, targets: torch.Tensor | None,
+                 classes: int, rows: dict[str, torch.Tensor], groups: np.ndarray, sfreq: float, seed: int) -> None:
         from sklearn.model_selection import StratifiedGroupKFold
 
         rng = np.random.default_rng(seed)
-        self.kept = torch.from_numpy(np.sort(rng.permutation(len(labels))[:MOST_TRIALS]))  # positions in eeg
-        self.labels, self.groups, self.classes = labels[self.kept], groups[self.kept.numpy()], classes
+        self.kept = torch.from_numpy(np.sort(rng.permutation(len(eeg))[:MOST_TRIALS]))  # positions in eeg
+        self.labels = None if labels is None else labels[self.kept]
+        self.groups, self.classes = groups[self.kept.numpy()], classes
         self.targets = None if targets is None else targets[self.kept].double()
         self.train, self.val = (torch.isin(self.kept, rows[part]).nonzero()[:, 0] for part in ("train", "val"))
         self.means = all_window_means(eeg, window_samples(sfreq, eeg.shape[2]), self.kept)
         self.covariance = mean_and_covariance(eeg, self.kept)[1]
         chosen = np.sort(rng.permutation(len(self.kept))[:MOST_FOR_CHOICES])
-        count = min(FOLDS, len(np.unique(self.groups[chosen])), int(torch.bincount(self.labels[chosen]).max()))
+        strata = torch.zeros(len(chosen), dtype=torch.long) if labels is None else self.labels[chosen]
+        count = min(FOLDS, len(np.unique(self.groups[chosen])), int(torch.bincount(strata).max()))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a class with fewer trials than folds
             splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
             among = [tuple(map(torch.from_numpy, parts))
-                     for parts in splitter.split(chosen, self.labels[chosen], self.groups[chosen])]
+                     for parts in splitter.split(chosen, strata, self.groups[chosen])]
         chosen = torch.from_numpy(chosen)
-        self.choice = choose(self.means[chosen], self.covariance, self.labels[chosen], classes, among)
+        if labels is None:
+            losses = partial(embedding_losses, targets=self.targets[chosen], folds=among)
+        else:
+            losses = partial(class_losses, labels=strata, classes=classes, folds=among)
+        self.choice = choose(self.means[chosen], self.covariance, losses)
         self.folds = [(chosen[fit], chosen[held]) for fit, held in among]
         self.held = torch.cat([held for _, held in self.folds])
         self.features = Features(self.means, self.covariance, self.choice.whitening, self.choice.length)
         self.spatial, self.step = principal_components(self.covariance), samples_per_mean(eeg.shape[2])
         self.signals = all_components(eeg, self.spatial, self.step, self.kept)
+        self.val_logits = None
+
+    @property
+    def val_rows(self) -> torch.Tensor:
+        """Positions in eeg of the validation trials that are used."""
+        return self.kept[self.val]
 
     @property
     def whitening(self) -> float:
@@ -99,7 +115,7 @@ class BranchFitting:
 
     def _linear_logits(self, fit, asked):
         model = DiscriminantAnalysis(self.features.values[fit], self.labels[fit], self.classes)
-        return model.logits(self.features.values[asked], [self.choice.shrinkage])[0]
+        return model.logits(self.features.values[asked], [self.choice.strength])[0]
 
     def _tangent_logits(self, fit, asked, strength):
         return tangent_logits(self.signals[asked], fit_tangent(self.signals[fit], self.labels[fit], self.classes, strength))
@@ -137,11 +153,13 @@ class BranchFitting:
         same scale.
 
         Afterwards encoder.config.branches tells the share of each branch in the logits and in the embedding, and val_logits
-        [n, K] are what the branches say of the validation trials when they are fitted to the training part alone.
+        [n, K] are what the branches say of the validation trials `val_rows` [n] when they are fitted to the training part
+        alone; None where pictures have no one class.
         """
         profiler.stage("branches")
-        embedding, logits = (part.double() for part in encode(encoder, eeg, self.kept[self.val], device=device))
-        strength, shares = self._combine_logits(encoder, logits)
+        embedding, logits = (part.double() for part in encode(encoder, eeg, self.val_rows, device=device))
+        strength, shares = (self._combine_logits(encoder, logits) if self.labels is not None
+                            else (None, {"transformer": float(self.classes > 0), "linear": 0., "tangent": 0.}))
         penalty, of_embedding = (self._combine_embeddings(encoder, embedding) if self.targets is not None
                                  else (None, {"transformer": 1.}))
         encoder.config.branches = {name: {"logits": shares.get(name, 0.), "embedding": of_embedding.get(name, 0.)}
@@ -197,9 +215,11 @@ class BranchFitting:
 
     @torch.no_grad()
     def _fit_linear(self, branch, penalty, scale):
-        weight, bias = DiscriminantAnalysis(self.features.values, self.labels, self.classes).weights(self.choice.shrinkage)
-        branch.classes_weight.copy_(self.linear_weight * self.features.on_means(weight))
-        branch.classes_bias.copy_(self.linear_weight * bias)
+        if self.labels is not None:
+            model = DiscriminantAnalysis(self.features.values, self.labels, self.classes)
+            weight, bias = model.weights(self.choice.strength)
+            branch.classes_weight.copy_(self.linear_weight * self.features.on_means(weight))
+            branch.classes_bias.copy_(self.linear_weight * bias)
         if penalty is not None:
             weight, bias = Ridge(self.features.values, self.targets).weights(penalty)
             branch.embedding_weight.copy_(scale * self.ridge_weight * self.features.on_means(weight))
@@ -231,4 +251,5 @@ def shares_text(branches: dict[str, dict[str, float]]) -> str:
     def listed(key):
         return ", ".join(f"{name} {100 * share[key]:.0f}%" for name, share in branches.items())
 
-    return f"share of each branch in the class logits: {listed('logits')}; in the picture embedding: {listed('embedding')}"
+    logits = f"in the class logits: {listed('logits')}; " if any(share["logits"] for share in branches.values()) else ""
+    return f"share of each branch {logits}in the picture embedding: {listed('embedding')}"

@@ -5,7 +5,7 @@ LinearDiscriminantAnalysis(solver="lsqr", shrinkage=...) (Blankertz et al., Neur
 ridge regression. One eigendecomposition serves all strengths of shrinkage.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,14 +24,17 @@ PENALTIES = (.01, .1, 1., 10., 100., 1000.)  # of the ridge regression, in mean 
 FLAT = 1e-9  # eigenvalues below this share of the largest are rounding
 TINY = 1e-12  # the least power of features, which may not vary at all
 
+Folds = list[tuple[torch.Tensor, torch.Tensor]]  # rows to fit to, and rows that are held out
+
 
 @dataclass(frozen=True)
 class LinearChoice:
-    """What cross-validation chose: shrinkage of the channels' whitening, windows, shrinkage of the features' covariance."""
+    """What cross-validation chose: shrinkage of the channels' whitening, windows, and the strength of the regularisation:
+    shrinkage of the features' covariance, or penalty where only embeddings are learned."""
 
     whitening: float
     length: int
-    shrinkage: float
+    strength: float
 
 
 class LinearBranch(nn.Module):
@@ -163,19 +166,15 @@ class Ridge:
         return projected / (self.values + penalty * self.power) @ self.covariance + self.mean
 
 
-def choose(means: torch.Tensor, covariance: torch.Tensor, labels: torch.Tensor, classes: int,
-           folds: list[tuple[torch.Tensor, torch.Tensor]]) -> LinearChoice:
-    """The whitening, then the length of the windows, each with the best shrinkage: by log-loss on held-out folds."""
+def choose(means: torch.Tensor, covariance: torch.Tensor,
+           losses: Callable[[torch.Tensor], dict[float, float]]) -> LinearChoice:
+    """The whitening, then the length of the windows, each with the best strength.
+
+    losses: features [N, D] -> {strength: loss on held-out folds} (class_losses, embedding_losses)
+    """
     def search(whitenings, lengths):
-        found = {}
-        for whitening in whitenings:
-            for length in lengths:
-                features = Features(means, covariance, whitening, length).values
-                logits = held_out(lambda fit, held, x=features: DiscriminantAnalysis(x[fit], labels[fit], classes)
-                                  .logits(x[held], SHRINKAGES).transpose(0, 1), folds).transpose(0, 1)
-                rows = torch.cat([held for _, held in folds])
-                for shrinkage, scored in zip(SHRINKAGES, logits, strict=True):
-                    found[LinearChoice(whitening, length, shrinkage)] = best_log_loss(scored, labels[rows])
+        found = {LinearChoice(whitening, length, strength): loss for whitening in whitenings for length in lengths
+                 for strength, loss in losses(Features(means, covariance, whitening, length).values).items()}
         return min(found, key=found.get)
 
     lengths = [length for length in LENGTHS if length <= means.shape[2]]
@@ -183,6 +182,22 @@ def choose(means: torch.Tensor, covariance: torch.Tensor, labels: torch.Tensor, 
     return search([whitening], lengths)
 
 
-def held_out(predict, folds: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+def class_losses(features: torch.Tensor, labels: torch.Tensor, classes: int, folds: Folds) -> dict[float, float]:
+    """The log-loss of linear discriminant analysis at each shrinkage, at its best temperature."""
+    logits = held_out(lambda fit, held: DiscriminantAnalysis(features[fit], labels[fit], classes)
+                      .logits(features[held], SHRINKAGES).transpose(0, 1), folds).transpose(0, 1)
+    labels = labels[torch.cat([held for _, held in folds])]
+    return {shrinkage: best_log_loss(scored, labels) for shrinkage, scored in zip(SHRINKAGES, logits, strict=True)}
+
+
+def embedding_losses(features: torch.Tensor, targets: torch.Tensor, folds: Folds) -> dict[float, float]:
+    """The mean squared error of ridge regression at each penalty."""
+    models, held = [Ridge(features[fit], targets[fit]) for fit, _ in folds], [held for _, held in folds]
+    truth = targets[torch.cat(held)]
+    return {penalty: (torch.cat([model.predict(features[rows], penalty) for model, rows in zip(models, held, strict=True)])
+                      - truth).square().mean().item() for penalty in PENALTIES}
+
+
+def held_out(predict: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], folds: Folds) -> torch.Tensor:
     """What predict(fit, held) says of the held-out trials, of all folds in their order."""
     return torch.cat([predict(fit, held) for fit, held in folds])

@@ -16,6 +16,7 @@ LOGGED = (
 WARNED = (
     r"`is_gradient_checkpointing` is deprecated",  # peft asks transformers
     r"The PEFT config's `base_model_name_or_path` was renamed",  # the place is no part of the model here
+    r"Initializing zero-element tensors",  # an encoder without classes has a class head of size 0
     r"`torch\.jit\.script(_method)?` is deprecated",  # open_clip, on import
 )
 

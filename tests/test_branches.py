@@ -141,6 +141,22 @@ def test_the_branches_tell_new_trials_and_an_untrained_transformer_nothing(tmp_p
     assert torch.allclose(embedding.mean(0), mean, atol=.5)
 
 
+@pytest.mark.parametrize("classes", [0, 3])
+def test_without_one_class_the_linear_branch_tells_the_embedding_alone(classes):
+    eeg, labels = evoked(240, strength=1.5)
+    targets = torch.nn.functional.one_hot(labels, 4).float() - torch.tensor([1 / 3] * 3 + [0])
+    model = build_encoder(EEGEncoderConfig(CHANNELS, SAMPLES, SFREQ, num_classes=classes, embedding_size=4, d_model=16,
+                                           attn_heads=2, layers=1, spatial_filters=4, several_classes=classes > 0))
+    before = encode(model, eeg)[1]
+    fitting = BranchFitting(eeg, None, targets, classes, {"train": torch.arange(180), "val": torch.arange(180, 240)},
+                            np.arange(240), SFREQ, 0)
+    fitting.add_to(model, eeg, "cpu", 1.)
+    embedding, logits = encode(model, eeg)
+    assert fitting.val_logits is None and torch.equal(logits, before) and model.tangent is None
+    assert model.config.branches["linear"]["embedding"] > .9
+    assert (embedding - targets).square().mean() < .5 * (targets - targets.mean(0)).square().mean()
+
+
 def test_what_no_linear_classifier_tells_is_left_to_the_tangent_space(tmp_path):
     model, _ = with_branches(tmp_path, linear=False)
     shares = model.config.branches

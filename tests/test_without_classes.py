@@ -90,7 +90,7 @@ def test_every_stage_works(whole):
 def test_claims_of_look_alike_pictures(whole, tmp_path, capsys):
     classes, _, results = whole
     evaluate.main([*map(str, sorted(results.glob("*.csv"))), "--report", str(tmp_path), "--n_perm", "200", "--n_boot", "50",
-                   "--metrics", "ROUGE-1", "BLEU", "CIDEr", "chrF", "n-way"])
+                   "--metrics", "ROUGE-1", "BLEU", "CIDEr", "chrF", "n-way", "--all"])
     study, = read_json(tmp_path / "results.json")["studies"]
     assert study["missing"] == [] and "look-alike pictures" in study["claim"]
     beyond = study["verdicts"]["beyond_class"]
