@@ -5,6 +5,7 @@ import argparse
 from runtime import cuda, options
 from runtime.runs import read_json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,12 +16,15 @@ from captioning.smaller_batches import with_smaller_batches
 from captioning.training import CaptionTrainer
 from config import EEGEncoderConfig
 from datautils import collate
+from encoders import encode
+from encoders.branches import BranchFitting
 from encoders.transformer import EEGTransformer
 from finetuning import finetune
 from language_model import memory, static_decoding
 from language_model.memory import Plan
 from loss import EMBEDDING_LOSSES, embedding_loss
 from model import EEGModelForCausalLM, load_llm
+from test_branches import evoked
 from test_fast_captioning import examples
 from test_model import LORA, build
 from tiny import data_arguments
@@ -172,6 +176,23 @@ def test_an_encoder_gives_what_it_gives_on_a_cpu():
         expected = encoder.tokens(eeg)
         found = encoder.cuda().tokens(eeg.cuda()).cpu()
     assert ((found - expected).norm() / expected.norm()) < 1e-4
+
+
+@on_a_card
+def test_branches_give_what_they_give_on_a_cpu():
+    options.resolve_device("cuda")
+    outputs = {}
+    for device in ("cpu", "cuda"):
+        eeg, labels = evoked(240, strength=1.5)
+        targets = torch.nn.functional.one_hot(labels, 4).float()
+        torch.manual_seed(0)
+        encoder = EEGTransformer(EEGEncoderConfig(n_chans=5, n_times=60, sfreq=100, num_classes=3, embedding_size=4,
+                                                  d_model=16, attn_heads=2, layers=1, spatial_filters=4)).to(device)
+        rows = {"train": torch.arange(180), "val": torch.arange(180, 240)}
+        BranchFitting(eeg.to(device), labels, targets, 3, rows, np.arange(240), 100, 0).add_to(encoder, eeg, device, 1.)
+        outputs[device] = encode(encoder, evoked(60, seed=1, strength=1.5)[0], device=device)
+    for expected, found in zip(*outputs.values(), strict=True):
+        assert ((found - expected).norm() / expected.norm()) < 1e-4
 
 
 # --- out of memory ---
