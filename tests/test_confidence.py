@@ -63,5 +63,5 @@ def test_an_encoder_keeps_what_was_measured(encoder):
 
 
 def test_encoders_that_do_not_say():
-    config = SimpleNamespace(confidence=None, num_classes=4)
+    config = SimpleNamespace(confidence=None, num_classes=4, several_classes=False)
     assert threshold_of(config) == .625 and "does not say how often" in confidence_text(config)
