@@ -36,7 +36,8 @@ def trials(channels=OCCIPITAL, when=WHEN, strength=1.5, n=120, ch_names=NAMES, t
     for channel, row in zip(channels, patterns(len(channels)), strict=True):
         eeg[:, channel, when] += strength * row[picture % 3, None]
     return SimpleNamespace(eeg=torch.from_numpy(eeg).float(), label=torch.from_numpy(picture % 3), ch_names=ch_names,
-                           record={}, sfreq=SFREQ, tmin=tmin, fingerprint="f"), picture
+                           record={}, sfreq=SFREQ, tmin=tmin, fingerprint="f",
+                           source={"name": "simulated", "simulated": True}), picture
 
 
 def patterns(n):
