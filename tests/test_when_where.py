@@ -163,7 +163,7 @@ def test_evidence_from_before_the_picture_is_called_out():
 
 def test_no_signal_means_nothing():
     result = look(Reader(), trials(strength=0.))
-    assert result["sentence"].startswith("The encoder is not shown to be above chance")
+    assert result["sentence"].startswith("The EEG is simulated. The encoder is not shown to be above chance")
     assert "cannot be interpreted" in result["sentence"]
     assert all(row["p_holm"] > .05 and row["kept_p_holm"] > .05 for row in result["windows"] + result["regions"])
 
