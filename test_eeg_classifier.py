@@ -147,13 +147,13 @@ def _when_and_where(args, results, encoder, trials, rows, train, clusters, devic
 @exits_cleanly
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    options.check_places(args)
-    if args.seeds:
-        return seeds.run_each(main, args, written=("results_dir",))
     if args.when_and_where:
         from eegdata.montage import require_mne
 
         require_mne("--when_and_where")
+    options.check_places(args)
+    if args.seeds:
+        return seeds.run_each(main, args, written=("results_dir",))
     results = args.results_dir or Path(args.output) / args.split
     with profiler.profiled(results if args.profile else None, "test_eeg_classifier", steps="EEG batch"):
         _run(args)

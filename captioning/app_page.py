@@ -40,7 +40,7 @@ class Models:
         studies = self.results["studies"] if self.results else []
         study = next((one for one in studies if one.get("model") == self.captioner(name).key), None)
         text = study["claim"] if study else UNKNOWN
-        simulated = study and (study.get("eeg") or {}).get("simulated")
+        simulated = (study and (study.get("eeg") or {}).get("simulated")) or self.captioner(name).knows_simulated_eeg
         return f"<p><strong>{'The EEG of this model is simulated. ' if simulated else ''}</strong>{escape(text)}</p>"
 
 

@@ -44,8 +44,9 @@ def when_where(encoder: nn.Module, trials: Trials, rows: torch.Tensor, train: to
     hidden = torch.cat([torch.zeros(1, *shape, dtype=torch.bool), parts, ~parts])  # nothing, each part, all but it
     predicted = occluded_classes(encoder, trials.eeg, fill, hidden, rows, batch_size, device)
     times = np.round(1000 * ((trials.tmin or 0) + np.arange(shape[1] + 1) / trials.sfreq), 6) + 0.  # ms; the last: the end
-    result = {"format": FORMAT, "data": trials.fingerprint, "tmin": trials.tmin, "sfreq": trials.sfreq,
-              "window_ms": window_ms, "channels": list(names) if names else [str(c) for c in range(shape[0])],
+    result = {"format": FORMAT, "data": trials.fingerprint, "source": trials.source, "tmin": trials.tmin,
+              "sfreq": trials.sfreq, "window_ms": window_ms,
+              "channels": list(names) if names else [str(c) for c in range(shape[0])],
               **occlusion_tables(trials.label[rows].numpy(), predicted, clusters,
                                  [(float(times[low]), float(times[high])) for low, high in windows],
                                  {name: len(channels) for name, channels in groups.items()})}

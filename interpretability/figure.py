@@ -22,6 +22,8 @@ def draw(result: dict, path: Path, positions: dict[str, list[float]] | None = No
     maps = _maps(result, positions)
     with style(font__size=9, axes__titlesize=10):
         figure = Figure(figsize=(10, 6.4 if result["attribution"] else 4.2), layout="constrained")
+        if (result.get("source") or {}).get("simulated"):
+            figure.suptitle("Simulated EEG", x=.01, ha="left", fontsize=10)
         parts = figure.subfigures(2, 1, height_ratios=(1.7, 1)) if result["attribution"] else [figure]
         time, place = parts[0].subplots(1, 2, width_ratios=(1.7, 1), sharey=True)
         _draw_time(time, result)

@@ -16,6 +16,7 @@ import prepare_data
 from audit.order import CHECK as ORDER_CHECK
 from audit.page import audit_files
 from bench.synthetic import write_pth
+from captioning.captioner import Captioner
 from config import CLASS_NAMES
 from eegdata.eegcvpr40 import has_its_classes, synsets_of
 from eegdata.source import source_of, source_text
@@ -92,6 +93,14 @@ def test_simulated_eeg_is_called_so_in_the_claim_itself(own_run, capsys):
     assert "Simulated EEG of 3 people (6 channels)" in (own_run / "report" / "table.tex").read_text()
     assert results["made"]["date"] in page and "--report" in results["made"]["command"]
     assert results["made"]["date"] in (own_run / "report" / "table.tex").read_text()
+
+
+def test_a_captioner_of_simulated_eeg_says_so(tmp_path):
+    knows = type("Captioner", (), {"folder": tmp_path, "knows": Captioner.knows_simulated_eeg})
+    assert not knows().knows  # a predecessor's has no record
+    for simulated in (True, False):
+        (tmp_path / "args.json").write_text(json.dumps({"source": {"name": "x", "simulated": simulated}}))
+        assert knows().knows is simulated
 
 
 def test_sessions_and_dates_are_named(own_run):

@@ -77,7 +77,7 @@ def test_a_constant_sentence_is_at_chance_in_every_table(tmp_path, capsys):
         table.loc[table["image"] == 4, "Expected Caption"] = " A dog stands on number 0. "
         table[table["subject"] <= 8 - table["image"] / 2].to_csv(tmp_path / f"{condition}.csv", index=False)
     run(*sorted(tmp_path.glob("*.csv")), "--json", tmp_path / "s.json", "--csv", tmp_path / "s.csv", "--report", tmp_path,
-        "--metrics", "n-way", "ROUGE-1", "--n_boot", "1000", "--n_perm", "1000")
+        "--metrics", "n-way", "ROUGE-1", "--n_boot", "1000", "--n_perm", "1000", "--all")
     content, table = json.loads((tmp_path / "s.json").read_text()), pd.read_csv(tmp_path / "s.csv").set_index("file")
     report = json.loads((tmp_path / "results.json").read_text())["studies"][0]["conditions"]
     shown = {entry["source"]: entry["scores"] for entry in report}

@@ -36,7 +36,8 @@ def trials(channels=OCCIPITAL, when=WHEN, strength=1.5, n=120, ch_names=NAMES, t
     for channel, row in zip(channels, patterns(len(channels)), strict=True):
         eeg[:, channel, when] += strength * row[picture % 3, None]
     return SimpleNamespace(eeg=torch.from_numpy(eeg).float(), label=torch.from_numpy(picture % 3), ch_names=ch_names,
-                           record={}, sfreq=SFREQ, tmin=tmin, fingerprint="f"), picture
+                           record={}, sfreq=SFREQ, tmin=tmin, fingerprint="f",
+                           source={"name": "simulated", "simulated": True}), picture
 
 
 def patterns(n):
@@ -162,7 +163,7 @@ def test_evidence_from_before_the_picture_is_called_out():
 
 def test_no_signal_means_nothing():
     result = look(Reader(), trials(strength=0.))
-    assert result["sentence"].startswith("The encoder is not shown to be above chance")
+    assert result["sentence"].startswith("The EEG is simulated. The encoder is not shown to be above chance")
     assert "cannot be interpreted" in result["sentence"]
     assert all(row["p_holm"] > .05 and row["kept_p_holm"] > .05 for row in result["windows"] + result["regions"])
 
