@@ -15,7 +15,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 
 from runtime import options
@@ -26,7 +25,6 @@ import numpy as np
 
 OURS, ALONE = "default encoder", "transformer alone"
 BRANCHES = ("linear branch", "tangent branch")
-NETWORKS = {"EEGNet": "EEGNet", "Shallow ConvNet": "ShallowFBCSPNet"}  # of braindecode, where it is installed
 THIRD = 1 / 3
 
 
@@ -88,7 +86,8 @@ class Task:
 
 
 def parse(argv: list[str] | None) -> options.Options:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options.make_parser(__doc__)
+    parser.prog = "python -m recipes.benchmark_encoders"
     parser.add_argument("--output", required=True, help="folder for encoders, predictions, table and plot")
     parser.add_argument("--n170", help="data set folder: leave one recording out, leave one person out")
     parser.add_argument("--uci", help="data set folder: across people, first or second picture, and three classes")
@@ -152,11 +151,6 @@ def predictions(task: Task, fold: tuple, seed: int, folder: Path) -> dict[str, n
         probabilities, classes = classical_baseline(trials.eeg, labels, known, test, name, trials.sfreq, seed)
         found[name] = np.zeros(found[OURS].shape)
         found[name][:, classes] = probabilities
-    if find_spec("braindecode"):
-        from .benchmark_networks import network_probabilities
-
-        for name, model in NETWORKS.items():
-            found[name] = network_probabilities(model, trials, fold, seed, folder / model)
     return found
 
 
@@ -197,7 +191,7 @@ def scores_of(task: Task, seeds: list[int], output: Path) -> tuple[dict[str, tup
     for name, classes in said.items():
         low, high = bootstrap_interval(_balanced, labels, classes[tested], clusters=clusters)
         scores[name] = _balanced(labels, classes[tested]), low, high
-    best = max([name for name in scores if name in BASELINES or name in NETWORKS], key=lambda name: scores[name][0])
+    best = max(BASELINES, key=lambda name: scores[name][0])
 
     def difference(true, ours, theirs):
         return _balanced(true, ours) - _balanced(true, theirs)

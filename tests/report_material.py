@@ -106,7 +106,10 @@ def make_run(folder, pictures=24, subjects=3, seed=0):
         "n": 36, "n_classes": 4, "top1": 0.8125, "top5": 1.0, "balanced_accuracy": 0.807,
         "balanced_accuracy_95": [0.71, 0.89], "chance": 0.25, "retrieval": {"top1": 0.208, "top5": 0.625, "n": pictures},
         "classical_baseline": {"name": "xDAWN + tangent space + logistic regression", "balanced_accuracy": 0.744,
-                               "balanced_accuracy_95": [0.65, 0.84]}})
+                               "balanced_accuracy_95": [0.65, 0.84], "ours_minus_best": 0.063,
+                               "ours_minus_best_95": [-0.012, 0.131]},
+        "branches": {"transformer": {"logits": 0.25, "embedding": 0.5}, "linear": {"logits": 0.375, "embedding": 0.5},
+                     "tangent": {"logits": 0.375, "embedding": 0.0}}})
     write(encoder / "test" / "when_where.json", {"sentence": "The evidence is at 100 to 200 ms over occipital sensors."})
     Image.new("RGB", (600, 520), "olive").save(encoder / "test" / "when_where.png")
     (encoder / "test" / "confusion_matrix.csv").write_text(

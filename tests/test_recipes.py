@@ -50,6 +50,15 @@ def test_folders_with_blanks_and_stars_reach_the_scripts_whole(tmp_path, recipe,
     assert finetune[finetune.index("--lora_target") + 1] == r".*\.(q_proj|v_proj)"
 
 
+def test_the_benchmark_of_encoders_prepares_its_data_sets(tmp_path):
+    found = calls(tmp_path, "benchmark_encoders.sh", "my data", "my file", "my runs/*")
+    assert [call[1] for call in found[:-1]] == ["n170", "uci"] + 4 * ["simulated"]
+    assert found[0][3] == "my data" and found[1][3] == "my file"
+    given = found[-1][found[-1].index("--simulated") + 1:]
+    assert found[-1][1] == "recipes.benchmark_encoders"
+    assert given == [call[call.index("--output") + 1] for call in found[2:-1]]
+
+
 def test_clean_and_ci_delete_no_users_runs():
     outer = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # of `make test`
     clean = subprocess.run(["make", "-n", "clean"], cwd=ROOT, env=outer, capture_output=True, text=True, check=True)

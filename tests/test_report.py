@@ -78,6 +78,7 @@ def test_tables_hold_the_numbers_of_the_results(run, page):
     corpus = section(page, "scores").split("<caption>Corpus measures</caption>")[1].split("</table>")[0]
     assert all(f"{entry['corpus']['distinct-1']:.3f}" in corpus for entry in study["conditions"])
     assert "0.807" in page and "[0.710, 0.890]" in page and "xDAWN" in page and "0.744" in page
+    assert "0.063" in page and "[-0.012, 0.131]" in page and "Share of the transformer branch in the class logits" in page
 
 
 def test_parts_are_shown_in_their_order(page):

@@ -1,0 +1,73 @@
+"""recipes/benchmark_encoders.py: folds that share no group, a table, and an exit code that says who is ahead."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from encoders.classical import BASELINES
+from recipes import benchmark_encoders as benchmark
+from recipes import ideal_observer
+
+PEOPLE, EACH = 12, 20
+
+
+class FewTrials(SimpleNamespace):
+    """What a Task asks of Trials."""
+
+    def __len__(self):
+        return len(self.label)
+
+
+@pytest.fixture
+def few_trials(monkeypatch):
+    """12 people with 2 recordings of 10 trials each, of 3 classes."""
+    n = PEOPLE * EACH
+    trials = FewTrials(subject=torch.arange(n) // EACH, recording=torch.arange(n) // 10, label=torch.arange(n) % 3)
+    monkeypatch.setattr(benchmark.Task, "trials", trials)
+
+
+@pytest.mark.parametrize(("by", "count"), [("person", 5), ("recording", 5)])
+def test_no_group_is_in_two_parts_and_each_is_tested_once(few_trials, by, count):
+    task = benchmark.Task("", "", by)
+    folds = task.folds(0)
+    assert len(folds) == count
+    for fold in folds:
+        groups = [set(task.clusters[part].tolist()) for part in fold]
+        assert all(groups) and not groups[0] & groups[1] and not groups[2] & (groups[0] | groups[1])
+    assert sorted(np.concatenate([test for _, _, test in folds])) == list(range(PEOPLE * EACH))
+
+
+def test_of_three_people_one_is_tested_and_recordings_of_the_others_validate(few_trials):
+    trials = benchmark.Task.trials
+    trials.subject = trials.subject % 3
+    for train, val, test in benchmark.Task("", "", "person").folds(0):
+        assert len(set(trials.subject[test].tolist())) == 1 and len(set(trials.recording[val].tolist())) == 2
+        assert not set(trials.recording[val].tolist()) & set(trials.recording[train].tolist())
+        assert not set(trials.subject[test].tolist()) & set(trials.subject[np.concatenate([train, val])].tolist())
+
+
+def test_merged_classes_share_a_prior():
+    task = benchmark.Task("", "", "person", merged=True)
+    assert task.classes_of(np.array([[.35, .6, .05], [.3, .35, .35]])).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("best_of", "code"), [(benchmark.OURS, 0), (next(iter(BASELINES)), 1)])
+def test_the_exit_code_says_whether_a_baseline_is_ahead(few_trials, monkeypatch, tmp_path, capsys, best_of, code):
+    def predictions(task, fold, seed, folder):
+        right = np.eye(3)[task.trials.label.numpy()[fold[2]]]
+        rng = np.random.default_rng(seed)
+        return {name: right if name == best_of else rng.permutation(right) for name in (benchmark.OURS, *BASELINES)}
+
+    monkeypatch.setattr(benchmark, "predictions", predictions)
+    monkeypatch.setattr(benchmark, "tasks_of", lambda args: [benchmark.Task("SNR 0.5, all", "made", "person")])
+    monkeypatch.setattr(ideal_observer, "ideal_accuracy", lambda folder: (.5, .9))
+    with pytest.raises(SystemExit) as stop:
+        benchmark.main(["--output", str(tmp_path), "--simulated", "made", "--seeds", "0", "1"])
+    assert stop.value.code == code
+    text = (tmp_path / "table.md").read_text()
+    assert f"| {best_of} | 1.000 [1.000, 1.000] |" in text and "The ideal observer at SNR 0.5: 0.900." in text
+    assert ("the default encoder is below" in capsys.readouterr().out) == bool(code)
+    assert Image.open(tmp_path / "benchmark.png").size[0] > 500
