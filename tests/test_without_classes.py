@@ -18,6 +18,7 @@ import train_eeg_classifier
 from eegdata.splits import write_splits
 from eegdata.trials import load_trials
 from metrics.conditions import NAMES, WITHOUT_CLASSES
+from report.plain_words import plain_words
 from scenes import OBJECTS, SETS, make_scenes, wordings
 
 SHORT = ("--max_new_tokens", "12", "--device", "cpu")
@@ -166,3 +167,10 @@ def test_new_classes_are_not_called_by_the_name_of_a_known_one(data, clip, llm, 
     study, = read_json(tmp_path / "results.json")["studies"]
     assert study["missing"] == [] and study["verdicts"]["beyond_class"]["p"] is not None
     assert study["verdicts"]["class"]["text"] == "the model names no class" and "look-alike" in study["claim"]
+
+
+def test_plain_words_say_what_is_alike():
+    verdicts = {key: {"holds": True} for key in ("anything", "beyond_class", "better_than_nothing")}
+    for classes, alike in (("several", "with the same objects"), ("one", "of the same class")):
+        text = " ".join(plain_words({"verdicts": verdicts, "doubts": [], "classes_a_picture": classes}, "ROUGE-1"))
+        assert f"better than other pictures {alike}" in text
