@@ -115,7 +115,10 @@ def test_one_trial_and_another_recording(whole, tmp_path, capsys):
 def test_audit_and_other_splits(whole, capsys):
     _, data, _ = whole
     prepare_data.main(["audit", str(data)])
-    assert (data / "audit.html").is_file()
+    found = {one["check"]: one for one in read_json(data / "audit.json")["findings"]}
+    assert found["Size of the test part"]["severity"] == "warning"  # for its 7 pictures, not for its one class
+    assert "rest on these few" in found["Size of the test part"]["sentence"]
+    assert not any(one["severity"] == "severe" for one in found.values())
     prepare_data.main(["split", str(data), "--split_by", "subject", "--splits_path", str(data.parent / "people.pth")])
     with pytest.raises(SystemExit) as stop:
         prepare_data.main(["split", str(data), "--split_by", "class", "--splits_path", str(data.parent / "no.pth")])
