@@ -51,7 +51,9 @@ def check_counts(material: Material) -> Finding:
                                  "representative"))
     severity = next((s for s in ("severe", "warning", "note") if s in {s for s, _ in found}), "passed")
     parts = ", ".join(f"{name} {number:,}" for name, number in numbers["parts"].items())
-    text = f"{len(classes)} classes, {counted(len(numbers['subjects']), 'subject')}, trials: {parts}"
+    known = f"{len(classes)} classes" if trials.classes == "one" else (
+        f"pictures with any of {len(trials.class_names)} classes" if trials.class_names else "pictures without classes")
+    text = f"{known}, {counted(len(numbers['subjects']), 'subject')}, trials: {parts}"
     numbers["findings"] = [sentence for _, sentence in found]
     if not found:
         text += "; every class and subject is in the training and the test part"
@@ -87,11 +89,25 @@ def _shares_dropped(record):
     return share
 
 
+def _pictures_in_test(material, test):
+    pictures = len(np.unique(material.image[test]))
+    severity = "severe" if pictures < 2 else "warning" if pictures < MIN_TEST_PICTURES else "passed"
+    text = f"The {counted(len(test), 'test trial')} show {counted(pictures, 'picture')}"
+    if severity != "passed":
+        text += ", so claims about captions rest on these few"
+    return Finding("Size of the test part", severity, f"{text}.", {"trials": len(test), "pictures": pictures})
+
+
 def check_test_size(material: Material) -> Finding:
-    """The smallest accuracy above chance that the test part could show, by a binomial test."""
+    """The smallest accuracy above chance that the test part could show, by a binomial test.
+
+    Without one class a picture there is no accuracy, and the number of pictures counts.
+    """
     from scipy.stats import binom
 
     test = material.split["test"]
+    if material.trials.classes != "one":
+        return _pictures_in_test(material, test)
     classes = len(np.unique(material.label[test]))
     if not len(test) or classes < 2:
         return Finding("Size of the test part", "severe", f"The test part holds {counted(len(test), 'trial')} of "

@@ -38,6 +38,8 @@ class Leaks:
     def why_not(self) -> str:
         """Why no classifier can be trained, "" where one can."""
         if len(self.classes) < 2:
+            if self.material.trials.classes != "one":
+                return "Pictures have no one class that could leak."
             return "The training and the test part have fewer than two classes in common."
         if len(self.train) < MIN_TRAIN or len(self.test) < MIN_TEST:
             return (f"{len(self.train)} training and {len(self.test)} test trials are too few for a classifier "

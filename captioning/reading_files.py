@@ -19,7 +19,8 @@ def lines(time: list[float], columns: dict[str, list]) -> list[str]:
     width = max([len("caption"), *(len(name.removeprefix("caption_")) for name in controls)])
     text = []
     for row, seconds in enumerate(time):
-        text.append(f"{seconds:9.3f} s  {columns['caption'][row]}  ({words_text(columns['words'][row])})")
+        words = columns["words"][row]
+        text.append(f"{seconds:9.3f} s  {columns['caption'][row]}" + (f"  ({words_text(words)})" if words else ""))
         text += [f"{'':11}  {name.removeprefix('caption_'):>{width}}: {columns[name][row]}" for name in controls]
     return text
 

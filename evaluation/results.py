@@ -107,11 +107,17 @@ def study_results(study: Study, args: Namespace, judge: Judge | None) -> dict:
     notes = study.notes + [f"{file.key}: {note}" for file in study.files.values() for note in file.notes]
     return {"name": study.name, **only, "n": len(first.table), "pictures": len(set(first.clusters)),
             "people": study.eeg["people"],
-            "classes": len(set(first.table["Expected object"].str.strip())), **judged,
+            "classes": _class_count(study, first), "classes_a_picture": study.classes, **judged,
             "conditions": [condition_entry(condition, file) for condition, file in study.files.items()],
             "missing": study.missing, "calibration": calibration_of(study, args) if study.model else None,
             "judge": judge.summary() if judge else None, "provenance": provenance(study, args), "notes": notes,
             "doubts": study.doubts, "audit": study.audit, "eeg": study.eeg}
+
+
+def _class_count(study, file):
+    """How many classes the captioned pictures have."""
+    cells = {cell.strip() for cell in file.texts("Expected object")}
+    return len({name for cell in cells for name in cell.split(", ")} - {""} if study.classes == "several" else cells - {""})
 
 
 def model_comparisons(studies: list[Study], args: Namespace) -> list[dict]:

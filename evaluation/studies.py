@@ -49,7 +49,7 @@ def _study_key(file):
 def _leave_abstained_out(study):
     """Keep in all conditions only the trials that the model captioned, and count the others."""
     table = study.model.table
-    if "probability" in table and (table["probability"] != "").all() and not study.model.without_classes:
+    if "probability" in table and (table["probability"] != "").all() and study.classes == "one":
         study.probability = table["probability"].to_numpy(dtype=float)
         study.correct = (table[COLUMNS[1]].str.strip() == table[COLUMNS[2]].str.strip()).to_numpy()
     silent = (table["Generated Caption"] == ABSTAINED).to_numpy()

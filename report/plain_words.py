@@ -5,11 +5,11 @@ from runtime.wording import counted
 from .tables import is_doubted
 
 BEYOND = {
-    True: "They also fit them better than other pictures of the same class, so the EEG told more than what kind of thing "
-          "was shown.",
-    False: "But among pictures of the same class they do not fit their own better: it was not shown that they tell more "
-           "than the kind of thing.",
+    True: "They also fit them better than other pictures {alike}, so the EEG told more than what kind of thing was shown.",
+    False: "But among pictures {alike} they do not fit their own better: it was not shown that they tell more than the "
+           "kind of thing.",
     None: "Whether they tell more than the kind of thing that was shown could not be tested."}
+ALIKE = {"several": "with the same objects"}  # by how many classes a picture has
 BETTER = {
     True: "They are also better than every control, where the same language model is given noise, another trial's EEG or "
           "the class name alone, and than every baseline, which makes sentences without a language model.",
@@ -30,7 +30,7 @@ def plain_words(study: dict, metric: str) -> list[str]:
         said.append("Whether the sentences depend on what was shown could not be tested.")
     elif anything:
         said.append("The sentences fit their own pictures better than other pictures, so they tell something of what was "
-                    f"shown. {BEYOND[beyond]}")
+                    f"shown. {BEYOND[beyond].format(alike=ALIKE.get(study.get('classes_a_picture'), 'of the same class'))}")
     else:
         said.append("The sentences fit their own pictures no better than other pictures, so it was not shown that they "
                     "tell anything of what was shown.")

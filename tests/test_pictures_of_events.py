@@ -4,10 +4,12 @@ import mne
 import numpy as np
 import pytest
 
+import caption
 import prepare_data
 from eegdata.dataset_folder import open_folder
 from eegdata.pictures import read_captions
 from eegdata.trials import load_trials
+from new_recordings import SHORT, read, train
 from raw_material import CHANNELS, ONSETS, SFREQ, make_pictures, save, write_table
 from raw_runs import AS_IT_IS, fails, prepare
 from sources import drawings, mixtures
@@ -108,3 +110,19 @@ def test_the_code_of_several_things_is_made_of_the_things_own():
     amplitude, delay = scene_code([mixtures.Mixture((scene,)), scene, other])
     assert np.array_equal(amplitude[0], amplitude[1]) and delay[0] == delay[1]
     assert not np.array_equal(amplitude[2], amplitude[1])
+
+
+def test_a_new_recording_is_captioned_without_classes(recorded, numbered, clip, llm, tmp_path, capsys):
+    for number in range(4):
+        (numbered / f"{number:05d}.txt").write_text(f"A thing of kind {number}.\nAnother wording of {number}.\n")
+    data = tmp_path / "data"
+    prepare_data.main(["raw", "--output", str(data), "--no_audit", "--recordings", str(recorded[0]), "--pictures",
+                       str(numbered), "--no_classes", "--event_picture", r"stim_train,(\d+),.*", "{1:5}", "--resample",
+                       "100", "--split_by", "time", "--split_gap", "0"])
+    model = train(data, tmp_path, clip, llm, epochs=1)
+    capsys.readouterr()
+    caption.main(["--model_path", str(model), "--recording", str(recorded[0]), "--every", "5", "--control", "--out",
+                  str(tmp_path / "new.csv"), *SHORT])
+    out, table = capsys.readouterr().out, read(tmp_path / "new.csv")
+    assert "chance is" not in out and len(table) > 3 and set(table["class"]) == {""} and set(table["words"]) == {""}
+    assert not table["caption"].eq("no confident reading").any() and "caption_noise" in table

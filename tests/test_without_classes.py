@@ -18,6 +18,7 @@ import train_eeg_classifier
 from eegdata.splits import write_splits
 from eegdata.trials import load_trials
 from metrics.conditions import NAMES, WITHOUT_CLASSES
+from report.plain_words import plain_words
 from scenes import OBJECTS, SETS, make_scenes, wordings
 
 SHORT = ("--max_new_tokens", "12", "--device", "cpu")
@@ -114,7 +115,10 @@ def test_one_trial_and_another_recording(whole, tmp_path, capsys):
 def test_audit_and_other_splits(whole, capsys):
     _, data, _ = whole
     prepare_data.main(["audit", str(data)])
-    assert (data / "audit.html").is_file()
+    found = {one["check"]: one for one in read_json(data / "audit.json")["findings"]}
+    assert found["Size of the test part"]["severity"] == "warning"  # for its 7 pictures, not for its one class
+    assert "rest on these few" in found["Size of the test part"]["sentence"]
+    assert not any(one["severity"] == "severe" for one in found.values())
     prepare_data.main(["split", str(data), "--split_by", "subject", "--splits_path", str(data.parent / "people.pth")])
     with pytest.raises(SystemExit) as stop:
         prepare_data.main(["split", str(data), "--split_by", "class", "--splits_path", str(data.parent / "no.pth")])
@@ -166,3 +170,10 @@ def test_new_classes_are_not_called_by_the_name_of_a_known_one(data, clip, llm, 
     study, = read_json(tmp_path / "results.json")["studies"]
     assert study["missing"] == [] and study["verdicts"]["beyond_class"]["p"] is not None
     assert study["verdicts"]["class"]["text"] == "the model names no class" and "look-alike" in study["claim"]
+
+
+def test_plain_words_say_what_is_alike():
+    verdicts = {key: {"holds": True} for key in ("anything", "beyond_class", "better_than_nothing")}
+    for classes, alike in (("several", "with the same objects"), ("one", "of the same class")):
+        text = " ".join(plain_words({"verdicts": verdicts, "doubts": [], "classes_a_picture": classes}, "ROUGE-1"))
+        assert f"better than other pictures {alike}" in text
