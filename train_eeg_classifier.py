@@ -23,7 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime import locks, options, profiler, seeds
+from runtime import locks, options, profiler, seeds, target_options
 from runtime.errors import InputError, exits_cleanly
 from runtime.next_command import beside, say_next
 from runtime.places import check_checkpoint
@@ -55,6 +55,7 @@ def parse(argv: list[str] | None) -> options.Options:
     options.neutral(group.add_argument("--keep_epochs", action="store_true",
                                        help="keep the weights of every epoch in epochs/, so that test_eeg_classifier.py "
                                             "--all_epochs can show what picking the epoch on the test pictures adds"))
+    target_options.add(parser)
     group = parser.add_argument_group("augmentation of training trials")
     group.add_argument("--time_shift", type=options.bounded(float, 0), default=4.0, help="largest shift in time in ms")
     group.add_argument("--noise", type=options.bounded(float, 0), default=0.0,
@@ -124,6 +125,7 @@ def _check(parser, args):
                          "--branches neural")
     if args.centre != "none" and (args.encoder != "transformer" or args.pretrain):
         raise InputError(f"--centre {args.centre}: is for stage 1 with --encoder transformer; leave it out")
+    target_options.check(args)
     if args.pretrained and args.encoder != "transformer":
         raise InputError(f"--pretrained works with --encoder transformer only, found --encoder {args.encoder}")
 
@@ -226,31 +228,22 @@ def _with_classes_to_learn(args, trials, split):
 
 
 def _picture_targets(args, paths, trials, split, device):
-    """CLIP embeddings of each trial's picture [N, E], standardised (zero in the test part), and their mean [E] and scale.
-
-    With --loss_weight 0 there is nothing to predict, and no CLIP model is needed.
-    """
-    import torch
-
-    from datautils import image_embeddings
+    """encoders.trial_targets.TrialTargets. With --loss_weight 0 there is nothing to predict, and no model is needed."""
+    from datautils import picture_features
     from encoders import ENCODERS
-    from encoders.targets import mean_and_scale
+    from encoders.trial_targets import no_targets, trial_targets
 
     if not args.loss_weight:
         encoder = ENCODERS[args.encoder]
-        size = encoder.config_class().embedding_size if encoder.classifies_embedding else 1
-        return torch.zeros(len(trials), size), torch.zeros(size), 1.0
+        return no_targets(trials, encoder.config_class().embedding_size if encoder.classifies_embedding else 1)
     if not trials.has_pictures:
         raise InputError(f"--eeg_dataset {trials.path}: has no pictures, so there are no embeddings to predict; give "
                          "--loss_weight 0 to train a classifier only")
-    pictures = {part: trials.image[split[part]].unique() for part in ("train", "val")}
-    both = torch.cat(list(pictures.values())).unique()
-    embeddings = image_embeddings([trials.images[i] for i in both.tolist()], paths.image_dir, args.clip_model,
-                                  paths.picture, device, args.cache_dir)
-    mean, scale = mean_and_scale(embeddings[torch.isin(both, pictures["train"])])
-    by_picture = torch.zeros(len(trials.images), embeddings.shape[1])
-    by_picture[both] = (embeddings - mean) / scale
-    return by_picture[trials.image], mean, scale
+
+    def features(names, **asked):
+        return picture_features(names, paths.image_dir, args.clip_model, paths.picture, device, args.cache_dir, **asked)
+
+    return trial_targets(trials, split, features, args)
 
 
 @exits_cleanly
@@ -286,6 +279,7 @@ def _run(args):
     from encoders.clip import clip_identity
     from encoders.confidence import confidence_text, measure_confidence
     from encoders.kept_epochs import KeepEpochs
+    from encoders.target_blur import BlurredTargets
     from encoders.targets import rescale_embedding
     from encoders.temperature import fit_temperature
     from encoders.training import Augmentation, EncoderObjective, fit, gather, place, validation_scores
@@ -317,7 +311,8 @@ def _run(args):
     if args.centre == "subject":
         centre_people(trials)
     earlier_pictures = _pictures_of_pretrained(args)
-    target, mean, scale = _picture_targets(args, paths, trials, split, device)
+    targets = _picture_targets(args, paths, trials, split, device)
+    target, mean, scale = targets.by_picture[trials.image], targets.mean, targets.scale
     encoder = build_encoder(encoder_config(
         args, n_chans=trials.eeg.shape[1], n_times=trials.eeg.shape[2], sfreq=trials.sfreq, ch_names=trials.ch_names,
         num_classes=len(trials.class_names), id2label=trials.class_names, embedding_size=target.shape[1],
@@ -343,8 +338,9 @@ def _run(args):
     augmentation = Augmentation(round(args.time_shift * trials.sfreq / 1000), args.noise, args.channel_dropout)
     average = None if of_best_epoch else averaged(encoder)
     weights = class_weights(labels[rows["train"]], len(trials.class_names)) if branched else None
+    blurred = None if targets.blurred is None else BlurredTargets(targets.blurred, mean / scale)
     objective = EncoderObjective(encoder, args.loss, args.loss_weight, args.label_smoothing, mean / scale, augmentation,
-                                 average, weights)
+                                 average, weights, args.soft_targets, blurred)
     batches = gather({"eeg": eeg, "labels": labels, "target": target, "image": trials.image[needed]})
     identity = clip_identity(args.clip_model) if args.loss_weight else None
     profiler.stage("training")
@@ -379,10 +375,16 @@ def _run(args):
     known = {part: dict.fromkeys(names[part]) | earlier_pictures.get(part, {}) for part in names}  # by name, without files
     begin_saving(output)
     save_encoder(encoder, output)
+    used = asdict(paths)
+    remove_folder(output / "target")
+    if targets.layers:
+        targets.layers.save(output / "target")
+        used["clip_model"] = str(output / "target")
+        identity = clip_identity(used["clip_model"])
     write_json(output / "id2label.json", trials.class_names)
-    write_json(output / "train_log.json", {"stage1": log})
+    write_json(output / "train_log.json", {"stage1": log} | ({"target": targets.report} if targets.report else {}))
     write_records(output, new_records(paths.image_dir, names, paths.picture, known))
-    save_run(output, args, files=written_files(output), used=asdict(paths), data=trials.fingerprint, source=trials.source,
+    save_run(output, args, files=written_files(output), used=used, data=trials.fingerprint, source=trials.source,
              splits=file_hash(paths.splits_path), clip=identity, warnings=warnings,
              branches=getattr(encoder.config, "branches", None))
     remove_folder(output / "checkpoints")
