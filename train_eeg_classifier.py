@@ -23,13 +23,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime import locks, options, profiler, seeds, target_options
+from runtime import locks, option_types, options, profiler, seeds, target_options
 from runtime.errors import InputError, exits_cleanly
 from runtime.next_command import beside, say_next
 from runtime.places import check_checkpoint
 
 if TYPE_CHECKING:
-    from config import ChannelNetConfig, EEGEncoderConfig
+    from config import BraindecodeConfig, ChannelNetConfig, EEGEncoderConfig
 
 
 def parse(argv: list[str] | None) -> options.Options:
@@ -76,8 +76,13 @@ def parse(argv: list[str] | None) -> options.Options:
 def _encoder_options(parser):
     group = parser.add_argument_group("encoder")
     options.neutral(group.add_argument("--output", required=True, help="folder to write the encoder to"))
-    group.add_argument("--encoder", choices=("transformer", "channelnet"), default="transformer",
-                       help="transformer over patches of EEG, or ChannelNet as in the published checkpoints")
+    group.add_argument("--encoder", type=option_types.encoder, default="transformer",
+                       help="transformer over patches of EEG, channelnet as in the published checkpoints, or a model of "
+                            "braindecode by name, as braindecode:EEGNet or braindecode:Labram (requirements-encoders.txt)")
+    group.add_argument("--encoder_weights", metavar="DIR", help="braindecode: start from these published weights, a Hub id "
+                       "or a folder")
+    group.add_argument("--features", type=options.positive, default=128,
+                       help="braindecode: how many numbers the model gives to the layers for class and embedding")
     group.add_argument("--branches", choices=("auto", "neural"), default="auto",
                        help="transformer: auto adds two linear branches, each used as far as it helps on trials that it "
                             "was not fitted to, and takes the mean of the transformer's weights over the last third of "
@@ -126,15 +131,20 @@ def _check(parser, args):
     if args.centre != "none" and (args.encoder != "transformer" or args.pretrain):
         raise InputError(f"--centre {args.centre}: is for stage 1 with --encoder transformer; leave it out")
     target_options.check(args)
+    if args.encoder_weights and not args.encoder.startswith("braindecode:"):
+        raise InputError(f"--encoder_weights works with --encoder braindecode:NAME only, found --encoder {args.encoder}")
     if args.pretrained and args.encoder != "transformer":
         raise InputError(f"--pretrained works with --encoder transformer only, found --encoder {args.encoder}")
 
 
 def encoder_config(args: argparse.Namespace, *, n_chans: int, n_times: int,
-                   **described: object) -> "EEGEncoderConfig | ChannelNetConfig":
+                   **described: object) -> "EEGEncoderConfig | ChannelNetConfig | BraindecodeConfig":
     """The configuration of the encoder that the options ask for; described: other fields, which the data set gives."""
-    from config import ChannelNetConfig, EEGEncoderConfig
+    from config import BraindecodeConfig, ChannelNetConfig, EEGEncoderConfig
 
+    if args.encoder.startswith("braindecode:"):
+        return BraindecodeConfig(network=args.encoder.removeprefix("braindecode:"), features=args.features, n_chans=n_chans,
+                                 n_times=n_times, **described)
     if args.encoder == "channelnet":
         return ChannelNetConfig(input_height=n_chans, input_width=n_times, num_residual_blocks=args.residual_blocks,
                                 **described)
@@ -230,11 +240,11 @@ def _with_classes_to_learn(args, trials, split):
 def _picture_targets(args, paths, trials, split, device):
     """encoders.trial_targets.TrialTargets. With --loss_weight 0 there is nothing to predict, and no model is needed."""
     from datautils import picture_features
-    from encoders import ENCODERS
+    from encoders import encoder_class
     from encoders.trial_targets import no_targets, trial_targets
 
     if not args.loss_weight:
-        encoder = ENCODERS[args.encoder]
+        encoder = encoder_class(args.encoder)
         return no_targets(trials, encoder.config_class().embedding_size if encoder.classifies_embedding else 1)
     if not trials.has_pictures:
         raise InputError(f"--eeg_dataset {trials.path}: has no pictures, so there are no embeddings to predict; give "
@@ -271,8 +281,9 @@ def _run(args):
     from eegdata.source import eeg_text
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
-    from encoders import build_encoder, encode, save_encoder
+    from encoders import build_encoder, encode, encoder_class, save_encoder
     from encoders.averaging import AverageWeights, averaged
+    from encoders.braindecode_encoder import start_from_weights
     from encoders.branches import BranchFitting, class_weights, independent_groups, shares_text
     from encoders.centre import centre_people
     from encoders.chance import training_warnings
@@ -287,7 +298,7 @@ def _run(args):
 
     device, output = options.resolve_device(args.device), Path(args.output)
     check_interrupted(output, args.resume, args.overwrite)
-    check_output(output, "eeg_channelnet" if args.encoder == "channelnet" else "eegencoder")
+    check_output(output, encoder_class(args.encoder).config_class.model_type)
     set_seed(args.seed)
     if args.pretrain:
         profiler.stage("pretraining")
@@ -330,6 +341,8 @@ def _run(args):
     in_pretraining = args.resume and bool(complete_checkpoints(output / "pretrained" / "checkpoints"))
     if args.pretrained and (in_pretraining or not args.resume):  # a checkpoint of stage 1 holds all weights
         _start_from_pretrained(args, device, encoder)
+    if args.encoder_weights and not args.resume:
+        start_from_weights(encoder, args.encoder_weights)
     torch.nn.init.zeros_(encoder.projector.bias)  # the first prediction is about the mean picture
     for head in (encoder.projector, encoder.classifier) if branched else ():
         torch.nn.init.zeros_(head.weight)  # what the linear branches tell needs no second teller
