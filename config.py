@@ -126,6 +126,32 @@ class ChannelNetConfig(PretrainedConfig):
         return self.input_width
 
 
+class BraindecodeConfig(PretrainedConfig):
+    """A model of braindecode (encoders/braindecode_encoder.py): network is its name, features how many numbers it gives to
+    the two linear layers. The other fields are as in EEGEncoderConfig."""
+
+    model_type = "braindecode"
+
+    def __init__(self, network: str = "EEGNet", features: int = 128, n_chans: int = 128, n_times: int = 440,
+                 sfreq: float = 1000.0, ch_names: list[str] | None = None, num_classes: int = 40, embedding_size: int = 512,
+                 class_temperature: float = 1.0, preprocessing: dict | None = None, confidence: dict | None = None,
+                 several_classes: bool = False, **kwargs: object) -> None:
+        self.network = network
+        self.features = features
+        self.n_chans = n_chans
+        self.n_times = n_times
+        self.sfreq = sfreq
+        self.ch_names = ch_names
+        self.num_classes = num_classes
+        self.embedding_size = embedding_size
+        self.class_temperature = class_temperature
+        self.preprocessing = preprocessing
+        self.confidence = confidence
+        self.several_classes = several_classes
+        kwargs.setdefault("id2label", {i: f"class {i}" for i in range(num_classes)})
+        super().__init__(**kwargs)
+
+
 class EEGModelForCausalLMConfig(PretrainedConfig):
     """EEG encoder -> projector -> LLM (model.py). `llm` names the LLM; its weights are not part of the model.
 
@@ -158,5 +184,5 @@ class EEGModelForCausalLMConfig(PretrainedConfig):
 
 
 # AutoConfig and AutoTokenizer warn of model types that are not registered.
-for _config in (EEGEncoderConfig, ChannelNetConfig, EEGModelForCausalLMConfig):
+for _config in (EEGEncoderConfig, ChannelNetConfig, BraindecodeConfig, EEGModelForCausalLMConfig):
     AutoConfig.register(_config.model_type, _config, exist_ok=True)

@@ -19,17 +19,26 @@ from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerBase
 
 from eegdata.pictures import picture_path
-from encoders.clip import clip_identity, embed_pictures
+from encoders.clip import clip_identity, embed_layers
+from encoders.picture_models import FINAL
 from language_model.prompts import caption_ids, prompt_ids
 from language_model.special_tokens import check_ids, end_id
 
 
 def image_embeddings(names: list[str], image_dir: str | Path, clip_model: str, picture: str = "sketch", device: str = "cpu",
-                     cache: str | Path | None = None) -> torch.Tensor:
-    """CLIP embeddings of pictures by name: [n, E] float32, not normalised.
+                     cache: str | Path | None = None, blur: float = 0.0) -> torch.Tensor:
+    """Embeddings of pictures by name by a picture model or target: [n, E] float32, not normalised. blur: of
+    embed_layers."""
+    return picture_features(names, image_dir, clip_model, picture, device, cache, blur=blur)[FINAL]
 
-    Each picture is embedded once per CLIP model. The cache folder has one file per model, in which an embedding is found by
-    the hash of the picture's bytes.
+
+def picture_features(names: list[str], image_dir: str | Path, clip_model: str, picture: str = "sketch",
+                     device: str = "cpu", cache: str | Path | None = None, layers: Sequence[str] = (FINAL,), grid: int = 0,
+                     blur: float = 0.0) -> dict[str, torch.Tensor]:
+    """Features of pictures by name, {layer: [n, D] float32} (encoders.clip.embed_layers).
+
+    Each picture is embedded once per model, layer and blur. The cache folder has one file for each of these, in which an
+    embedding is found by the hash of the picture's bytes.
     """
     paths = [picture_path(image_dir, name, picture) for name in names]
     for path in paths:
@@ -37,17 +46,29 @@ def image_embeddings(names: list[str], image_dir: str | Path, clip_model: str, p
             other = "photo" if picture == "sketch" else "sketch"
             raise InputError(f"{path}: picture not found under --image_dir {image_dir} (--picture {picture}); copy it "
                              f"there or try --picture {other}")
-    file = cache_dir(cache) / "picture_embeddings" / f"{model_key(clip_identity(clip_model))}.safetensors"
+    folder, key = cache_dir(cache) / "picture_embeddings", model_key(clip_identity(clip_model))
+    files = {layer: folder / f"{key}{_variant(layer, grid, blur)}.safetensors" for layer in layers}
     hashes = [file_hash(path) for path in paths]
     with profiler.part("picture embeddings"), processes.main_first():
-        known = _read_rows(file)
-        missing = {h: path for h, path in zip(hashes, paths, strict=True) if h not in known}
+        known = {layer: _read_rows(file) for layer, file in files.items()}
+        missing = {h: path for h, path in zip(hashes, paths, strict=True) if any(h not in rows for rows in known.values())}
         if missing:
-            known.update(zip(missing, embed_pictures(list(missing.values()), clip_model, device), strict=True))
-            with atomic_path(file) as temporary:
-                rows, pictures = torch.stack(list(known.values())), json.dumps(list(known))
-                save_file({"embeddings": rows}, temporary, metadata={"pictures": pictures, "sha256": _hash(pictures, rows)})
-    return torch.stack([known[h] for h in hashes])
+            found = embed_layers(list(missing.values()), clip_model, device, layers, grid, blur)
+            for layer, file in files.items():
+                known[layer].update(zip(missing, found[layer], strict=True))
+                _write_rows(file, known[layer])
+    return {layer: torch.stack([rows[h] for h in hashes]) for layer, rows in known.items()}
+
+
+def _variant(layer, grid, blur):
+    parts = [f"layer{layer}" * (layer != FINAL), f"grid{grid}" * bool(grid), f"blur{blur:g}" * bool(blur)]
+    return "".join(f"-{part}" for part in parts if part)
+
+
+def _write_rows(file, known):
+    with atomic_path(file) as temporary:
+        rows, pictures = torch.stack(list(known.values())), json.dumps(list(known))
+        save_file({"embeddings": rows}, temporary, metadata={"pictures": pictures, "sha256": _hash(pictures, rows)})
 
 
 def _read_rows(file):

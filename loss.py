@@ -16,16 +16,23 @@ def mse(embedding: Tensor, target: Tensor, image: Tensor | None = None) -> Tenso
     return F.mse_loss(embedding, target)
 
 
-def infonce(embedding: Tensor, target: Tensor, image: Tensor, temperature: float = 0.07) -> Tensor:
+def infonce(embedding: Tensor, target: Tensor, image: Tensor, temperature: float = 0.07, softness: float = 0.0) -> Tensor:
     """Symmetric InfoNCE on cosines, as in CLIP (Radford et al. 2021, arXiv 2103.00020).
 
-    Another trial of the same picture is left out of the softmax: it is neither the match nor a negative.
+    Another trial of the same picture is left out of the softmax: it is neither the match nor a negative. softness (0..1):
+    share of the match that is spread over the batch by how near the pictures are to each other, so that a picture much like
+    the one that was seen is less of a negative.
     """
-    cosines = F.normalize(embedding, dim=1) @ F.normalize(target, dim=1).T / temperature
-    repeated = _same_picture(image) & ~torch.eye(len(image), dtype=torch.bool, device=image.device)
+    shown = F.normalize(target, dim=1)
+    cosines = F.normalize(embedding, dim=1) @ shown.T / temperature
+    match = torch.eye(len(image), device=image.device)
+    repeated = _same_picture(image) & ~match.bool()
     cosines = cosines.masked_fill(repeated, float("-inf"))
-    match = torch.arange(len(image), device=image.device)
-    return (F.cross_entropy(cosines, match) + F.cross_entropy(cosines.T, match)) / 2
+    if softness:
+        near = (shown @ shown.T / temperature).masked_fill(repeated, float("-inf")).softmax(1)
+        match = (1 - softness) * match + softness * near
+    log_p = (each.log_softmax(1).masked_fill(repeated, 0.0) for each in (cosines, cosines.T))
+    return sum(-(match * each).sum(1).mean() for each in log_p) / 2
 
 
 def siglip(embedding: Tensor, target: Tensor, image: Tensor, scale: float = 10.0, bias: float = -10.0) -> Tensor:
@@ -55,10 +62,11 @@ def margin(embedding: Tensor, target: Tensor, image: Tensor, distance: float = 1
 EMBEDDING_LOSSES = {"mse": mse, "infonce": infonce, "siglip": siglip, "margin": margin}
 
 
-def embedding_loss(name: str, embedding: Tensor, target: Tensor, image: Tensor) -> Tensor:
-    """The loss called `name` in EMBEDDING_LOSSES."""
+def embedding_loss(name: str, embedding: Tensor, target: Tensor, image: Tensor, softness: float = 0.0) -> Tensor:
+    """The loss called `name` in EMBEDDING_LOSSES; softness: of infonce."""
+    more = {"softness": softness} if name == "infonce" else {}
     with torch.autocast(embedding.device.type, enabled=False):
-        return EMBEDDING_LOSSES[name](embedding.float(), target.float(), image)
+        return EMBEDDING_LOSSES[name](embedding.float(), target.float(), image, **more)
 
 
 def classification_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0, weights: Tensor | None = None) -> Tensor:

@@ -76,12 +76,14 @@ class PictureSettings:
     cache_dir: str | None
 
 
-def picture_settings(args: argparse.Namespace, trained_with: dict) -> PictureSettings:
-    """trained_with: the options that the encoder was trained with, {} for a predecessor's."""
+def picture_settings(args: argparse.Namespace, trained_with: dict, folder: Path) -> PictureSettings:
+    """trained_with: the options that the encoder in `folder` was trained with, {} for a predecessor's."""
+    own = folder / "target"  # wherever the folder lies now
     cache = trained_with.get("cache_dir")
     if cache and not Path(cache).is_dir():  # the encoder may come from another machine
         cache = None
-    return PictureSettings(args.clip_model or trained_with.get("clip_model") or options.CLIP_MODEL,
+    trained = str(own) if (own / "config.json").is_file() else trained_with.get("clip_model")
+    return PictureSettings(args.clip_model or trained or options.CLIP_MODEL,
                            args.picture or trained_with.get("picture"), args.cache_dir or cache)
 
 
@@ -182,7 +184,7 @@ def _run(args):
     from metrics.retrieval import retrieval_scores
 
     folder = resolve_checkpoint(args.output, "--output")
-    settings = picture_settings(args, read_run(folder)[1])
+    settings = picture_settings(args, read_run(folder)[1], folder)
     classes_only = is_classifier_only(folder)
     if args.all_epochs:
         require_epochs(folder, args.output)

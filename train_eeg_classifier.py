@@ -23,13 +23,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime import locks, options, profiler, seeds
+from runtime import locks, option_types, options, profiler, seeds, target_options
 from runtime.errors import InputError, exits_cleanly
 from runtime.next_command import beside, say_next
 from runtime.places import check_checkpoint
 
 if TYPE_CHECKING:
-    from config import ChannelNetConfig, EEGEncoderConfig
+    from config import BraindecodeConfig, ChannelNetConfig, EEGEncoderConfig
 
 
 def parse(argv: list[str] | None) -> options.Options:
@@ -55,6 +55,7 @@ def parse(argv: list[str] | None) -> options.Options:
     options.neutral(group.add_argument("--keep_epochs", action="store_true",
                                        help="keep the weights of every epoch in epochs/, so that test_eeg_classifier.py "
                                             "--all_epochs can show what picking the epoch on the test pictures adds"))
+    target_options.add(parser)
     group = parser.add_argument_group("augmentation of training trials")
     group.add_argument("--time_shift", type=options.bounded(float, 0), default=4.0, help="largest shift in time in ms")
     group.add_argument("--noise", type=options.bounded(float, 0), default=0.0,
@@ -75,8 +76,13 @@ def parse(argv: list[str] | None) -> options.Options:
 def _encoder_options(parser):
     group = parser.add_argument_group("encoder")
     options.neutral(group.add_argument("--output", required=True, help="folder to write the encoder to"))
-    group.add_argument("--encoder", choices=("transformer", "channelnet"), default="transformer",
-                       help="transformer over patches of EEG, or ChannelNet as in the published checkpoints")
+    group.add_argument("--encoder", type=option_types.encoder, default="transformer",
+                       help="transformer over patches of EEG, channelnet as in the published checkpoints, or a model of "
+                            "braindecode by name, as braindecode:EEGNet or braindecode:Labram (requirements-encoders.txt)")
+    group.add_argument("--encoder_weights", metavar="DIR", help="braindecode: start from these published weights, a Hub id "
+                       "or a folder")
+    group.add_argument("--features", type=options.positive, default=128,
+                       help="braindecode: how many numbers the model gives to the layers for class and embedding")
     group.add_argument("--branches", choices=("auto", "neural"), default="auto",
                        help="transformer: auto adds two linear branches, each used as far as it helps on trials that it "
                             "was not fitted to, and takes the mean of the transformer's weights over the last third of "
@@ -124,15 +130,21 @@ def _check(parser, args):
                          "--branches neural")
     if args.centre != "none" and (args.encoder != "transformer" or args.pretrain):
         raise InputError(f"--centre {args.centre}: is for stage 1 with --encoder transformer; leave it out")
+    target_options.check(args)
+    if args.encoder_weights and not args.encoder.startswith("braindecode:"):
+        raise InputError(f"--encoder_weights works with --encoder braindecode:NAME only, found --encoder {args.encoder}")
     if args.pretrained and args.encoder != "transformer":
         raise InputError(f"--pretrained works with --encoder transformer only, found --encoder {args.encoder}")
 
 
 def encoder_config(args: argparse.Namespace, *, n_chans: int, n_times: int,
-                   **described: object) -> "EEGEncoderConfig | ChannelNetConfig":
+                   **described: object) -> "EEGEncoderConfig | ChannelNetConfig | BraindecodeConfig":
     """The configuration of the encoder that the options ask for; described: other fields, which the data set gives."""
-    from config import ChannelNetConfig, EEGEncoderConfig
+    from config import BraindecodeConfig, ChannelNetConfig, EEGEncoderConfig
 
+    if args.encoder.startswith("braindecode:"):
+        return BraindecodeConfig(network=args.encoder.removeprefix("braindecode:"), features=args.features, n_chans=n_chans,
+                                 n_times=n_times, **described)
     if args.encoder == "channelnet":
         return ChannelNetConfig(input_height=n_chans, input_width=n_times, num_residual_blocks=args.residual_blocks,
                                 **described)
@@ -226,31 +238,22 @@ def _with_classes_to_learn(args, trials, split):
 
 
 def _picture_targets(args, paths, trials, split, device):
-    """CLIP embeddings of each trial's picture [N, E], standardised (zero in the test part), and their mean [E] and scale.
-
-    With --loss_weight 0 there is nothing to predict, and no CLIP model is needed.
-    """
-    import torch
-
-    from datautils import image_embeddings
-    from encoders import ENCODERS
-    from encoders.targets import mean_and_scale
+    """encoders.trial_targets.TrialTargets. With --loss_weight 0 there is nothing to predict, and no model is needed."""
+    from datautils import picture_features
+    from encoders import encoder_class
+    from encoders.trial_targets import no_targets, trial_targets
 
     if not args.loss_weight:
-        encoder = ENCODERS[args.encoder]
-        size = encoder.config_class().embedding_size if encoder.classifies_embedding else 1
-        return torch.zeros(len(trials), size), torch.zeros(size), 1.0
+        encoder = encoder_class(args.encoder)
+        return no_targets(trials, encoder.config_class().embedding_size if encoder.classifies_embedding else 1)
     if not trials.has_pictures:
         raise InputError(f"--eeg_dataset {trials.path}: has no pictures, so there are no embeddings to predict; give "
                          "--loss_weight 0 to train a classifier only")
-    pictures = {part: trials.image[split[part]].unique() for part in ("train", "val")}
-    both = torch.cat(list(pictures.values())).unique()
-    embeddings = image_embeddings([trials.images[i] for i in both.tolist()], paths.image_dir, args.clip_model,
-                                  paths.picture, device, args.cache_dir)
-    mean, scale = mean_and_scale(embeddings[torch.isin(both, pictures["train"])])
-    by_picture = torch.zeros(len(trials.images), embeddings.shape[1])
-    by_picture[both] = (embeddings - mean) / scale
-    return by_picture[trials.image], mean, scale
+
+    def features(names, **asked):
+        return picture_features(names, paths.image_dir, args.clip_model, paths.picture, device, args.cache_dir, **asked)
+
+    return trial_targets(trials, split, features, args)
 
 
 @exits_cleanly
@@ -278,14 +281,16 @@ def _run(args):
     from eegdata.source import eeg_text
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
-    from encoders import build_encoder, encode, save_encoder
+    from encoders import build_encoder, encode, encoder_class, save_encoder
     from encoders.averaging import AverageWeights, averaged
+    from encoders.braindecode_encoder import start_from_weights
     from encoders.branches import BranchFitting, class_weights, independent_groups, shares_text
     from encoders.centre import centre_people
     from encoders.chance import training_warnings
     from encoders.clip import clip_identity
     from encoders.confidence import confidence_text, measure_confidence
     from encoders.kept_epochs import KeepEpochs
+    from encoders.target_blur import BlurredTargets
     from encoders.targets import rescale_embedding
     from encoders.temperature import fit_temperature
     from encoders.training import Augmentation, EncoderObjective, fit, gather, place, validation_scores
@@ -293,7 +298,7 @@ def _run(args):
 
     device, output = options.resolve_device(args.device), Path(args.output)
     check_interrupted(output, args.resume, args.overwrite)
-    check_output(output, "eeg_channelnet" if args.encoder == "channelnet" else "eegencoder")
+    check_output(output, encoder_class(args.encoder).config_class.model_type)
     set_seed(args.seed)
     if args.pretrain:
         profiler.stage("pretraining")
@@ -315,7 +320,8 @@ def _run(args):
     if args.centre == "subject":
         centre_people(trials)
     earlier_pictures = _pictures_of_pretrained(args)
-    target, mean, scale = _picture_targets(args, paths, trials, split, device)
+    targets = _picture_targets(args, paths, trials, split, device)
+    target, mean, scale = targets.by_picture[trials.image], targets.mean, targets.scale
     encoder = build_encoder(encoder_config(
         args, n_chans=trials.eeg.shape[1], n_times=trials.eeg.shape[2], sfreq=trials.sfreq, ch_names=trials.ch_names,
         num_classes=len(trials.class_names), id2label=trials.class_names, embedding_size=target.shape[1],
@@ -334,6 +340,8 @@ def _run(args):
     in_pretraining = args.resume and bool(complete_checkpoints(output / "pretrained" / "checkpoints"))
     if args.pretrained and (in_pretraining or not args.resume):  # a checkpoint of stage 1 holds all weights
         _start_from_pretrained(args, device, encoder)
+    if args.encoder_weights and not args.resume:
+        start_from_weights(encoder, args.encoder_weights)
     torch.nn.init.zeros_(encoder.projector.bias)  # the first prediction is about the mean picture
     for head in (encoder.projector, encoder.classifier) if branched else ():
         torch.nn.init.zeros_(head.weight)  # what the linear branches tell needs no second teller
@@ -342,8 +350,9 @@ def _run(args):
     augmentation = Augmentation(round(args.time_shift * trials.sfreq / 1000), args.noise, args.channel_dropout)
     average = None if of_best_epoch else averaged(encoder)
     weights = class_weights(labels[rows["train"]], len(trials.class_names)) if branched and one_class else None
+    blurred = None if targets.blurred is None else BlurredTargets(targets.blurred, mean / scale)
     objective = EncoderObjective(encoder, args.loss, args.loss_weight, args.label_smoothing, mean / scale, augmentation,
-                                 average, weights)
+                                 average, weights, args.soft_targets, blurred)
     batches = gather({"eeg": eeg, "labels": labels, "target": target, "image": trials.image[needed]})
     identity = clip_identity(args.clip_model) if args.loss_weight else None
     profiler.stage("training")
@@ -378,10 +387,16 @@ def _run(args):
     known = {part: dict.fromkeys(names[part]) | earlier_pictures.get(part, {}) for part in names}  # by name, without files
     begin_saving(output)
     save_encoder(encoder, output)
+    used = asdict(paths)
+    remove_folder(output / "target")
+    if targets.layers:
+        targets.layers.save(output / "target")
+        used["clip_model"] = str(output / "target")
+        identity = clip_identity(used["clip_model"])
     write_json(output / "id2label.json", trials.class_names)
-    write_json(output / "train_log.json", {"stage1": log})
+    write_json(output / "train_log.json", {"stage1": log} | ({"target": targets.report} if targets.report else {}))
     write_records(output, new_records(paths.image_dir, names, paths.picture, known))
-    save_run(output, args, files=written_files(output), used=asdict(paths), data=trials.fingerprint, source=trials.source,
+    save_run(output, args, files=written_files(output), used=used, data=trials.fingerprint, source=trials.source,
              splits=file_hash(paths.splits_path), clip=identity, warnings=warnings,
              branches=getattr(encoder.config, "branches", None))
     remove_folder(output / "checkpoints")

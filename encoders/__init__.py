@@ -27,12 +27,18 @@ from eegdata.montage import match_channels
 from eegdata.trials import Trials
 
 from .batches import VALUES_PER_BATCH, row_batches
+from .braindecode_encoder import PREFIX, BraindecodeEncoder
 from .centre import centre_people
 from .channelnet import ChannelNetModel
 from .transformer import EEGTransformer
 
 ENCODERS = {"transformer": EEGTransformer, "channelnet": ChannelNetModel}
-BY_MODEL_TYPE = {encoder.config_class.model_type: encoder for encoder in ENCODERS.values()}
+BY_MODEL_TYPE = {encoder.config_class.model_type: encoder for encoder in (*ENCODERS.values(), BraindecodeEncoder)}
+
+
+def encoder_class(name: str) -> type[PreTrainedModel]:
+    """The class of what --encoder names."""
+    return BraindecodeEncoder if name.startswith(PREFIX) else ENCODERS[name]
 
 
 def build_encoder(config: PretrainedConfig) -> PreTrainedModel:

@@ -32,6 +32,7 @@ from metrics.classification import average_precision, balanced_accuracy
 from .batches import row_batches
 from .progress import Progress
 from .resumed_trainer import ResumedTrainer
+from .target_blur import BlurredTargets
 
 
 class Augmentation(nn.Module):
@@ -67,16 +68,19 @@ class EncoderObjective(nn.Module):
     picture as seen from there, divided by the targets' scale.
     On several processes the embedding losses see the trials of all processes, so that each trial has the others as
     negatives. The cross-entropy is a mean, so averaging its gradients is enough. average: what is evaluated in place of the
-    encoder (encoders/averaging.py). class_weights [K]: of the cross-entropy; None: 1.
+    encoder (encoders/averaging.py). class_weights [K]: of the cross-entropy; None: 1. softness: of loss.infonce. blurred:
+    takes the place of the targets in training.
     """
 
     def __init__(self, encoder: nn.Module, losses: list[str], loss_weight: float, label_smoothing: float,
                  mean: torch.Tensor, augmentation: Augmentation, average: nn.Module | None = None,
-                 class_weights: torch.Tensor | None = None) -> None:
+                 class_weights: torch.Tensor | None = None, softness: float = 0.0,
+                 blurred: BlurredTargets | None = None) -> None:
         super().__init__()
         self.encoder, self.augmentation, self.average = encoder, augmentation, average
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.losses, self.loss_weight, self.label_smoothing = losses, loss_weight, label_smoothing
+        self.softness, self.blurred = softness, blurred
         self.register_buffer("mean", mean, persistent=False)
 
     def forward(self, eeg: torch.Tensor, labels: torch.Tensor, target: torch.Tensor,
@@ -86,9 +90,12 @@ class EncoderObjective(nn.Module):
         encoder = self.encoder if self.training or self.average is None else self.average
         embedding, logits = encoder(self.augmentation(eeg) if self.training else eeg)
         loss = classification_loss(logits, labels, self.label_smoothing if self.training else 0.0, self.class_weights)
+        if self.training and self.blurred is not None:
+            target = self.blurred(embedding, image)
         if self.loss_weight:
             of_all_processes = [processes.join(tensor) for tensor in (embedding + self.mean, target + self.mean, image)]
-            loss = loss + self.loss_weight * sum(embedding_loss(name, *of_all_processes) for name in self.losses)
+            loss = loss + self.loss_weight * sum(embedding_loss(name, *of_all_processes, self.softness)
+                                                 for name in self.losses)
         return {"loss": loss, "embedding": embedding, "logits": logits}
 
 

@@ -98,6 +98,15 @@ class ChannelNetConfig(EncoderConfig):
     down_stride: Few = ABSENT
 
 
+class BraindecodeConfig(EncoderConfig):
+    """encoders/braindecode_encoder.py."""
+
+    network: Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_]{0,63}$")]
+    features: Size
+    n_chans: Size
+    n_times: Length
+
+
 class CaptionerConfig(Schema):
     """model.py."""
 
@@ -114,7 +123,8 @@ class CaptionerConfig(Schema):
     uncounted_token: Annotated[int, Field(ge=0, le=2**31)] | None = ABSENT
 
 
-OF_ENCODERS = {"eegencoder": TransformerConfig, "eeg_channelnet": ChannelNetConfig}  # by model_type
+OF_ENCODERS = {"eegencoder": TransformerConfig, "eeg_channelnet": ChannelNetConfig,
+               "braindecode": BraindecodeConfig}  # by model_type
 
 
 def made_of(form: type, content: dict, file: str | Path, make: Callable[[], T]) -> T:

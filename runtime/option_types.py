@@ -46,3 +46,10 @@ def step_limit(text: str) -> int:
     if int(text) != -1 and int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text}: expected -1 or a positive number of steps")
     return int(text)
+
+
+def encoder(text: str) -> str:
+    """An argparse type: one of our encoders, or braindecode:NAME."""
+    if text not in ("transformer", "channelnet") and not (text.startswith("braindecode:") and text[12:].isidentifier()):
+        raise argparse.ArgumentTypeError(f"{text}: expected transformer, channelnet or braindecode:NAME")
+    return text

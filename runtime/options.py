@@ -97,11 +97,12 @@ def picture_options(parser: argparse.ArgumentParser, trained: str | None = None)
     """
     as_trained = f" (unset: as the {trained} was trained)"
     group = parser.add_argument_group("pictures")
-    checked(neutral(group.add_argument("--clip_model", type=small_models.clip_model,
+    checked(neutral(group.add_argument("--clip_model", "--target_model", type=small_models.clip_model,
                                        default=None if trained else CLIP_MODEL, help=(
-        "CLIP model for picture embeddings: a Hub name, open_clip:NAME/PRETRAINED, a local folder, or small: the one that "
-        "recipes.make_small_clip makes without a network" + (as_trained if trained else "")))),
-        small_models.check_clip_model)
+        "CLIP or other picture model for picture embeddings: a Hub name (CLIP, SigLIP, DINOv2 ...), "
+        "open_clip:NAME/PRETRAINED, timm:NAME, a local folder, among them target/ of an encoder that was trained with "
+        "--target_layers, or small: the one that recipes.make_small_clip makes without a network"
+        + (as_trained if trained else "")))), small_models.check_clip_model)
     group.add_argument("--picture", choices=("sketch", "photo"),
                        help="embed <name>_sketch.JPEG, as Thought2Text does, or the photograph <name>.JPEG"
                             + (as_trained if trained else

@@ -141,7 +141,7 @@ def test_embeddings_are_made_once_and_equal_transformers(data, clip, tmp_path, m
     with torch.no_grad():
         assert torch.allclose(rows[1], model(**pixels).image_embeds[0], atol=1e-5)
     assert torch.equal(rows[0], rows[2])
-    monkeypatch.setattr(datautils, "embed_pictures", lambda *a: pytest.fail("embedded again"))
+    monkeypatch.setattr(datautils, "embed_layers", lambda *a: pytest.fail("embedded again"))
     assert torch.equal(image_embeddings(names, data / "images", str(clip), "photo", cache=tmp_path), rows)
 
 

@@ -47,6 +47,19 @@ def test_infonce_leaves_repeated_pictures_out(batch):
     assert np.isclose(embedding_loss("infonce", *batch, REPEATED), np.mean(terms))
 
 
+def test_soft_targets_share_the_match_with_near_pictures(batch):
+    cosines, image = cosine_rows(batch) / 0.07, REPEATED.numpy()
+    near = cosine_rows((batch[1], batch[1])) / 0.07
+    terms = []
+    for table in (cosines, cosines.T):
+        for i in range(6):
+            rivals = [j for j in range(6) if j == i or image[j] != image[i]]
+            share = np.exp(near[i, rivals]) / np.exp(near[i, rivals]).sum()
+            wanted = 0.7 * (np.array(rivals) == i) + 0.3 * share
+            terms.append(np.log(np.exp(table[i, rivals]).sum()) - wanted @ table[i, rivals])
+    assert np.isclose(embedding_loss("infonce", *batch, REPEATED, 0.3), np.mean(terms))
+
+
 def test_siglip_and_margin_take_repeated_pictures_as_matches(batch):
     cosines, image = cosine_rows(batch), REPEATED.numpy()
     siglip, pulled, pushed = 0.0, [], []

@@ -27,10 +27,11 @@ from tiny import data_arguments
 @pytest.fixture
 def train(data, clip, tmp_path, monkeypatch):
     """A function that trains an encoder towards embeddings of a given scale; returns its folder and its log."""
-    real = datautils.image_embeddings
+    real = datautils.picture_features
 
     def run(name, scale, *more):
-        monkeypatch.setattr(datautils, "image_embeddings", lambda *given: scale * (real(*given) + 3))
+        monkeypatch.setattr(datautils, "picture_features", lambda *given, **asked: {
+            layer: scale * (rows + 3) for layer, rows in real(*given, **asked).items()})
         folder = tmp_path / name
         training.main([*data_arguments(data), "--clip_model", str(clip), "--output", str(folder), "--device", "cpu",
                        "--batch_size", "16", "--logging_steps", "1", "--residual_blocks", "0", "--num_epochs", "2", *more])
