@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 
 from runtime.errors import InputError
-from runtime.pickles import brief, load_hashed
 
 import numpy as np
 
@@ -42,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def find(args: argparse.Namespace) -> DataSet:
     """The DataSet: a recording a person, in the order of the files."""
+    from runtime.pickles import load_hashed
+
     records = []
     for path in args.files:
         content, digest = load_hashed(path, "--files")
@@ -77,6 +78,8 @@ def find(args: argparse.Namespace) -> DataSet:
 
 
 def _check(place, entry):
+    from runtime.pickles import brief
+
     import torch
 
     missing = [key for key in KEYS if not isinstance(entry, dict) or key not in entry]

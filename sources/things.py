@@ -20,9 +20,8 @@ one. THINGS has no captions: `prepare_data.py caption` has a model write them.
 
 import argparse
 import re
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -31,11 +30,11 @@ from runtime.runs import content_key, file_hash
 
 import numpy as np
 
-from eegdata.pictures import picture_files
 from eegdata.records import Block, DataSet, Picture, Recording
 
 from . import epochs
 from .safe_npy import read_object_npy
+from .things_shared import ConceptPicture, averaged, check_metadata, choose_validation, class_facts, find_concept_pictures
 
 FILES = {"training": "preprocessed_eeg_training.npy", "test": "preprocessed_eeg_test.npy"}
 EEG_KEYS = ("preprocessed_eeg_data", "ch_names", "times")
@@ -67,16 +66,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("raw files: how trials are cut")
     epochs.filter_options(group, .5, 40.)
     epochs.window_options(group, -.2, .8, "from --tmin to 0", "250 Hz")
-
-
-@dataclass
-class ConceptPicture:
-    """A picture of the sorted folders, and the class id and readable name of its concept."""
-
-    name: str
-    class_id: str
-    class_name: str
-    path: Path
 
 
 def find(args: argparse.Namespace) -> DataSet:
@@ -120,12 +109,6 @@ def with_channels(data: DataSet, wanted: list[str] | None) -> DataSet:
     kept = data.preprocessing and {**data.preprocessing, "ch_names": [data.ch_names[row] for row in rows]}
     return replace(data, ch_names=[data.ch_names[row] for row in rows], preprocessing=kept, recordings=[
         replace(recording, key=[recording.key, rows], read=partial(read, recording)) for recording in data.recordings])
-
-
-def class_facts(pictures: dict[str, list[ConceptPicture]]) -> tuple[list[str], list[str]]:
-    """Class ids and names of the concepts, those of the training part first."""
-    names = {picked.class_id: picked.class_name for part in FILES for picked in pictures[part]}
-    return list(names), list(names.values())
 
 
 def find_preprocessed(args: argparse.Namespace, subjects: dict[int, Path],
@@ -173,73 +156,6 @@ def find_subjects(folder: Path | str, wanted: list[int] | None) -> dict[int, Pat
     if missing:
         raise InputError(f"--subjects {missing[0]}: {folder} holds {', '.join(found[s].name for s in sorted(found))}")
     return {subject: found[subject] for subject in sorted(set(wanted or found))}
-
-
-def find_concept_pictures(folder: Path) -> list[ConceptPicture]:
-    """The pictures of the concept folders, in the order of the EEG's rows."""
-    concepts = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if match := re.fullmatch(r"(\d+)_(.+)", path.name):
-            concepts[path] = int(match[1]), match[2]
-    if not concepts:
-        raise InputError(f"{folder}: holds no concept folders such as 00001_aardvark; give the pictures of THINGS-EEG2 as "
-                         "--images")
-    numbers = [number for number, _ in concepts.values()]
-    absent = sorted(set(range(1, max(numbers) + 1)) - set(numbers))
-    if absent or len(numbers) > len(set(numbers)):
-        what = f"no concept folder {absent[0]:05d}_..." if absent else (
-            f"two concept folders of number {Counter(numbers).most_common(1)[0][0]}")
-        raise InputError(f"{folder}: {what}, of {max(numbers)} that are numbered; the EEG's rows follow them, so unpack "
-                         "the pictures again")
-    found = {path: picture_files(path) for path in concepts}
-    usual = Counter(map(len, found.values())).most_common(1)[0][0]
-    odd = [path for path, files in found.items() if len(files) != usual]
-    if odd or not usual:
-        path = odd[0] if odd else next(iter(found))
-        raise InputError(f"{path}: holds {len(found[path])} pictures, expected {usual or 'some'} as in the others; the "
-                         "EEG's rows follow the pictures, so unpack them again")
-    names = {concept for _, concept in concepts.values()}
-    return [_picked(file, concept, names) for path, (_, concept) in concepts.items() for file in found[path]]
-
-
-def _picked(file, concept, concepts):
-    own, rest = f"{concept}_", file.stem
-    if rest.startswith(own):
-        rest = rest.removeprefix(own)
-    elif rest.rpartition("_")[0] in concepts:
-        raise InputError(f"{file}: is a picture of {rest.rpartition('_')[0]} in the folder of {concept}; the EEG's rows "
-                         "follow the pictures, so unpack them again")
-    class_id = re.sub(r"[_\s]+", "-", concept)
-    return ConceptPicture(f"{class_id}_{rest}", class_id, concept.replace("_", " "), file)
-
-
-def check_metadata(path: Path, pictures: dict[str, list[ConceptPicture]]) -> None:
-    """Raise InputError where the publishers' list, if it is there, names other pictures, or parts share a concept."""
-    concepts = {part: {picked.class_id for picked in pictures[part]} for part in FILES}
-    shared = sorted(concepts["training"] & concepts["test"])
-    if shared:
-        raise InputError(f"{path.parent}: {len(shared)} concepts are in training_images and in test_images, {shared[0]} "
-                         "among them; the test's concepts must be new, so unpack the pictures again")
-    if not path.is_file():
-        return
-    content = read_object_npy(path)
-    for part, prefix in (("training", "train"), ("test", "test")):
-        listed = [str(name) for name in content.get(f"{prefix}_img_files", ())]
-        here = [picked.path.name for picked in pictures[part]]
-        if listed != here:
-            row = next((i for i, pair in enumerate(zip(listed, here, strict=False)) if pair[0] != pair[1]), None)
-            what = f"{len(listed)} pictures, here are {len(here)}" if row is None else (
-                f"{listed[row]} as picture {row}, here is {here[row]}")
-            raise InputError(f"{path}: '{prefix}_img_files' lists {what} in {part}_images; the EEG's rows follow that "
-                             "list, so unpack the pictures again")
-
-
-def choose_validation(concepts: list[str], share: float) -> set[str]:
-    """The concepts held out for validation: evenly spaced in the list, at least one."""
-    count = max(1, round(len(concepts) * share))
-    if count >= len(concepts):
-        raise InputError(f"--val_fraction {share}: leaves none of {len(concepts)} training concepts for training; lower it")
-    return {concepts[int((i + .5) * len(concepts) / count)] for i in range(count)}
 
 
 def open_eeg(path: Path | str) -> tuple[np.ndarray, list[str], list[float]]:
@@ -299,18 +215,6 @@ def read(folder: Path, pictures: dict[str, list[ConceptPicture]], number: dict[s
             yield Block(trials.reshape(-1, *trials.shape[2:]), np.repeat([number[p.class_id] for p in picked], each),
                         [p.name for p in picked for _ in range(each)], np.full(len(picked) * each, np.nan),
                         [each_part for each_part in parts for _ in range(each)], dropped if left_over else {})
-
-
-def averaged(eeg: np.ndarray, average: str | int) -> tuple[np.ndarray, int]:
-    """EEG [pictures, repetitions, channels, samples] averaged over `average` repetitions, float32, and how many of a
-    picture's repetitions are left over."""
-    size = {"all": eeg.shape[1], "none": 1}.get(average, average)
-    groups, left_over = divmod(eeg.shape[1], size)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which the writer refuses
-        if size == 1:
-            return np.asarray(eeg, np.float32), 0
-        means = [eeg[:, i * size:(i + 1) * size].mean(1, dtype=np.float64) for i in range(groups)]
-        return np.stack(means, 1).astype(np.float32), left_over
 
 
 def _average_text(average):

@@ -20,7 +20,7 @@ from eegdata.records import Block, DataSet, Picture, Recording
 
 from . import epochs, preprocessing
 from .safe_npy import read_object_npy
-from .things import FILES, ConceptPicture, choose_validation, class_facts
+from .things_shared import PARTS, ConceptPicture, choose_validation, class_facts
 
 TARGET = 99999
 RATE = 250.  # Hz, of the trials unless --resample says
@@ -38,7 +38,7 @@ def find_raw(args: argparse.Namespace, subjects: dict[int, Path], pictures: dict
         for path in sorted(folder.glob("ses-*/raw_eeg_*.npy")):
             part = path.stem.removeprefix("raw_eeg_")
             session = re.fullmatch(r"ses-0*(\d+)", path.parent.name)
-            if part not in FILES or not session:
+            if part not in PARTS or not session:
                 raise InputError(f"{path}: expected ses-<number>/raw_eeg_training.npy or raw_eeg_test.npy")
             _, names, sfreq = open_raw(path)
             known[path] = (tuple(names), sfreq)
@@ -54,7 +54,7 @@ def find_raw(args: argparse.Namespace, subjects: dict[int, Path], pictures: dict
     epochs.check_band(args, sfreq)
     return DataSet(
         recordings, settings.sfreq, list(names), settings.n_times, settings.tmin, "uV", classes, class_names,
-        {p.name: Picture(p.path) for part in FILES for p in pictures[part]}, split_by="given",
+        {p.name: Picture(p.path) for part in PARTS for p in pictures[part]}, split_by="given",
         preprocessing=preprocessing.kept(settings, list(names)),
         about={"steps": epochs.steps(settings, [sfreq]),
                "presentation": "random: pictures in random order, 5 a second (Gifford et al. 2022)",

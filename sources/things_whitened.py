@@ -11,13 +11,12 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from runtime.errors import InputError
-from runtime.pickles import load_hashed
 
 import numpy as np
 
 from eegdata.records import Block, DataSet, Picture, Recording
 
-from .things import ConceptPicture, averaged, choose_validation, class_facts
+from .things_shared import ConceptPicture, averaged, choose_validation, class_facts
 
 FILES = {"training": "train.pt", "test": "test.pt"}
 KEYS = ("eeg", "img", "session", "ch_names", "times")
@@ -65,6 +64,8 @@ def find_whitened(args: argparse.Namespace, subjects: dict[int, Path],
 @functools.lru_cache(maxsize=2)
 def open_file(path: Path) -> tuple[dict, str]:
     """The checked content of a file and its SHA-256."""
+    from runtime.pickles import load_hashed
+
     content, digest = load_hashed(path, "--folder")
     missing = [key for key in KEYS if not isinstance(content, dict) or key not in content]
     if missing:
