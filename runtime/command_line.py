@@ -36,7 +36,7 @@ class Options(argparse.Namespace):
         """The options that are not at their defaults, by name."""
         return {name: value for name, value in vars(self).items() if value != self._defaults.get(name)}
 
-    def words(self, *without: str) -> list[str]:
+    def command_words(self, *without: str) -> list[str]:
         """The words of the command line, --config written out, without some options and their values."""
         kept, left_out = [], False
         for word in self._words:
@@ -114,6 +114,9 @@ def parse(parser: Parser, argv: list[str] | None) -> Options:
     """Parse a command line (None: the program's own) into Options."""
     for flag in FORMER.keys() - parser._option_string_actions.keys():
         parser.add_argument(flag, action=Former, nargs="*", dest=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    hidden = [action.dest for action in parser._actions if hasattr(Options, action.dest)]
+    if hidden:  # argparse would take the attribute for a value, and give no default
+        raise ValueError(f"--{hidden[0]}: Options has an attribute of this name; rename one of the two")
     given = sys.argv[1:] if argv is None else list(argv)
     words = with_config(parser, given)
     args = parser.parse_args(words, Options())

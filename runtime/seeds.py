@@ -18,7 +18,7 @@ def run_each(main: Callable, args: Options, written: tuple[str, ...] = WRITTEN) 
         raise InputError("--seeds runs one after the other in one process; with a launcher give one --seed at a time")
     for seed in dict.fromkeys(args.seeds):
         print(f"== seed {seed}")
-        words = [*args.words("seeds", "seed"), "--seed", str(seed)]
+        words = [*args.command_words("seeds", "seed"), "--seed", str(seed)]
         for name in dict.fromkeys((*READ, *written)):
             given = getattr(args, name, None)
             place = given and place_of(given, seed)

@@ -26,6 +26,14 @@ def refused(capsys, run, *argv):
     return capsys.readouterr().err
 
 
+def test_no_option_is_hidden_by_an_attribute():
+    """As --words was, by a method of that name: it had no default."""
+    parser = options.make_parser("x")
+    parser.add_argument("--asked", default=3)
+    with pytest.raises(ValueError, match="--asked"):
+        parse(parser, [])
+
+
 @pytest.mark.parametrize(("script", "argv", "said"), [
     (train_eeg_classifier, ["--eeg_datset", "data", "--output", "out"],
      "--eeg_datset: there is no such option; did you mean --eeg_dataset? All options: python "),
