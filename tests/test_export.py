@@ -1,0 +1,70 @@
+"""An exported encoder gives what the encoder gives."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from config import ChannelNetConfig, EEGEncoderConfig
+from encoders import build_encoder, load_encoder, save_encoder
+from recipes import export_encoder
+
+
+def save(folder, config):
+    torch.manual_seed(0)
+    encoder = build_encoder(config)
+    for name, tensor in encoder.state_dict().items():
+        if tensor.is_floating_point() and "var" not in name and "whitening" not in name:
+            tensor.copy_(0.1 * torch.randn(tensor.shape))  # some begin at zero
+    save_encoder(encoder, folder)
+    return folder
+
+
+TRANSFORMER = EEGEncoderConfig(n_chans=8, n_times=60, sfreq=100.0, ch_names=list("abcdefgh"), num_classes=3,
+                               embedding_size=16, d_model=32, attn_heads=4)
+CHANNELNET = ChannelNetConfig(input_height=8, input_width=60, num_residual_blocks=0, num_classes=3, embedding_size=16,
+                              num_temp_layers=2, num_spatial_layers=2)
+
+
+def test_torch_export_of_a_trained_encoder(encoder, tmp_path, capsys):
+    """With all of its branches."""
+    export_encoder.main(["--eeg_encoder_path", str(encoder), "--output", str(tmp_path / "e.pt2"), "--trials", "3"])
+    assert "takes 3 x 6 channels x 64 samples" in capsys.readouterr().out
+    extra = {"encoder.json": ""}
+    program, eeg = torch.export.load(tmp_path / "e.pt2", extra_files=extra), torch.randn(3, 6, 64)
+    model = load_encoder(encoder)
+    with torch.no_grad():
+        torch.testing.assert_close(tuple(program.module()(eeg)), model(eeg), rtol=1e-3, atol=1e-4)
+    assert json.loads(extra["encoder.json"])["ch_names"] == model.config.ch_names
+
+
+@pytest.mark.skipif(not all(map(importlib.util.find_spec, ("onnx", "onnxscript", "onnxruntime"))),
+                    reason="onnx, onnxscript and onnxruntime are not installed")
+@pytest.mark.parametrize("config", [TRANSFORMER, CHANNELNET], ids=["transformer", "channelnet"])
+def test_onnx(config, tmp_path):
+    import onnxruntime
+
+    folder = save(tmp_path, config)
+    export_encoder.main(["--eeg_encoder_path", str(folder), "--output", str(tmp_path / "e.onnx"), "--trials", "2"])
+    session, eeg = onnxruntime.InferenceSession(tmp_path / "e.onnx"), torch.randn(2, 8, 60)
+    with torch.no_grad():
+        expected = load_encoder(folder)(eeg)
+    for found, wanted in zip(session.run(None, {"eeg": eeg.numpy()}), expected, strict=True):
+        np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-3, atol=1e-4)
+    assert json.loads(session.get_modelmeta().custom_metadata_map["sfreq"]) == config.sfreq
+
+
+def test_a_file_that_differs_is_not_kept(tmp_path, monkeypatch, capsys):
+    folder = save(tmp_path, TRANSFORMER)
+    monkeypatch.setattr(export_encoder, "_run_torch", lambda path, eeg: (torch.zeros(1, 16), torch.zeros(1, 3)))
+    with pytest.raises(SystemExit) as stop:
+        export_encoder.main(["--eeg_encoder_path", str(folder), "--output", str(tmp_path / "e.pt2")])
+    assert stop.value.code == 2 and "is not kept" in capsys.readouterr().err and not (tmp_path / "e.pt2").exists()
+
+
+def test_another_kind_of_file(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        export_encoder.main(["--eeg_encoder_path", "x", "--output", str(tmp_path / "e.bin")])
+    assert stop.value.code == 2 and ".pt2 or .onnx" in capsys.readouterr().err
