@@ -23,7 +23,7 @@ from bench import fault_stages
 
 ROOT = Path(__file__).resolve().parents[1]
 WRITES = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")  # audit events
-TIMES = re.compile(r"(train|eval|test)_(runtime|(samples|steps)_per_second)|resume|total_flos|train_loss|checksum")
+TIMES = re.compile(r"made|(train|eval|test)_(runtime|(samples|steps)_per_second)|resume|total_flos|train_loss|checksum")
 NEW_PROCESS = 10  # of so many kills, one is of a whole new process
 LIMIT = 300  # seconds that a run may take
 

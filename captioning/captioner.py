@@ -161,7 +161,7 @@ class Captioner:
 
         def write(start):  # whole batches, so that an interrupted run draws what the whole one would
             rows = order[start:start + batch_size]
-            without = [dataset.example(i, labels[i], False) for i in rows] if "guidance" in options else []
+            without = [dataset.example(i, labels[i], False) for i in rows] if options.get("guidance", 1) != 1 else []
             batch = collate([examples[i] for i in rows] + without, self.model.config.soft_tokens, self.pad, dataset.prefix)
             torch.manual_seed(seed + start)
             return [pair for pair in zip(rows, self._texts(batch, modality, options), strict=True) if pair[0] not in texts]

@@ -1,5 +1,6 @@
 """A model in a folder of its own, with a card that says what it is, what was found with it and what may not be claimed."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from report import read_beside
 from sources import preprocessing
 
 TEMPLATE = Path(__file__).with_suffix(".md")
+PLACES = re.compile(r"""(?<![^\s'"=])/[^\s'"]+""")  # absolute paths among the words of a command
 RECORDS = ("args.json", "train_log.json", "train_images.json", "val_images.json")
 METRICS = ("ROUGE-1", "BLEU-1", "METEOR", "Object accuracy")
 NO_CLAIM = "No scores were given with this model, so nothing may be claimed of it."
@@ -69,7 +71,9 @@ def _without_places(content):
         return {name: _without_places(value) for name, value in content.items()}
     if isinstance(content, list):
         return list(map(_without_places, content))
-    return Path(content).name if isinstance(content, str) and Path(content).is_absolute() else content
+    if not isinstance(content, str) or Path(content).is_absolute():
+        return Path(content).name if isinstance(content, str) else content
+    return PLACES.sub(lambda place: Path(place[0]).name, content)
 
 
 def card(folder: Path, results: str | Path | None = None, licence: str | None = None, name: str = "ORG/NAME") -> str:
@@ -138,11 +142,12 @@ def _data(folder, encoder, base, told):
     """Rows of the table on data, people and base LLM."""
     content = read_run(folder)[0]
     place = options_used(content).get("eeg_dataset")
-    source, people = told["source"] or (content.get("source") and source_text(content["source"])), None
+    source, people = told["source"], None
     if place and not source and Path(place).is_dir() and not why_other_data(Path(place), content.get("data")):
         record = read_record(place)
         people = len({one["subject"] for one in record["recordings"]})
         source = source_text(source_of_record(record), people)
+    source = source or (content.get("source") and source_text(content["source"]))
     pictures = [len(read_json(folder / name)) if (folder / name).is_file() else None for name in RECORDS[2:]]
     rows = [("source and people", source or "unknown"), ("fingerprint of the data", content.get("data") or "unknown"),
             ("EEG", f"{len(encoder.get('ch_names') or []) or '?'} channels, {encoder.get('sfreq', 0):g} Hz"),

@@ -8,7 +8,8 @@ from runtime import options
 from metrics.caption_files import ABSTAINED
 from metrics.conditions import OF_UNKNOWN
 
-GREEDY = {"max_new_tokens": 100, "do_sample": False, "repetition_penalty": 1.1}  # the defaults of the options
+# The defaults of the options.
+GREEDY = {"max_new_tokens": 100, "do_sample": False, "repetition_penalty": 1.1, "guidance": 1.0}
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def load_clip_text(name: str, device: str) -> Callable[[list[str]], torch.Tensor
             return lambda texts: model.encode_text(tokenize(texts).to(device)).float()
         from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        tokenizer = pretrained.load(AutoTokenizer, name)
         model = CLIPTextModelWithProjection.from_pretrained(name).eval().to(device)
     except LOADING_FAILS as error:
         raise not_loadable(name, error) from None

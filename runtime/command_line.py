@@ -27,6 +27,11 @@ class Options(argparse.Namespace):
             raise AttributeError(f"--{name}: options stay as they were given; derive an object of its own")
         super().__setattr__(name, value)
 
+    def __setstate__(self, state: tuple[dict | None, ...]) -> None:
+        for part in filter(None, state):  # of a pickle; the order of the slots must not matter
+            for name, value in part.items():
+                object.__setattr__(self, name, value)
+
     def asked(self, part: str = EVERYTHING) -> dict[str, object]:
         """The options that the result of `part` depends on, by name: all but those declared `neutral`."""
         return {name: value for name, value in vars(self).items()

@@ -94,7 +94,7 @@ def test_ctrl_c_before_the_first_checkpoint(scripts, stopped, capsys):
 
 def test_ctrl_c_is_one_line_and_code_130(data, clip, tmp_path):
     """In a process of its own, at any time: while it loads, and in training."""
-    for number, (more, wanted, said) in enumerate(((["--logging_steps", "1"], "'epoch': '2'", "--resume"),
+    for number, (more, wanted, said) in enumerate(((["--logging_steps", "1"], " 2/100000 ", "--resume"),
                                                    (["--save_steps", "9999999"], "trials to train on", "command"))):
         arguments = [*stage1_arguments(data, clip, tmp_path / str(number)), "--num_epochs", "100000", *more]
         process = subprocess.Popen(

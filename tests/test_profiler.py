@@ -31,7 +31,7 @@ def test_a_profiled_training(data, clip, tmp_path, capsys):
     assert "profile written to" in capsys.readouterr().out
     text = (tmp_path / "profile" / "train_eeg_classifier.txt").read_text()
     found = stages(text)
-    assert {"start", "data", "training", "results", "the whole run"} == found.keys()
+    assert {"start", "data", "training", "branches", "results", "the whole run"} == found.keys()
     assert sum(share for name, (_, share) in found.items() if name != "the whole run") == pytest.approx(100, abs=0.3)
     assert "training step 3 to 7" in text and "aten::" in text and "most memory held" in text
     events = trace(tmp_path / "profile" / "train_eeg_classifier.trace.json.gz")

@@ -152,7 +152,8 @@ def stages(data, clip, llm, tmp_path_factory):
     for name, (start, stop) in pictures.items():
         write_splits(folder / f"{name}.pth", {"train": list(range(start, stop)), "val": list(range(88, 96)), "test": [60]})
     common = ["--clip_model", str(clip), "--device", "cpu", "--batch_size", "4", "--picture", "photo"]
-    small = ["--d_model", "16", "--attn_heads", "2", "--layers", "1", "--spatial_filters", "4", "--num_epochs", "1"]
+    small = ["--d_model", "16", "--attn_heads", "2", "--layers", "1", "--spatial_filters", "4", "--num_epochs", "1",
+             "--branches", "neural", "--class_head", "on"]  # the validation part has another class
 
     def run(script, name, *more):
         script.main([*data_arguments(data), "--splits_path", str(folder / f"{name}.pth"), *common, "--output",
@@ -181,11 +182,12 @@ def test_no_stage_forgets_what_those_before_it_learned_from(data, stages):
 
 
 def test_an_encoder_of_another_split_is_said(data, stages, tmp_path, capsys):
+    (tmp_path / "no_llm").mkdir()
     for split, said in (("c", True), ("b", False)):
         with pytest.raises(SystemExit):  # the LLM is not there, which shows after the note
             finetune_llm.main([*data_arguments(data), "--splits_path", str(stages / f"{split}.pth"), "--device", "cpu",
                                "--eeg_encoder_path", str(stages / "b"), "--output", str(tmp_path / "out"),
-                               "--llm_backbone_name_or_path", "/nowhere"])
+                               "--llm_backbone_name_or_path", str(tmp_path / "no_llm")])
         assert ("was trained with another split, so trials and people" in capsys.readouterr().out) == said
 
 

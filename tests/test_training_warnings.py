@@ -20,7 +20,7 @@ def test_a_failed_training_is_told_up_to_the_report(data, clip, encoder, llm, tm
     assert content["warnings"] == []
     (failed / "args.json").write_text(json.dumps(content | {"warnings": [SAID]}))
     captioner = finetune(data, clip, failed, llm, tmp_path / "captioner", "--no_stage2", "--max_steps", "1")
-    assert capsys.readouterr().out.strip().splitlines()[-1] == f"warning: {SAID}"
+    assert f"warning: {SAID}" in capsys.readouterr().out.strip().splitlines()[-2:]
     write(captioner, data, tmp_path / "results" / "captions.csv")
     assert json.loads((tmp_path / "results" / "captions.csv.json").read_text())["training_warnings"] == [SAID]
     evaluate.main([str(tmp_path / "results" / "captions.csv"), "--report",
