@@ -79,7 +79,7 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def _prepare(args):
-    from eegdata.dataset_folder import write_folder
+    from eegdata.dataset_writer import write_folder
 
     data = SOURCES[args.command].find(args)
     scale = args.scale or ("recording" if data.units == "uV" else "none")

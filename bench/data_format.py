@@ -45,7 +45,7 @@ def parse(argv: list[str] | None) -> Options:
 
 def write(folder: Path, args: Options) -> tuple[float, float]:
     """Write the same trials as a data set folder of 6 recordings and as raw.npy; returns the seconds of each."""
-    from eegdata.dataset_folder import write_folder
+    from eegdata.dataset_writer import write_folder
     from eegdata.records import Block, DataSet, Recording
 
     block = np.random.default_rng(0).standard_normal((2000, args.n_chans, args.n_times), dtype=np.float32)

@@ -24,7 +24,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from bench.synthetic import SIMULATED, captions_of, make_tokenizer, write_drawings, write_pth
 from datautils import CaptionDataset, collate
-from eegdata.dataset_folder import write_folder
+from eegdata.dataset_writer import write_folder
 from eegdata.records import Block, DataSet, Picture, Recording
 from eegdata.splits import write_splits
 from language_model.prompts import instruction_of, pad_id

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 
 from bench.synthetic import LLM_SHAPES, SMALL_CLIP, make_clip, make_llm
 from config import CLASS_NAMES, EEGCVPR40_LABELS, INSTRUCTIONS
-from eegdata.dataset_folder import write_folder
+from eegdata.dataset_writer import write_folder
 from eegdata.records import Block, DataSet, Recording
 from eegdata.splits import write_splits
 from language_model.prompts import IMAGE, render

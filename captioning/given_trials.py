@@ -11,7 +11,7 @@ from runtime.errors import InputError
 
 import numpy as np
 
-from eegdata.dataset_folder import channel_scale, divided
+from eegdata.dataset_writer import channel_scale, divided
 from eegdata.montage import match_channels, require_channels
 from eegdata.preprocessing_schema import Preprocessing
 from sources import new_recording, preprocessing

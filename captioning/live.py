@@ -13,7 +13,7 @@ import torch
 from captioning.reading_files import lines
 from captioning.readings import readings
 from captioning.requests import Request
-from eegdata.dataset_folder import divided
+from eegdata.dataset_writer import divided
 from eegdata.montage import require_channels
 from eegdata.preprocessing_schema import Preprocessing
 from sources import new_recording, preprocessing

@@ -10,12 +10,12 @@ import sys
 import types
 from pathlib import Path
 
+from runtime.checkpoints import read_tensors
 from runtime.errors import InputError
+from runtime.pickles import load_pickle
 from runtime.places import resolve_checkpoint
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -126,10 +126,9 @@ def start_from_weights(encoder: BraindecodeEncoder, name: str) -> None:
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:
-    for file in (folder / "model.safetensors", folder / "pytorch_model.bin"):
-        if file.is_file():
-            try:
-                return load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-            except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-                raise InputError(f"{file}: cannot be read ({str(error).splitlines()[0][:200]}); copy it again") from None
+    safe, pickled = folder / "model.safetensors", folder / "pytorch_model.bin"
+    if safe.is_file():
+        return read_tensors(safe)
+    if pickled.is_file():
+        return load_pickle(pickled, "--encoder_weights")
     raise InputError(f"--encoder_weights {folder}: holds no model.safetensors and no pytorch_model.bin")

@@ -71,14 +71,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def read_new(args: argparse.Namespace, kept: "Preprocessing") -> NewTrials:
     """The trials of args.recording, made as `kept` says; args: the options of `add_arguments`."""
-    from eegdata.dataset_folder import channel_scale, divided
+    from eegdata.dataset_writer import channel_scale, divided
 
     found, settings = open_new(args, kept)
     trials, dropped, notes = raw.read_trials(found, settings, kept.standardised)
     scale, blocks, numbers = None, [], []
     for eeg, rows in trials:
         if kept.scale == "recording" and len(eeg):
-            scale = scale or channel_scale(eeg)  # of the first block, as eegdata/dataset_folder.py takes it
+            scale = scale or channel_scale(eeg)  # of the first block, as eegdata/dataset_writer.py takes it
             eeg = divided(eeg, scale)
         blocks.append(eeg[:, :, kept.taken])
         numbers += rows.tolist()

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from eegdata.dataset_folder import read_record, write_folder
+from eegdata.dataset_folder import read_record
+from eegdata.dataset_writer import write_folder
 from eegdata.records import Block, DataSet, Picture, Recording
 from eegdata.splits import write_splits
 from evaluation.data_audit import add_audit

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from eegdata.dataset_folder import write_folder
+from eegdata.dataset_writer import write_folder
 from eegdata.make_splits import make_splits
 from eegdata.records import Block, DataSet, Picture, Recording
 from eegdata.splits import write_splits

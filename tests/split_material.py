@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from eegdata.dataset_folder import write_folder
+from eegdata.dataset_writer import write_folder
 from eegdata.records import Block, DataSet, Picture, Recording
 from eegdata.trials import load_trials
 

@@ -16,8 +16,9 @@ import finetune_llm
 import prepare_data
 import test_eeg_classifier as scoring
 import train_eeg_classifier as training
-from eegdata import dataset_folder
-from eegdata.dataset_folder import MappedEEG, open_folder, read_record, write_folder
+from eegdata import dataset_writer
+from eegdata.dataset_folder import MappedEEG, open_folder, read_record
+from eegdata.dataset_writer import write_folder
 from eegdata.pictures import machine_made, picture_path, read_captions, write_captions, write_machine_captions
 from eegdata.records import Block, DataSet, Picture, Recording
 from eegdata.trials import load_trials
@@ -371,7 +372,7 @@ def test_pictures_of_an_interrupted_run_with_another_seed_are_replaced(tmp_path,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(dataset_folder, "_write_trials", stop)
+        patch.setattr(dataset_writer, "_write_trials", stop)
         with pytest.raises(KeyboardInterrupt):
             prepare_data.main(["simulated", *DRAWN, "--seed", "0", "--output", str(tmp_path / "a")])
     for name in "ab":

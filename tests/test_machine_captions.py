@@ -206,7 +206,7 @@ def test_silence_is_told_and_leaves_no_empty_caption(images, models, monkeypatch
 
 
 def test_a_data_set_folder(tmp_path, images, models, capsys):
-    from eegdata.dataset_folder import write_folder
+    from eegdata.dataset_writer import write_folder
     from eegdata.records import Block, DataSet, Picture, Recording
 
     def read():

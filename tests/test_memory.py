@@ -132,7 +132,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
     """2000 trials, 256 MB, as a .pth; and as a folder."""
-    from eegdata.dataset_folder import write_folder
+    from eegdata.dataset_writer import write_folder
     from eegdata.records import Block, DataSet, Recording
 
     folder = tmp_path_factory.mktemp("large")

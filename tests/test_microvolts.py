@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eegdata.dataset_folder import write_folder
+from eegdata.dataset_writer import write_folder
 from eegdata.microvolts import are_known, in_microvolts
 from eegdata.records import Block, DataSet, Picture, Recording
 from eegdata.trials import load_trials

@@ -11,7 +11,7 @@ import torch
 
 import test_eeg_classifier as scoring
 from config import EEGEncoderConfig
-from eegdata.dataset_folder import write_folder
+from eegdata.dataset_writer import write_folder
 from eegdata.montage import match_channels, plain_name
 from eegdata.records import Block, DataSet, Recording
 from eegdata.splits import write_splits

@@ -17,7 +17,7 @@ import pytest
 
 import stream as script
 from captioning.live import ChannelScale
-from eegdata.dataset_folder import channel_scale, divided
+from eegdata.dataset_writer import channel_scale, divided
 from new_recordings import SHORT, read
 from raw_material import CHANNELS, ONSETS, make_raw
 from sources import epochs, preprocessing
