@@ -33,70 +33,75 @@ INSTRUCTIONS = {
 }
 
 
-class EEGEncoderConfig(PretrainedConfig):
-    """The default EEG encoder, a transformer over spatio-temporal patches (encoders/transformer.py).
+class EncoderConfig(PretrainedConfig):
+    """What the config of every EEG encoder says.
 
     n_chans, n_times, sfreq (Hz) and ch_names describe the EEG that it takes. embedding_size is that of the CLIP model.
-    patch_size is in samples (None: 50 ms). spatial_filters is the number of learned spatial filters. class_temperature
-    divides the logits before class probabilities are computed (encoders/temperature.py). preprocessing is how recordings
-    became the trials that it was trained on (eegdata/preprocessing_schema.py), None where that is not known. confidence
-    says from which probability on a class counts as confident (encoders/confidence.py), None where that was not measured.
-    branches are the shares {branch: {"logits", "embedding"}} of its branches (encoders/branches.py), None of a transformer
-    alone. centre says whose mean trial is subtracted (encoders/centre.py). several_classes: a picture may have any number
-    of the num_classes classes; with 0 classes there is no class head.
+    class_temperature divides the logits before class probabilities are computed (encoders/temperature.py). preprocessing is
+    how recordings became the trials that it was trained on (eegdata/preprocessing_schema.py), None where that is not known.
+    confidence says from which probability on a class counts as confident (encoders/confidence.py), None where that was not
+    measured. several_classes: a picture may have any number of the num_classes classes; with 0 classes there is no class
+    head. branches and centre are of EEGEncoderConfig; the others have none.
+    """
+
+    branches, centre = None, "none"
+
+    def __init__(self, *, num_classes: int = 40, embedding_size: int = 512, sfreq: float = 1000.0,
+                 ch_names: list[str] | None = None, class_temperature: float = 1.0, preprocessing: dict | None = None,
+                 confidence: dict | None = None, several_classes: bool = False, **kwargs: object) -> None:
+        self.num_classes = num_classes
+        self.embedding_size = embedding_size
+        self.sfreq = sfreq
+        self.ch_names = ch_names
+        self.class_temperature = class_temperature
+        self.preprocessing = preprocessing
+        self.confidence = confidence
+        self.several_classes = several_classes
+        kwargs.setdefault("id2label", {i: f"class {i}" for i in range(num_classes)})
+        super().__init__(**kwargs)
+
+
+class EEGEncoderConfig(EncoderConfig):
+    """The default EEG encoder, a transformer over spatio-temporal patches (encoders/transformer.py).
+
+    patch_size is in samples (None: 50 ms). spatial_filters is the number of learned spatial filters. branches are the
+    shares {branch: {"logits", "embedding"}} of its branches (encoders/branches.py), None of a transformer alone. centre
+    says whose mean trial is subtracted (encoders/centre.py). All else is as in EncoderConfig.
     """
 
     model_type = "eegencoder"
 
-    def __init__(self, n_chans: int = 128, n_times: int = 440, sfreq: float = 1000.0, ch_names: list[str] | None = None,
-                 num_classes: int = 40, embedding_size: int = 512, d_model: int = ENCODER["d_model"],
-                 attn_heads: int = ENCODER["attn_heads"], layers: int = ENCODER["layers"],
-                 dropout: float = ENCODER["dropout"], spatial_filters: int = ENCODER["spatial_filters"],
-                 patch_size: int | None = None, class_temperature: float = 1.0, preprocessing: dict | None = None,
-                 confidence: dict | None = None, branches: dict[str, dict[str, float]] | None = None, centre: str = "none",
-                 several_classes: bool = False, **kwargs: object) -> None:
+    def __init__(self, n_chans: int = 128, n_times: int = 440, sfreq: float = 1000.0,
+                 d_model: int = ENCODER["d_model"], attn_heads: int = ENCODER["attn_heads"],
+                 layers: int = ENCODER["layers"], dropout: float = ENCODER["dropout"],
+                 spatial_filters: int = ENCODER["spatial_filters"], patch_size: int | None = None,
+                 branches: dict[str, dict[str, float]] | None = None, centre: str = "none", **described: object) -> None:
         self.n_chans = n_chans
         self.n_times = n_times
-        self.sfreq = sfreq
-        self.ch_names = ch_names
-        self.num_classes = num_classes
-        self.embedding_size = embedding_size
         self.d_model = d_model
         self.attn_heads = attn_heads
         self.layers = layers
         self.dropout = dropout
         self.spatial_filters = spatial_filters
         self.patch_size = patch_size or max(1, round(0.05 * sfreq))
-        self.class_temperature = class_temperature
-        self.preprocessing = preprocessing
-        self.confidence = confidence
         self.branches = branches
         self.centre = centre
-        self.several_classes = several_classes
-        kwargs.setdefault("id2label", {i: f"class {i}" for i in range(num_classes)})
-        super().__init__(**kwargs)
+        super().__init__(sfreq=sfreq, **described)
 
 
-class ChannelNetConfig(PretrainedConfig):
-    """ChannelNet (Palazzo et al., TPAMI 2020); field names and defaults are those of the published config.json;
-    preprocessing, confidence and several_classes are as in EEGEncoderConfig."""
+class ChannelNetConfig(EncoderConfig):
+    """ChannelNet (Palazzo et al., TPAMI 2020); its own field names and defaults are those of the published config.json."""
 
     model_type = "eeg_channelnet"
 
-    def __init__(self, in_channels: int = 1, temp_channels: int = 10, out_channels: int = 50, num_classes: int = 40,
-                 embedding_size: int = 512, input_width: int = 440, input_height: int = 128,
-                 temporal_dilation_list: list[list[int]] | None = None, temporal_kernel: tuple[int, int] = (1, 33),
-                 temporal_stride: tuple[int, int] = (1, 2), num_temp_layers: int = 4, num_spatial_layers: int = 4,
-                 spatial_stride: tuple[int, int] = (2, 1), num_residual_blocks: int = 4, down_kernel: int = 3,
-                 down_stride: int = 2, sfreq: float = 1000.0, ch_names: list[str] | None = None,
-                 class_temperature: float = 1.0, preprocessing: dict | None = None, confidence: dict | None = None,
-                 several_classes: bool = False,
-                 **kwargs: object) -> None:
+    def __init__(self, in_channels: int = 1, temp_channels: int = 10, out_channels: int = 50, input_width: int = 440,
+                 input_height: int = 128, temporal_dilation_list: list[list[int]] | None = None,
+                 temporal_kernel: tuple[int, int] = (1, 33), temporal_stride: tuple[int, int] = (1, 2),
+                 num_temp_layers: int = 4, num_spatial_layers: int = 4, spatial_stride: tuple[int, int] = (2, 1),
+                 num_residual_blocks: int = 4, down_kernel: int = 3, down_stride: int = 2, **described: object) -> None:
         self.in_channels = in_channels
         self.temp_channels = temp_channels
         self.out_channels = out_channels
-        self.num_classes = num_classes
-        self.embedding_size = embedding_size
         self.input_width = input_width
         self.input_height = input_height
         self.temporal_dilation_list = temporal_dilation_list or [[1, 1], [1, 2], [1, 4], [1, 8], [1, 16]]
@@ -108,14 +113,7 @@ class ChannelNetConfig(PretrainedConfig):
         self.num_residual_blocks = num_residual_blocks
         self.down_kernel = down_kernel
         self.down_stride = down_stride
-        self.sfreq = sfreq
-        self.ch_names = ch_names
-        self.class_temperature = class_temperature
-        self.preprocessing = preprocessing
-        self.confidence = confidence
-        self.several_classes = several_classes
-        kwargs.setdefault("id2label", {i: f"class {i}" for i in range(num_classes)})
-        super().__init__(**kwargs)
+        super().__init__(**described)
 
     @property
     def n_chans(self) -> int:
@@ -126,30 +124,19 @@ class ChannelNetConfig(PretrainedConfig):
         return self.input_width
 
 
-class BraindecodeConfig(PretrainedConfig):
+class BraindecodeConfig(EncoderConfig):
     """A model of braindecode (encoders/braindecode_encoder.py): network is its name, features how many numbers it gives to
-    the two linear layers. The other fields are as in EEGEncoderConfig."""
+    the two linear layers."""
 
     model_type = "braindecode"
 
     def __init__(self, network: str = "EEGNet", features: int = 128, n_chans: int = 128, n_times: int = 440,
-                 sfreq: float = 1000.0, ch_names: list[str] | None = None, num_classes: int = 40, embedding_size: int = 512,
-                 class_temperature: float = 1.0, preprocessing: dict | None = None, confidence: dict | None = None,
-                 several_classes: bool = False, **kwargs: object) -> None:
+                 **described: object) -> None:
         self.network = network
         self.features = features
         self.n_chans = n_chans
         self.n_times = n_times
-        self.sfreq = sfreq
-        self.ch_names = ch_names
-        self.num_classes = num_classes
-        self.embedding_size = embedding_size
-        self.class_temperature = class_temperature
-        self.preprocessing = preprocessing
-        self.confidence = confidence
-        self.several_classes = several_classes
-        kwargs.setdefault("id2label", {i: f"class {i}" for i in range(num_classes)})
-        super().__init__(**kwargs)
+        super().__init__(**described)
 
 
 class EEGModelForCausalLMConfig(PretrainedConfig):

@@ -78,7 +78,9 @@ class PictureSettings:
 
 def picture_settings(args: argparse.Namespace, trained_with: dict, folder: Path) -> PictureSettings:
     """trained_with: the options that the encoder in `folder` was trained with, {} for a predecessor's."""
-    own = folder / "target"  # wherever the folder lies now
+    from encoders.picture_targets import FOLDER
+
+    own = folder / FOLDER  # wherever the folder lies now
     cache = trained_with.get("cache_dir")
     if cache and not Path(cache).is_dir():  # the encoder may come from another machine
         cache = None
@@ -98,8 +100,8 @@ def _picture_gallery(paths, settings, names, embedding_size, device):
     return gallery.numpy()
 
 
-def _retrieval_table(args, folder, encoder, trials, rows, clusters, gallery, device):
-    """The rows of retrieval.csv."""
+def _retrieval_table(args, folder, encoder, trials, rows, embeddings, clusters, gallery, device):
+    """The rows of retrieval.csv. embeddings [n, E]: of the trials `rows`, which are not encoded again."""
     from eegdata.averages import AveragedEEG
     from encoders import encode
     from encoders.kept_epochs import kept_epochs, with_weights
@@ -107,14 +109,16 @@ def _retrieval_table(args, folder, encoder, trials, rows, clusters, gallery, dev
 
     own, person, order = rows.numpy(), trials.subject[rows].numpy(), trials.trial[rows].numpy()
 
-    def table(encoder):
+    def table(encoder, single=None):
         def encode_groups(groups):
+            if single is not None and groups.shape[1] == 1:
+                return single[groups[:, 0]]
             size = max(1, args.batch_size // groups.shape[1])
             return encode(encoder, AveragedEEG(trials.eeg, own[groups]), None, size, device)[0].numpy()
 
         return retrieval_table(encode_groups, gallery, clusters, person, order)
 
-    saved = table(encoder)
+    saved = table(encoder, embeddings)
     if not args.all_epochs:
         return saved
     return picked_on_test(saved, {path.stem: table(with_weights(encoder, path)) for path in kept_epochs(folder)})
@@ -232,7 +236,8 @@ def _run(args):
     scores = (classification_scores if trials.classes == "one" else several_classes_scores)(labels, logits, clusters)
     if trials.has_pictures and not classes_only:
         scores["retrieval"] = retrieval_scores(embeddings, gallery, clusters)
-        scores["retrieval_table"] = _retrieval_table(args, folder, encoder, trials, rows, clusters, gallery, device)
+        scores["retrieval_table"] = _retrieval_table(args, folder, encoder, trials, rows, embeddings, clusters, gallery,
+                                                      device)
     if args.classical_baseline:
         scores["classical_baseline"] = baseline_scores(trials, torch.cat([split[part] for part in known]), rows,
                                                        logits.argmax(1), clusters, args.seed)
@@ -243,7 +248,7 @@ def _run(args):
         confidence = probabilities.max(1).values.numpy()
         scores["calibration"] = calibration(confidence, logits.argmax(1) == labels, clusters=clusters)
     scores |= {"split": args.split, "data": trials.fingerprint, "source": trials.source, "subject": args.subject,
-               "branches": getattr(encoder.config, "branches", None), "centre": getattr(encoder.config, "centre", "none"),
+               "branches": encoder.config.branches, "centre": encoder.config.centre,
                "overlap": overlap, "same_split": same_split, "ledger": None, "training_warnings": training_warnings(folder)}
     if args.split == "test":
         for weights in (*(kept_epochs(folder) if args.all_epochs else ()), folder / "model.safetensors"):

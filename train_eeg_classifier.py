@@ -192,7 +192,7 @@ def _run(args):
     from eegdata.source import eeg_text
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
-    from encoders import build_encoder, encode, encoder_class, save_encoder
+    from encoders import build_encoder, encode, encoder_class, picture_targets, save_encoder
     from encoders.averaging import AverageWeights, averaged
     from encoders.braindecode_encoder import start_from_weights
     from encoders.branches import BranchFitting, class_weights, independent_groups, shares_text
@@ -236,16 +236,15 @@ def _run(args):
     encoder = build_encoder(encoder_config(
         args, n_chans=trials.eeg.shape[1], n_times=trials.eeg.shape[2], sfreq=trials.sfreq, ch_names=trials.ch_names,
         num_classes=len(trials.class_names), id2label=trials.class_names, embedding_size=target.shape[1],
-        several_classes=trials.classes == "several",
-        preprocessing=trials.preprocessing))
+        several_classes=trials.classes == "several", preprocessing=trials.preprocessing))
     count, needed = len(split["train"]), torch.cat([split["train"], split["val"]])
     rows = {"train": torch.arange(count), "val": torch.arange(count, len(needed))}
     eeg, labels = place(trials.eeg, needed, arguments), trials.class_targets(needed)
     target, fitting = target[needed], None
     if branched:
         fitting = BranchFitting(eeg, labels if one_class else None, target if args.loss_weight else None,
-                                len(trials.class_names), rows,
-                                independent_groups(trials, split["train"], split["val"]), trials.sfreq, args.seed)
+                                len(trials.class_names), rows, independent_groups(trials, split["train"], split["val"]),
+                                trials.sfreq, args.seed)
     if args.encoder == "transformer":
         encoder.fit_whitening(eeg, rows["train"], *([fitting.whitening] if fitting else []))
     in_pretraining = args.resume and bool(complete_checkpoints(output / "pretrained" / "checkpoints"))
@@ -283,7 +282,7 @@ def _run(args):
         fitting.add_to(encoder, eeg, device, scale)
     warnings = training_warnings(encoder, eeg, labels, target if args.loss_weight else None, rows["train"], device)
     rescale_embedding(encoder, mean, scale)
-    logits, known = (fitting.val_logits, fitting.val_rows) if fitting else (None, rows["val"])
+    logits, unfitted = (fitting.val_logits, fitting.val_rows) if fitting else (None, rows["val"])
     if fitting:
         print(shares_text(encoder.config.branches))
     if logits is None and trials.class_names:
@@ -292,24 +291,24 @@ def _run(args):
         print(f"temperature of the class probabilities, fitted to {len(logits)} validation trials: "
               f"{encoder.config.class_temperature:.2f}")
     if one_class:
-        encoder.config.confidence = measure_confidence(encoder, eeg, known, logits, labels[known], device)
+        encoder.config.confidence = measure_confidence(encoder, eeg, unfitted, logits, labels[unfitted], device)
         print(confidence_text(encoder.config))
     names = {part: sorted(set(trials.names(split[part]))) if trials.has_pictures else [] for part in ("train", "val")}
     known = {part: dict.fromkeys(names[part]) | earlier_pictures.get(part, {}) for part in names}  # by name, without files
     begin_saving(output)
     save_encoder(encoder, output)
     used = asdict(paths)
-    remove_folder(output / "target")
+    remove_folder(output / picture_targets.FOLDER)
     if targets.layers:
-        targets.layers.save(output / "target")
-        used["clip_model"] = str(output / "target")
+        targets.layers.save(output / picture_targets.FOLDER)
+        used["clip_model"] = str(output / picture_targets.FOLDER)
         identity = clip_identity(used["clip_model"])
     write_json(output / "id2label.json", trials.class_names)
     write_json(output / "train_log.json", {"stage1": log} | ({"target": targets.report} if targets.report else {}))
     write_records(output, new_records(paths.image_dir, names, paths.picture, known))
     save_run(output, args, files=written_files(output), used=used, data=trials.fingerprint, source=trials.source,
              splits=file_hash(paths.splits_path), clip=identity, warnings=warnings,
-             branches=getattr(encoder.config, "branches", None))
+             branches=encoder.config.branches)
     remove_folder(output / "checkpoints")
     print(f"encoder written to {output}")
     for text in warnings:

@@ -108,7 +108,7 @@ def fit_to_encoder(config: PretrainedConfig, trials: Trials, flag: str) -> None:
     if differ:
         raise InputError(f"{flag}: class names differ from {trials.path} (trained / found) {differ[:5]}; the labels of the "
                          "two data sets mean different classes, so use the data set that the encoder was trained on")
-    if getattr(config, "centre", "none") == "subject":
+    if config.centre == "subject":
         centre_people(trials)
 
 

@@ -21,7 +21,6 @@ from eegdata.trials import Trials
 
 from . import encode
 from .linear_branch import (
-    PENALTIES,
     DiscriminantAnalysis,
     Features,
     Ridge,
@@ -30,6 +29,7 @@ from .linear_branch import (
     class_losses,
     embedding_losses,
     held_out,
+    held_out_embeddings,
     window_samples,
 )
 from .log_loss import best_log_loss, fit_weights, gain_beyond_error, log_losses
@@ -138,15 +138,9 @@ class BranchFitting:
 
     def _choose_penalty(self):
         """The ridge regression's penalty, and its held-out predictions."""
-        truth, best = self.targets[self.held], None
-        models = [Ridge(self.features.values[fit], self.targets[fit]) for fit, _ in self.folds]
-        for penalty in PENALTIES:
-            predicted = torch.cat([model.predict(self.features.values[held], penalty)
-                                   for model, (_, held) in zip(models, self.folds, strict=True)])
-            error = (predicted - truth).square().mean().item()
-            if best is None or error < best[0]:
-                best = error, penalty, predicted
-        return best[1:]
+        truth = self.targets[self.held]
+        return min(held_out_embeddings(self.features.values, self.targets, self.folds),
+                   key=lambda found: (found[1] - truth).square().mean().item())
 
     def add_to(self, encoder: nn.Module, eeg: torch.Tensor | MappedEEG, device: str, scale: float) -> None:
         """Add the branches to a trained encoder whose embedding is standardised; rescale_embedding must follow, with the

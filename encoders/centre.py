@@ -34,7 +34,7 @@ def centre_people(trials: Trials) -> None:
 
 def centre_recording(eeg: np.ndarray, config: PretrainedConfig, what: str) -> np.ndarray:
     """The trials [n, C, T] of one person as an encoder of this config takes them. what: names them, for messages."""
-    if getattr(config, "centre", "none") == "none":
+    if config.centre == "none":
         return eeg
     if len(eeg) < LEAST:
         raise InputError(f"{what}: {len(eeg)} trials, expected {LEAST} or more, as the encoder was trained with --centre "
@@ -45,7 +45,7 @@ def centre_recording(eeg: np.ndarray, config: PretrainedConfig, what: str) -> np
 
 def refuse_single_trials(config: PretrainedConfig, what: str) -> None:
     """InputError for an encoder that needs all trials of a person at once."""
-    if getattr(config, "centre", "none") != "none":
+    if config.centre != "none":
         raise InputError(f"{what}: its encoder was trained with --centre subject, which needs all trials of a person at "
                          "once, and a stream gives one after the other; use caption.py on the recording, or train an "
                          "encoder with --centre none")

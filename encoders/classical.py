@@ -20,7 +20,7 @@ from metrics.classification import balanced_accuracy, classification_scores
 from metrics.statistics import bootstrap_interval
 
 from .batches import row_batches
-from .linear_branch import all_window_means
+from .linear_branch import all_window_means, window_samples
 
 MAX_SAMPLES = 128  # longer trials are averaged down to at most this number
 LDA_SECONDS, VECTOR_SECONDS = .04, .02  # windows of the classifiers of means
@@ -169,9 +169,9 @@ def classical_baseline(eeg: torch.Tensor, labels: np.ndarray, train: Sequence[in
 
 def _means(eeg, rows, seconds, sfreq):
     """The mean EEG of windows, as vectors [n, C * W] float64."""
-    window = min(max(1, round(seconds * sfreq)), eeg.shape[2])
-    return all_window_means(torch.as_tensor(eeg) if isinstance(eeg, np.ndarray) else eeg, window,
-                            rows).flatten(1).double().numpy()
+    eeg = torch.as_tensor(eeg) if isinstance(eeg, np.ndarray) else eeg
+    window = window_samples(sfreq, eeg.shape[2], seconds)
+    return all_window_means(eeg, window, rows).flatten(1).double().numpy()
 
 
 def _shorten(eeg, rows):

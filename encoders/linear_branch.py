@@ -5,7 +5,7 @@ LinearDiscriminantAnalysis(solver="lsqr", shrinkage=...) (Blankertz et al., Neur
 ridge regression. One eigendecomposition serves all strengths of shrinkage.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -54,9 +54,9 @@ class LinearBranch(nn.Module):
                 nn.functional.linear(means, self.classes_weight, self.classes_bias))
 
 
-def window_samples(sfreq: float, n_times: int) -> int:
-    """Samples in a shortest window of trials of n_times samples."""
-    return min(max(1, round(WINDOW_SECONDS * sfreq)), n_times)
+def window_samples(sfreq: float, n_times: int, seconds: float = WINDOW_SECONDS) -> int:
+    """Samples in a window of trials of n_times samples."""
+    return min(max(1, round(seconds * sfreq)), n_times)
 
 
 def window_means(eeg: torch.Tensor, window: int) -> torch.Tensor:
@@ -192,10 +192,18 @@ def class_losses(features: torch.Tensor, labels: torch.Tensor, classes: int, fol
 
 def embedding_losses(features: torch.Tensor, targets: torch.Tensor, folds: Folds) -> dict[float, float]:
     """The mean squared error of ridge regression at each penalty."""
-    models, held = [Ridge(features[fit], targets[fit]) for fit, _ in folds], [held for _, held in folds]
-    truth = targets[torch.cat(held)]
-    return {penalty: (torch.cat([model.predict(features[rows], penalty) for model, rows in zip(models, held, strict=True)])
-                      - truth).square().mean().item() for penalty in PENALTIES}
+    truth = targets[torch.cat([held for _, held in folds])]
+    return {penalty: (predicted - truth).square().mean().item()
+            for penalty, predicted in held_out_embeddings(features, targets, folds)}
+
+
+def held_out_embeddings(features: torch.Tensor, targets: torch.Tensor,
+                        folds: Folds) -> Iterator[tuple[float, torch.Tensor]]:
+    """Each penalty with what ridge regression predicts of the held-out trials, of all folds in their order."""
+    models = [Ridge(features[fit], targets[fit]) for fit, _ in folds]
+    for penalty in PENALTIES:
+        yield penalty, torch.cat([model.predict(features[held], penalty)
+                                  for model, (_, held) in zip(models, folds, strict=True)])
 
 
 def held_out(predict: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], folds: Folds) -> torch.Tensor:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from eegdata.dataset_folder import MappedEEG
 from metrics.retrieval import cosine, ranks_of
 
-from .batches import row_batches
+from .linear_branch import all_window_means, window_samples
 from .picture_targets import PictureTarget
 from .targets import mean_and_scale
 
@@ -49,13 +49,6 @@ class Decoding:
         return self.image[self.val].unique()
 
 
-def window_means(eeg: torch.Tensor | MappedEEG, rows: torch.Tensor, sfreq: float) -> torch.Tensor:
-    """Means over WINDOW_SECONDS of the trials `rows` of eeg [N, C, T]: [n, C * windows] float64."""
-    size = min(max(1, round(WINDOW_SECONDS * sfreq)), eeg.shape[2])
-    parts = [eeg[part].unfold(2, size, size).mean(3).flatten(1).double() for part in row_batches(eeg, rows)]
-    return torch.cat(parts)
-
-
 def some(rows: torch.Tensor, seed: int) -> torch.Tensor:
     """At most MOST_TRIALS of the rows, drawn at random, in order."""
     chosen = np.random.default_rng(seed).permutation(len(rows))[:MOST_TRIALS]
@@ -70,7 +63,8 @@ def decoding(eeg: torch.Tensor | MappedEEG, image: torch.Tensor, train: torch.Te
     the root of its dimensions, so that layers count alike side by side.
     """
     train, val = some(train, seed), some(val, seed)
-    means = window_means(eeg, torch.cat([train, val]), sfreq)
+    window = window_samples(sfreq, eeg.shape[2], WINDOW_SECONDS)
+    means = all_window_means(eeg, window, torch.cat([train, val])).flatten(1).double()
     own = means[:len(train)]
     means = (means - own.mean(0)) / own.std(0).clamp_min(1e-12)
     pictures, mean, scale = image[train].unique(), {}, {}
