@@ -139,6 +139,18 @@ class BraindecodeConfig(EncoderConfig):
         super().__init__(**described)
 
 
+class NICEConfig(EncoderConfig):
+    """The convolutional encoder of NICE (encoders/nice.py); filters: of each convolution."""
+
+    model_type = "nice"
+
+    def __init__(self, n_chans: int = 63, n_times: int = 250, filters: int = 40, **described: object) -> None:
+        self.n_chans = n_chans
+        self.n_times = n_times
+        self.filters = filters
+        super().__init__(**described)
+
+
 class EEGModelForCausalLMConfig(PretrainedConfig):
     """EEG encoder -> projector -> LLM (model.py). `llm` names the LLM; its weights are not part of the model.
 
@@ -171,5 +183,5 @@ class EEGModelForCausalLMConfig(PretrainedConfig):
 
 
 # AutoConfig and AutoTokenizer warn of model types that are not registered.
-for _config in (EEGEncoderConfig, ChannelNetConfig, BraindecodeConfig, EEGModelForCausalLMConfig):
+for _config in (EEGEncoderConfig, ChannelNetConfig, NICEConfig, BraindecodeConfig, EEGModelForCausalLMConfig):
     AutoConfig.register(_config.model_type, _config, exist_ok=True)

@@ -28,7 +28,7 @@ from runtime.errors import InputError, exits_cleanly
 from runtime.next_command import beside, say_next
 
 if TYPE_CHECKING:
-    from config import BraindecodeConfig, ChannelNetConfig, EEGEncoderConfig
+    from config import BraindecodeConfig, ChannelNetConfig, EEGEncoderConfig, NICEConfig
 
 
 def parse(argv: list[str] | None) -> options.Options:
@@ -49,9 +49,9 @@ def parse(argv: list[str] | None) -> options.Options:
 
 
 def encoder_config(args: argparse.Namespace, *, n_chans: int, n_times: int,
-                   **described: object) -> "EEGEncoderConfig | ChannelNetConfig | BraindecodeConfig":
+                   **described: object) -> "EEGEncoderConfig | ChannelNetConfig | NICEConfig | BraindecodeConfig":
     """The configuration of the encoder that the options ask for; described: other fields, which the data set gives."""
-    from config import BraindecodeConfig, ChannelNetConfig, EEGEncoderConfig
+    from config import BraindecodeConfig, ChannelNetConfig, EEGEncoderConfig, NICEConfig
 
     if args.encoder.startswith("braindecode:"):
         return BraindecodeConfig(network=args.encoder.removeprefix("braindecode:"), features=args.features, n_chans=n_chans,
@@ -59,6 +59,8 @@ def encoder_config(args: argparse.Namespace, *, n_chans: int, n_times: int,
     if args.encoder == "channelnet":
         return ChannelNetConfig(input_height=n_chans, input_width=n_times, num_residual_blocks=args.residual_blocks,
                                 **described)
+    if args.encoder == "nice":
+        return NICEConfig(n_chans=n_chans, n_times=n_times, **described)
     return EEGEncoderConfig(n_chans=n_chans, n_times=n_times, patch_size=args.patch_size, centre=args.centre,
                             **{name: getattr(args, name) for name in options.ENCODER}, **described)
 

@@ -30,9 +30,10 @@ from .batches import VALUES_PER_BATCH, row_batches
 from .braindecode_encoder import PREFIX, BraindecodeEncoder
 from .centre import centre_people
 from .channelnet import ChannelNetModel
+from .nice import NICEEncoder
 from .transformer import EEGTransformer
 
-ENCODERS = {"transformer": EEGTransformer, "channelnet": ChannelNetModel}
+ENCODERS = {"transformer": EEGTransformer, "channelnet": ChannelNetModel, "nice": NICEEncoder}
 BY_MODEL_TYPE = {encoder.config_class.model_type: encoder for encoder in (*ENCODERS.values(), BraindecodeEncoder)}
 
 

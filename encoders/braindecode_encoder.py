@@ -6,7 +6,6 @@ requirements-encoders.txt.
 
 import importlib
 import inspect
-import sys
 import types
 from pathlib import Path
 
@@ -26,20 +25,8 @@ PREFIX = "braindecode:"
 
 
 def import_models() -> types.ModuleType:
-    """braindecode.models.
-
-    Beside a CPU build of torch the compiled part of PyPI's torchaudio does not load. The models need its Python part only.
-    """
+    """braindecode.models."""
     try:
-        try:
-            importlib.import_module("torchaudio")
-        except OSError:
-            for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
-                del sys.modules[name]
-            stub = types.ModuleType("torchaudio._extension")
-            stub.fail_if_no_align = lambda function: function
-            stub._IS_TORCHAUDIO_EXT_AVAILABLE = stub._IS_ALIGN_AVAILABLE = False
-            sys.modules[stub.__name__] = stub
         return importlib.import_module("braindecode.models")
     except ImportError as error:
         raise InputError(f"--encoder {PREFIX}...: braindecode cannot be imported ({error}); install it: pip install -r "

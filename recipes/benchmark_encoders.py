@@ -1,4 +1,5 @@
-"""Cross-validated accuracy of the default encoder, each of its branches and all baselines; recipes/benchmark_encoders.sh.
+"""Cross-validated accuracy of the default encoder, its branches, other networks and all baselines: the work of
+recipes/benchmark_encoders.sh.
 
     python -m recipes.benchmark_encoders --output runs/encoders --n170 runs/encoders/n170 --uci runs/encoders/uci \\
         --simulated runs/encoders/simulated_0.1 runs/encoders/simulated_0.2
@@ -25,6 +26,7 @@ import numpy as np
 
 OURS, ALONE = "default encoder", "transformer alone"
 BRANCHES = ("linear branch", "tangent branch")
+NETWORKS = {"EEGNet": "braindecode:EEGNet", "ShallowFBCSPNet": "braindecode:ShallowFBCSPNet", "NICE": "nice"}
 THIRD = 1 / 3
 
 
@@ -146,6 +148,9 @@ def predictions(task: Task, fold: tuple, seed: int, folder: Path) -> dict[str, n
                               else encoder.tangent(eeg).softmax(1)).numpy()
     found[ALONE] = encode(_trained(task, fold, seed, folder / "neural", "--branches", "neural"),
                           trials.eeg, test)[1].softmax(1).numpy()
+    for name, network in NETWORKS.items():
+        found[name] = encode(_trained(task, fold, seed, folder / name, "--encoder", network), trials.eeg,
+                             test)[1].softmax(1).numpy()
     labels = trials.label.numpy()
     for name in BASELINES:
         probabilities, classes = classical_baseline(trials.eeg, labels, known, test, name, trials.sfreq, seed)

@@ -1,4 +1,4 @@
-"""The form of our own fields in config.json: those of both encoders and of a captioner (config.py).
+"""The form of our own fields in config.json: those of all encoders and of a captioner (config.py).
 
 Predecessors and earlier versions lack some of them. The limits are far above any real model; they keep a damaged number
 from filling the memory.
@@ -98,6 +98,14 @@ class ChannelNetConfig(EncoderConfig):
     down_stride: Few = ABSENT
 
 
+class NICEConfig(EncoderConfig):
+    """encoders/nice.py."""
+
+    n_chans: Size
+    n_times: Length
+    filters: Size
+
+
 class BraindecodeConfig(EncoderConfig):
     """encoders/braindecode_encoder.py."""
 
@@ -123,7 +131,7 @@ class CaptionerConfig(Schema):
     uncounted_token: Annotated[int, Field(ge=0, le=2**31)] | None = ABSENT
 
 
-OF_ENCODERS = {"eegencoder": TransformerConfig, "eeg_channelnet": ChannelNetConfig,
+OF_ENCODERS = {"eegencoder": TransformerConfig, "eeg_channelnet": ChannelNetConfig, "nice": NICEConfig,
                "braindecode": BraindecodeConfig}  # by model_type
 
 

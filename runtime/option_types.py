@@ -50,6 +50,7 @@ def step_limit(text: str) -> int:
 
 def encoder(text: str) -> str:
     """An argparse type: one of our encoders, or braindecode:NAME."""
-    if text not in ("transformer", "channelnet") and not (text.startswith("braindecode:") and text[12:].isidentifier()):
-        raise argparse.ArgumentTypeError(f"{text}: expected transformer, channelnet or braindecode:NAME")
+    named = text.startswith("braindecode:") and text[12:].isidentifier()
+    if not named and text not in ("transformer", "channelnet", "nice"):
+        raise argparse.ArgumentTypeError(f"{text}: expected transformer, channelnet, nice or braindecode:NAME")
     return text

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from config import ChannelNetConfig, EEGEncoderConfig
+from config import ChannelNetConfig, EEGEncoderConfig, NICEConfig
 from encoders import ENCODERS, build_encoder, encode, fit_to_encoder, load_encoder, save_encoder
 from encoders.classical import BASELINES, classical_baseline
 from encoders.pretraining import MaskedReconstruction, transfer_weights
@@ -26,6 +26,8 @@ def small(name, n_chans=8, n_times=60, **more):
     shared = {"sfreq": 100.0, "num_classes": 3, "embedding_size": 16, **more}
     if name == "channelnet":
         return ChannelNetConfig(input_height=n_chans, input_width=n_times, num_residual_blocks=0, out_channels=4, **shared)
+    if name == "nice":
+        return NICEConfig(n_chans=n_chans, n_times=n_times, filters=8, **shared)
     return EEGEncoderConfig(n_chans=n_chans, n_times=n_times, d_model=32, attn_heads=4, layers=2, spatial_filters=8,
                             **shared)
 
@@ -52,6 +54,17 @@ def test_contract(encoder):
     assert not without, f"no gradient reaches {without}"
     encoder.eval()
     assert all(torch.equal(a, b) for a, b in zip(encoder(eeg), encoder(eeg.unsqueeze(1)), strict=True))
+
+
+def test_nice_has_the_layers_of_the_paper():
+    """Song et al. 2024, Table 7: 40 filters of 25 samples, pooling of 51 in steps of 5, 40 x 36 features at 63 x 250."""
+    encoder = build_encoder(NICEConfig(sfreq=250, num_classes=0, embedding_size=768))
+    shapes = {name: tuple(weight.shape) for name, weight in encoder.named_parameters() if weight.ndim > 1}
+    assert list(shapes.values())[:4] == [(40, 1, 1, 25), (40, 40, 63, 1), (40, 40, 1, 1), (768, 1440)]
+    pool = encoder.convolutions[1]
+    assert (pool.kernel_size, pool.stride) == ((1, 51), (1, 5))
+    with pytest.raises(InputError, match="74 samples at 250 Hz are too few, expected at least 75"):
+        build_encoder(NICEConfig(sfreq=250, n_times=74))
 
 
 def test_encode_changes_nothing_and_does_not_depend_on_the_batch(encoder):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from config import ChannelNetConfig, EEGEncoderConfig
+from config import ChannelNetConfig, EEGEncoderConfig, NICEConfig
 from encoders import build_encoder, load_encoder, save_encoder
 from recipes import export_encoder
 
@@ -26,6 +26,7 @@ TRANSFORMER = EEGEncoderConfig(n_chans=8, n_times=60, sfreq=100.0, ch_names=list
                                embedding_size=16, d_model=32, attn_heads=4)
 CHANNELNET = ChannelNetConfig(input_height=8, input_width=60, num_residual_blocks=0, num_classes=3, embedding_size=16,
                               num_temp_layers=2, num_spatial_layers=2)
+NICE = NICEConfig(n_chans=8, n_times=60, sfreq=100.0, filters=8, num_classes=3, embedding_size=16)
 
 
 def test_torch_export_of_a_trained_encoder(encoder, tmp_path, capsys):
@@ -42,7 +43,7 @@ def test_torch_export_of_a_trained_encoder(encoder, tmp_path, capsys):
 
 @pytest.mark.skipif(not all(map(importlib.util.find_spec, ("onnx", "onnxscript", "onnxruntime"))),
                     reason="onnx, onnxscript and onnxruntime are not installed")
-@pytest.mark.parametrize("config", [TRANSFORMER, CHANNELNET], ids=["transformer", "channelnet"])
+@pytest.mark.parametrize("config", [TRANSFORMER, CHANNELNET, NICE], ids=["transformer", "channelnet", "nice"])
 def test_onnx(config, tmp_path):
     import onnxruntime
 

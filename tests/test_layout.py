@@ -79,7 +79,7 @@ IMPORT_TORCHVISION = {"transformers", "peft", "open_clip", "timm", "sentence_tra
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_runtime_is_imported_before_what_imports_torchvision(path):
-    """Else the CUDA wheel of torchvision stops it beside a CPU build of torch (runtime/torchvision_cpu.py)."""
+    """Else the CUDA wheel of torchvision stops it beside a CPU build of torch (runtime/cuda_wheels.py)."""
     package = path.parent / "__init__.py"
     files = [package] * (path.parent != ROOT and package.is_file() and package != path) + [path]
     for node in (node for file in files for node in ast.parse(file.read_text(encoding="utf-8")).body):

@@ -73,7 +73,8 @@ def test_a_trained_captioner_skips_the_stages(execute, data, captioner, tmp_path
     assert (tmp_path / "run" / "report.html").stat().st_size
 
 
-def test_a_stage_that_fails_stops_it(execute, tmp_path):
+def test_a_stage_that_fails_stops_it(execute, llm, tmp_path):
     with pytest.raises(nbclient.exceptions.CellExecutionError, match=r"absent: no such file"):
-        execute(RUN_ON_COLAB=False, DATA="folder", DATA_FOLDER=str(tmp_path / "absent"), RUN=str(tmp_path / "run"))
+        execute(RUN_ON_COLAB=False, DATA="folder", DATA_FOLDER=str(tmp_path / "absent"), LLM=str(llm),
+                RUN=str(tmp_path / "run"))
     assert not (tmp_path / "run" / "captioner").exists()

@@ -167,7 +167,7 @@ def stream(model, name, file, *options):
 
 
 def test_a_replayed_recording_gives_the_offline_captions(study, expected, replayed, tmp_path, capsys):
-    name, _ = replayed(study[0])
+    name, _ = replayed(study[0], linger=15)  # its end lets the last trials, whose filters wait for more, be captioned
     table = stream(study[2], name, tmp_path / "live.csv", "--markers", f"{name}-markers", "--calibrate", study[0],
                    "--trials", len(expected))
     assert table["caption"].tolist() == expected["Generated Caption"].tolist()

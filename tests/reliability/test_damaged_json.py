@@ -15,7 +15,7 @@ import evaluate
 from audit.page import finding_texts, read_audit
 from bench.mutations import mutated
 from captioning.captioner import Captioner
-from config import ChannelNetConfig
+from config import ChannelNetConfig, NICEConfig
 from eegdata.pictures import machine_made
 from encoders import build_encoder, encode, load_encoder, save_encoder
 from encoders.clip import check_clip
@@ -53,14 +53,15 @@ def run(tmp_path_factory):
     return make_run(tmp_path_factory.mktemp("run") / "demo", pictures=4, subjects=2)
 
 
-@pytest.mark.parametrize("kind", ["transformer", "channelnet"])
+@pytest.mark.parametrize("kind", ["transformer", "channelnet", "nice"])
 def test_configs_of_encoders(encoder, tmp_path, kind):
     folder = tmp_path / "encoder"
     if kind == "transformer":
         shutil.copytree(encoder, folder)
         forget_hashes(folder)
     else:
-        config = ChannelNetConfig(temp_channels=2, out_channels=3, num_classes=3, embedding_size=16)
+        config = (NICEConfig(n_times=100, filters=4, num_classes=3, embedding_size=16, sfreq=250) if kind == "nice" else
+                  ChannelNetConfig(temp_channels=2, out_channels=3, num_classes=3, embedding_size=16))
         save_encoder(build_encoder(config), folder)
     shape = (1, load_encoder(folder).config.n_chans, load_encoder(folder).config.n_times)
 
