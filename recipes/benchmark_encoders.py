@@ -126,7 +126,7 @@ def _trained(task, fold, seed, folder, *more):
                                          for part, rows in zip(("train", "val", "test"), fold, strict=True)})
     subprocess.run([sys.executable, "train_eeg_classifier.py", "--eeg_dataset", task.folder, "--splits_path",
                     folder / "splits.pth", "--output", folder / "encoder", "--loss_weight", "0", "--seed", str(seed),
-                    "--overwrite", *more], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                    "--overwrite", *more], check=True, stdout=subprocess.DEVNULL)
     return load_encoder(folder / "encoder")
 
 
