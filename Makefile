@@ -2,6 +2,7 @@
 # make app    the app on the demo's model, which is made first if it is not there
 # make n170   the same stages on real recordings: demo/n170 (FOLDER=... for others than ../shared/data/n170)
 # make test   the tests, and the linter (PROCESSES=4 for more than two at a time)
+# make test-slow  the tests that take long each; `make test` leaves them out
 # make test-app   the app in a headless browser, which must be there (Chromium or Chrome); in an environment of its own
 # make test-lowest  some of the tests with the lowest allowed versions of the packages that change most
 # make audit-packages  known vulnerabilities of the installed packages, by pip-audit; it asks PyPI over the internet
@@ -18,7 +19,7 @@ TESTS_AT_LOWEST := $(addprefix tests/test_,$(addsuffix .py,adapter captioning da
 	machine_captions model montage old_layouts predecessors prompt_date raw raw_processing special_tokens stage1 \
 	tokenizer)) tests/reliability/test_recovery.py
 
-.PHONY: setup demo app n170 test test-app test-lowest audit-packages lint clean
+.PHONY: setup demo app n170 test test-slow test-app test-lowest audit-packages lint clean
 setup: $(VENV)/ready
 
 # torch comes first and alone: what follows is then resolved beside the build that is there.
@@ -50,6 +51,9 @@ n170: setup
 # Each process takes one core, and up to 3 GB.
 test: setup lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
+
+test-slow: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile -m slow
 
 $(LOWEST)/ready: $(REQUIREMENTS)
 	$(call with_torch,$(LOWEST))

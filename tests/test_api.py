@@ -129,6 +129,7 @@ def test_an_older_model_takes_the_very_window(study, tmp_path):
         caption(reader, EEG, sfreq=100, ch_names=CHANNELS)
 
 
+@pytest.mark.slow
 def test_the_import_is_light():
     code = ("import sys, captioning\nassert not {'torch', 'transformers'} & set(sys.modules)\n"
             "from captioning import Captioner")

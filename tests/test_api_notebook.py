@@ -1,11 +1,13 @@
 """notebooks/captioner.ipynb on the made-up recording."""
 
 import nbformat
+import pytest
 
 from notebook_runs import execute, give_kernel, read_notebook
 from raw_material import ONSETS
 
 
+@pytest.mark.slow
 def test_it_runs(study, expected, llm, tmp_path, monkeypatch):
     give_kernel(tmp_path, monkeypatch)
     notebook = read_notebook("captioner.ipynb")

@@ -37,6 +37,7 @@ def data(tiny):
     return json.loads((tiny[0] / "data.json").read_text())
 
 
+@pytest.mark.slow
 def test_both_sides_are_in_the_table_with_the_ratio_of_their_rates(tiny):
     text = tiny[1]
     assert text.startswith(f"# Title\n\n{OTHER}") and (
@@ -62,6 +63,7 @@ def test_both_sides_are_in_the_table_with_the_ratio_of_their_rates(tiny):
     assert measured == 9 and text.count("16 of 16 the same token for token") == 2 and text.count("64 of 64 the") == 2
 
 
+@pytest.mark.slow
 def test_the_plain_loss_is_the_llms_own(data):
     from language_model.tokenizer import load_tokenizer
 
@@ -78,6 +80,7 @@ def test_the_plain_loss_is_the_llms_own(data):
     assert loss.item() == pytest.approx(llm(input_ids=ids, labels=labels).loss.item(), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_plain_captions_are_ours_token_for_token(data):
     from captioning.captioner import Captioner
 
@@ -132,6 +135,7 @@ def test_rows_of_the_startup():
     assert failed[7:] == ["", "1.50", "", "3.00", "", "1.00"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["ours", "plain"])
 def test_the_measured_commands_start_by_themselves(module):
     """Without a file that imported runtime before, a torchvision built for CUDA must not stop them."""

@@ -83,6 +83,7 @@ def test_onsets_alone_suffice(run, expected, tmp_path):
             assert_equal(table, expected)
 
 
+@pytest.mark.slow
 def test_a_real_recording(shared, tmp_path, clip, llm, run):
     recording = shared / "raw_formats" / "eeglab_data.set"
     pictures = pictures_with_captions(tmp_path / "pictures", ("square", "rt"))
@@ -94,6 +95,7 @@ def test_a_real_recording(shared, tmp_path, clip, llm, run):
     assert_equal(table, offline(model, data, tmp_path / "offline.csv"))
 
 
+@pytest.mark.slow
 def test_a_recording_of_n170(shared, tmp_path, clip, llm, run):
     """The Muse's own CSV, markers and gaps included."""
     files = sorted((shared / "n170" / "muse2016").glob("subject0001*.csv"))[:3]

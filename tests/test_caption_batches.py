@@ -128,6 +128,7 @@ def test_a_picture_that_many_saw_is_captioned_once(captioner, data, tmp_path, ba
     assert sum(len(batch["input_ids"]) for batch in batches) == 24  # each draws its own
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_file_of_one(captioner, data, tmp_path, monkeypatch):
     """Also where they go on after one that was stopped in the middle, and where tokens are drawn at random."""
     one, two = tmp_path / "one", tmp_path / "two"

@@ -212,6 +212,7 @@ def test_rows_left_out_of_the_model_alone_are_said(tmp_path):
     assert f"captions_eeg+label.csv lacks {96 - sum(good)} of the 96 trials" in text and text[:40] in study["claim"]
 
 
+@pytest.mark.slow
 def test_a_control_must_hold_the_models_trials_to_count(tmp_path):
     tables = all_conditions(0.8)
     whole = tables["nearest_picture"]
@@ -238,6 +239,7 @@ def test_the_control_that_is_named_is_one_that_was_not_beaten(tmp_path):
     assert "The captions are worse than the best control or baseline: nearest_picture, -" in study["claim"]
 
 
+@pytest.mark.slow
 def test_controls_made_otherwise_are_said(tmp_path):
     tables, record = all_conditions(0.5), {"trained_on": [], "options": {"max_new_tokens": 24, "seed": 1}, "data": "d"}
     files = write(tmp_path / "r", tables, record)
@@ -422,6 +424,7 @@ def test_several_models_in_one_command_are_corrected_for_their_number():
     assert alone[0]["class"] == {"p": 0.03, "holds": True, "text": "x"}
 
 
+@pytest.mark.slow
 def test_controls_of_another_base_llm_are_said(tmp_path):
     llm = {"name": "llm", "commit": None, "files": {"config.json": "0"}, "weights": {"w": "0"}}
     files = write(tmp_path / "r", all_conditions(0.8), {"llm": llm, "other_llm": [], "clip": llm})

@@ -23,7 +23,7 @@ def test_a_wheel_whose_library_does_not_load(tmp_path, monkeypatch, name):
     for file, text in WHEELS[name].items():
         (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name / file).write_text(text)
-    if name in sys.modules or name == "torchvision" and hasattr(torch.ops.torchvision, "nms"):
+    if name in sys.modules or (name == "torchvision" and hasattr(torch.ops.torchvision, "nms")):
         pytest.skip(f"{name} is imported here")
     monkeypatch.syspath_prepend(tmp_path)
     with monkeypatch.context() as patch:

@@ -216,6 +216,7 @@ def test_page_and_card_of_simulated_eeg_in_any_layout_say_so(tmp_path, data):
     assert "The EEG is simulated. " in (tmp_path / "data" / "audit.html").read_text()
 
 
+@pytest.mark.slow
 def test_eegcvpr40_is_known_by_its_class_names(shared, capsys):
     evaluate.main([str(shared / "captions" / "vtccc_deepseek_eeg_model_7B_base_results.csv"), *FAST])
     said = capsys.readouterr().out

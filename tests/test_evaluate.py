@@ -165,6 +165,7 @@ def test_the_predecessors_columns(tmp_path, capsys):
     assert "cannot be paired" in refused(capsys, tmp_path / "a.csv", tmp_path / "b.csv", "--compare_to", "a.csv", *FAST)
 
 
+@pytest.mark.slow
 def test_published_scores(tmp_path, capsys):
     if not PUBLISHED.exists():
         pytest.skip(f"{PUBLISHED} is absent")

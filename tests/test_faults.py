@@ -34,6 +34,7 @@ def run(folder, inputs):
         cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
 
 
+@pytest.mark.slow
 def test_a_small_run_finds_nothing_and_goes_on_where_it_was(small):
     folder, said = small
     assert "No fault was found." in said and (folder / "table.md").read_text() in said
@@ -47,6 +48,7 @@ def test_a_small_run_finds_nothing_and_goes_on_where_it_was(small):
     assert after["inputs"].startswith(before["inputs"]) and len(after["inputs"].splitlines()) == 14
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("engine", "count"), [("random", 40), ("hypothesis", 40)])
 def test_each_kind_of_fault_is_found(tmp_path, monkeypatch, engine, count):
     def read(folder):

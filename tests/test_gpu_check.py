@@ -23,6 +23,7 @@ def gpu_check_sh(*arguments):
                           timeout=300, env=os.environ | {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1"})
 
 
+@pytest.mark.slow
 def test_cpu_mode_measures_every_precision_and_keeps_other_devices(tmp_path):
     results = tmp_path / "RESULTS.md"
     own, other = f"{measurement.device_name('cpu')}: tiny", "NVIDIA Example: full"
@@ -69,6 +70,7 @@ def test_a_command_that_fails_is_a_failed_row_not_a_lost_run(tmp_path, capfd):
     assert {line.count("|") for line in table.splitlines()} == {len(gpu_check.COLUMNS) + 1}
 
 
+@pytest.mark.slow
 def test_on_a_cpu_the_process_starts_with_the_libraries_loaded():
     """A module that was renamed is silently left out of the preload, and a wrong order breaks torchvision."""
     code = ("from bench import measurement\n"

@@ -50,6 +50,7 @@ def scripts(data, clip, encoder, llm, tmp_path):
             "stage 3": (lambda *more: captioner("--no_stage2", *more), output / "checkpoints" / "stage3")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["stage 1", "pretraining", "pretraining before stage 1", "stage 2", "stage 3"])
 def test_checkpoints_are_lost_only_if_asked_for(scripts, stopped, capsys, tmp_path, name):
     run, folder = scripts[name]
@@ -92,6 +93,7 @@ def test_ctrl_c_before_the_first_checkpoint(scripts, stopped, capsys):
     assert "holds a finished model, which is replaced when the training is done" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_one_line_and_code_130(data, clip, tmp_path):
     """In a process of its own, at any time: while it loads, and in training."""
     for number, (more, wanted, said) in enumerate(((["--logging_steps", "1"], " 2/100000 ", "--resume"),

@@ -183,6 +183,7 @@ def deepseek(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layers", "precision", "checkpointing"), [
     (30, Precision("8bit"), True), (4, Precision("8bit"), False),
     *itertools.product([4], (Precision(), Precision("4bit"), Precision("8bit", 2, False)), (False, True))])

@@ -150,6 +150,7 @@ def large(tmp_path_factory):
         shard.unlink()
 
 
+@pytest.mark.slow
 def test_no_second_copy_in_memory(large):
     """What lies on disk counts once, as pages of the file; a copy more would be 256 MB."""
     done = subprocess.run([sys.executable, "-c", PEAK, str(large / "eeg.pth"), str(large / "folder")], cwd=ROOT,

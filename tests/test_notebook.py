@@ -1,7 +1,9 @@
-"""notebooks/colab.ipynb on the tiny data set, executed as Jupyter does."""
+"""notebooks/colab.ipynb on the tiny data set: its cells, whose scripts run in this process; once as Jupyter executes it."""
 
+import glob
+import importlib
 import json
-from functools import partial
+import shlex
 
 from runtime.small_models import SMALL
 
@@ -10,9 +12,8 @@ import nbformat
 import pandas
 import pytest
 
-import notebook_runs
 from metrics.conditions import NAMES
-from notebook_runs import give_kernel, read_notebook
+from notebook_runs import ROOT, execute, give_kernel, read_notebook
 
 STAGES = ("train_eeg_classifier.py", "test_eeg_classifier.py", "finetune_llm.py", "inference.py", "inference_chance.py",
           "evaluate.py")
@@ -24,10 +25,28 @@ def notebook():
 
 
 @pytest.fixture
-def execute(notebook, tmp_path, monkeypatch):
-    """A function that runs the notebook with some of its parameters changed, in a kernel of this very Python."""
-    give_kernel(tmp_path, monkeypatch)
-    return partial(notebook_runs.execute, notebook)
+def run_cells(notebook, monkeypatch):
+    """A function that runs the code of all cells with some of the parameters changed, and returns their variables."""
+    monkeypatch.chdir(ROOT)
+
+    def call(command):
+        words = shlex.split(command.replace("\\\n", " "))
+        assert words[0] == "python" and words[1].endswith(".py"), command
+        argv = [file for word in words[2:] for file in (sorted(glob.glob(word)) if "*" in word else [word])]
+        importlib.import_module(words[1].removesuffix(".py")).main(argv)
+
+    def run(**parameters):
+        variables = {}
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                exec(cell.source, variables)
+                if "parameters" in cell.metadata.get("tags", []):
+                    variables |= parameters
+                if "run" in variables:
+                    variables["run"] = call
+        return variables
+
+    return run
 
 
 def test_as_it_is_stored(notebook):
@@ -43,8 +62,9 @@ def test_as_it_is_stored(notebook):
     assert set(parameters["CONDITIONS"].split()) == {*NAMES} - {"eeg+label", "eeg", "oracle_label"}
 
 
-def test_every_stage_runs(execute, data, clip, llm, tmp_path):
-    executed = execute(
+@pytest.mark.slow
+def test_every_stage_runs(run_cells, data, clip, llm, tmp_path):
+    variables = run_cells(
         RUN_ON_COLAB=False, DATA="folder", EEG_DATASET=str(data / "eeg.pth"), SPLITS=str(data / "splits.pth"),
         IMAGES=str(data / "images"), CLIP_MODEL=str(clip), LLM=str(llm), NUM_EPOCHS=2,
         NUM_EPOCHS_IMAGE=1, NUM_EPOCHS_EEG=1, CONDITIONS="shuffled_within_class label", MAX_NEW_TOKENS=4,
@@ -60,21 +80,21 @@ def test_every_stage_runs(execute, data, clip, llm, tmp_path):
     assert {name: (24, condition) for name, condition in names.items()}.items() <= {
         entry["source"]: (entry["n"], entry["condition"]) for entry in study["conditions"]}.items()
     assert (tmp_path / "run" / "scores.png").stat().st_size and (tmp_path / "run" / "report.html").stat().st_size
-    table, report = (cell.outputs[-1]["data"]["text/html"] for cell in executed.cells[-6:] if cell.cell_type == "code"
-                     and cell.outputs and "data" in cell.outputs[-1])
-    assert "Generated Caption" in table and "<iframe srcdoc=" in report
+    assert "Generated Caption" in variables["table"].columns and len(variables["table"]) == 24
+    assert len(variables["page"]) > 10_000
 
 
-def test_a_trained_captioner_skips_the_stages(execute, data, captioner, tmp_path):
-    execute(RUN_ON_COLAB=False, DATA="folder", EEG_DATASET=str(data / "eeg.pth"), SPLITS=str(data / "splits.pth"),
-            IMAGES=str(data / "images"), MODEL_PATH=str(captioner), CONDITIONS="label", MAX_NEW_TOKENS=4,
-            RUN=str(tmp_path / "run"))
+def test_a_trained_captioner_skips_the_stages(run_cells, data, captioner, tmp_path):
+    run_cells(RUN_ON_COLAB=False, DATA="folder", EEG_DATASET=str(data / "eeg.pth"), SPLITS=str(data / "splits.pth"),
+              IMAGES=str(data / "images"), MODEL_PATH=str(captioner), CONDITIONS="label", MAX_NEW_TOKENS=4,
+              RUN=str(tmp_path / "run"))
     assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.is_dir()) == ["results"]
     assert (tmp_path / "run" / "report.html").stat().st_size
 
 
-def test_a_stage_that_fails_stops_it(execute, llm, tmp_path):
+def test_as_jupyter_runs_it_a_stage_that_fails_stops_it(notebook, llm, tmp_path, monkeypatch):
+    give_kernel(tmp_path, monkeypatch)
     with pytest.raises(nbclient.exceptions.CellExecutionError, match=r"absent: no such file"):
-        execute(RUN_ON_COLAB=False, DATA="folder", DATA_FOLDER=str(tmp_path / "absent"), LLM=str(llm),
+        execute(notebook, RUN_ON_COLAB=False, DATA="folder", DATA_FOLDER=str(tmp_path / "absent"), LLM=str(llm),
                 RUN=str(tmp_path / "run"))
     assert not (tmp_path / "run" / "captioner").exists()

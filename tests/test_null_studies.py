@@ -85,6 +85,7 @@ def lines_of(folder):
     return [json.loads(line) for line in (folder / "studies.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_whole_studies_go_on_after_a_stop_and_are_judged_anew(tmp_path, capsys, monkeypatch):
     null_studies.main([*TINY, "--studies", "1", "--output", str(tmp_path)])
     (first,) = lines_of(tmp_path)

@@ -26,6 +26,7 @@ def claim_of(files, folder):
     return json.loads((folder / "results.json").read_text())["studies"][0]["claim"]
 
 
+@pytest.mark.slow
 def test_controls_by_another_base_llm_are_said(captioner, data, llm, other, tmp_path, capsys):
     write(captioner, data, tmp_path / "c.csv")
     capsys.readouterr()

@@ -74,6 +74,7 @@ def folders(data, clip, llm, tmp_path_factory):
     return one, two
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["encoder", "pretrained", "captioner"])
 def test_two_processes_train_as_one(folders, part):
     logs = [json.loads((folder / part / "train_log.json").read_text()) for folder in folders]
@@ -86,6 +87,7 @@ def test_two_processes_train_as_one(folders, part):
     assert compared > 10 or part == "pretrained"  # whose masks are drawn by each process
 
 
+@pytest.mark.slow
 def test_files_are_whole_written_once_and_the_same(folders):
     names = [sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
                     and "stage2" not in path.parts) for folder in folders]
@@ -100,11 +102,13 @@ def test_files_are_whole_written_once_and_the_same(folders):
     assert len(list((folders[1] / "stage2").glob("*/stage2.json"))) == 1
 
 
+@pytest.mark.slow
 def test_captions_are_the_same(folders):
     one, two = ((folder / "captions.csv").read_text() for folder in folders)
     assert one == two and one.count("\n") == 25
 
 
+@pytest.mark.slow
 def test_weights_dealt_out_by_fsdp(folders, data, clip, llm):
     config = yaml.safe_load((ROOT / "recipes" / "fsdp.yaml").read_text())["fsdp_config"]
     one, two = folders
@@ -128,6 +132,7 @@ def test_what_accelerates_config_cannot_ask_for(monkeypatch, given, said):
         training_arguments(args, "cpu", "out")
 
 
+@pytest.mark.slow
 def test_an_error_is_said_once(tmp_path):
     done = launch(ACCELERATE, "train_eeg_classifier.py", "--eeg_dataset", str(tmp_path / "nowhere.pth"), "--output",
                   str(tmp_path / "encoder"), "--device", "cpu")

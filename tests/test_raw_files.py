@@ -67,6 +67,7 @@ FILES = {  # the file of its data, names of events
     "NA_271/test-na-271.vhdr": ("NA_271/test-na-271.eeg", ".*")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_damaged_real_recordings(shared, tmp_path, capsys, monkeypatch, name):
     """Cut anywhere, a part missing, header bytes flipped: one sentence that names the file, or a data set; no traceback."""

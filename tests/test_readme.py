@@ -79,6 +79,7 @@ STAGES = ["train_eeg_classifier.py", "test_eeg_classifier.py", "finetune_llm.py"
           "evaluate.py"]
 
 
+@pytest.mark.slow
 def test_the_stages_commands_run_in_order(run, tmp_path):
     make_published_data(tmp_path / "data")
     stages = [c for c in COMMANDS if "data/block" in c or c.startswith("python evaluate.py results/*.csv")]
@@ -97,6 +98,7 @@ def own_recording(folder):
                 *((f"{onset:.3f}", name, f"A picture of {name}.") for onset, name in zip(ONSETS, shown, strict=True)))
 
 
+@pytest.mark.slow
 def test_the_own_recordings_commands_run_in_order(run, tmp_path, capsys):
     pytest.importorskip("edfio")
     own_recording(tmp_path)

@@ -51,6 +51,7 @@ def test_an_audit_is_made_where_there_is_none(own_run):
     assert "Kept." in page_of(own_run, examples=0).split("</header>")[0]
 
 
+@pytest.mark.slow
 def test_findings_stay_with_the_report_and_hold_for_their_data_and_split_only(own_run):
     assert "Each class was shown in one block." in page_of(own_run, examples=0).split("</header>")[0]
     (own_run / "data").rename(own_run.parent / "away")

@@ -39,6 +39,7 @@ def same(one, two):
         torch.testing.assert_close(load_file(two / file), load_file(one / file), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("step", "more"), [
     (4, []), (5, []), (8, ["--encoder", "channelnet"]), (11, ["--loss", "infonce", "--gradient_accumulation_steps", "2"])])
 def test_stage1(data, clip, tmp_path, stopped, step, more):
@@ -61,6 +62,7 @@ def test_pretraining(tmp_path, stopped):
     same(pretrain("whole"), pretrain("part", "--resume"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("step", "more"), [
     (3, ["--no_stage3"]), (4, ["--no_stage2"]), (14, []), (9, ["--no_stage2", "--group_by_length"]),
     (6, ["--no_stage2", "--gradient_accumulation_steps", "2", "--projector", "linear"])])
@@ -93,6 +95,7 @@ def test_examples_draw_by_seed_epoch_and_number(llm):
     assert len({str(example) for example in first}) > 10
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_moved(data, clip, tmp_path, stopped):
     """The best epoch so far is found in the new place."""
     more = ["--learning_rate", "0.1", "--warmup_ratio", "0.9"]  # the first epoch is the best
@@ -105,6 +108,7 @@ def test_a_folder_that_was_moved(data, clip, tmp_path, stopped):
     same(whole, stage1(data, clip, tmp_path / "moved", *more, "--resume"))
 
 
+@pytest.mark.slow
 def test_patience_goes_on_counting(data, clip, tmp_path, stopped):
     def run(output, *more):
         return stage1(data, clip, tmp_path / output, "--num_epochs", "9", "--patience", "3", "--learning_rate", "0",

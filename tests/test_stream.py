@@ -166,6 +166,7 @@ def stream(model, name, file, *options):
     return read(file)
 
 
+@pytest.mark.slow
 def test_a_replayed_recording_gives_the_offline_captions(study, expected, replayed, tmp_path, capsys):
     name, _ = replayed(study[0], linger=15)  # its end lets the last trials, whose filters wait for more, be captioned
     table = stream(study[2], name, tmp_path / "live.csv", "--markers", f"{name}-markers", "--calibrate", study[0],
@@ -180,6 +181,7 @@ def test_a_replayed_recording_gives_the_offline_captions(study, expected, replay
     assert "p50" in json.loads((tmp_path / "live.csv.json").read_text())["session"][0]
 
 
+@pytest.mark.slow
 def test_lost_samples_over_lsl(study, replayed, tmp_path, capsys):
     name, _ = replayed(study[0], "--lose", 10, 12)
     table = stream(study[2], name, tmp_path / "live.csv", "--markers", f"{name}-markers", "--event_names", "cat",
@@ -189,6 +191,7 @@ def test_lost_samples_over_lsl(study, replayed, tmp_path, capsys):
     assert "lost: 400 in 1 gaps" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_stream_that_comes_back(study, replayed, capsys):
     """The first sender ends, then another one of the same name starts. What was sent before is captioned."""
     name, first = replayed(study[0], linger=1)

@@ -40,6 +40,7 @@ def train(data, clip, tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [
     [], ["--encoder", "channelnet"], ["--loss", "mse", "infonce"], ["--loss", "siglip"],
     ["--loss", "margin", "--encoder", "channelnet"]], ids=" ".join)

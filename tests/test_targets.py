@@ -59,6 +59,7 @@ def layered(study, real, tmp_path_factory):
     return train(study, real, tmp_path_factory.mktemp("layered") / "encoder", "--target_layers", *LAYERS)
 
 
+@pytest.mark.slow
 def test_validation_picks_the_layer_that_the_eeg_follows_and_retrieval_gains(study, real, layered, tmp_path):
     report = read_json(layered / "train_log.json")["target"]
     assert max(report["layers"], key=report["layers"].get) == TRUE

@@ -27,6 +27,7 @@ def programs(monkeypatch):
     torch._dynamo.reset()
 
 
+@pytest.mark.slow
 def test_the_same_weights_from_compiled_layers(data, clip, encoder, tmp_path, programs):
     llm = make_llm(tmp_path)
 

@@ -141,6 +141,7 @@ def test_what_needs_classes_is_refused(whole, clip, tmp_path, capsys):
         assert stop.value.code == 2 and text in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_new_classes_are_not_called_by_the_name_of_a_known_one(data, clip, llm, tmp_path, capsys):
     """A split by class: the encoder names none, and look-alike pictures are those of the true class."""
     content = torch.load(data / "eeg.pth")

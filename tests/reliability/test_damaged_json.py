@@ -122,6 +122,7 @@ def test_audits(run):
     assert refusals(file, lambda: finding_texts(read_audit(file, made_from) or [])) > 5
 
 
+@pytest.mark.slow
 def test_results_beside(run, tmp_path):
     write(tmp_path / "results.json", make_results(run))
 

@@ -61,6 +61,7 @@ def refusal(capsys, main, *arguments):
     return said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "place", "word"), CASES, ids=[f"{one[0]}-{one[1]}-{len(one[2])}" for one in CASES])
 def test_every_path_of_every_script(right, tmp_path, capsys, name, place, word):
     main, flags = COMMANDS[name]

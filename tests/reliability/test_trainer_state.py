@@ -82,6 +82,7 @@ def refused(resume, capsys, *said):
     assert stop.value.code == 2 and line.startswith("error: ") and all(text in line for text in said), line
 
 
+@pytest.mark.slow
 def test_damaged_files_and_missing_ones(stage, capsys):
     resume, _, checkpoint, whole, copy = stage
     draw = random.Random(0)
@@ -191,6 +192,7 @@ def test_a_step_that_the_training_does_not_have(stage, capsys):
     refused(resume, capsys, str(checkpoint), "step 1000000", *SAID)
 
 
+@pytest.mark.slow
 def test_any_value_in_any_place(stage, capsys):
     resume, again, checkpoint, _, _ = stage
     draw, count = random.Random(0), 0

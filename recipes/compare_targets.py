@@ -1,0 +1,93 @@
+"""Retrieval by target, loss and protocol, over several seeds: a table of means and standard deviations.
+
+    python -m recipes.compare_targets --eeg_dataset demo/half/data --clip_model demo/half/clip --layers 2 3 4 final \\
+        --output runs/targets
+
+Each combination of a target (the picture model's final embedding, the layer of --layers that validation picks, their
+learned mix) and of losses is trained by train_eeg_classifier.py with each seed, and scored by test_eeg_classifier.py. A row
+of the table is a combination; a column is a protocol of its retrieval table: repetitions, people and similarity. What is
+in --output is not trained again. File: table.md.
+"""
+
+import argparse
+import csv
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from runtime import options
+from runtime.errors import exits_cleanly
+from runtime.runs import atomic_path
+
+LOSSES = (("mse",), ("infonce",), ("mse", "infonce"))
+
+
+def parse(argv: list[str] | None) -> options.Options:
+    parser = options.make_parser(__doc__)
+    parser.prog = "python -m recipes.compare_targets"
+    parser.add_argument("--eeg_dataset", required=True, help="data set folder")
+    parser.add_argument("--clip_model", required=True, help="picture model, as of train_eeg_classifier.py")
+    parser.add_argument("--output", required=True, help="folder for encoders and table.md")
+    parser.add_argument("--layers", nargs="+", default=[], metavar="LAYER", help="--target_layers of two further targets: "
+                        "one layer picked on validation, and a learned mix (unset: the final embedding only)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds of training")
+    parser.add_argument("--subject", type=int, default=0, help="person to train and score on (unset: all)")
+    parser.add_argument("--num_epochs", type=options.positive, default=100, help="epochs of training")
+    return options.parse(parser, argv)
+
+
+def targets_of(layers: list[str]) -> dict[str, list[str]]:
+    """{target: options of train_eeg_classifier.py}."""
+    if not layers:
+        return {"final embedding": []}
+    given = ["--target_layers", *layers]
+    return {"final embedding": [], "layer picked on validation": given, "learned mix": [*given, "--target_mix", "learned"]}
+
+
+def scored(args: argparse.Namespace, folder: Path, seed: int, more: list[str]) -> dict[tuple, float]:
+    """Top-1 by (repetitions, people, similarity) of the encoder in `folder`, which is trained if it is not there."""
+    data = ["--eeg_dataset", args.eeg_dataset, "--clip_model", args.clip_model, "--subject", str(args.subject)]
+    file = folder / "test" / "retrieval.csv"
+    if not file.is_file():
+        train = [*data, "--output", folder, "--seed", str(seed), "--num_epochs", str(args.num_epochs), "--overwrite", *more]
+        subprocess.run([sys.executable, "train_eeg_classifier.py", *train], check=True, stdout=subprocess.DEVNULL)
+        pictures = folder / "target" if (folder / "target" / "config.json").is_file() else args.clip_model
+        test = [*data[:2], *data[4:], "--clip_model", pictures, "--output", folder]
+        subprocess.run([sys.executable, "test_eeg_classifier.py", *test], check=True, stdout=subprocess.DEVNULL)
+    with open(file, encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return {(int(row["repetitions"]), int(row["people"]), row["similarity"]): float(row["top1"]) for row in rows}
+
+
+def table(found: dict[str, list[dict[tuple, float]]]) -> str:
+    """A Markdown table: a row for each combination, a column for each protocol; mean and SD over seeds."""
+    protocols = list(next(iter(found.values()))[0])
+    heads = [f"{repetitions} x {people}, {similarity}{' (transductive)' * (similarity == 'csls')}"
+             for repetitions, people, similarity in protocols]
+    rows = [["target and losses", *heads], ["---"] * (len(heads) + 1)]
+    for name, by_seed in found.items():
+        values = [[each[protocol] for each in by_seed] for protocol in protocols]
+        rows.append([name, *(f"{statistics.mean(each):.3f} ± {statistics.stdev(each):.3f}" if len(each) > 1 else
+                             f"{each[0]:.3f}" for each in values)])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+@exits_cleanly
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    found, output = {}, Path(args.output)
+    for target, more in targets_of(args.layers).items():
+        for losses in LOSSES:
+            name = f"{target}, {' + '.join(losses)}"
+            found[name] = [scored(args, output / f"{target}_{'_'.join(losses)}_{seed}".replace(" ", "_"), seed,
+                                  [*more, "--loss", *losses]) for seed in args.seeds]
+            print(name, flush=True)
+    text = table(found)
+    with atomic_path(output / "table.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
