@@ -23,6 +23,7 @@ def parse(argv: list[str] | None) -> options.Options:
     parser.prog = "python -m recipes.make_things_like"
     parser.add_argument("--eeg_dataset", required=True, help="data set folder in which each person saw each picture "
                         "equally often, at least 4 times")
+    parser.add_argument("--image_dir", help="picture folder (unset: images/ in the data set folder)")
     parser.add_argument("--test_pictures", type=options.positive, default=40, help="number of test pictures")
     parser.add_argument("--output", required=True, help="folder to write the files to")
     return options.parse(parser, argv)
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
                          f"{max(counts.values())} times by each person; expected equally often, at least "
                          f"{TRAINING_REPETITIONS} times, and more pictures than --test_pictures {args.test_pictures}; "
                          "see --trials_per_picture of prepare_data.py simulated")
-    image_dir = find_data(args.eeg_dataset).image_dir
+    image_dir = find_data(args.eeg_dataset, image_dir=args.image_dir, needed=("image_dir",)).image_dir
     for part, kept in (("training", [name for name in pictures if name not in tested]), ("test", sorted(tested))):
         for number, name in enumerate(kept, 1):
             concept = name.replace("_", "-")
