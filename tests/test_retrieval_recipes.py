@@ -23,7 +23,7 @@ def repeated(folder, times):
     (folder / "images" / "ball").mkdir(parents=True)
     for number, name in enumerate(NAMES):
         Image.new("RGB", (16, 16), (40 * number, 0, 0)).save(folder / "images" / "ball" / f"{name}.JPEG")
-    write_captions(folder / "images", {name: "A ball." for name in NAMES})
+    write_captions(folder / "images", dict.fromkeys(NAMES, "A ball."))
     return folder / "eeg.pth"
 
 
@@ -61,5 +61,5 @@ def test_a_table_of_targets_and_losses(tmp_path, monkeypatch, capsys):
     lines = (tmp_path / "table.md").read_text().splitlines()
     assert lines[0] == "| target and losses | 1 x 1, cosine | 4 x 2, csls (transductive) |" and len(lines) == 2 + 9
     assert lines[2] == "| final embedding, mse | 0.300 ± 0.141 | 0.500 ± 0.000 |"
-    assert asked[-1] == ("learned_mix_mse_infonce_2", 2, ["--target_layers", "1", "final", "--target_mix", "learned", "--loss",
-                                                          "mse", "infonce"])
+    assert asked[-1] == ("learned_mix_mse_infonce_2", 2,
+                         ["--target_layers", "1", "final", "--target_mix", "learned", "--loss", "mse", "infonce"])
