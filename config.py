@@ -158,7 +158,9 @@ class EEGModelForCausalLMConfig(PretrainedConfig):
     prompt_template is auto, chat, plain or thought2text (language_model/prompts.py). lora says whether the folder holds an
     adapter. uncounted_token is the id of a token that a predecessor's code left out when it counted the tokens of a prompt
     (language_model/prompts.py). llm_loading is how the LLM was loaded in training: None, "8bit" or "4bit"; llm_dtype is the
-    torch.dtype of what was not quantised, as "bfloat16".
+    torch.dtype of what was not quantised, as "bfloat16". label says what stands for the class in prompts: "class", its
+    name, "words" of a vocabulary, or "none"; exemplars is the number of captions of similar pictures there
+    (captioning/routes.py).
     """
 
     model_type = "eeg-encoder-decoder"
@@ -166,7 +168,8 @@ class EEGModelForCausalLMConfig(PretrainedConfig):
     def __init__(self, llm: str | None = None, llm_hidden_size: int | None = None, embedding_size: int = 512,
                  projector: str = "mlp", soft_tokens: int = 4, prompt_template: str = "auto", lora: bool = False,
                  llm_loading: str | None = None, clip_model: str | None = None, picture: str | None = None,
-                 uncounted_token: int | None = None, llm_dtype: str | None = None, **kwargs: object) -> None:
+                 uncounted_token: int | None = None, llm_dtype: str | None = None, label: str = "class",
+                 exemplars: int = 0, **kwargs: object) -> None:
         self.llm = llm
         self.llm_hidden_size = llm_hidden_size
         self.embedding_size = embedding_size
@@ -179,6 +182,8 @@ class EEGModelForCausalLMConfig(PretrainedConfig):
         self.picture = picture
         self.uncounted_token = uncounted_token
         self.llm_dtype = llm_dtype
+        self.label = label
+        self.exemplars = exemplars
         super().__init__(**kwargs)
 
 

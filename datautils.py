@@ -91,9 +91,11 @@ def _hash(pictures, rows):
 class CaptionDataset(torch.utils.data.Dataset):
     """Prompt, embedding and caption of each example, as token ids that are made once.
 
-    embeddings [n, E]; labels: class names; captions: a text for each example, a list of texts from which one is drawn each
-    time, or None if captions are to be generated. In training, the class name or the embedding is sometimes left out of the
-    prompt (label_dropout, embedding_dropout), so that the model knows the prompts of the conditions `eeg` and `label`.
+    embeddings [n, E]; labels: class names, words in their place or None; exemplars: captions of other pictures for each
+    example, which stand in its prompt as long as the embedding does; captions: a text for each example, a list of texts
+    from which one is drawn each time, or None if captions are to be generated. In training, the class name or the embedding
+    is sometimes left out of the prompt (label_dropout, embedding_dropout), so that the model knows the prompts of the
+    conditions `eeg` and `label`.
 
     uncounted: of prompts.prompt_ids.
     epoch: if set, what is drawn depends on seed, epoch and example only, not on which examples were read before.
@@ -106,8 +108,9 @@ class CaptionDataset(torch.utils.data.Dataset):
     def __init__(self, tokenizer: PreTrainedTokenizerBase, template: str, instruction: str, embeddings: torch.Tensor,
                  labels: list[str | None], captions: list[str | list[str]] | None = None, max_caption_tokens: int = 64,
                  label_dropout: float = 0.0, embedding_dropout: float = 0.0, seed: int = 0, uncounted: int | None = None,
-                 token_count: int | None = None):
+                 token_count: int | None = None, exemplars: list[tuple[str, ...]] | None = None):
         self.embeddings, self.labels, self.seed = embeddings, labels, seed
+        self.exemplars = exemplars or [()] * len(labels)
         self.label_dropout, self.embedding_dropout = label_dropout, embedding_dropout
 
         def known(ids, what):
@@ -118,8 +121,8 @@ class CaptionDataset(torch.utils.data.Dataset):
         self.cut = sum(caption[-1] != end_id(tokenizer, template) for caption in ids.values())
         self.captions = captions and [[ids[text] for text in ([given] if isinstance(given, str) else given)]
                                       for given in captions]
-        self._prompt = lru_cache(None)(lambda label, image: tuple(
-            known(part, "the prompt") for part in prompt_ids(tokenizer, template, instruction, label, image, uncounted)))
+        self._prompt = lru_cache(None)(lambda label, image, similar=(): tuple(known(part, "the prompt") for part in (
+            prompt_ids(tokenizer, template, instruction, label, image, uncounted, similar))))
 
     @cached_property
     def prefix(self) -> list[int]:
@@ -133,8 +136,8 @@ class CaptionDataset(torch.utils.data.Dataset):
     def lengths(self) -> list[int]:
         """The number of tokens of each example: whole prompt and longest caption, without the soft tokens."""
         captions = self.captions or [[[]]] * len(self)
-        return [sum(map(len, self._prompt(label, True))) + max(map(len, texts))
-                for label, texts in zip(self.labels, captions, strict=True)]
+        return [sum(map(len, self._prompt(label, True, similar))) + max(map(len, texts))
+                for label, similar, texts in zip(self.labels, self.exemplars, captions, strict=True)]
 
     @cached_property
     def caption_tokens(self) -> int:
@@ -157,7 +160,7 @@ class CaptionDataset(torch.utils.data.Dataset):
 
         draws: what its caption is drawn with where it has several (None: torch's own generator).
         """
-        before, after = self._prompt(label, with_embedding)
+        before, after = self._prompt(label, with_embedding, self.exemplars[i] if with_embedding else ())
         captions = self.captions[i] if self.captions else [[]]
         caption = captions[int(torch.randint(len(captions), (), generator=draws))] if len(captions) > 1 else captions[0]
         return {"before": before, "after": after, "soft": with_embedding, "embedding": self.embeddings[i],

@@ -59,6 +59,14 @@ def parse(argv: list[str] | None) -> options.Options:
                                help="date in the prompts of LLMs whose chat template writes one; it is kept with the "
                                     "captioner (unset: the day on which training starts)"))
     group.add_argument("--prompt_type", choices=options.PROMPT_TYPES, default="basic", help="instruction in the prompt")
+    neutral(group.add_argument("--label", choices=options.LABELS, default="class", help=(  # keys hold what it gives
+        "what stands for the class in prompts: its name, words that CLIP's text side finds in the embedding, or "
+        "nothing; inference follows it")), "stage2")
+    neutral(group.add_argument("--vocabulary", metavar="FILE", help=(
+        "with --label words: text file of words or names, one a line (unset: the words of the training captions)")))
+    neutral(group.add_argument("--exemplars", type=options.bounded(int, 0, 100), default=0, metavar="N", help=(
+        "captions in prompts of the N training pictures whose embeddings are nearest to the decoded one; inference follows "
+        "it")), "stage2")
     group.add_argument("--captions", choices=("first", "all"), default="first",
                        help="captions to train on: the first line of <name>_caption.txt, or a random line in each epoch; "
                             "validation takes the first line")
@@ -71,9 +79,10 @@ def parse(argv: list[str] | None) -> options.Options:
                                "made with the same options and data is reused (unset: stage2/ in the cache folder)"))
     group.add_argument("--num_epochs_image", type=options.epochs, default=5, help="epochs of stage 2")
     neutral(group.add_argument("--num_epochs_eeg", type=options.epochs, default=5, help="epochs of stage 3"), "stage2")
-    neutral(group.add_argument("--train_label", choices=("true", "predicted", "mixed"), default="predicted",
-                               help="class name in the prompts of stage 3: the true one, the predicted one, or one of "
-                                    "the two at random"), "stage2")
+    neutral(group.add_argument("--train_label", choices=options.TRAIN_LABELS, default="predicted",
+                               help="class name or words in the prompts of stage 3: the true ones, those that the encoder "
+                                    "predicts, one of the two at random, or those that a linear decoder predicts which was "
+                                    "not fitted to the picture; out_of_fold also chooses the exemplars so"), "stage2")
     group.add_argument("--label_dropout", type=options.fraction, default=0.1,
                        help="share of training prompts without a class name")
     group.add_argument("--embedding_dropout", type=options.fraction, default=0.1,
@@ -95,6 +104,9 @@ def parse(argv: list[str] | None) -> options.Options:
     if args.torch_compile and not args.use_lora:
         raise InputError("--torch_compile: only layers that are trained are compiled, and --no-use_lora freezes all; leave "
                          "one of the two out")
+    if args.vocabulary and args.label != "words":
+        raise InputError(f"--vocabulary {args.vocabulary}: is for --label words, not {args.label}; give that, or leave it "
+                         "out")
     options.llm_loading(args)  # a contradiction ends here, before the long work
     return args
 
@@ -126,8 +138,8 @@ def _run(args):
 
     from transformers import set_seed
 
-    from captioning.planning import all_texts, longest_labels, longest_row, lora_options, plan_memory
-    from captioning.stages import eeg_stage, image_stage, part_captions
+    from captioning.planning import all_texts, longest_row, lora_options, plan_memory
+    from captioning.stages import eeg_stage, image_stage, make_route, part_captions, picture_rows
     from captioning.training import Stage
     from config import EEGModelForCausalLMConfig
     from eegdata.data_paths import find_data
@@ -175,17 +187,21 @@ def _run(args):
     names = {part: sorted(set(trials.names(split[part]))) for part in ("train", "val")}
     captions = part_captions(paths.image_dir, names, args.captions)
     check_captions(tokenizer, all_texts(captions))
+    needed = not args.no_stage2 or args.label == "words" or args.exemplars or args.train_label == "out_of_fold"
+    pictures = picture_rows(args, paths, names, encoder.config.embedding_size, device) if needed else {}
+    route = make_route(args, paths, encoder, trials, split, names, pictures, device)
     class_of = dict(zip(trials.names(slice(None)), trials.words(slice(None)), strict=True))
 
     profiler.stage("loading the LLM")
     plan = memory.plan_as_asked(args) if processes.sharded() else plan_memory(
         args, device, encoder.config.embedding_size,
-        **longest_row(args, dated, longest_labels(encoder.config, trials.class_names), captions))
+        **longest_row(args, dated, *route.longest(encoder.config, trials.class_names), captions))
     model = EEGModelForCausalLM.build(
         encoder, args.llm_backbone_name_or_path, device=device, dtype=dtype_of(plan.half),
         loading=plan.loading, lora=lora_options(args),
         embedding_size=encoder.config.embedding_size, projector=args.projector, soft_tokens=args.soft_tokens,
-        prompt_template=template, clip_model=args.clip_model, picture=paths.picture)
+        prompt_template=template, clip_model=args.clip_model, picture=paths.picture, label=args.label,
+        exemplars=args.exemplars)
     if args.torch_compile:
         compile_layers(model.base_llm())
     stage = Stage(model, dated, args, plan, device, date)
@@ -193,10 +209,10 @@ def _run(args):
 
     if not args.no_stage2:
         profiler.stage("stage 2")
-        log["stage2"] = image_stage(args, paths, stage, names, class_of, captions)
+        log["stage2"] = image_stage(args, paths, stage, names, class_of, captions, route, pictures)
     if not args.no_stage3:
         profiler.stage("stage 3")
-        log["stage3"] = eeg_stage(args, stage, trials, split, captions)
+        log["stage3"] = eeg_stage(args, paths, stage, trials, split, captions, route, pictures)
 
     profiler.stage("results")
     plan = stage.plan  # training may have found that it needs smaller batches
@@ -208,6 +224,7 @@ def _run(args):
     model.save_pretrained(output)
     if processes.is_main():
         tokenizer.save_pretrained(output)
+        route.save(output)
     keep_date(date, output)
     write_json(output / "id2label.json", trials.class_names)
     write_json(output / "train_log.json", log)

@@ -18,7 +18,7 @@ from metrics.caption_files import ABSTAINED
 
 WRITING = ("llm_backbone_name_or_path", "load_in_8bit", "load_in_4bit", "bf16", "fp16", "batch_size", "prompt_type",
            "prompt", "max_new_tokens", "do_sample", "temperature", "top_p", "repetition_penalty",
-           "guidance")  # the controls' too
+           "guidance", "candidates", "label")  # the controls' too
 ONE_TRIAL = tuple(condition.name for condition in conditions.TABLE if condition.one_trial)
 
 
@@ -92,9 +92,10 @@ def _caption_one(captioner, args):
     if float(probability) < (args.abstain_below or 0):
         return name, float(probability), ABSTAINED
     condition = conditions.BY_NAME[args.condition]
-    texts = captioner.generate(embeddings, [name if condition.label else None], condition.embedding is not None,
+    label = captioner.route.labels(embeddings, predicted)[0] if condition.label else None
+    texts = captioner.generate(embeddings, [label], condition.embedding is not None,
                                instruction_of(args.prompt_type or "basic", args.prompt), batch_size=1,
-                               **options.generation_options(args))
+                               seed=args.seed, **options.generation_options(args))
     return name, float(probability), texts[0]
 
 

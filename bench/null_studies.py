@@ -72,6 +72,11 @@ def parse(argv: list[str] | None) -> Options:
     group.add_argument("--llm_steps", type=positive, default=1000, help="training steps of the LLM")
     group.add_argument("--n_perm", type=positive, default=2000, help="permutations of evaluate.py")
     group.add_argument("--n_boot", type=positive, default=1000, help="bootstrap resamples of evaluate.py")
+    group = parser.add_argument_group("what the LLM is told")
+    group.add_argument("--label", choices=options.LABELS, default="class", help="of finetune_llm.py")
+    group.add_argument("--exemplars", type=bounded(int, 0, 100), default=0, help="of finetune_llm.py")
+    group.add_argument("--train_label", choices=options.TRAIN_LABELS, default="predicted", help="of finetune_llm.py")
+    group.add_argument("--candidates", type=positive, default=1, help="of inference.py")
     args = options.parse(parser, argv)
     if args.variant in ("class_only", "own_response") and not args.snr:
         raise InputError(f"--variant {args.variant}: changes the response to the pictures, but --snr 0 simulates no "
@@ -89,7 +94,8 @@ def commands(args: Options, folder: Path, shared: Path, number: int) -> list[tup
     pictures = ["--clip_model", f"{shared}/clip", "--picture", "photo", *device]
     seed = ["--seed", str(args.seed + number)]
     write = ["--model_path", f"{folder}/captioner", *data, *device, *seed, "--dest", f"{folder}/results/captions.csv",
-             "--batch_size", "256", "--max_new_tokens", "24", "--repetition_penalty", "1.0"]
+             "--batch_size", "256", "--max_new_tokens", "24", "--repetition_penalty", "1.0",
+             "--candidates", str(args.candidates)]
     return [
         ("train_eeg_classifier", [*data, *pictures, *seed, "--output", f"{folder}/eeg_encoder", "--num_epochs", "6",
                                   "--d_model", "64", "--attn_heads", "4", "--layers", "1", "--spatial_filters", "16"]),
@@ -99,6 +105,7 @@ def commands(args: Options, folder: Path, shared: Path, number: int) -> list[tup
                           f"{shared}/stage2", "--prompt_template", "plain", "--num_epochs_image", "8",
                           "--num_epochs_eeg", "1", "--batch_size", "32", "--learning_rate", "1e-3",
                           "--projector_learning_rate", "2e-3", "--seed", str(args.seed),
+                          "--label", args.label, "--exemplars", str(args.exemplars), "--train_label", args.train_label,
                           "--captions", "all" if args.variant == "objects" else "first"]),
         ("inference", write), ("inference_chance", write)]
 

@@ -21,16 +21,19 @@ from runtime.text_files import read_lines
 
 import numpy as np
 import torch
+from torch.nn.functional import normalize
 from tqdm import tqdm
 from transformers import PretrainedConfig
 
-from captioning.planning import longest_labels
+from captioning.routes import Route
 from datautils import CaptionDataset, collate
 from eegdata.dataset_folder import MappedEEG
 from encoders import encode
+from encoders.clip import is_other_clip, load_clip_text
 from encoders.temperature import class_probabilities
 from encoders.words import words_of
 from language_model import adapter_files
+from language_model.candidates import Draw
 from language_model.memory import batch_that_fits
 from language_model.prompt_date import fixed_date
 from language_model.prompts import choose_template, pad_id, prompt_ids, render
@@ -48,12 +51,15 @@ class Captioner:
     base: str | Path | None = None  # --llm_backbone_name_or_path
 
     def __init__(self, model_path: str | Path, device: str, dtype: torch.dtype | None = None,
-                 loading: str | None = "as trained", llm: str | None = None):
+                 loading: str | None = "as trained", llm: str | None = None, label: str | None = None,
+                 clip_model: str | None = None):
         self.device = device
         self.folder = resolve_checkpoint(model_path, "--model_path")
         self.model = EEGModelForCausalLM.from_pretrained(self.folder, device=device, dtype=dtype, loading=loading, llm=llm)
         self.llm_name, self.base = llm or self.model.config.llm, llm
         adapter_files.merge(self.model.llm)
+        self.route = Route.load(self.folder, self.model.config, label)
+        self.clip_model = clip_model or self.model.config.clip_model or options.CLIP_MODEL
         tokenizer = load_tokenizer(self.folder)
         self.template = choose_template(tokenizer, self.model.config.prompt_template)
         self.tokenizer = fixed_date(tokenizer, self.template, self.folder)
@@ -103,10 +109,12 @@ class Captioner:
     def settings(self, instruction: str, with_label: bool, with_embedding: bool, **options: object) -> dict:
         """What the record of captions says of their prompts and decoding: {"rendered_prompt", "generation"}.
 
-        The prompt is text, with <image> in place of the soft tokens and <class name> in place of the name.
+        The prompt is text, with <image> in place of the soft tokens, <class name> or <words> in place of these, and
+        <caption> for each exemplar.
         """
-        label = "<class name>" if with_label else None
-        return {"rendered_prompt": render(self.tokenizer, self.template, instruction, label, with_embedding),
+        label = {"class": "<class name>", "words": "<words>", "none": None}[self.route.label] if with_label else None
+        return {"rendered_prompt": render(self.tokenizer, self.template, instruction, label, with_embedding,
+                                          ("<caption>",) * self.route.count),
                 "generation": {**options, "eos_token_id": self.ends, "pad_token_id": self.pad}}
 
     def read(self, eeg: torch.Tensor | MappedEEG, rows: torch.Tensor | None = None,
@@ -134,24 +142,29 @@ class Captioner:
     def fitting_batch_size(self, instruction: str, max_new_tokens: int, guidance: float = 1.0, **options: object) -> int:
         """The number of captions to write at a time if --batch_size is not given (memory.batch_that_fits), by the arguments
         of `generate`. With guidance each caption takes two rows."""
-        prompt = max(sum(map(len, prompt_ids(self.tokenizer, self.template, instruction, name)))
-                     for name in longest_labels(self.model.encoder.config, self.class_names))
+        names, exemplars = self.route.longest(self.model.encoder.config, self.class_names)
+        prompt = max(sum(map(len, prompt_ids(self.tokenizer, self.template, instruction, name, exemplars=exemplars)))
+                     for name in names)
         rows = batch_that_fits(self.model.base_llm(), self.device, self.model.config.soft_tokens + prompt + max_new_tokens)
         return rows if guidance == 1 else max(1, rows // 2)
 
     def generate(self, embeddings: torch.Tensor, labels: list[str | None], with_embedding: bool, instruction: str, *,
                  batch_size: int, modality: str = "eeg", desc: str = "captions", done: dict[int, str] | None = None,
-                 on_batch: Callable[[list], None] | None = None, seed: int = 0, **options: object) -> list[str]:
+                 on_batch: Callable[[list], None] | None = None, seed: int = 0, candidates: int = 1,
+                 draw_temperature: float = 1.0, **options: object) -> list[str]:
         """Captions for embeddings [N, E] and class names (or None): N texts.
 
         Batches hold prompts of similar length, so there is little padding; several processes take turns at the batches.
-        options: of `generate`; a "guidance" has no effect without the embedding.
+        options: of `generate`; a "guidance" has no effect without the embedding, nor have candidates, of which the one
+        nearest to the embedding is kept (`_best`).
         done: {number of a caption: text} of an interrupted run; these stay as they are, whatever the batch size was.
         on_batch: called in process 0 with a list of such pairs after each batch.
         """
         dataset = CaptionDataset(self.tokenizer, self.template, instruction, embeddings, labels,
-                                 uncounted=self.model.config.uncounted_token, token_count=self.token_count)
+                                 uncounted=self.model.config.uncounted_token, token_count=self.token_count,
+                                 exemplars=self.route.exemplars(embeddings) if with_embedding else None)
         if not with_embedding:
+            candidates = 1
             options = {name: value for name, value in options.items() if name != "guidance"}
         examples = [dataset.example(i, label, with_embedding) for i, label in enumerate(labels)]
         order = sorted(range(len(labels)), key=lambda i: len(examples[i]["before"]) + len(examples[i]["after"]))
@@ -164,7 +177,11 @@ class Captioner:
             without = [dataset.example(i, labels[i], False) for i in rows] if options.get("guidance", 1) != 1 else []
             batch = collate([examples[i] for i in rows] + without, self.model.config.soft_tokens, self.pad, dataset.prefix)
             torch.manual_seed(seed + start)
-            return [pair for pair in zip(rows, self._texts(batch, modality, options), strict=True) if pair[0] not in texts]
+            found = [self._texts(batch, modality, options)]
+            found += [self._texts(batch, modality, {**options, "draw": Draw(number, seed, draw_temperature)})
+                      for number in range(1, candidates)]
+            best = found[0] if candidates == 1 else self._best(embeddings[rows], modality, found)
+            return [pair for pair in zip(rows, best, strict=True) if pair[0] not in texts]
 
         for turn in tqdm(range(0, len(starts), processes.count()), desc=desc, unit="batch",
                          disable=len(starts) <= 1 or not watched()):
@@ -175,6 +192,29 @@ class Captioner:
                 on_batch(new)
             profiler.step("caption batch")
         return [texts[i] for i in range(len(labels))]
+
+    def check_clip(self) -> None:
+        """InputError unless the CLIP model is the one that the captioner was trained with."""
+        if is_other_clip(self.clip_model, read_run(self.folder)[0].get("clip")):
+            raise InputError(f"--clip_model {self.clip_model}: other weights than those that the captioner was trained "
+                             "with; name the same CLIP model")
+
+    @cached_property
+    def _embed_text(self):
+        self.check_clip()
+        return load_clip_text(self.clip_model, self.device)
+
+    @torch.no_grad()
+    def _best(self, embeddings, modality, found):
+        """Of the candidates `found`, lists of B texts, the one of each row that is most like its embedding [B, E]: by the
+        cosine of the text's CLIP embedding with the embedding less the mean of those that the projector was trained on."""
+        mean = getattr(self.model.projector, f"{modality}_mean").cpu()
+        wanted = normalize(embeddings.float() - mean)
+        texts = list(dict.fromkeys(text for texts in found for text in texts))
+        rows = torch.cat([normalize(self._embed_text([text]).cpu()) for text in texts])  # singly: no padding
+        number = {text: i for i, text in enumerate(texts)}
+        scores = torch.stack([(rows[[number[text] for text in texts]] * wanted).sum(1) for texts in found])
+        return [found[candidate][row] for row, candidate in enumerate(scores.argmax(0).tolist())]
 
     def _texts(self, batch, modality, options):
         """The captions of one batch of `collate`."""
@@ -192,11 +232,11 @@ class Captioner:
 
 
 def load_captioner(args: Options) -> Captioner:
-    """A Captioner by the options of inference.py and inference_chance.py."""
+    """A Captioner by the options of the scripts that read with one; only some take a --clip_model."""
     loading = options.llm_loading(args, otherwise="as trained")
     device = options.resolve_device(args.device)
     captioner = Captioner(args.model_path, device, dtype_of(asked_half(args, device)), loading,
-                          args.llm_backbone_name_or_path)
+                          args.llm_backbone_name_or_path, args.label, vars(args).get("clip_model"))
     if captioner.knows_simulated_eeg:
         print("note: this captioner was trained on simulated EEG, so it says nothing about the EEG of people")
     return captioner

@@ -9,7 +9,7 @@ from runtime import options, processes, profiler
 from runtime.errors import InputError
 from runtime.model_files import model_key
 from runtime.options import Options
-from runtime.runs import atomic_path, content_key, file_hash, read_json, read_run, training_warnings, versions, write_record
+from runtime.runs import atomic_path, content_key, file_hash, read_json, training_warnings, versions, write_record
 from runtime.secrets import without_secrets
 from runtime.text_files import write_csv
 from runtime.wording import listed
@@ -25,7 +25,7 @@ from eegdata.source import eeg_text
 from eegdata.splits import load_split
 from eegdata.trials import Trials, load_trials
 from encoders import fit_to_encoder
-from encoders.clip import clip_identity, is_other_clip
+from encoders.clip import clip_identity
 from evaluation.provenance import overlap_error, read_records, selected_on, trained_on, trained_with
 from language_model.prompts import instruction_of
 from metrics import caption_files
@@ -42,7 +42,7 @@ class EncodedTrials:
 
     positions [N] of the part's and training [M] of the training part's trials; names [N] of the pictures and references
     [N], the captions of each; embeddings [N, E]; truth, predicted: N class names, or the words in place of one; probability
-    [N] of the predicted.
+    [N] of the predicted; told: N texts that stand for it in prompts.
     """
 
     paths: DataPaths
@@ -55,6 +55,7 @@ class EncodedTrials:
     embeddings: torch.Tensor
     predicted: list
     probability: torch.Tensor
+    told: list
 
 
 def write_captions(captioner: Captioner, args: Options, files: dict[str, Path]) -> None:
@@ -86,8 +87,10 @@ def write_captions(captioner: Captioner, args: Options, files: dict[str, Path]) 
               f"was trained on {more} more, so they are weaker than they could be")
     facts = _provenance(captioner, args, paths, trials, names, training)
     captions = {name: read_captions(paths.image_dir, name) for name in set(names)}
+    embeddings, predicted, probability = captioner.read(trials.eeg, positions)
     encoded = EncodedTrials(paths, trials, positions, split["train"], names, [captions[name] for name in names],
-                            trials.words(positions), *captioner.read(trials.eeg, positions))
+                            trials.words(positions), embeddings, predicted, probability,
+                            captioner.route.labels(embeddings, predicted))
     right = sum(one == other for one, other in zip(encoded.truth, encoded.predicted, strict=True)) / len(names)
     told = trials.classes == "one" and not captioner.without_classes
     print(f"{args.split} trials of {eeg_text(trials.source)}: {len(names)}"
@@ -177,8 +180,9 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
                  zip(_baseline(captioner, encoded, condition, args), answered, strict=True)]
     else:
         truth = encoded.predicted if captioner.without_classes else encoded.truth  # no words either way
-        shown = under_condition(condition, encoded.embeddings, encoded.predicted, truth, trials.image[positions],
-                                args.seed, lambda: _picture_rows(captioner, encoded.paths.image_dir, encoded.names, args))
+        shown = under_condition(condition, encoded.embeddings, encoded.predicted, captioner.route.named(truth),
+                                trials.image[positions], args.seed, lambda: _picture_rows(
+                                    captioner, encoded.paths.image_dir, encoded.names, args), encoded.told)
         rows = shown.rows
         models = {name: model_key(identity) for name, identity in used.items() if name != "other_llm"}
         key = content_key([captioner.weights, models, trials.fingerprint, positions.tolist(), condition, args.asked(),
@@ -209,18 +213,13 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
     print(f"{condition}: {count} captions written to {file}")
 
 
-def _clip_model(captioner, args):
-    """The CLIP model that embeds pictures: the one given, else the one that the captioner was trained with."""
-    return args.clip_model or captioner.model.config.clip_model or options.CLIP_MODEL
-
-
 def _models_used(captioner, args, condition):
     """The identities of the pretrained models that captions under a condition are made with, for their record."""
     used = {}
     if condition not in BASELINES:
         used = {"llm": captioner.llm, "other_llm": captioner.other_llm()}
-    if BY_NAME[condition].needs_clip:
-        used["clip"] = clip_identity(_clip_model(captioner, args))
+    if BY_NAME[condition].needs_clip or (args.candidates > 1 and condition not in BASELINES):
+        used["clip"] = clip_identity(captioner.clip_model)
     return used
 
 
@@ -235,11 +234,9 @@ def _settings(captioner, args, condition):
 
 def _picture_rows(captioner, image_dir, names, args):
     """Embeddings of pictures from the CLIP model that the captioner was trained with."""
-    config, clip_model = captioner.model.config, _clip_model(captioner, args)
+    config, clip_model = captioner.model.config, captioner.clip_model
     picture = args.picture or config.picture or "sketch"
-    if is_other_clip(clip_model, read_run(captioner.folder)[0].get("clip")):
-        raise InputError(f"--clip_model {clip_model}: other weights than those that the captioner was trained with; name "
-                         "the same CLIP model")
+    captioner.check_clip()
     rows = image_embeddings(names, image_dir, clip_model, picture, captioner.device, args.cache_dir)
     if rows.shape[1] != config.embedding_size:
         raise InputError(f"--clip_model {clip_model}: gives embeddings of size {rows.shape[1]}, the model takes "
@@ -255,7 +252,7 @@ def _baseline(captioner, encoded, condition, args):
     captions = [read_caption(encoded.paths.image_dir, name) for name in pictures]
     if condition == "nearest_picture":
         rows = _picture_rows(captioner, encoded.paths.image_dir, pictures, args)
-        nearest = nearest_pictures(encoded.embeddings.numpy(), rows.numpy())
+        nearest = nearest_pictures(encoded.embeddings.numpy(), rows.numpy())[:, 0]
         return [captions[i] for i in nearest]
     return baseline_captions(condition, captions, [class_of[name] for name in pictures], encoded.predicted)
 

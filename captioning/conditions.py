@@ -62,11 +62,12 @@ def captions_of(captioner: object, shown: PromptContent, answered: list[bool], i
 
 
 def under_condition(condition: str, embeddings: torch.Tensor, predicted: list[str], truth: list[str], images: torch.Tensor,
-                    seed: int, image_rows: Callable[[], torch.Tensor] | None = None) -> PromptContent:
+                    seed: int, image_rows: Callable[[], torch.Tensor] | None = None,
+                    told: list[str | None] | None = None) -> PromptContent:
     """The PromptContent of a condition of metrics/conditions.py.
 
     embeddings [N, E] from EEG; predicted, truth: N class names or other words; images: [N] long; image_rows: function to
-    picture embeddings [N, E].
+    picture embeddings [N, E]; told: N texts that stand in prompts for the predicted class, None for its name.
     """
     asked, generator = BY_NAME[condition], torch.Generator().manual_seed(seed)
     rows = torch.arange(len(embeddings))
@@ -82,5 +83,6 @@ def under_condition(condition: str, embeddings: torch.Tensor, predicted: list[st
         shown = matched_noise(embeddings, generator)
     else:
         shown = embeddings[rows]
-    labels = {"predicted": [predicted[row] for row in rows.tolist()], "true": truth, None: None}[asked.label]
+    told = predicted if told is None else told
+    labels = {"predicted": [told[row] for row in rows.tolist()], "true": truth, None: None}[asked.label]
     return PromptContent(shown, labels, asked.embedding is not None, "image" if asked.embedding == "image" else "eeg", rows)

@@ -29,12 +29,13 @@ def longest_labels(config: PretrainedConfig, class_names: dict[int, str]) -> Ite
     return {*class_names.values(), longest_words(config, class_names)}
 
 
-def longest_row(args: Options, tokenizer: PreTrainedTokenizerBase, class_names: Iterable[str],
+def longest_row(args: Options, tokenizer: PreTrainedTokenizerBase, class_names: Iterable[str], exemplars: tuple[str, ...],
                 captions: dict) -> dict[str, int]:
     """The tokens of the longest prompt with the longest caption, and the labels of that caption:
-    {"tokens": int, "labels": int}."""
+    {"tokens": int, "labels": int}. class_names and exemplars: the longest of a prompt (routes.Route.longest)."""
     template, instruction = choose_template(tokenizer, args.prompt_template), instruction_of(args.prompt_type)
-    prompt = max(sum(map(len, prompt_ids(tokenizer, template, instruction, name))) for name in class_names)
+    prompt = max(sum(map(len, prompt_ids(tokenizer, template, instruction, name, exemplars=exemplars)))
+                 for name in class_names)
     longest = max(map(len, tokenizer(all_texts(captions), add_special_tokens=False).input_ids))
     labels = min(longest, args.max_caption_tokens) + 1
     return {"tokens": prompt + args.soft_tokens + labels, "labels": labels}

@@ -38,7 +38,7 @@ def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request) -> dic
     instruction = request.instruction or instruction_of("basic")
     embeddings, probabilities = captioner.encode(eeg)
     predicted, probability = words_of(probabilities, captioner.model.encoder.config, captioner.class_names)
-    answered = probability >= threshold(captioner, request)
+    told, answered = captioner.route.labels(embeddings, predicted), probability >= threshold(captioner, request)
     batch_size = request.batch_size or captioner.fitting_batch_size(instruction, **request.generation)
     names = captioner.class_names
     top = probabilities.topk(min(request.words, probabilities.shape[1]))
@@ -47,7 +47,7 @@ def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request) -> dic
         "words": [[(names[i], round(p, 4)) for i, p in zip(*row, strict=True)] for row in
                   zip(top.indices.tolist(), top.values.tolist(), strict=True)]}
     for condition in (MODEL_CONDITION, *request.controls):
-        shown = _shown(captioner, condition, embeddings, predicted, request.seed)
+        shown = _shown(captioner, condition, embeddings, predicted, told, request.seed)
         own = condition == MODEL_CONDITION
         texts = captions_of(captioner, shown, answered.tolist() if own else [True] * len(embeddings), instruction,
                             desc=condition, seed=request.seed, batch_size=batch_size, **request.generation)
@@ -55,7 +55,7 @@ def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request) -> dic
     return columns
 
 
-def _shown(captioner, condition, embeddings, predicted, seed):
+def _shown(captioner, condition, embeddings, predicted, told, seed):
     """The prompts' content. Noise has the mean and covariance of many trials' embeddings; of few, the mean and the overall
     scale of those that the captioner was trained on."""
     if "noise" in condition and len(embeddings) < FEW_TRIALS:
@@ -63,4 +63,4 @@ def _shown(captioner, condition, embeddings, predicted, seed):
         drawn = torch.randn(embeddings.shape, generator=generator)
         embeddings = projector.eeg_mean.cpu() + projector.eeg_scale.cpu() * drawn
         condition = {"noise": "eeg", "noise+label": MODEL_CONDITION}[condition]
-    return under_condition(condition, embeddings, predicted, predicted, torch.arange(len(embeddings)), seed)
+    return under_condition(condition, embeddings, predicted, predicted, torch.arange(len(embeddings)), seed, told=told)

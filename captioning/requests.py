@@ -9,7 +9,7 @@ from metrics.caption_files import ABSTAINED
 from metrics.conditions import OF_UNKNOWN
 
 # The defaults of the options.
-GREEDY = {"max_new_tokens": 100, "do_sample": False, "repetition_penalty": 1.1, "guidance": 1.0}
+GREEDY = {"max_new_tokens": 100, "do_sample": False, "repetition_penalty": 1.1, "guidance": 1.0, "candidates": 1}
 
 
 @dataclass(frozen=True)

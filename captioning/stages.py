@@ -1,5 +1,6 @@
 """What stages 2 and 3 are trained on: embeddings of pictures or of EEG, class names and captions."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from runtime import processes
@@ -9,7 +10,9 @@ from runtime.options import Options
 from runtime.runs import read_run
 
 import torch
+from torch import nn
 
+from captioning.routes import Route
 from captioning.training import Stage
 from datautils import image_embeddings
 from eegdata.data_paths import DataPaths
@@ -17,8 +20,11 @@ from eegdata.pictures import read_captions
 from eegdata.trials import Trials
 from encoders import encode
 from encoders.clip import clip_identity, is_other_clip
+from encoders.embedded_texts import EmbeddedTexts
+from encoders.out_of_fold import out_of_fold
 from encoders.temperature import class_probabilities
-from encoders.words import words_of
+from encoders.vocabulary import Vocabulary, present, words_in, words_of_captions
+from encoders.words import MOST_WORDS, words_of
 
 
 def part_captions(image_dir: str, names: dict[str, list[str]], which: str) -> dict[str, dict[str, str | list[str]]]:
@@ -29,36 +35,109 @@ def part_captions(image_dir: str, names: dict[str, list[str]], which: str) -> di
     return captions
 
 
-def image_stage(args: Options, paths: DataPaths, stage: Stage, names: dict, class_of: dict, captions: dict) -> list:
-    """Stage 2, from picture embeddings; returns the trainer's log. class_of: class name by picture name."""
-    embeddings = {part: image_embeddings(names[part], paths.image_dir, args.clip_model, paths.picture, stage.device,
+def picture_rows(args: Options, paths: DataPaths, names: dict, size: int, device: str) -> dict[str, torch.Tensor]:
+    """Embeddings [n, size] of the pictures of the train and val part."""
+    embeddings = {part: image_embeddings(names[part], paths.image_dir, args.clip_model, paths.picture, device,
                                          args.cache_dir) for part in names}
-    size = stage.model.config.embedding_size
     if embeddings["train"].shape[1] != size:
         raise InputError(f"--clip_model {args.clip_model}: embeddings of size {embeddings['train'].shape[1]}, but the "
                          f"encoder was trained towards size {size}; name the same CLIP model")
     if is_other_clip(args.clip_model, read_run(args.eeg_encoder_path)[0].get("clip")):
         raise InputError(f"--clip_model {args.clip_model}: other weights than those that the encoder in "
                          f"{args.eeg_encoder_path} was trained towards; name the same CLIP model")
+    return embeddings
+
+
+def make_route(args: Options, paths: DataPaths, encoder: nn.Module, trials: Trials, split: dict, names: dict,
+               pictures: dict[str, torch.Tensor], device: str) -> Route:
+    """The route that --label, --vocabulary and --exemplars ask for. names, pictures: of the train and val part, and their
+    embeddings."""
+    vocabulary, similar = None, None
+    if args.exemplars:
+        if len(names["train"]) <= args.exemplars:
+            raise InputError(f"--exemplars {args.exemplars}: the training part has {len(names['train'])} pictures, and "
+                             "each needs as many others; give a smaller number")
+        similar = EmbeddedTexts([read_captions(paths.image_dir, name)[0] for name in names["train"]], pictures["train"], {})
+    if args.label == "words":
+        words = words_in(args.vocabulary) if args.vocabulary else words_of_captions(
+            _captions(paths.image_dir, names["train"]))
+        plain = Vocabulary.of(words, pictures["train"], args.clip_model, device)
+        embeddings, _ = processes.shared(lambda rows: encode(encoder, trials.eeg, rows, device=device), split["val"])
+        vocabulary = plain.calibrated(embeddings, present(words, _captions(paths.image_dir, trials.names(split["val"]))))
+        print(f"{len(words)} words may stand in prompts; {MOST_WORDS} at most do, each if it is more likely than not")
+    return Route(args.label, vocabulary, args.exemplars, similar)
+
+
+def _captions(image_dir, names):
+    """All captions of each picture, as one text."""
+    texts = {name: " ".join(read_captions(image_dir, name)) for name in set(names)}
+    return [texts[name] for name in names]
+
+
+def image_stage(args: Options, paths: DataPaths, stage: Stage, names: dict, class_of: dict, captions: dict, route: Route,
+                pictures: dict[str, torch.Tensor]) -> list:
+    """Stage 2, from picture embeddings; returns the trainer's log. class_of: class name by picture name."""
+    route = _calibrated(route, pictures["val"], paths.image_dir, names["val"])
     return stage.reuse_or_run(
-        embeddings, {part: [class_of[name] for name in names[part]] for part in names},
+        pictures, {part: route.labels(pictures[part], [class_of[name] for name in names[part]]) for part in names},
+        {part: route.exemplars(pictures[part], range(len(names[part])) if part == "train" else None) for part in names},
         {part: [captions[part][name] for name in names[part]] for part in names}, args.num_epochs_image,
         model_key(clip_identity(args.clip_model)))
 
 
-def eeg_stage(args: Options, stage: Stage, trials: Trials, split: dict, captions: dict) -> list:
+def _calibrated(route, embeddings, image_dir, names):
+    """The route with its words' probabilities fitted to other embeddings, of these pictures."""
+    if route.label != "words":
+        return route
+    truth = present(route.vocabulary.words, _captions(image_dir, names))
+    return replace(route, vocabulary=route.vocabulary.calibrated(embeddings, truth))
+
+
+def eeg_stage(args: Options, paths: DataPaths, stage: Stage, trials: Trials, split: dict, captions: dict, route: Route,
+              pictures: dict[str, torch.Tensor]) -> list:
     """Stage 3, from EEG embeddings; returns the trainer's log."""
-    embeddings, labels = {}, {}
+    embeddings, labels, exemplars = {}, {}, {}
+    encoder, names = stage.model.encoder, {part: trials.names(split[part]) for part in captions}
     for part in ("train", "val"):
         embeddings[part], logits = processes.shared(
-            lambda rows: encode(stage.model.encoder, trials.eeg, rows, device=stage.device), split[part])
-        config = stage.model.encoder.config
-        truth = trials.words(split[part])
-        predicted, _ = words_of(class_probabilities(logits.double(), config), config, trials.class_names)
-        coin = torch.rand(len(truth), generator=torch.Generator().manual_seed(args.seed)) < 0.5
-        mixed = [one if true else other for true, one, other in zip(coin.tolist(), truth, predicted, strict=True)]
+            lambda rows: encode(encoder, trials.eeg, rows, device=stage.device), split[part])
+        told, shown, own = route, embeddings[part], None
+        if part == "train" and args.exemplars:
+            number = {name: i for i, name in enumerate(sorted(set(names[part])))}
+            own = [number[name] for name in names[part]]
+        if part == "train" and args.train_label == "out_of_fold":
+            shown, logits = _out_of_fold(args, trials, split[part], pictures[part], encoder.config, logits)
+            told = _calibrated(route, shown, paths.image_dir, names[part])
+        predicted, _ = words_of(class_probabilities(logits.double(), encoder.config), encoder.config, trials.class_names)
+        read = told.labels(shown, predicted)
         kind = args.train_label if part == "train" else "predicted"  # validated as inference will read it
-        labels[part] = {"true": truth, "predicted": predicted, "mixed": mixed}[kind]
-    return stage.run("eeg", embeddings, labels,
-                     {part: [captions[part][name] for name in trials.names(split[part])] for part in captions},
+        if kind in ("true", "mixed"):
+            truth = _true_words(route, paths.image_dir, names[part]) if route.label == "words" else route.named(
+                trials.words(split[part]))
+            coin = torch.rand(len(truth), generator=torch.Generator().manual_seed(args.seed)) < 0.5
+            read = truth if kind == "true" else [one if true else other for true, one, other in
+                                                 zip(coin.tolist(), truth, read, strict=True)]
+        labels[part], exemplars[part] = read, told.exemplars(shown, own)
+    return stage.run("eeg", embeddings, labels, exemplars,
+                     {part: [captions[part][name] for name in names[part]] for part in captions},
                      args.num_epochs_eeg, Path(args.output) / "checkpoints" / "stage3")
+
+
+def _true_words(route, image_dir, names):
+    return route.vocabulary.words_of(present(route.vocabulary.words, _captions(image_dir, names)).double())
+
+
+def _out_of_fold(args, trials, rows, pictures, config, logits):
+    """Embeddings and logits of the training trials by a decoder that was fitted to others' pictures; the logits as they are
+    where no class name stands in prompts."""
+    several = args.label == "class" and config.several_classes
+    if several:
+        raise InputError("--train_label out_of_fold: with --label class each picture needs one class, and these have "
+                         "several; give --label words, or another --train_label")
+    classes = config.num_classes if args.label == "class" else 0
+    shown = trials.image[rows].unique(return_inverse=True)[1]
+    number = {name: i for i, name in enumerate(sorted(set(trials.names(rows))))}
+    targets = pictures[[number[name] for name in trials.names(rows)]]
+    embeddings, found = out_of_fold(trials.eeg, rows, shown, targets, trials.label[rows] if classes else None, classes,
+                                    trials.sfreq, args.seed)
+    return embeddings, logits if found is None else found

@@ -157,35 +157,39 @@ class Stage:
         self.llm = model_identity(args.llm_backbone_name_or_path)
         self.before = None  # the key of the stage whose weights the next one starts from
 
-    def dataset(self, embeddings: torch.Tensor, labels: list[str], captions: list, training: bool) -> CaptionDataset:
+    def dataset(self, embeddings: torch.Tensor, labels: list[str | None], captions: list, exemplars: list[tuple[str, ...]],
+                training: bool) -> CaptionDataset:
         """Examples of one part; in training, class names and embeddings are left out of some prompts."""
         drawn = {"label_dropout": self.args.label_dropout, "embedding_dropout": self.args.embedding_dropout,
                  "seed": self.args.seed}
         instruction = instruction_of(self.args.prompt_type)
         return CaptionDataset(self.tokenizer, self.template, instruction, embeddings.cpu(), labels, captions,
-                              self.args.max_caption_tokens, token_count=self.token_count, **drawn if training else {})
+                              self.args.max_caption_tokens, token_count=self.token_count, exemplars=exemplars,
+                              **drawn if training else {})
 
-    def run(self, modality: str, embeddings: dict, labels: dict, captions: dict, epochs: float, folder: Path) -> list[dict]:
-        """Train on {"train", "val"} embeddings [n, E], class names and captions; returns the trainer's log.
+    def run(self, modality: str, embeddings: dict, labels: dict, exemplars: dict, captions: dict, epochs: float,
+            folder: Path) -> list[dict]:
+        """Train on {"train", "val"} embeddings [n, E], class names or what stands for them, exemplars and captions; returns
+        the trainer's log.
 
         captions: a text or a list of texts for each example. The weights of the evaluation with the lowest validation loss
         are kept.
         """
         self.model.projector.set_statistics(modality, embeddings["train"].to(self.device))
-        key = self.key(modality, embeddings, labels, captions, epochs)
+        key = self.key(modality, exemplars, embeddings, labels, captions, epochs)
         self.plan, log = fit_by_halving(self.plan, self.model, lambda plan, again: self._train(
-            plan, key, self.args.resume or again, modality, embeddings, labels, captions, epochs, folder))
+            plan, key, self.args.resume or again, modality, embeddings, labels, exemplars, captions, epochs, folder))
         self.before = key
         return log
 
-    def _train(self, plan, key, resume, modality, embeddings, labels, captions, epochs, folder):
+    def _train(self, plan, key, resume, modality, embeddings, labels, exemplars, captions, epochs, folder):
         arguments = training_arguments(
             self.args, self.device, folder, num_train_epochs=epochs, eval_strategy="epoch", save_strategy="epoch",
             load_best_model_at_end=True, metric_for_best_model="loss", **checkpointing(plan.checkpointing),
             per_device_train_batch_size=plan.batch_size, per_device_eval_batch_size=plan.batch_size,
             gradient_accumulation_steps=plan.accumulation, bf16=plan.half == "bf16", fp16=plan.half == "fp16")
-        train_set = self.dataset(embeddings["train"], labels["train"], captions["train"], training=True)
-        val_set = self.dataset(embeddings["val"], labels["val"], captions["val"], training=False)
+        train_set, val_set = (self.dataset(embeddings[part], labels[part], captions[part], exemplars[part], part == "train")
+                              for part in ("train", "val"))
         batches = partial(collate, soft_tokens=self.model.config.soft_tokens,
                           pad_id=pad_id(self.tokenizer, self.token_count),
                           prefix=min(train_set.prefix, val_set.prefix, key=len))
@@ -207,18 +211,21 @@ class Stage:
         with without_casts(self.model.llm, active=plan.half is not None):
             return train(trainer, checkpoint)
 
-    def key(self, modality: str, *content: object) -> str:
+    def key(self, modality: str, exemplars: dict, *content: object) -> str:
         """What the result of a stage depends on, to recognise one that was made before: what was asked for and the data,
         never the memory that happened to be free."""
+        if any(map(any, exemplars.values())):  # without, it is the key that earlier versions made
+            content = (*content, exemplars)
         part = "stage2" if modality == "image" else "stage3"
         texts = [render(self.tokenizer, self.template, instruction_of(self.args.prompt_type)),
                  end_id(self.tokenizer, self.template)]
         return content_key([self.before, self.args.asked(part), model_key(self.llm), texts, modality,
                             [_tensor_keys(value) for value in content]])
 
-    def reuse_or_run(self, embeddings: dict, labels: dict, captions: dict, epochs: float, clip: str) -> list[dict]:
+    def reuse_or_run(self, embeddings: dict, labels: dict, exemplars: dict, captions: dict, epochs: float,
+                     clip: str) -> list[dict]:
         """Stage 2, or its kept result when everything that it depends on is the same. clip: key of the CLIP model."""
-        key = self.key("image", embeddings, labels, captions, clip, epochs)
+        key = self.key("image", exemplars, embeddings, labels, captions, clip, epochs)
         root = Path(self.args.saved_pretrained_model_path or cache_dir(self.args.cache_dir) / "stage2")
         folder = root / f"{Path(self.args.llm_backbone_name_or_path).name}-{key}"
         folder, made = processes.from_main(lambda: (folder, (folder / "stage2.json").is_file()))
@@ -228,7 +235,7 @@ class Stage:
             log = kept_log(folder)
         else:
             checkpoints = Path(self.args.output) / "checkpoints" / "stage2"
-            log = self.run("image", embeddings, labels, captions, epochs, checkpoints)
+            log = self.run("image", embeddings, labels, exemplars, captions, epochs, checkpoints)
             self.model.save_trainable(folder)
             # last: its presence says that the folder is whole
             write_record(folder / "stage2.json", {"log": log, "files": written_files(folder)})

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtime import pretrained
+from runtime.checkpoints import check_complete
 from runtime.errors import InputError
 from runtime.model_files import differing_files, model_identity
 from runtime.runs import file_hash, read_run
@@ -73,6 +74,9 @@ def check_clip(folder: str | Path, clip_model: str, picture: str) -> None:
 
 def load_clip_text(name: str, device: str) -> Callable[[list[str]], torch.Tensor]:
     """Return a function from texts, which are cut at the model's length, to embeddings [n, E] float32, not normalised."""
+    if kind_of(name) in ("target", "timm"):
+        raise InputError(f"--clip_model {name}: embeds pictures only, and words and candidates need texts; give a CLIP "
+                         "model")
     try:
         if kind_of(name) == "open_clip":
             import open_clip
@@ -84,9 +88,11 @@ def load_clip_text(name: str, device: str) -> Callable[[list[str]], torch.Tensor
         from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
         tokenizer = pretrained.load(AutoTokenizer, name)
-        model = CLIPTextModelWithProjection.from_pretrained(name).eval().to(device)
+        model, report = CLIPTextModelWithProjection.from_pretrained(name, output_loading_info=True)
     except LOADING_FAILS as error:
         raise not_loadable(name, error) from None
+    check_complete(report, f"--clip_model {name}: texts")
+    model = model.eval().to(device)
     longest = model.config.max_position_embeddings
     return lambda texts: model(**tokenizer(texts, padding=True, truncation=True, max_length=longest,
                                            return_tensors="pt").to(device)).text_embeds.float()

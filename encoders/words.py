@@ -26,9 +26,13 @@ def words_of(probabilities: torch.Tensor, config: PretrainedConfig,
     probability = best.values.round(decimals=4)
     if not config.several_classes:
         return [class_names[number] for number in best.indices.tolist()], probability
+    return [joined_names(class_names, row) for row in likely(probabilities)], probability
+
+
+def likely(probabilities: torch.Tensor) -> torch.Tensor:
+    """Which of the things with probabilities [N, K] are named: up to MOST_WORDS that are more likely there than not."""
     top = probabilities.topk(min(MOST_WORDS, probabilities.shape[1])).indices
-    likely = torch.zeros_like(probabilities, dtype=torch.bool).scatter_(1, top, True) & (probabilities >= LIKELY)
-    return [joined_names(class_names, row) for row in likely], probability
+    return torch.zeros_like(probabilities, dtype=torch.bool).scatter_(1, top, True) & (probabilities >= LIKELY)
 
 
 def longest_words(config: PretrainedConfig, class_names: dict[int, str]) -> str:

@@ -16,6 +16,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from language_model.candidates import Draw, GumbelNoise
 from language_model.guidance import Guidance
 
 
@@ -46,12 +47,12 @@ class StopAtHalf(StoppingCriteria):
 
 def decode(llm: nn.Module, inputs: torch.Tensor, mask: torch.Tensor, cache: dict[str, DynamicCache], *, penalty: float,
            max_new_tokens: int, eos_token_id: int | list[int], pad_token_id: int, guidance: float = 1.0,
-           **options: object) -> torch.Tensor:
+           draw: Draw | None = None, **options: object) -> torch.Tensor:
     """Token ids [B, up to max_new_tokens] after left-padded prompts: inputs [B, L, H] embeddings, mask [B, L].
 
     guidance: other than 1, the second half of the rows are the prompts of the first without the embedding (Guidance).
-    cache: {argument of the LLM: DynamicCache of the first columns of the prompts}, or {} without one; options go to
-    `generate`.
+    draw: write this candidate in place of the likeliest text. cache: {argument of the LLM: DynamicCache of the first
+    columns of the prompts}, or {} without one; options go to `generate`.
     """
     guiding = [Guidance(guidance)] if guidance != 1 else []
     dropping = bool(cache) and not options.get("do_sample")
@@ -61,9 +62,12 @@ def decode(llm: nn.Module, inputs: torch.Tensor, mask: torch.Tensor, cache: dict
     while True:
         settings = GenerationConfig(max_new_tokens=max_new_tokens - ids.shape[1], eos_token_id=eos_token_id,
                                     pad_token_id=pad_token_id, **options)
+        processors = guiding + [RepetitionPenalty(penalty, ids)] * (penalty != 1)
+        if draw is not None:
+            processors = [*processors, GumbelNoise(draw, ids.shape[1])]
         new = llm.generate(
             inputs_embeds=inputs, attention_mask=mask, generation_config=settings,
-            logits_processor=LogitsProcessorList(guiding + ([RepetitionPenalty(penalty, ids)] if penalty != 1 else [])),
+            logits_processor=LogitsProcessorList(processors),
             stopping_criteria=StoppingCriteriaList([StopAtHalf(ends)] if dropping else []), **cache)
         ids = torch.cat([ids, new], 1)
         texts[rows, :ids.shape[1]] = ids

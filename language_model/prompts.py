@@ -10,6 +10,7 @@ from config import INSTRUCTIONS, SYSTEM_PROMPT
 from language_model.special_tokens import end_id
 
 IMAGE = "<image>"  # where the soft tokens go
+EXEMPLARS = "Similar pictures:"  # before their captions
 
 
 def choose_template(tokenizer: PreTrainedTokenizerBase, template: str) -> str:
@@ -22,13 +23,15 @@ def choose_template(tokenizer: PreTrainedTokenizerBase, template: str) -> str:
 
 
 def render(tokenizer: PreTrainedTokenizerBase, template: str, instruction: str, label: str | None = None,
-           with_image: bool = True) -> str:
+           with_image: bool = True, exemplars: tuple[str, ...] = ()) -> str:
     """The prompt as text, with IMAGE where the soft tokens go.
 
-    label: the class name; None leaves it out. with_image: False leaves the embedding out. The template `thought2text`
-    reproduces the prompts of the published checkpoints exactly.
+    label: the class name, or words in its place; None leaves it out. with_image: False leaves the embedding out, and with
+    it the exemplars: captions of other pictures, which the embedding chose. The template `thought2text` reproduces the
+    prompts of the published checkpoints exactly.
     """
-    content = " ".join(part for part in (IMAGE if with_image else "", label or "", instruction) if part)
+    similar = f"{EXEMPLARS} {' '.join(exemplars)}" if exemplars and with_image else ""
+    content = " ".join(part for part in (IMAGE if with_image else "", label or "", similar, instruction) if part)
     if template == "plain":
         return f"{tokenizer.bos_token or ''}{content}"
     if template == "thought2text" and not tokenizer.chat_template:
@@ -54,14 +57,15 @@ def pad_id(tokenizer: PreTrainedTokenizerBase, count: int | None = None) -> int:
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, template: str, instruction: str, label: str | None = None,
-               with_image: bool = True, uncounted: int | None = None) -> tuple[list[int], list[int]]:
-    """Token ids before and after the soft tokens. With with_image False all of them come before.
+               with_image: bool = True, uncounted: int | None = None,
+               exemplars: tuple[str, ...] = ()) -> tuple[list[int], list[int]]:
+    """Token ids before and after the soft tokens. With with_image False all of them come before. exemplars: of `render`.
 
     uncounted: the end token of the LLM in a predecessor's checkpoint. The predecessors padded with it, took the number of
     other tokens for the length of each part, and kept so many from its end. So a part loses a token at its start for each
     end token in it, in training as in inference. Their prompts without an embedding did not pass through that code.
     """
-    text = render(tokenizer, template, instruction, label, with_image)
+    text = render(tokenizer, template, instruction, label, with_image, exemplars)
     if not is_text(text):
         raise InputError(f"prompt {text!r}: holds half a surrogate pair, which is no text to a tokenizer; correct the "
                          "class name (id2label.json, dataset.json) or --prompt")

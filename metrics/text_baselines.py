@@ -54,15 +54,21 @@ def baseline_captions(kind: str, train_captions: list[str], train_classes: list[
     return [medoids[name] for name in predicted_classes]
 
 
-def nearest_pictures(embeddings: ArrayLike, pictures: ArrayLike) -> np.ndarray:
-    """For each EEG embedding [N, E] the training picture [M, E] nearest to it: [N] int, by cosine.
+def nearest_pictures(embeddings: ArrayLike, pictures: ArrayLike, count: int = 1,
+                     own: ArrayLike | None = None) -> np.ndarray:
+    """For each EEG embedding [N, E] the `count` training pictures [M, E] nearest to it, the nearest first: [N, count] int,
+    by cosine.
 
     The pictures' mean is subtracted from both first. Embeddings of pictures have a large part in common, and embeddings
-    predicted from EEG shrink towards it, so that plain cosine hardly separates pictures.
+    predicted from EEG shrink towards it, so that plain cosine hardly separates pictures. own [N] int: the picture that was
+    seen, where it is a training picture itself; it does not count.
     """
     mean = pictures.mean(0)
     rows, columns = (_unit(np.asarray(x, np.float64) - mean) for x in (embeddings, pictures))
-    return (rows @ columns.T).argmax(1)
+    likeness = rows @ columns.T
+    if own is not None:
+        likeness[np.arange(len(rows)), own] = -np.inf
+    return (-likeness).argsort(1, kind="stable")[:, :count]
 
 
 def _unit(rows):

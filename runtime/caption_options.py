@@ -13,6 +13,8 @@ from runtime.option_types import bounded, fraction, positive
 from runtime.places import check_checkpoint
 
 PROMPT_TYPES = ("basic", "detailed", "creative")
+TRAIN_LABELS = ("true", "predicted", "mixed", "out_of_fold")
+LABELS = ("class", "words", "none")  # what stands for the class in prompts (captioning/routes.py)
 
 
 def captioner_options(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +27,8 @@ def captioner_options(parser: argparse.ArgumentParser) -> None:
         "the captioner was trained with are marked as such"))), small_models.check_llm)
     group.add_argument("--load_in_8bit", action="store_true", help="load the LLM in 8 bit even if it was trained otherwise")
     group.add_argument("--load_in_4bit", action="store_true", help="load the LLM in 4 bit even if it was trained otherwise")
+    group.add_argument("--label", choices=LABELS, help="what stands for the class in prompts: its name, words of the "
+                       "captioner's vocabulary, or nothing (unset: as the captioner was trained)")
     half_options(group)
     code_option(group)
 
@@ -57,8 +61,8 @@ def writing_options(group: argparse._ActionsContainer) -> None:
                                                                    "and 512 on CUDA)"))
     group.add_argument("--max_new_tokens", type=positive, default=100, help="longest caption in tokens")
     group.add_argument("--do_sample", action="store_true", help="sample tokens instead of taking the most likely one")
-    group.add_argument("--temperature", type=bounded(float, 0), default=1.0, help="with --do_sample: below 1 favours "
-                                                                                  "likely tokens")
+    group.add_argument("--temperature", type=bounded(float, 0), default=1.0, help="with --do_sample or "
+                       "--candidates: below 1 favours likely tokens")
     group.add_argument("--top_p", type=fraction, default=1.0,
                        help="with --do_sample: sample from this much probability mass")
     group.add_argument("--repetition_penalty", type=bounded(float, 1e-6), default=1.1,
@@ -66,6 +70,9 @@ def writing_options(group: argparse._ActionsContainer) -> None:
     group.add_argument("--guidance", type=bounded(float, 0), default=1.0, metavar="SCALE",
                        help="above 1 favours words that the embedding made more likely over those that the LLM would write "
                             "without it (classifier-free guidance); takes twice the time")
+    group.add_argument("--candidates", type=positive, default=1, metavar="N",
+                       help="write N captions of each trial, the likeliest and N - 1 drawn at --temperature, and keep the "
+                            "one whose CLIP embedding is nearest to the embedding in the prompt; takes N times the time")
 
 
 def generation_options(args: argparse.Namespace) -> dict[str, object]:
@@ -79,9 +86,14 @@ def generation_options(args: argparse.Namespace) -> dict[str, object]:
             raise InputError(f"--guidance {args.guidance:g} with --do_sample: the captions with and without the embedding "
                              "must be the same text, so none can be drawn; leave one of the two out")
         options |= {"guidance": args.guidance}
-    if args.do_sample and not args.temperature:
-        raise InputError("--temperature 0 with --do_sample: nothing can be sampled; leave --do_sample out to "
-                         "decode greedily")
+    if args.candidates > 1:
+        if args.do_sample:
+            raise InputError(f"--candidates {args.candidates} with --do_sample: candidates are drawn already; leave one of "
+                             "the two out")
+        options |= {"candidates": args.candidates, "draw_temperature": args.temperature}
+    if (args.do_sample or args.candidates > 1) and not args.temperature:
+        which = "--do_sample" if args.do_sample else f"--candidates {args.candidates}"
+        raise InputError(f"--temperature 0 with {which}: nothing can be sampled; leave {which} out to decode greedily")
     if args.do_sample:
         options |= {"temperature": args.temperature, "top_p": args.top_p, "top_k": 50}  # transformers' default, named
     else:

@@ -129,6 +129,8 @@ class CaptionerConfig(Schema):
     clip_model: PathText | None = ABSENT
     picture: Literal["sketch", "photo"] | None = ABSENT
     uncounted_token: Annotated[int, Field(ge=0, le=2**31)] | None = ABSENT
+    label: Literal["class", "words", "none"] = ABSENT
+    exemplars: Annotated[int, Field(ge=0, le=100)] = ABSENT
 
 
 OF_ENCODERS = {"eegencoder": TransformerConfig, "eeg_channelnet": ChannelNetConfig, "nice": NICEConfig,

@@ -9,7 +9,9 @@ import argparse
 
 from runtime import small_models
 from runtime.caption_options import (  # noqa: F401
+    LABELS,
     PROMPT_TYPES,
+    TRAIN_LABELS,
     caption_files,
     captioner_options,
     csv_file,

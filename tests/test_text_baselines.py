@@ -100,8 +100,8 @@ def test_nearest_picture_without_the_common_part():
     shrunk = pictures.mean(0) + .05 * (pictures[1] - pictures.mean(0))
     plain = pictures @ shrunk / np.linalg.norm(pictures, axis=1)
     assert plain.argmax() != 1  # why the mean is taken out
-    assert nearest_pictures(np.stack([shrunk, pictures[2]]), pictures).tolist() == [1, 2]
-    assert nearest_pictures(np.ones((2, 3), np.float32), np.ones((1, 3), np.float32)).tolist() == [0, 0]
+    assert nearest_pictures(np.stack([shrunk, pictures[2]]), pictures).tolist() == [[1], [2]]
+    assert nearest_pictures(np.ones((2, 3), np.float32), np.ones((1, 3), np.float32)).tolist() == [[0], [0]]
 
 
 @pytest.mark.skipif(not wordnet.is_available(), reason="no WordNet: run `python -m metrics.wordnet`")

@@ -1,0 +1,78 @@
+"""What the LLM is told of a trial beside the soft tokens: a class name, words or neither, and captions of similar pictures.
+
+A route is made once for a captioner from its training pictures and kept in its folder, so it never holds a test picture.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.errors import InputError
+
+import numpy as np
+import torch
+from transformers import PretrainedConfig
+
+from captioning.planning import longest_labels
+from config import EEGModelForCausalLMConfig
+from encoders.embedded_texts import EmbeddedTexts
+from encoders.vocabulary import Vocabulary
+from metrics.text_baselines import nearest_pictures
+
+WORDS, EXEMPLARS = "vocabulary.safetensors", "exemplars.safetensors"
+
+
+@dataclass
+class Route:
+    """label: "class", "words" or "none"; vocabulary: for "words"; count: captions of similar pictures in a prompt;
+    pictures: the captions of the training pictures with the pictures' embeddings, None without."""
+
+    label: str = "class"
+    vocabulary: Vocabulary | None = None
+    count: int = 0
+    pictures: EmbeddedTexts | None = None
+
+    @classmethod
+    def load(cls, folder: Path, config: EEGModelForCausalLMConfig, label: str | None = None) -> "Route":
+        """A captioner's route. label: another than its own, None for its own."""
+        label = label or config.label
+        if label == "words" != config.label:
+            raise InputError(f"--label words: the captioner {folder} was trained with --label {config.label}, so it has no "
+                             "vocabulary; train one with --label words, or leave the option out")
+        size = config.embedding_size
+        return cls(label, Vocabulary.load(folder / WORDS, size) if label == "words" else None, config.exemplars,
+                   EmbeddedTexts.load(folder / EXEMPLARS, size) if config.exemplars else None)
+
+    def save(self, folder: Path) -> None:
+        """Write what `load` reads, and remove what an earlier captioner in the folder had."""
+        for file, content in ((WORDS, self.vocabulary), (EXEMPLARS, self.pictures)):
+            if content is None:
+                (folder / file).unlink(missing_ok=True)
+            else:
+                content.save(folder / file)
+
+    def labels(self, embeddings: torch.Tensor, predicted: Sequence[str]) -> list[str | None]:
+        """What stands for the class in the prompts of trials: embeddings [N, E], predicted [N] class names."""
+        if self.label == "words":
+            return self.vocabulary.words_of(self.vocabulary.probabilities(embeddings))
+        return self.named(predicted)
+
+    def named(self, names: Sequence[str]) -> list[str | None]:
+        """Class names that are known as they stand in prompts: not at all with the label "none"."""
+        return [None] * len(names) if self.label == "none" else list(names)
+
+    def exemplars(self, embeddings: torch.Tensor, own: Sequence[int] | None = None) -> list[tuple[str, ...]]:
+        """The captions of the training pictures nearest to embeddings [N, E], the nearest first. own [N]: the number of the
+        picture that was seen, where it is one of them; its caption is left out."""
+        if not self.count:
+            return [()] * len(embeddings)
+        rows = nearest_pictures(embeddings.numpy(), self.pictures.embeddings.numpy(), self.count,
+                                None if own is None else np.asarray(own))
+        return [tuple(self.pictures.texts[i] for i in row) for row in rows.tolist()]
+
+    def longest(self, config: PretrainedConfig, class_names: dict[int, str]) -> tuple[Iterable[str], tuple[str, ...]]:
+        """Texts among which is the longest that stands for the class, and the longest exemplars together. config: of the
+        encoder."""
+        captions = self.pictures.texts if self.count else []
+        return ({*longest_labels(config, class_names), *([self.vocabulary.longest()] if self.vocabulary else [])},
+                tuple(sorted(captions, key=len)[-self.count:] if self.count else ()))

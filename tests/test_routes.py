@@ -1,0 +1,258 @@
+"""What the LLM is told beside the embedding: words, captions of similar pictures, labels out of fold, candidates."""
+
+import numpy as np
+import pandas
+import pytest
+import torch
+from scipy import optimize, stats
+
+import inference_chance
+from captioning.captioner import Captioner
+from captioning.routes import Route
+from datautils import CaptionDataset
+from eegdata.pictures import read_caption
+from encoders import out_of_fold as folds
+from encoders.embedded_texts import EmbeddedTexts
+from encoders.vocabulary import Vocabulary, present, words_of_captions
+from finetuning import finetune, write
+from language_model.candidates import Draw, GumbelNoise
+from recipes import make_small_clip
+from tiny import data_arguments
+
+VOCABULARY = "snow\ngrass\nblue\nred\ncat\n"
+
+
+@pytest.fixture(scope="module")
+def told(data, llm, tmp_path_factory):
+    """(captioner, CLIP, encoder) of words, two exemplars and labels out of fold; the CLIP has a text side."""
+    import train_eeg_classifier
+
+    folder = tmp_path_factory.mktemp("told")
+    clip, encoder = folder / "clip", folder / "encoder"
+    make_small_clip.main(["--image_dir", str(data / "images"), "--output", str(clip), "--epochs", "4", "--image_size",
+                          "32", "--width", "4", "--embed_dim", "16", "--batch_size", "8"])
+    train_eeg_classifier.main([*data_arguments(data), "--clip_model", str(clip), "--output", str(encoder), "--num_epochs",
+                               "3", "--batch_size", "16", "--d_model", "16", "--layers", "1"])
+    (folder / "words.txt").write_text(VOCABULARY)
+    captioner = finetune(data, clip, encoder, llm, folder / "captioner", "--label", "words", "--exemplars", "2",
+                         "--vocabulary", str(folder / "words.txt"), "--train_label", "out_of_fold")
+    return captioner, clip, encoder
+
+
+def prompts_of(monkeypatch):
+    """[(embeddings, labels, exemplars)] of each CaptionDataset that is made from now on."""
+    made, real = [], CaptionDataset.__init__
+
+    def spy(self, *given, **more):
+        real(self, *given, **more)
+        made.append((self.embeddings, self.labels, self.exemplars))
+
+    monkeypatch.setattr(CaptionDataset, "__init__", spy)
+    return made
+
+
+def caption_of(data, name):
+    return read_caption(data / "images", name)
+
+
+# --- words ---
+
+def test_probabilities_are_platts_and_noise_names_no_word():
+    rng = np.random.default_rng(0)
+    directions = torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=(6, 8))).float())
+    plain = Vocabulary([f"word{i}" for i in range(6)], directions, torch.full((8,), .3))
+    truth = torch.from_numpy(rng.random((200, 6)) < .3)
+    embeddings = .3 + truth.float() @ directions + .3 * torch.from_numpy(rng.normal(size=(200, 8))).float()
+    fitted = plain.calibrated(embeddings, truth)
+    values, held = plain.likeness(embeddings).double().numpy().ravel(), truth.numpy().ravel()
+    best = optimize.minimize(lambda x: np.logaddexp(0, -(2 * held - 1) * (x[0] * values + x[1])).sum(), [1., 0.]).x
+    assert np.allclose([fitted.slope, fitted.offset], best, rtol=1e-2)
+    texts = fitted.words_of(fitted.probabilities(embeddings))
+    expected = [{word for word, p in zip(fitted.words, row, strict=True) if p >= .5} for row in
+                fitted.probabilities(embeddings).tolist()]
+    assert [set(filter(None, text.split(", "))) for text in texts] == expected and any(expected)
+    noise = torch.from_numpy(rng.normal(size=(200, 8))).float()
+    nothing = plain.calibrated(noise, truth)
+    assert set(nothing.words_of(nothing.probabilities(noise))) == {""}
+
+
+def test_words_of_captions():
+    captions = ["A red T-shirt on the left.", "Two red cats. A cat.", "The cat and a polar bear"]
+    assert words_of_captions(captions) == ["cat", "red"]
+    assert present(["Cat", "polar bear", "t-shirt", "bear on"], captions).tolist() == [
+        [False, False, True, False], [True, False, False, False], [True, True, False, False]]
+
+
+def test_inference_tells_the_words_of_each_embedding_and_no_class(told, data, tmp_path, monkeypatch):
+    made = prompts_of(monkeypatch)
+    table = write(told[0], data, tmp_path / "captions.csv")
+    (embeddings, labels, _), = made
+    route = Captioner(told[0], "cpu").route
+    assert labels == route.labels(embeddings, None)  # also when read from the folder alone
+    words = set(VOCABULARY.split())
+    assert all(set(filter(None, label.split(", "))) <= words for label in labels)
+    assert set(table["Predicted object"]) <= {"cat", "dog", "car"}  # tables and groups stay those of classes
+    made.clear()
+    write(told[0], data, tmp_path / "none.csv", "--label", "none")
+    assert set(made[0][1]) == {None}
+
+
+def test_label_none_is_kept_with_the_captioner(data, clip, encoder, llm, tmp_path, monkeypatch):
+    folder = finetune(data, clip, encoder, llm, tmp_path / "captioner", "--label", "none", "--max_steps", "1")
+    made = prompts_of(monkeypatch)
+    write(folder, data, tmp_path / "captions.csv")
+    write(folder, data, tmp_path / "oracle.csv", "--condition", "oracle_label")
+    assert [set(labels) for _, labels, _ in made] == [{None}, {None}]
+
+
+# --- exemplars ---
+
+def test_each_condition_retrieves_by_the_embedding_that_it_shows(told, data, tmp_path, monkeypatch):
+    made = prompts_of(monkeypatch)
+    inference_chance.main(["--model_path", str(told[0]), *data_arguments(data), "--dest", str(tmp_path / "x.csv"),
+                           "--max_new_tokens", "2", "--device", "cpu", "--conditions", "eeg", "shuffled", "noise",
+                           "noise+label", "label", "nothing"])
+    kept = EmbeddedTexts.load(told[0] / "exemplars.safetensors", 16)
+    training = {name for kind in ("cat", "dog", "car") for name in (f"{kind}_{i}" for i in range(5))}
+    assert sorted(kept.texts) == sorted(caption_of(data, name) for name in training)
+    pictures = kept.embeddings.double() - kept.embeddings.double().mean(0)
+    assert [bool(any(shown)) for _, _, shown in made] == [True] * 4 + [False] * 2
+    for embeddings, _, shown in made[:4]:
+        rows = embeddings.double() - kept.embeddings.double().mean(0)
+        likeness = torch.nn.functional.cosine_similarity(rows[:, None], pictures[None], dim=2)
+        best = likeness.topk(2, 1).indices.tolist()
+        assert shown == [tuple(kept.texts[i] for i in row) for row in best]
+    assert made[0][2] != made[2][2]  # those of EEG and of noise
+
+
+def test_training_never_shows_a_picture_its_own_caption(data):
+    """All captions differ here, so that its own would be seen."""
+    rng = np.random.default_rng(0)
+    pictures = torch.from_numpy(rng.normal(size=(20, 8))).float()
+    route = Route(count=3, pictures=EmbeddedTexts([f"caption {i}" for i in range(20)], pictures, {}))
+    assert all(row[0] == f"caption {i}" for i, row in enumerate(route.exemplars(pictures)))
+    assert not any(f"caption {i}" in row for i, row in enumerate(route.exemplars(pictures, range(20))))
+
+
+def test_stages_leave_out_the_own_picture(told, data, llm, tmp_path, monkeypatch):
+    _, clip, encoder = told
+    given, real = [], Route.exemplars
+
+    def spy(self, embeddings, own=None):
+        given.append((len(embeddings), own if own is None else list(own), self.pictures))
+        return real(self, embeddings, own)
+
+    monkeypatch.setattr(Route, "exemplars", spy)
+    finetune(data, clip, encoder, llm, tmp_path / "captioner", "--exemplars", "1", "--max_steps", "1")
+    names = sorted(f"{kind}_{i}" for kind in ("cat", "dog", "car") for i in range(5))
+    shown = [names.index(f"{kind}_{i}") for kind in ("cat", "dog", "car") for i in range(5) for _ in range(4)]
+    assert [(count, own) for count, own, _ in given] == [(15, list(range(15))), (3, None), (60, shown), (12, None)]
+    assert given[0][2].texts == [caption_of(data, name) for name in names]
+
+
+# --- out of fold ---
+
+def test_a_trial_is_read_without_its_own_picture(monkeypatch):
+    """What is told of a picture's trials does not change with the picture's own embedding and class."""
+    monkeypatch.setattr("encoders.linear_branch.PENALTIES", (1.,))
+    monkeypatch.setattr("encoders.linear_branch.SHRINKAGES", (.1,))
+    monkeypatch.setattr("encoders.linear_branch.WHITENINGS", (1.,))
+    monkeypatch.setattr("encoders.linear_branch.LENGTHS", (1,))
+    rng = np.random.default_rng(0)
+    pictures = torch.arange(30) % 10
+    eeg = torch.from_numpy(rng.normal(size=(40, 4, 50))).float()
+    targets, labels = torch.from_numpy(rng.normal(size=(10, 3)))[pictures], pictures % 2
+
+    def read(targets, labels):
+        return folds.out_of_fold(eeg, torch.arange(5, 35), pictures, targets, labels, 2, 100., 0)
+
+    embeddings, logits = read(targets, labels)
+    assert embeddings.shape == (30, 3) and logits.shape == (30, 2)
+    own = pictures == 4
+    changed = read(torch.where(own[:, None], targets + 5, targets), torch.where(own, 1 - labels, labels))
+    for before, after in zip((embeddings, logits), changed, strict=True):
+        assert torch.allclose(before[own], after[own], atol=1e-5)
+        assert not torch.allclose(before[~own], after[~own], atol=1e-2)
+
+
+# --- candidates ---
+
+def test_candidates_are_draws_of_the_distribution():
+    logits = torch.tensor([[0., 1., 2., -1.]])
+    none = torch.empty(1, 0, dtype=torch.long)
+    drawn = [GumbelNoise(Draw(number, 3, 2.), 5)(none, logits).argmax().item() for number in range(2000)]
+    expected = (logits[0] / 2).softmax(0).numpy() * 2000
+    assert stats.chisquare(np.bincount(drawn, minlength=4), expected).pvalue > .001
+
+
+def test_the_nearest_candidate_is_kept_whatever_the_batch(told, data, tmp_path, monkeypatch):
+    loaded = Captioner(told[0], "cpu")
+    embeddings = torch.from_numpy(np.random.default_rng(1).normal(size=(5, 16))).float()
+    found, real = [], Captioner._best
+
+    def spy(self, *given):
+        found.append((*given, real(self, *given)))
+        return found[-1][-1]
+
+    monkeypatch.setattr(Captioner, "_best", spy)
+
+    def captions(batch_size, seed=1, with_embedding=True):
+        return loaded.generate(embeddings, ["cat"] * 5, with_embedding, "Describe:", batch_size=batch_size, seed=seed,
+                               max_new_tokens=8, do_sample=False, repetition_penalty=1.1, candidates=3, draw_temperature=2.)
+
+    first = captions(5)
+    assert captions(2) == first == captions(5) != captions(5, seed=2)
+    shown, modality, texts, best = found[0]
+    assert modality == "eeg" and len(texts) == 3 and len({tuple(row) for row in texts}) == 3
+    for row in range(5):
+        scores = [torch.cosine_similarity(shown[row] - loaded.model.projector.eeg_mean, loaded._embed_text([one[row]])[0],
+                                          dim=0).item() for one in texts]
+        assert best[row] == texts[int(np.argmax(scores))][row]
+    found.clear()
+    captions(5, with_embedding=False)
+    assert not found  # nothing to compare with, so the likeliest caption stays
+
+
+def test_candidates_under_all_conditions(told, data, tmp_path):
+    def written(name):
+        inference_chance.main(["--model_path", str(told[0]), *data_arguments(data), "--dest", str(tmp_path / name),
+                               "--max_new_tokens", "4", "--device", "cpu", "--candidates", "2", "--conditions", "shuffled",
+                               "noise", "nothing"])
+        return [pandas.read_csv(file, keep_default_na=False)["Generated Caption"].tolist()
+                for file in sorted(tmp_path.glob(f"{name.removesuffix('.csv')}_*.csv"))]
+
+    first = written("a.csv")
+    assert len(first) == 3 and written("b.csv") == first
+
+
+# --- what does not fit ---
+
+@pytest.mark.parametrize(("more", "message"), [
+    (["--label", "words"], "has no vocabulary"),
+    (["--candidates", "2", "--do_sample"], "candidates are drawn already"),
+    (["--candidates", "2", "--temperature", "0"], "nothing can be sampled"),
+    (["--candidates", "2"], "tokenize"),  # that CLIP embeds pictures only
+])
+def test_inference_refuses(captioner, data, tmp_path, capsys, more, message):
+    with pytest.raises(SystemExit) as ended:
+        write(captioner, data, tmp_path / "captions.csv", *more)
+    assert ended.value.code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("more", "message"), [
+    (["--label", "words"], "tokenize"), (["--vocabulary", "words.txt"], "--label words"),
+    (["--exemplars", "15"], "15 pictures"),
+])
+def test_training_refuses(data, clip, encoder, llm, tmp_path, capsys, more, message):
+    with pytest.raises(SystemExit) as ended:
+        finetune(data, clip, encoder, llm, tmp_path / "captioner", *more)
+    assert ended.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_a_damaged_vocabulary_is_named(told, data, tmp_path, capsys):
+    file = tmp_path / "vocabulary.safetensors"
+    EmbeddedTexts(["a"], torch.zeros(1, 16), {}).save(file)
+    with pytest.raises(Exception, match="vocabulary"):
+        Vocabulary.load(file, 16)
+    with pytest.raises(Exception, match="size 8"):
+        Vocabulary.load(file, 8)
