@@ -24,7 +24,7 @@ from runtime.places import check_checkpoint
 def parse(argv: list[str] | None) -> options.Options:
     parser = options.make_parser(__doc__)
     options.data_options(parser, required=False)
-    options.picture_options(parser)
+    options.picture_options(parser, trained="encoder")
     neutral = options.neutral
     group = parser.add_argument_group("model")
     neutral(group.add_argument("--output", help="folder to write the captioner to"))
@@ -133,7 +133,7 @@ def _run(args):
     from runtime.checkpoints import check_output
     from runtime.interrupted import check_interrupted
     from runtime.places import resolve_checkpoint
-    from runtime.runs import file_hash, remove_folder, save_run, training_warnings, write_json
+    from runtime.runs import file_hash, read_run, remove_folder, save_run, training_warnings, write_json
     from runtime.trainer_arguments import training_arguments
 
     from transformers import set_seed
@@ -147,6 +147,7 @@ def _run(args):
     from eegdata.trials import load_trials
     from encoders import fit_to_encoder, load_encoder
     from encoders.clip import clip_identity, is_classifier_only
+    from encoders.picture_settings import picture_settings
     from evaluation.provenance import ENCODER, new_records, read_records, same_split, write_records
     from language_model import memory
     from language_model.compiled import compile_layers
@@ -157,7 +158,9 @@ def _run(args):
 
     device = options.resolve_device(args.device)
     training_arguments(args, device, args.output)  # refuse wrong flags before the long work
-    paths = find_data(args.eeg_dataset, args.splits_path, args.image_dir, args.picture)
+    encoder_folder = resolve_checkpoint(args.eeg_encoder_path, "--eeg_encoder_path")
+    settings = picture_settings(args, read_run(encoder_folder)[1], encoder_folder)
+    paths = find_data(args.eeg_dataset, args.splits_path, args.image_dir, settings.picture)
     check_output(args.output, EEGModelForCausalLMConfig.model_type)
     check_interrupted(args.output, args.resume, args.overwrite)
     set_seed(args.seed)
@@ -166,7 +169,6 @@ def _run(args):
     trials.require_pictures()
     split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=("train", "val"))
     encoder = load_encoder(args.eeg_encoder_path)
-    encoder_folder = resolve_checkpoint(args.eeg_encoder_path, "--eeg_encoder_path")
     if is_classifier_only(encoder_folder):
         raise InputError(f"--eeg_encoder_path {args.eeg_encoder_path}: was trained with --loss_weight 0, so it predicts no "
                          "picture embeddings; train an encoder without that option")
@@ -188,8 +190,8 @@ def _run(args):
     captions = part_captions(paths.image_dir, names, args.captions)
     check_captions(tokenizer, all_texts(captions))
     needed = not args.no_stage2 or args.label == "words" or args.exemplars or args.train_label == "out_of_fold"
-    pictures = picture_rows(args, paths, names, encoder.config.embedding_size, device) if needed else {}
-    route = make_route(args, paths, encoder, trials, split, names, pictures, device)
+    pictures = picture_rows(args, settings, paths, names, encoder.config.embedding_size, device) if needed else {}
+    route = make_route(args, settings.clip_model, paths, encoder, trials, split, names, pictures, device)
     class_of = dict(zip(trials.names(slice(None)), trials.words(slice(None)), strict=True))
 
     profiler.stage("loading the LLM")
@@ -200,7 +202,7 @@ def _run(args):
         encoder, args.llm_backbone_name_or_path, device=device, dtype=dtype_of(plan.half),
         loading=plan.loading, lora=lora_options(args),
         embedding_size=encoder.config.embedding_size, projector=args.projector, soft_tokens=args.soft_tokens,
-        prompt_template=template, clip_model=args.clip_model, picture=paths.picture, label=args.label,
+        prompt_template=template, clip_model=settings.clip_model, picture=paths.picture, label=args.label,
         exemplars=args.exemplars)
     if args.torch_compile:
         compile_layers(model.base_llm())
@@ -216,7 +218,8 @@ def _run(args):
 
     profiler.stage("results")
     plan = stage.plan  # training may have found that it needs smaller batches
-    used = asdict(paths) | {"load_in_8bit": plan.loading == "8bit", "load_in_4bit": plan.loading == "4bit",
+    used = asdict(paths) | {"clip_model": settings.clip_model,
+                            "load_in_8bit": plan.loading == "8bit", "load_in_4bit": plan.loading == "4bit",
                             "bf16": plan.half == "bf16", "fp16": plan.half == "fp16", "batch_size": plan.batch_size,
                             "gradient_accumulation_steps": plan.accumulation,
                             "gradient_checkpointing": plan.checkpointing}
@@ -232,7 +235,7 @@ def _run(args):
     write_records(output / ENCODER, encoders_pictures)
     save_run(output, args, files=written_files(output), used=used, data=trials.fingerprint, source=trials.source,
              splits=file_hash(paths.splits_path), llm=stage.llm,
-             clip=None if args.no_stage2 else clip_identity(args.clip_model), warnings=warnings)
+             clip=None if args.no_stage2 else clip_identity(settings.clip_model), warnings=warnings)
     remove_folder(output / "checkpoints")
     print("\n".join([f"captioner written to {output}", *(f"warning: {text}" for text in warnings)]))
     say_next("inference.py", args, model_path=output, dest=beside(output, "results/captions.csv"))

@@ -14,7 +14,6 @@ Intervals are 95% bootstrap intervals; all trials of a picture are resampled tog
 
 import argparse
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from runtime import locks, options, profiler, seeds
@@ -62,31 +61,6 @@ def parse(argv: list[str] | None) -> options.Options:
     if args.results_dir is None and not Path(args.output).is_dir():
         raise InputError(f"--output {args.output}: no such folder; for a Hub id give --results_dir too")
     return args
-
-
-@dataclass(frozen=True)
-class PictureSettings:
-    """How the pictures are embedded: by the options, or as in the training of the encoder.
-
-    picture is None where neither says; then the data set decides.
-    """
-
-    clip_model: str
-    picture: str | None
-    cache_dir: str | None
-
-
-def picture_settings(args: argparse.Namespace, trained_with: dict, folder: Path) -> PictureSettings:
-    """trained_with: the options that the encoder in `folder` was trained with, {} for a predecessor's."""
-    from encoders.picture_targets import FOLDER
-
-    own = folder / FOLDER  # wherever the folder lies now
-    cache = trained_with.get("cache_dir")
-    if cache and not Path(cache).is_dir():  # the encoder may come from another machine
-        cache = None
-    trained = str(own) if (own / "config.json").is_file() else trained_with.get("clip_model")
-    return PictureSettings(args.clip_model or trained or options.CLIP_MODEL,
-                           args.picture or trained_with.get("picture"), args.cache_dir or cache)
 
 
 def _picture_gallery(paths, settings, names, embedding_size, device):
@@ -179,6 +153,7 @@ def _run(args):
     from encoders.classical import baseline_scores, embedding_scores
     from encoders.clip import check_clip, is_classifier_only
     from encoders.kept_epochs import kept_epochs, require_epochs
+    from encoders.picture_settings import picture_settings
     from encoders.temperature import class_probabilities
     from evaluation.encoder_scores import check_overlap, print_scores, write_object_tables, write_tables
     from evaluation.provenance import trained_with

@@ -22,6 +22,7 @@ from encoders import encode
 from encoders.clip import clip_identity, is_other_clip
 from encoders.embedded_texts import EmbeddedTexts
 from encoders.out_of_fold import out_of_fold
+from encoders.picture_settings import PictureSettings
 from encoders.temperature import class_probabilities
 from encoders.vocabulary import Vocabulary, present, words_in, words_of_captions
 from encoders.words import MOST_WORDS, words_of
@@ -35,21 +36,23 @@ def part_captions(image_dir: str, names: dict[str, list[str]], which: str) -> di
     return captions
 
 
-def picture_rows(args: Options, paths: DataPaths, names: dict, size: int, device: str) -> dict[str, torch.Tensor]:
+def picture_rows(args: Options, settings: PictureSettings, paths: DataPaths, names: dict, size: int,
+                 device: str) -> dict[str, torch.Tensor]:
     """Embeddings [n, size] of the pictures of the train and val part."""
-    embeddings = {part: image_embeddings(names[part], paths.image_dir, args.clip_model, paths.picture, device,
-                                         args.cache_dir) for part in names}
+    clip_model = settings.clip_model
+    embeddings = {part: image_embeddings(names[part], paths.image_dir, clip_model, paths.picture, device,
+                                         settings.cache_dir) for part in names}
     if embeddings["train"].shape[1] != size:
-        raise InputError(f"--clip_model {args.clip_model}: embeddings of size {embeddings['train'].shape[1]}, but the "
+        raise InputError(f"--clip_model {clip_model}: embeddings of size {embeddings['train'].shape[1]}, but the "
                          f"encoder was trained towards size {size}; name the same CLIP model")
-    if is_other_clip(args.clip_model, read_run(args.eeg_encoder_path)[0].get("clip")):
-        raise InputError(f"--clip_model {args.clip_model}: other weights than those that the encoder in "
+    if is_other_clip(clip_model, read_run(args.eeg_encoder_path)[0].get("clip")):
+        raise InputError(f"--clip_model {clip_model}: other weights than those that the encoder in "
                          f"{args.eeg_encoder_path} was trained towards; name the same CLIP model")
     return embeddings
 
 
-def make_route(args: Options, paths: DataPaths, encoder: nn.Module, trials: Trials, split: dict, names: dict,
-               pictures: dict[str, torch.Tensor], device: str) -> Route:
+def make_route(args: Options, clip_model: str, paths: DataPaths, encoder: nn.Module, trials: Trials, split: dict,
+               names: dict, pictures: dict[str, torch.Tensor], device: str) -> Route:
     """The route that --label, --vocabulary and --exemplars ask for. names, pictures: of the train and val part, and their
     embeddings."""
     vocabulary, similar = None, None
@@ -61,7 +64,7 @@ def make_route(args: Options, paths: DataPaths, encoder: nn.Module, trials: Tria
     if args.label == "words":
         words = words_in(args.vocabulary) if args.vocabulary else words_of_captions(
             _captions(paths.image_dir, names["train"]))
-        plain = Vocabulary.of(words, pictures["train"], args.clip_model, device)
+        plain = Vocabulary.of(words, pictures["train"], clip_model, device)
         embeddings, _ = processes.shared(lambda rows: encode(encoder, trials.eeg, rows, device=device), split["val"])
         vocabulary = plain.calibrated(embeddings, present(words, _captions(paths.image_dir, trials.names(split["val"]))))
         print(f"{len(words)} words may stand in prompts; {MOST_WORDS} at most do, each if it is more likely than not")
@@ -82,7 +85,7 @@ def image_stage(args: Options, paths: DataPaths, stage: Stage, names: dict, clas
         pictures, {part: route.labels(pictures[part], [class_of[name] for name in names[part]]) for part in names},
         {part: route.exemplars(pictures[part], range(len(names[part])) if part == "train" else None) for part in names},
         {part: [captions[part][name] for name in names[part]] for part in names}, args.num_epochs_image,
-        model_key(clip_identity(args.clip_model)))
+        model_key(clip_identity(stage.model.config.clip_model)))
 
 
 def _calibrated(route, embeddings, image_dir, names):

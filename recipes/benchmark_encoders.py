@@ -94,6 +94,8 @@ def parse(argv: list[str] | None) -> options.Options:
     parser.add_argument("--n170", help="data set folder: leave one recording out, leave one person out")
     parser.add_argument("--uci", help="data set folder: across people, first or second picture, and three classes")
     parser.add_argument("--simulated", nargs="*", default=[], help="data set folders of the simulator")
+    parser.add_argument("--networks", nargs="*", choices=list(NETWORKS), default=list(NETWORKS), help="other networks to "
+                        "train; they take most of the time")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds of training and of validation parts")
     return options.parse(parser, argv)
 
@@ -130,7 +132,7 @@ def _trained(task, fold, seed, folder, *more):
     return load_encoder(folder / "encoder")
 
 
-def predictions(task: Task, fold: tuple, seed: int, folder: Path) -> dict[str, np.ndarray]:
+def predictions(task: Task, fold: tuple, seed: int, folder: Path, networks: list[str]) -> dict[str, np.ndarray]:
     """Class probabilities [m, K] of a fold's test trials by each method."""
     import torch
 
@@ -148,8 +150,8 @@ def predictions(task: Task, fold: tuple, seed: int, folder: Path) -> dict[str, n
                               else encoder.tangent(eeg).softmax(1)).numpy()
     found[ALONE] = encode(_trained(task, fold, seed, folder / "neural", "--branches", "neural"),
                           trials.eeg, test)[1].softmax(1).numpy()
-    for name, network in NETWORKS.items():
-        found[name] = encode(_trained(task, fold, seed, folder / name, "--encoder", network), trials.eeg,
+    for name in networks:
+        found[name] = encode(_trained(task, fold, seed, folder / name, "--encoder", NETWORKS[name]), trials.eeg,
                              test)[1].softmax(1).numpy()
     labels = trials.label.numpy()
     for name in BASELINES:
@@ -159,14 +161,14 @@ def predictions(task: Task, fold: tuple, seed: int, folder: Path) -> dict[str, n
     return found
 
 
-def cross_validated(task: Task, seed: int, output: Path) -> dict[str, np.ndarray]:
+def cross_validated(task: Task, seed: int, output: Path, networks: list[str]) -> dict[str, np.ndarray]:
     """The class [N] that each method says of every tested trial, -1 of the others; tasks on one data set share files."""
     kind = f"{Path(task.folder).name}_{task.by}_{task.share:.2f}_{seed}"
     said = {}
     for number, fold in enumerate(task.folds(seed)):
         file = output / kind / f"{number}.npz"
         if not file.is_file():
-            found = predictions(task, fold, seed, output / kind / str(number))
+            found = predictions(task, fold, seed, output / kind / str(number), networks)
             with atomic_path(file) as temporary, open(temporary, "wb") as stream:
                 np.savez(stream, **found)
             print(f"{task.name}, seed {seed}: fold {number + 1}", flush=True)
@@ -183,12 +185,12 @@ def _balanced(labels, said):
     return float(np.mean(balanced_accuracy(labels, said)))
 
 
-def scores_of(task: Task, seeds: list[int], output: Path) -> tuple[dict[str, tuple], str, tuple]:
+def scores_of(task: Task, seeds: list[int], output: Path, networks: list[str]) -> tuple[dict[str, tuple], str, tuple]:
     """({method: (accuracy, low, high)}, the best baseline, (default minus best baseline, low, high))."""
     from encoders.classical import BASELINES
     from metrics.statistics import bootstrap_interval
 
-    by_seed = [cross_validated(task, seed, output) for seed in seeds]
+    by_seed = [cross_validated(task, seed, output, networks) for seed in seeds]
     said = {name: np.stack([each[name] for each in by_seed], 1) for name in by_seed[0]}
     tested = said[OURS][:, 0] >= 0
     labels, clusters = task.labels()[tested], task.clusters[tested]
@@ -250,7 +252,7 @@ def main(argv: list[str] | None = None) -> None:
 
     output = Path(args.output)
     output.mkdir(parents=True, exist_ok=True)
-    results = {task.name: scores_of(task, args.seeds, output) for task in tasks_of(args)}
+    results = {task.name: scores_of(task, args.seeds, output, args.networks) for task in tasks_of(args)}
     observer = {accuracy[0]: accuracy[1] for accuracy in map(ideal_accuracy, args.simulated)}
     text = table(results)
     for snr, accuracy in observer.items():

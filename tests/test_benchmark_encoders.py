@@ -56,7 +56,7 @@ def test_merged_classes_share_a_prior():
 
 @pytest.mark.parametrize(("best_of", "code"), [(benchmark.OURS, 0), (next(iter(BASELINES)), 1)])
 def test_the_exit_code_says_whether_a_baseline_is_ahead(few_trials, monkeypatch, tmp_path, capsys, best_of, code):
-    def predictions(task, fold, seed, folder):
+    def predictions(task, fold, seed, folder, networks):
         right = np.eye(3)[task.trials.label.numpy()[fold[2]]]
         rng = np.random.default_rng(seed)
         return {name: right if name == best_of else rng.permutation(right) for name in (benchmark.OURS, *BASELINES)}

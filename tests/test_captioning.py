@@ -9,10 +9,12 @@ from runtime.runs import file_hash, read_json
 import pytest
 import torch
 
+import finetune_llm
+import train_eeg_classifier
 from eegdata.splits import write_splits
 from encoders import load_encoder
 from finetuning import finetune, write
-from tiny import CLASSES
+from tiny import CLASSES, data_arguments
 
 
 def test_training_learns_and_records_itself(captioner, data):
@@ -67,6 +69,18 @@ def test_training_curves_are_reported(data, clip, encoder, llm, tmp_path, monkey
             break
         time.sleep(.5)
     assert written
+
+
+def test_pictures_are_embedded_as_the_encoder_was_trained(data, clip, llm, tmp_path):
+    """Without --clip_model and --picture; a target of layers lies in the encoder's folder, wherever that is."""
+    train_eeg_classifier.main([*data_arguments(data), "--clip_model", str(clip), "--picture", "photo", "--target_layers",
+                               "1", "--output", str(tmp_path / "trained"), "--num_epochs", "1", "--branches", "neural"])
+    encoder = (tmp_path / "trained").rename(tmp_path / "encoder")
+    finetune_llm.main([*data_arguments(data), "--eeg_encoder_path", str(encoder), "--llm_backbone_name_or_path", str(llm),
+                       "--output", str(tmp_path / "captioner"), "--max_steps", "1"])
+    config = json.loads((tmp_path / "captioner" / "config.json").read_text())
+    assert config["clip_model"] == str(encoder / "target") and config["picture"] == "photo"
+    assert json.loads((tmp_path / "captioner" / "args.json").read_text())["used"]["clip_model"] == str(encoder / "target")
 
 
 def test_stopped_training_resumes_to_the_same_weights(data, clip, encoder, llm, tmp_path, monkeypatch):
