@@ -11,7 +11,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("target: what is predicted of a picture (unset: the picture model's own embedding)")
     group.add_argument("--target_layers", nargs="+", metavar="LAYER", help="layers of --clip_model, numbered from 1, or "
                        "final, as in: 6 12 final; a linear decoder tells which one is used, or how they are mixed. The "
-                       "target is written to target/ in --output, which later stages take as --clip_model")
+                       "target is written to target/ in --output, where later stages find it")
     group.add_argument("--target_mix", choices=("best", "learned"), default="best",
                        help="with several --target_layers: best takes the layer by which validation pictures are "
                             "retrieved best; learned takes all, with weights learned on training trials")
