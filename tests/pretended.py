@@ -1,14 +1,17 @@
 """A device that is not there: its tensors compute on the CPU, and break the rules of devices as CUDA's would.
 
 PyTorch's name for a device from outside, PrivateUse1, takes a guard in Python, so this needs no compiler. Each tensor of
-the device is a wrapper around one of the CPU. An operator that gets tensors of both devices raises, as CUDA does. What makes
-the host wait for a GPU is counted. Kernels, streams, autocast and quantised weights are not pretended.
+the device is a wrapper around one of the CPU. An operator that gets tensors of both devices raises, as on CUDA. What makes
+the host wait for a GPU is counted. Kernels, streams, CUDA graphs, autocast and quantised weights are not pretended, nor
+are branches of the code that ask for the name "cuda".
 """
 
 import collections
 import contextlib
 import traceback
 from pathlib import Path
+
+from runtime import options
 
 import torch
 from accelerate.state import AcceleratorState
@@ -17,9 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_a
 from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
-import inference
-from runtime import devices, options
 from language_model import memory
+from language_model.static_decoding import StaticDecoder
 
 NAME, ROOT = "pretended", Path(__file__).resolve().parents[1]
 aten = torch.ops.aten
@@ -106,16 +108,15 @@ class Pretended(TorchDispatchMode):
         to = device and torch.device(device).type
         if held:
             self.check(function, args, tensors)
-            if function in WAITING or "cpu" in (to, function is aten.copy_.default and args[0].device.type):
+            if function in WAITING or to == "cpu" or (function is aten.copy_.default and not isinstance(args[0], Held)):
                 self.waits[place()] += 1
         if to == NAME:
             kwargs = kwargs | {"device": torch.device("cpu")}
-        kwargs.pop("pin_memory", None)
         args_inside, kwargs_inside = tree_map(lambda leaf: leaf.inner if isinstance(leaf, Held) else leaf, (args, kwargs))
         out = function(*args_inside, **kwargs_inside)
         if function is aten.copy_.default:
             return args[0]
-        if not (to == NAME or held and to != "cpu"):
+        if not (to == NAME or (held and to != "cpu")):
             return out
         out = tree_map(lambda leaf: Held(leaf) if isinstance(leaf, torch.Tensor) else leaf, out)
         return return_and_correct_aliasing(function, args, kwargs, out) if held else out
@@ -138,8 +139,8 @@ class Pretended(TorchDispatchMode):
 def place():
     """The line of the project, or else of a library, that the program is at."""
     frames = [frame for frame in traceback.extract_stack() if frame.filename != __file__]
-    own = [frame for frame in frames if Path(frame.filename).is_relative_to(ROOT / "tests") is False
-           and Path(frame.filename).is_relative_to(ROOT)]
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(ROOT)
+           and not Path(frame.filename).is_relative_to(ROOT / "tests")]
     frame = (own or frames)[-1]
     return f"{Path(frame.filename).name}:{frame.lineno}"
 
@@ -157,6 +158,7 @@ def pretended_device(monkeypatch):
         patch.setattr(memory, "free_memory", lambda *given: 80e9)
         patch.setattr(memory, "candidates", lambda *given: [memory.Precision(None, 4, False)])  # no autocast there
         patch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "1")  # a mode is one thread's
+        patch.setattr(StaticDecoder, "devices", (NAME,))
         patch.setitem(memory.MAX_CAPTIONS, NAME, 512)
         patch.setattr(torch.Tensor, "pin_memory", lambda self, *device: self)
         _device_constructors()  # remembers the functions that torch.device("meta") changes, so before they are replaced
