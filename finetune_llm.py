@@ -20,6 +20,8 @@ from runtime.errors import InputError, exits_cleanly
 from runtime.next_command import beside, say_next
 from runtime.places import check_checkpoint
 
+from language_model.batch_sizes import check_micro_batch
+
 
 def parse(argv: list[str] | None) -> options.Options:
     parser = options.make_parser(__doc__)
@@ -95,6 +97,12 @@ def parse(argv: list[str] | None) -> options.Options:
                                default="auto", help="trade time for memory in the LLM; auto: only if memory is short"))
     group.add_argument("--torch_compile", action="store_true", help="compile the decoder layers of the LLM: faster "
                        "steps after a longer start; needs an adapter (--use_lora) and a C compiler")
+    neutral(group.add_argument("--micro_batch_size", type=options.positive, metavar="N", help=(
+        "trials computed at a time; a step has --batch_size x --gradient_accumulation_steps of them in any case (unset: on "
+        "CUDA as many of a step as memory takes, on a CPU --batch_size)")))
+    neutral(group.add_argument("--eval_batch_size", type=options.positive, metavar="N", help=(
+        "examples at a time in evaluations, which need less memory (unset: on CUDA what memory takes, on a CPU as in "
+        "training)")))
     options.run_options(parser, seeds=True)
     args = options.parse(parser, argv)
     if args.plan is None:
@@ -107,6 +115,7 @@ def parse(argv: list[str] | None) -> options.Options:
     if args.vocabulary and args.label != "words":
         raise InputError(f"--vocabulary {args.vocabulary}: is for --label words, not {args.label}; give that, or leave it "
                          "out")
+    check_micro_batch(args)
     options.llm_loading(args)  # a contradiction ends here, before the long work
     return args
 
@@ -222,6 +231,7 @@ def _run(args):
                             "load_in_8bit": plan.loading == "8bit", "load_in_4bit": plan.loading == "4bit",
                             "bf16": plan.half == "bf16", "fp16": plan.half == "fp16", "batch_size": plan.batch_size,
                             "gradient_accumulation_steps": plan.accumulation,
+                            "eval_batch_size": plan.evaluation or plan.batch_size,
                             "gradient_checkpointing": plan.checkpointing}
     begin_saving(output)
     model.save_pretrained(output)

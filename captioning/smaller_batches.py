@@ -32,7 +32,7 @@ def fit_by_halving(plan: Plan, model: nn.Module, train: Callable[[Plan, bool], T
             if processes.count() > 1:
                 raise
         # Out of the handler, whose traceback holds the tensors of the failed step.
-        if plan.batch_size == 1:
+        if plan.batch_size == 1 == (plan.evaluation or 1):
             raise InputError("out of memory with batches of one trial; load the LLM in fewer bits (--load_in_8bit or "
                              "--load_in_4bit), give --gradient_checkpointing on, or take a smaller LLM")
         plan = with_smaller_batches(plan)
@@ -50,6 +50,7 @@ def fit_by_halving(plan: Plan, model: nn.Module, train: Callable[[Plan, bool], T
 
 
 def with_smaller_batches(plan: Plan) -> Plan:
-    """The plan with half the batch size, or the next smaller divisor of it, and the same trials in each step."""
-    size = next(size for size in range(plan.batch_size // 2, 0, -1) if plan.batch_size % size == 0)
-    return replace(plan, batch_size=size, accumulation=plan.accumulation * plan.batch_size // size)
+    """The plan with half the batch size, or the next smaller divisor of it, and the same trials in each step. Evaluations
+    have no larger batches then, as one of them may have failed."""
+    size = next((size for size in range(plan.batch_size // 2, 0, -1) if plan.batch_size % size == 0), 1)
+    return replace(plan, batch_size=size, accumulation=plan.accumulation * plan.batch_size // size, evaluation=size)

@@ -22,6 +22,7 @@ from runtime.options import llm_loading
 from runtime.small_models import offline_advice
 
 from language_model import adapter_files
+from language_model.batch_sizes import evaluation_batch, micro_batches
 
 if TYPE_CHECKING:
     import torch
@@ -282,7 +283,7 @@ class Plan:
 
     loading: None, "8bit" or "4bit"; half: the 16-bit type to compute in, "bf16", "fp16" or None; batch_size x accumulation
     is what the options ask for, so that a step learns from the same examples. line: a sentence on the choice; terms: bytes
-    by what takes them.
+    by what takes them; evaluation: batch size of the evaluations, None for that of training.
     """
 
     loading: str | None
@@ -292,12 +293,14 @@ class Plan:
     checkpointing: bool
     line: str = ""
     terms: dict = field(default_factory=dict)
+    evaluation: int | None = None
 
 
 def plan_as_asked(args: argparse.Namespace) -> Plan:
     """The Plan of the options alone, for an LLM that is sharded over processes: its memory cannot be planned yet."""
-    return Plan(llm_loading(args), given_half(args), args.batch_size, args.gradient_accumulation_steps,
-                args.gradient_checkpointing == "on")
+    batch = args.micro_batch_size or args.batch_size
+    return Plan(llm_loading(args), given_half(args), batch, args.batch_size * args.gradient_accumulation_steps // batch,
+                args.gradient_checkpointing == "on", evaluation=args.eval_batch_size)
 
 
 def plan_training(args: argparse.Namespace, shape: Shape, *, free: float, cuda: bool, trained: int, lora: dict | None,
@@ -305,7 +308,8 @@ def plan_training(args: argparse.Namespace, shape: Shape, *, free: float, cuda: 
     """Choose precision, batch size and gradient checkpointing for `free` bytes. half: the 16-bit type of the device.
 
     The best precision that fits at all is taken, since smaller batches cost less than 8 bit. For it the largest batch is
-    taken, without checkpointing if that fits. Raises InputError if nothing fits.
+    taken, without checkpointing if that fits; but batches larger than --batch_size are not worth checkpointing. An
+    evaluation keeps less than training with checkpointing does. Raises InputError if nothing fits.
     """
     switch = {"auto": (False, True), "on": (True,), "off": (False,)}[args.gradient_checkpointing]
 
@@ -324,17 +328,28 @@ def plan_training(args: argparse.Namespace, shape: Shape, *, free: float, cuda: 
     if precision is None:
         others = [other for other in in_16_bit(half) if other not in offered and least(other) <= free]
         raise InputError(_does_not_fit(shape, offered, least, others, free, cuda))
-    batches = [args.batch_size // parts for parts in range(1, args.batch_size + 1) if args.batch_size % parts == 0]
-    batch, checkpointing = next((batch, on) for batch in batches for on in switch if need(precision, batch, on) <= free)
-    parts = args.batch_size // batch
+    batch, checkpointing = next(
+        (batch, on) for batch in micro_batches(args, cuda) for on in (switch[:1] if batch > args.batch_size else switch)
+        if need(precision, batch, on) <= free)
+    accumulation = args.batch_size * args.gradient_accumulation_steps // batch
+    evaluation = evaluation_batch(args, batch, cuda, lambda size: need(precision, size, True) <= free)
     rejected = [f"{other} needs at least {least(other) / GB:.1f}, " for other in offered[:offered.index(precision)]]
     line = (f"LLM: {shape.size} parameters; of {free / GB:.1f} GB free {''.join(rejected)}{precision} needs "
             f"{need(precision, batch, checkpointing) / GB:.1f}: {precision}, gradient checkpointing "
             f"{'on' if checkpointing else 'off'}, batches of {batch}"
-            f"{f', {parts} of them in place of one of {args.batch_size}' if parts > 1 else ''} (rows of {tokens} tokens)")
+            f"{_in_place(batch, accumulation, args)}{f', evaluated {evaluation} at a time' if evaluation != batch else ''} "
+            f"(rows of {tokens} tokens)")
     chosen = len(offered) > 1  # else the options say it, or the LLM is saved in fewer bits and loads as it is
     return Plan(precision.loading if chosen else llm_loading(args), precision.half if precision.autocast else None, batch,
-                args.gradient_accumulation_steps * parts, checkpointing, line, terms(precision, batch, checkpointing))
+                accumulation, checkpointing, line, terms(precision, batch, checkpointing), evaluation)
+
+
+def _in_place(batch, accumulation, args):
+    """Words on a step that is divided otherwise than asked for."""
+    if batch == args.batch_size:
+        return ""
+    asked = "one" if args.gradient_accumulation_steps == 1 else args.gradient_accumulation_steps
+    return f", {accumulation if accumulation > 1 else 'one'} of them in place of {asked} of {args.batch_size}"
 
 
 def _does_not_fit(shape, offered, least, others, free, cuda, what="at batches of 1"):

@@ -53,7 +53,8 @@ def test_the_16_bit_type_of_a_card(card, capsys, capability, half, dtype):
 
 def test_a_plan_names_the_type_of_the_card(llm):
     args = argparse.Namespace(batch_size=16, gradient_accumulation_steps=1, load_in_8bit=False, load_in_4bit=False,
-                              bf16=False, fp16=False, gradient_checkpointing="auto")
+                              bf16=False, fp16=False, gradient_checkpointing="auto", micro_batch_size=None,
+                              eval_batch_size=None)
     plan = memory.plan_training(args, memory.shape_of(llm), free=1e12, cuda=True, trained=1000, lora=None, half="fp16")
     assert plan.half == "fp16" and ": fp16, gradient checkpointing off" in plan.line
     args.fp16 = True

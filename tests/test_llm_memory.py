@@ -235,7 +235,8 @@ def test_a_cpu_keeps_wide_dropout_masks(tmp_path):
 
 def arguments(**given):
     usual = {"batch_size": 16, "gradient_accumulation_steps": 1, "load_in_8bit": False, "load_in_4bit": False,
-             "bf16": False, "fp16": False, "gradient_checkpointing": "auto"}
+             "bf16": False, "fp16": False, "gradient_checkpointing": "auto", "micro_batch_size": None,
+             "eval_batch_size": None}
     return argparse.Namespace(**usual | given)
 
 
@@ -264,7 +265,6 @@ def test_flags_win(deepseek):
     assert choose(deepseek, 80, gradient_checkpointing="on")[0] == ("bf16", True, 16, 1)
     assert choose(deepseek, 24, gradient_checkpointing="off")[0] == ("bf16", False, 8, 2)
     assert choose(deepseek, 80, cuda=False)[0][0] == "float32"
-    assert choose(deepseek, 80, batch_size=6, gradient_accumulation_steps=2)[0][2:] == (6, 2)
     assert choose(deepseek, 17.05, batch_size=6, gradient_accumulation_steps=2)[0][2:] == (3, 4)
 
 
