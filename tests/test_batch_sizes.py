@@ -23,7 +23,7 @@ def plan(llm, gigabytes, cuda=True, **given):
 
 
 @pytest.mark.parametrize(("gigabytes", "given", "chosen"), [
-    (200, STEP, (64, 1, False)), (45, STEP, (32, 2, False)), (23.5, STEP, (16, 4, True)), (17.05, STEP, (4, 16, True)),
+    (200, STEP, (64, 1, False)), (45, STEP, (32, 2, False)), (23.5, STEP, (16, 4, True)), (17.05, STEP, (2, 32, True)),
     (200, STEP | {"micro_batch_size": 8}, (8, 8, False)), (200, {"micro_batch_size": 4}, (4, 4, False)),
     (200, STEP | {"gradient_checkpointing": "on"}, (64, 1, True))])
 def test_a_card_takes_as_much_of_a_step_as_fits(deepseek, gigabytes, given, chosen):  # noqa: F811

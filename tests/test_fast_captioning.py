@@ -276,7 +276,8 @@ def test_accumulated_batches_are_one_batch(llm, tmp_path):
         arguments = TrainingArguments(
             str(tmp_path), per_device_train_batch_size=batch, per_device_eval_batch_size=evaluated, max_steps=1,
             optim="sgd", gradient_accumulation_steps=steps, max_grad_norm=0, lr_scheduler_type="constant",
-            learning_rate=0.01, label_names=["labels"], remove_unused_columns=False, use_cpu=True, save_strategy="no", disable_tqdm=True)
+            learning_rate=0.01, label_names=["labels"], remove_unused_columns=False, use_cpu=True, save_strategy="no",
+            disable_tqdm=True)
         trainer = CaptionTrainer(model, arguments, train_dataset=dataset, eval_dataset=dataset,
                                  data_collator=lambda rows: collate(rows, 3, 0, dataset.prefix))
         trainer.by_length, trainer.projector_learning_rate = True, 0.01
