@@ -184,7 +184,7 @@ def test_few_trials_are_not_their_own_noise(run, study, monkeypatch):
 
     seen = []
     real = readings.under_condition
-    monkeypatch.setattr(readings, "under_condition", lambda *given: seen.append(real(*given)) or seen[-1])
+    monkeypatch.setattr(readings, "under_condition", lambda *given, **more: seen.append(real(*given, **more)) or seen[-1])
     run("--control", "noise", "--onsets", 3)
     own, noise = (each.embeddings for each in seen)
     assert own.shape == noise.shape and not torch.allclose(own, noise)

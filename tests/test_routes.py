@@ -8,9 +8,13 @@ from scipy import optimize, stats
 
 import inference_chance
 from captioning.captioner import Captioner
+from captioning.readings import readings
+from captioning.requests import GREEDY, Request
 from captioning.routes import Route
 from datautils import CaptionDataset
 from eegdata.pictures import read_caption
+from eegdata.splits import read_splits
+from eegdata.trials import load_trials
 from encoders import out_of_fold as folds
 from encoders.embedded_texts import EmbeddedTexts
 from encoders.vocabulary import Vocabulary, present, words_of_captions
@@ -87,8 +91,13 @@ def test_inference_tells_the_words_of_each_embedding_and_no_class(told, data, tm
     made = prompts_of(monkeypatch)
     table = write(told[0], data, tmp_path / "captions.csv")
     (embeddings, labels, _), = made
-    route = Captioner(told[0], "cpu").route
-    assert labels == route.labels(embeddings, None)  # also when read from the folder alone
+    loaded = Captioner(told[0], "cpu")
+    assert labels == loaded.route.labels(embeddings, None)  # also when read from the folder alone
+    made.clear()
+    positions = read_splits(data / "splits.pth")[0]["test"]
+    eeg = load_trials(data / "eeg.pth").eeg[positions]
+    readings(loaded, eeg, Request(abstain_below=0, generation={**GREEDY, "max_new_tokens": 2}))  # as caption.py, stream.py
+    assert made[0][1] == labels
     words = set(VOCABULARY.split())
     assert all(set(filter(None, label.split(", "))) <= words for label in labels)
     assert set(table["Predicted object"]) <= {"cat", "dog", "car"}  # tables and groups stay those of classes
