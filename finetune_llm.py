@@ -6,7 +6,8 @@
         --llm_backbone_name_or_path deepseek-ai/deepseek-llm-7b-base
 
 Writes a captioner folder: encoder, projector and adapter (never the LLM's weights), tokenizer, id2label.json, args.json,
-train_log.json, train_images.json and val_images.json, the hashes of the pictures it was trained and validated on.
+train_log.json, train_images.json and val_images.json, the hashes of the pictures it was trained and validated on; with
+--label words vocabulary.safetensors, with --exemplars exemplars.safetensors, which holds the training captions.
 """
 
 import argparse
