@@ -159,7 +159,7 @@ def _run(args):
     from encoders.clip import clip_identity, is_classifier_only
     from encoders.picture_settings import picture_settings
     from evaluation.provenance import ENCODER, new_records, read_records, same_split, write_records
-    from language_model import memory
+    from language_model import training_plan
     from language_model.compiled import compile_layers
     from language_model.prompt_date import keep_date, start_date, with_date
     from language_model.prompts import choose_template
@@ -205,7 +205,7 @@ def _run(args):
     class_of = dict(zip(trials.names(slice(None)), trials.words(slice(None)), strict=True))
 
     profiler.stage("loading the LLM")
-    plan = memory.plan_as_asked(args) if processes.sharded() else plan_memory(
+    plan = training_plan.plan_as_asked(args) if processes.sharded() else plan_memory(
         args, device, encoder.config.embedding_size,
         **longest_row(args, dated, *route.longest(encoder.config, trials.class_names), captions))
     model = EEGModelForCausalLM.build(

@@ -8,7 +8,7 @@ from runtime.options import Options
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from encoders.words import longest_words
-from language_model import memory
+from language_model import memory, training_plan
 from language_model.prompts import choose_template, instruction_of, prompt_ids
 
 
@@ -41,11 +41,11 @@ def longest_row(args: Options, tokenizer: PreTrainedTokenizerBase, class_names: 
     return {"tokens": prompt + args.soft_tokens + labels, "labels": labels}
 
 
-def plan_memory(args: Options, device: str, embedding_size: int = 512, **row: int) -> memory.Plan:
+def plan_memory(args: Options, device: str, embedding_size: int = 512, **row: int) -> training_plan.Plan:
     """How to load and train the LLM in the memory that is free; prints the choice."""
     shape, lora = memory.shape_of(args.llm_backbone_name_or_path), lora_options(args)
     trained = memory.trained_parameters(shape, lora, args.projector, embedding_size, args.soft_tokens)
-    plan = memory.plan_training(args, shape, free=memory.free_memory(device, args.plan), trained=trained,
+    plan = training_plan.plan_training(args, shape, free=memory.free_memory(device, args.plan), trained=trained,
                                 cuda=device != "cpu", lora=lora, half="bf16" if args.plan else half_of(device), **row)
     print(plan.line)
     return plan

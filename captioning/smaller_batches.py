@@ -11,7 +11,7 @@ from runtime.errors import InputError
 import torch
 from torch import nn
 
-from language_model.memory import Plan
+from language_model.training_plan import Plan
 
 T = TypeVar("T")
 

@@ -28,10 +28,10 @@ from encoders.resumed_trainer import ResumedTrainer
 from encoders.training import SaveEvery, checkpoint_of, train
 from language_model import sharding
 from language_model.compiled import eager
-from language_model.memory import Plan
 from language_model.prompt_date import keep_date
 from language_model.prompts import choose_template, instruction_of, pad_id, render
 from language_model.special_tokens import check_ends, end_id, token_count
+from language_model.training_plan import Plan
 from model import EEGModelForCausalLM
 
 

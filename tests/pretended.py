@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_a
 from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
-from language_model import memory
+from language_model import memory, training_plan
 from language_model.static_decoding import StaticDecoder
 
 NAME, ROOT = "pretended", Path(__file__).resolve().parents[1]
@@ -156,7 +156,7 @@ def pretended_device(monkeypatch):
         patch.setenv("ACCELERATE_TORCH_DEVICE", f"{NAME}:0")
         patch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
         patch.setattr(memory, "free_memory", lambda *given: 80e9)
-        patch.setattr(memory, "candidates", lambda *given: [memory.Precision(None, 4, False)])  # no autocast there
+        patch.setattr(training_plan, "candidates", lambda *given: [memory.Precision(None, 4, False)])  # no autocast there
         patch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "1")  # a mode is one thread's
         patch.setattr(StaticDecoder, "devices", (NAME,))
         patch.setitem(memory.MAX_CAPTIONS, NAME, 512)

@@ -9,8 +9,8 @@ import finetune_llm
 from captioning.smaller_batches import with_smaller_batches
 from captioning.training import CaptionTrainer
 from finetuning import finetune
-from language_model import memory
-from language_model.memory import Plan
+from language_model import memory, training_plan
+from language_model.training_plan import Plan
 from test_llm_memory import GB, LORA, arguments, deepseek  # noqa: F401  (a fixture)
 
 TRAINED = 106_704_897
@@ -18,7 +18,7 @@ STEP = {"batch_size": 16, "gradient_accumulation_steps": 4}
 
 
 def plan(llm, gigabytes, cuda=True, **given):
-    return memory.plan_training(arguments(**given), memory.shape_of(llm), free=gigabytes * GB, cuda=cuda, lora=LORA,
+    return training_plan.plan_training(arguments(**given), memory.shape_of(llm), free=gigabytes * GB, cuda=cuda, lora=LORA,
                                 trained=TRAINED)
 
 

@@ -20,8 +20,8 @@ from encoders import encode
 from encoders.branches import BranchFitting
 from encoders.transformer import EEGTransformer
 from finetuning import finetune
-from language_model import memory, static_decoding
-from language_model.memory import Plan
+from language_model import memory, static_decoding, training_plan
+from language_model.training_plan import Plan
 from loss import EMBEDDING_LOSSES, embedding_loss
 from model import EEGModelForCausalLM, load_llm
 from test_branches import evoked
@@ -55,10 +55,11 @@ def test_a_plan_names_the_type_of_the_card(llm):
     args = argparse.Namespace(batch_size=16, gradient_accumulation_steps=1, load_in_8bit=False, load_in_4bit=False,
                               bf16=False, fp16=False, gradient_checkpointing="auto", micro_batch_size=None,
                               eval_batch_size=None)
-    plan = memory.plan_training(args, memory.shape_of(llm), free=1e12, cuda=True, trained=1000, lora=None, half="fp16")
+    plan = training_plan.plan_training(args, memory.shape_of(llm), free=1e12, cuda=True, trained=1000, lora=None,
+                                       half="fp16")
     assert plan.half == "fp16" and ": fp16, gradient checkpointing off" in plan.line
     args.fp16 = True
-    asked = memory.plan_training(args, memory.shape_of(llm), free=1e12, cuda=True, trained=1000, lora=None)
+    asked = training_plan.plan_training(args, memory.shape_of(llm), free=1e12, cuda=True, trained=1000, lora=None)
     assert (asked.half, asked.terms["weights of the LLM"]) == ("fp16", plan.terms["weights of the LLM"])
 
 

@@ -20,7 +20,7 @@ import finetune_llm
 from bench.synthetic import llm_config
 from config import EEGModelForCausalLMConfig
 from finetuning import finetune
-from language_model import memory
+from language_model import memory, training_plan
 from language_model.memory import GB, Precision, Shape, in_16_bit
 from model import EEGModelForCausalLM, Projector, load_llm
 from tiny import make_llm
@@ -244,7 +244,7 @@ def choose(deepseek, gigabytes, cuda=True, **given):
     args = arguments(**given)
     shape = memory.shape_of(deepseek)
     before = dict(vars(args))
-    plan = memory.plan_training(args, shape, free=gigabytes * GB, cuda=cuda, lora=LORA, trained=106_704_897)
+    plan = training_plan.plan_training(args, shape, free=gigabytes * GB, cuda=cuda, lora=LORA, trained=106_704_897)
     assert vars(args) == before
     chosen = plan.loading or plan.half or "float32"
     return (chosen, plan.checkpointing, plan.batch_size, plan.accumulation), plan.line
@@ -298,7 +298,7 @@ def test_a_run_says_and_records_what_was_chosen(data, clip, encoder, llm, tmp_pa
         terms = real(*args, batch=batch, checkpointing=checkpointing, **more)
         return terms | {"else": 0 if batch <= 4 and checkpointing else 1e15}
 
-    monkeypatch.setattr(memory, "training_memory", tight)
+    monkeypatch.setattr(training_plan, "training_memory", tight)
     from captioning import training
 
     step = training.CaptionTrainer.training_step
@@ -317,7 +317,7 @@ def test_a_run_says_and_records_what_was_chosen(data, clip, encoder, llm, tmp_pa
 def test_stage_2_is_reused_whatever_memory_is_free(data, clip, encoder, llm, tmp_path, capsys, monkeypatch):
     real = memory.training_memory
     for name, most in (("plenty", 8), ("little", 4)):
-        monkeypatch.setattr(memory, "training_memory", lambda *args, most=most, batch, **more: real(
+        monkeypatch.setattr(training_plan, "training_memory", lambda *args, most=most, batch, **more: real(
             *args, batch=batch, **more) | {"else": 0 if batch <= most else 1e15})
         finetune(data, clip, encoder, llm, tmp_path / name, "--no_stage3", "--max_steps", "2", "--batch_size", "8",
                  "--saved_pretrained_model_path", str(tmp_path / "stage2"))
@@ -334,7 +334,7 @@ def test_a_stopped_training_resumes_though_less_memory_is_free(data, clip, encod
                                             "--lora_dropout", "0", "--label_dropout", "0", "--embedding_dropout", "0"]
 
     def free_for(most):
-        monkeypatch.setattr(memory, "training_memory", lambda *args, batch, **more: real(
+        monkeypatch.setattr(training_plan, "training_memory", lambda *args, batch, **more: real(
             *args, batch=batch, **more) | {"else": 0 if batch <= most else 1e15})
 
     free_for(8)
