@@ -126,7 +126,8 @@ def _check_python(words):
 
 def _check_module(module, arguments):
     if module == "pytest":
-        files = [word for word in arguments if word not in ("-m", "")]  # -m "": with the slow tests
+        files = [word for before, word in zip(["", *arguments], arguments, strict=False)
+                 if not {before, word} & {"-m", "-k"}]  # which tests of the files
         absent = [word for word in files if not (ROOT / word).exists()]
         if absent:
             raise Refused(f"pytest: no such file: {', '.join(absent)}")
