@@ -41,10 +41,10 @@ class EncoderConfig(PretrainedConfig):
     how recordings became the trials that it was trained on (eegdata/preprocessing_schema.py), None where that is not known.
     confidence says from which probability on a class counts as confident (encoders/confidence.py), None where that was not
     measured. several_classes: a picture may have any number of the num_classes classes; with 0 classes there is no class
-    head. branches and centre are of EEGEncoderConfig; the others have none.
+    head. branches, centre and unseen_scale are of EEGEncoderConfig; the others have none.
     """
 
-    branches, centre = None, "none"
+    branches, centre, unseen_scale = None, "none", None
 
     def __init__(self, *, num_classes: int = 40, embedding_size: int = 512, sfreq: float = 1000.0,
                  ch_names: list[str] | None = None, class_temperature: float = 1.0, preprocessing: dict | None = None,
@@ -66,7 +66,9 @@ class EEGEncoderConfig(EncoderConfig):
 
     patch_size is in samples (None: 50 ms). spatial_filters is the number of learned spatial filters. branches are the
     shares {branch: {"logits", "embedding"}} of its branches (encoders/branches.py), None of a transformer alone. centre
-    says whose mean trial is subtracted (encoders/centre.py). All else is as in EncoderConfig.
+    says whose mean trial is subtracted (encoders/centre.py). unseen_scale is the standard deviation over all dimensions of
+    the embeddings of trials that it does not know, None where the validation trials are such. All else is as in
+    EncoderConfig.
     """
 
     model_type = "eegencoder"
@@ -75,7 +77,8 @@ class EEGEncoderConfig(EncoderConfig):
                  d_model: int = ENCODER["d_model"], attn_heads: int = ENCODER["attn_heads"],
                  layers: int = ENCODER["layers"], dropout: float = ENCODER["dropout"],
                  spatial_filters: int = ENCODER["spatial_filters"], patch_size: int | None = None,
-                 branches: dict[str, dict[str, float]] | None = None, centre: str = "none", **described: object) -> None:
+                 branches: dict[str, dict[str, float]] | None = None, centre: str = "none",
+                 unseen_scale: float | None = None, **described: object) -> None:
         self.n_chans = n_chans
         self.n_times = n_times
         self.d_model = d_model
@@ -86,6 +89,7 @@ class EEGEncoderConfig(EncoderConfig):
         self.patch_size = patch_size or max(1, round(0.05 * sfreq))
         self.branches = branches
         self.centre = centre
+        self.unseen_scale = unseen_scale
         super().__init__(sfreq=sfreq, **described)
 
 

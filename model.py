@@ -28,7 +28,6 @@ from transformers import PreTrainedModel
 
 from config import EEGModelForCausalLMConfig
 from encoders import load_encoder, save_encoder
-from encoders.targets import mean_and_scale
 from language_model import adapter_files, memory, sharding
 from language_model.decoding import decode
 from language_model.prefix_cache import PrefixCache, whole_prompts
@@ -40,8 +39,9 @@ IGNORE = -100  # label of positions that carry no loss
 class Projector(nn.Module):
     """Embedding [B, E] -> soft tokens [B, n, H] in the embedding space of the LLM.
 
-    Embeddings are centred and scaled by the statistics of the training embeddings, so that training does not depend on
-    their scale. Pictures and EEG have their own statistics, as embeddings regressed from EEG are shrunk towards the mean.
+    Embeddings are centred and scaled, so that training does not depend on their scale. Pictures and EEG have their own
+    statistics, as embeddings regressed from EEG are shrunk towards the mean. Those of EEG are from trials that the encoder
+    does not know, as it was not fitted to those that will be captioned.
     `mlp`: two layers follow, then the result is normalised to the size of the LLM's token embeddings. `linear`: one layer
     follows. In the predecessors' checkpoints it is all there is, which is a mean of 0 and a scale of 1.
     """
@@ -59,9 +59,8 @@ class Projector(nn.Module):
             self.register_buffer(f"{modality}_mean", torch.zeros(embedding_size))
             self.register_buffer(f"{modality}_scale", torch.ones(()))
 
-    def set_statistics(self, modality: str, embeddings: torch.Tensor) -> None:
-        """Set the mean and overall scale of the training embeddings [n, E] of one modality."""
-        mean, scale = mean_and_scale(embeddings)
+    def set_statistics(self, modality: str, mean: torch.Tensor, scale: float) -> None:
+        """Set the mean [E] and overall scale of the embeddings of one modality (encoders.targets.mean_and_scale)."""
         getattr(self, f"{modality}_mean").copy_(mean)
         getattr(self, f"{modality}_scale").fill_(scale)
 

@@ -25,6 +25,7 @@ from transformers import (
 from captioning.smaller_batches import fit_by_halving
 from datautils import CaptionDataset, collate
 from encoders.resumed_trainer import ResumedTrainer
+from encoders.targets import mean_and_scale
 from encoders.training import SaveEvery, checkpoint_of, train
 from language_model import sharding
 from language_model.compiled import eager
@@ -168,15 +169,17 @@ class Stage:
                               **drawn if training else {})
 
     def run(self, modality: str, embeddings: dict, labels: dict, exemplars: dict, captions: dict, epochs: float,
-            folder: Path) -> list[dict]:
+            folder: Path, statistics: tuple[torch.Tensor, float] | None = None) -> list[dict]:
         """Train on {"train", "val"} embeddings [n, E], class names or what stands for them, exemplars and captions; returns
         the trainer's log.
 
-        captions: a text or a list of texts for each example. The weights of the evaluation with the lowest validation loss
+        captions: a text or a list of texts for each example. statistics: mean [E] and scale that the projector standardises
+        the embeddings by; None: those of the training part. The weights of the evaluation with the lowest validation loss
         are kept.
         """
-        self.model.projector.set_statistics(modality, embeddings["train"].to(self.device))
-        key = self.key(modality, exemplars, embeddings, labels, captions, epochs)
+        statistics = statistics or mean_and_scale(embeddings["train"])
+        self.model.projector.set_statistics(modality, *statistics)
+        key = self.key(modality, exemplars, embeddings, labels, captions, epochs, *statistics)
         self.plan, log = fit_by_halving(self.plan, self.model, lambda plan, again: self._train(
             plan, key, self.args.resume or again, modality, embeddings, labels, exemplars, captions, epochs, folder))
         self.before = key

@@ -44,6 +44,7 @@ from .tangent_branch import (
     tangent_logits,
     vectors_of,
 )
+from .targets import mean_and_scale
 from .transformer import mean_and_covariance
 
 FOLDS = 5
@@ -148,13 +149,13 @@ class BranchFitting:
 
         Afterwards encoder.config.branches tells the share of each branch in the logits and in the embedding, and val_logits
         [n, K] are what the branches say of the validation trials `val_rows` [n] when they are fitted to the training part
-        alone; None where pictures have no one class.
+        alone; None where pictures have no one class. The spread of such embeddings is kept as encoder.config.unseen_scale.
         """
         profiler.stage("branches")
         embedding, logits = (part.double() for part in encode(encoder, eeg, self.val_rows, device=device))
         strength, shares = (self._combine_logits(encoder, logits) if self.labels is not None
                             else (None, {"transformer": float(self.classes > 0), "linear": 0., "tangent": 0.}))
-        penalty, of_embedding = (self._combine_embeddings(encoder, embedding) if self.targets is not None
+        penalty, of_embedding = (self._combine_embeddings(encoder, embedding, scale) if self.targets is not None
                                  else (None, {"transformer": 1.}))
         encoder.config.branches = {name: {"logits": shares.get(name, 0.), "embedding": of_embedding.get(name, 0.)}
                                    for name in shares}
@@ -185,7 +186,7 @@ class BranchFitting:
         return strength, _shares({"transformer": neural_weight * neural, "linear": self.linear_weight * linear,
                                   "tangent": self.tangent_weight * tangent})
 
-    def _combine_embeddings(self, encoder, neural):
+    def _combine_embeddings(self, encoder, neural, target_scale):
         from scipy.optimize import nnls
 
         penalty, linear = self._choose_penalty()
@@ -202,6 +203,7 @@ class BranchFitting:
         elif not gain_beyond_error(before, after, self.groups[val.numpy()]):
             weight, scale = 0., 1.
         self.ridge_weight *= scale
+        encoder.config.unseen_scale = target_scale * mean_and_scale(weight * neural + scale * both)[1]
         with torch.no_grad():
             for part in (encoder.projector.weight, encoder.projector.bias):
                 part.mul_(weight)

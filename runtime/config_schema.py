@@ -77,6 +77,7 @@ class TransformerConfig(EncoderConfig):
     patch_size: Length | None = ABSENT
     branches: Branches | None = ABSENT
     centre: Literal["none", "subject"] = ABSENT
+    unseen_scale: Positive | None = ABSENT
 
 
 class ChannelNetConfig(EncoderConfig):

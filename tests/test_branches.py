@@ -14,7 +14,7 @@ from config import EEGEncoderConfig
 from encoders import build_encoder, encode, linear_branch, load_encoder, save_encoder, tangent_branch
 from encoders.branches import BranchFitting, class_weights
 from encoders.log_loss import fit_weights, gain_beyond_error, log_losses
-from encoders.targets import rescale_embedding
+from encoders.targets import mean_and_scale, rescale_embedding
 
 CHANNELS, SAMPLES, SFREQ = 5, 60, 100.
 
@@ -155,6 +155,12 @@ def test_without_one_class_the_linear_branch_tells_the_embedding_alone(classes):
     assert fitting.val_logits is None and torch.equal(logits, before) and model.tangent is None
     assert model.config.branches["linear"]["embedding"] > .9
     assert (embedding - targets).square().mean() < .5 * (targets - targets.mean(0)).square().mean()
+
+    values, fitted = fitting.features.values, {}  # the spread that is kept: of trials before the branch was fitted to them
+    for n in (180, 240):
+        fitted[n] = linear_branch.Ridge(values[:n], targets[:n].double()).predict(values, fitting.choice.strength)
+    gain = mean_and_scale(embedding)[1] / mean_and_scale(fitted[240])[1]
+    assert model.config.unseen_scale == pytest.approx(gain * mean_and_scale(fitted[180][180:])[1], rel=1e-4)
 
 
 def test_what_no_linear_classifier_tells_is_left_to_the_tangent_space(tmp_path):

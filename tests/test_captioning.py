@@ -8,11 +8,15 @@ from runtime.runs import file_hash, read_json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import finetune_llm
 import train_eeg_classifier
-from eegdata.splits import write_splits
-from encoders import load_encoder
+from captioning.stages import unseen_statistics
+from eegdata.splits import load_split, write_splits
+from eegdata.trials import load_trials
+from encoders import encode, load_encoder
+from encoders.targets import mean_and_scale
 from finetuning import finetune, write
 from tiny import CLASSES, data_arguments
 
@@ -141,3 +145,19 @@ def test_missing_caption_and_empty_test_part(data, clip, encoder, llm, captioner
 def test_encoder_in_the_captioner_is_the_one_of_stage_1(captioner, encoder):
     a, b = load_encoder(str(encoder)), load_encoder(str(captioner / "eeg_encoder"))
     assert all(torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_the_projector_is_scaled_by_trials_that_the_encoder_does_not_know(captioner, data, capsys):
+    encoder, projector = load_encoder(captioner / "eeg_encoder"), load_file(captioner / "projector.safetensors")
+    trials = load_trials(data / "eeg.pth")
+    split = load_split(data / "splits.pth", trials)
+    embeddings = {part: encode(encoder, trials.eeg, split[part])[0] for part in ("train", "val")}
+    torch.testing.assert_close(projector["eeg_mean"], embeddings["train"].mean(0))
+    assert projector["eeg_scale"].item() == pytest.approx(encoder.config.unseen_scale)
+
+    encoder.config.unseen_scale = None  # of one that was not fitted to the validation part, or is older
+    assert unseen_statistics(embeddings, encoder.config)[1] == mean_and_scale(embeddings["val"])[1]
+    assert "note:" not in capsys.readouterr().out
+    few = {"train": embeddings["train"], "val": embeddings["val"][:3]}
+    assert unseen_statistics(few, encoder.config)[1] == mean_and_scale(embeddings["train"])[1]
+    assert "which the encoder knows, as there are only 3 validation trials" in capsys.readouterr().out

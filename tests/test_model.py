@@ -12,6 +12,7 @@ from captioning.captioner import Captioner
 from config import ChannelNetConfig, EEGEncoderConfig
 from datautils import CaptionDataset, collate
 from encoders import build_encoder
+from encoders.targets import mean_and_scale
 from language_model.prompts import prompt_ids, render
 from model import IGNORE, EEGModelForCausalLM, Projector
 from tiny import make_llm
@@ -247,8 +248,8 @@ def test_linear_projector_is_one_linear_layer():
 def test_projector_statistics_are_kept_apart():
     projector = Projector("mlp", 16, 48, 2)
     image, eeg = torch.randn(50, 16) * 3 + 5, torch.randn(50, 16) * 0.1 - 1
-    projector.set_statistics("image", image)
-    projector.set_statistics("eeg", eeg)
+    projector.set_statistics("image", *mean_and_scale(image))
+    projector.set_statistics("eeg", *mean_and_scale(eeg))
     standard = (eeg - eeg.mean(0)) / (eeg - eeg.mean(0)).pow(2).mean().sqrt()
     plain = Projector("mlp", 16, 48, 2)
     plain.load_state_dict({**projector.state_dict(), **{k: v for k, v in plain.state_dict().items() if "mean" in k or

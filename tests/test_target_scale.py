@@ -98,7 +98,7 @@ def test_the_projector_does_not_depend_on_the_scale_of_its_input(kind):
     for scale in (1e-5, 1.0, 1e5):
         torch.manual_seed(0)
         projector = Projector(kind, 8, 16, 2)
-        projector.set_statistics("eeg", scale * rows)
+        projector.set_statistics("eeg", *mean_and_scale(scale * rows))
         found.append(projector(scale * rows))
     for other in (found[0], found[2]):
         torch.testing.assert_close(other, found[1], rtol=1e-4, atol=1e-4)
