@@ -40,8 +40,8 @@ class Projector(nn.Module):
     """Embedding [B, E] -> soft tokens [B, n, H] in the embedding space of the LLM.
 
     Embeddings are centred and scaled, so that training does not depend on their scale. Pictures and EEG have their own
-    statistics, as embeddings regressed from EEG are shrunk towards the mean. Those of EEG are from trials that the encoder
-    does not know, as it was not fitted to those that will be captioned.
+    statistics, as embeddings regressed from EEG are shrunk towards the mean. The scale of EEG embeddings is that of trials
+    that the encoder does not know, like those that will be captioned.
     `mlp`: two layers follow, then the result is normalised to the size of the LLM's token embeddings. `linear`: one layer
     follows. In the predecessors' checkpoints it is all there is, which is a mean of 0 and a scale of 1.
     """
