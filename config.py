@@ -41,10 +41,10 @@ class EncoderConfig(PretrainedConfig):
     how recordings became the trials that it was trained on (eegdata/preprocessing_schema.py), None where that is not known.
     confidence says from which probability on a class counts as confident (encoders/confidence.py), None where that was not
     measured. several_classes: a picture may have any number of the num_classes classes; with 0 classes there is no class
-    head. branches, centre, unseen_scale and people are of EEGEncoderConfig; the others have none.
+    head. branches, centre and unseen_scale are of EEGEncoderConfig; the others have none.
     """
 
-    branches, centre, unseen_scale, people = None, "none", None, None
+    branches, centre, unseen_scale = None, "none", None
 
     def __init__(self, *, num_classes: int = 40, embedding_size: int = 512, sfreq: float = 1000.0,
                  ch_names: list[str] | None = None, class_temperature: float = 1.0, preprocessing: dict | None = None,
@@ -67,9 +67,8 @@ class EEGEncoderConfig(EncoderConfig):
     patch_size is in samples (None: 50 ms). spatial_filters is the number of learned spatial filters. branches are the
     shares {branch: {"logits", "embedding"}} of its branches (encoders/branches.py), None of a transformer alone. centre
     says whose mean trial is subtracted (encoders/centre.py). unseen_scale is the standard deviation over all dimensions of
-    the embeddings of trials that it does not know, None where the validation trials are such. people are those who
-    have weights of their own, {"data": fingerprint of their data set, "subjects": their numbers there, "share": how far the
-    weights are their own}, None where nobody has (encoders/people.py). All else is as in EncoderConfig.
+    the embeddings of trials that it does not know, None where the validation trials are such. All else is as in
+    EncoderConfig.
     """
 
     model_type = "eegencoder"
@@ -79,7 +78,7 @@ class EEGEncoderConfig(EncoderConfig):
                  layers: int = ENCODER["layers"], dropout: float = ENCODER["dropout"],
                  spatial_filters: int = ENCODER["spatial_filters"], patch_size: int | None = None,
                  branches: dict[str, dict[str, float]] | None = None, centre: str = "none",
-                 unseen_scale: float | None = None, people: dict | None = None, **described: object) -> None:
+                 unseen_scale: float | None = None, **described: object) -> None:
         self.n_chans = n_chans
         self.n_times = n_times
         self.d_model = d_model
@@ -91,7 +90,6 @@ class EEGEncoderConfig(EncoderConfig):
         self.branches = branches
         self.centre = centre
         self.unseen_scale = unseen_scale
-        self.people = people
         super().__init__(sfreq=sfreq, **described)
 
 

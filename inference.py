@@ -75,7 +75,7 @@ def _trial_of_data_set(captioner, args):
     if known:
         print(f"note: the captioner was trained on the picture of this trial, {known[0]}, so the caption says nothing "
               "about new pictures")
-    return trials.eeg.take(found.numpy())
+    return trials.eeg[found]
 
 
 def _caption_one(captioner, args):

@@ -238,7 +238,7 @@ def _run(args):
         print_scores(scores, tables.get("per_subject"))
         if "retrieval_table" in scores:
             print(table_text(scores["retrieval_table"]))
-        print("\n".join(filter(None, [scores["branches"] and shares_text(encoder.config), scores["ledger"]])))
+        print("\n".join(filter(None, [scores["branches"] and shares_text(scores["branches"]), scores["ledger"]])))
         if args.when_and_where:
             _when_and_where(args, results, encoder, trials, rows, split["train"], clusters, device)
     print("\n".join([*(f"warning: {text}" for text in scores["training_warnings"]), f"written to {results}"]))

@@ -203,7 +203,6 @@ def _run(args):
     from encoders.clip import clip_identity
     from encoders.confidence import confidence_text, measure_confidence
     from encoders.kept_epochs import KeepEpochs
-    from encoders.people import Subjects
     from encoders.target_blur import BlurredTargets
     from encoders.targets import rescale_embedding
     from encoders.temperature import fit_temperature
@@ -247,7 +246,7 @@ def _run(args):
     if branched:
         fitting = BranchFitting(eeg, labels if one_class else None, target if args.loss_weight else None,
                                 len(trials.class_names), rows, independent_groups(trials, split["train"], split["val"]),
-                                trials.sfreq, args.seed, Subjects(trials.subject[needed], trials.fingerprint))
+                                trials.sfreq, args.seed)
     if args.encoder == "transformer":
         encoder.fit_whitening(eeg, rows["train"], *([fitting.whitening] if fitting else []))
     in_pretraining = args.resume and bool(complete_checkpoints(output / "pretrained" / "checkpoints"))
@@ -287,7 +286,7 @@ def _run(args):
     rescale_embedding(encoder, mean, scale)
     logits, unfitted = (fitting.val_logits, fitting.val_rows) if fitting else (None, rows["val"])
     if fitting:
-        print(shares_text(encoder.config))
+        print(shares_text(encoder.config.branches))
     if logits is None and trials.class_names:
         logits = encode(encoder, eeg, rows["val"], device=device)[1]
         encoder.config.class_temperature = fit_temperature(logits, labels[rows["val"]])

@@ -27,10 +27,6 @@ class AveragedEEG:
         each = self.eeg[torch.as_tensor(groups.reshape(-1))]
         return each.unflatten(0, groups.shape).mean(1)
 
-    def person_of(self, index: torch.Tensor) -> torch.Tensor | None:
-        """Whose the groups are, None where that is not known; a group is of one person."""
-        return None if isinstance(self.eeg, torch.Tensor) else self.eeg.person_of(self.groups[np.asarray(index)][:, 0])
-
 
 def groups_of(picture: np.ndarray, person: np.ndarray, order: np.ndarray, size: int) -> np.ndarray:
     """Positions [Q, size] of trials to average: those of one picture and person, in their `order`, `size` at a time.

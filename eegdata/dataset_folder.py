@@ -10,7 +10,6 @@
 It is opened here and written by dataset_writer.py.
 """
 
-from copy import copy
 from pathlib import Path
 
 from runtime.errors import InputError
@@ -30,13 +29,11 @@ class MappedEEG:
 
     blocks: arrays [n, channels, samples], one after the other, each of `high` samples or more; low, high: window;
     rows [N]: which trials, None: all; matrix [C, channels]: what is made of the channels on reading, None: nothing;
-    means [G, C, T] and group [all trials]: what is subtracted after that, None: nothing; person [all trials]: the number by
-    which an encoder knows each trial's person, None: not set.
+    means [G, C, T] and group [all trials]: what is subtracted after that, None: nothing.
     """
 
     def __init__(self, blocks, low, high, rows=None, matrix=None, means=None, group=None):
         self.blocks, self.low, self.high, self.matrix, self.means, self.group = blocks, low, high, matrix, means, group
-        self.person = None
         self.starts = np.cumsum([0, *(len(block) for block in blocks)])
         self.rows = np.arange(self.starts[-1]) if rows is None else np.asarray(rows)
 
@@ -65,9 +62,7 @@ class MappedEEG:
 
     def take(self, rows: np.ndarray) -> "MappedEEG":
         """The trials `rows`, without reading them."""
-        taken = copy(self)
-        taken.rows = self.rows[rows]
-        return taken
+        return MappedEEG(self.blocks, self.low, self.high, self.rows[rows], self.matrix, self.means, self.group)
 
     def with_channels(self, matrix: torch.Tensor) -> "MappedEEG":
         """The same trials with other channels: `matrix` [C', C] float32."""
@@ -76,24 +71,9 @@ class MappedEEG:
 
     def without(self, means: torch.Tensor, group: torch.Tensor) -> "MappedEEG":
         """The same trials without the mean of their group: means [G, C, T] float32, group [N] into it."""
-        centred = copy(self)
-        centred.means, centred.group = means, self._of_all(group)
-        return centred
-
-    def of_people(self, person: torch.Tensor) -> "MappedEEG":
-        """The same trials, each of the person [N] that an encoder knows by this number, -1 of nobody."""
-        known = copy(self)
-        known.person = self._of_all(person)
-        return known
-
-    def person_of(self, index: np.ndarray | torch.Tensor) -> torch.Tensor | None:
-        """Whose the trials are, None where that is not set."""
-        return None if self.person is None else torch.from_numpy(self.person[self.rows[np.asarray(index)]])
-
-    def _of_all(self, values):
         of_all = torch.zeros(int(self.starts[-1]), dtype=torch.long)
-        of_all[torch.from_numpy(self.rows)] = values
-        return of_all.numpy()
+        of_all[torch.from_numpy(self.rows)] = group
+        return MappedEEG(self.blocks, self.low, self.high, self.rows, self.matrix, means, of_all.numpy())
 
 
 def read_record(folder: Path | str) -> dict:

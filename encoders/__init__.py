@@ -26,12 +26,11 @@ from transformers import PretrainedConfig, PreTrainedModel
 from eegdata.montage import match_channels
 from eegdata.trials import Trials
 
-from .batches import VALUES_PER_BATCH, row_batches, trials_and_person
+from .batches import VALUES_PER_BATCH, row_batches
 from .braindecode_encoder import PREFIX, BraindecodeEncoder
 from .centre import centre_people
 from .channelnet import ChannelNetModel
 from .nice import NICEEncoder
-from .people import tell_people
 from .transformer import EEGTransformer
 
 ENCODERS = {"transformer": EEGTransformer, "channelnet": ChannelNetModel, "nice": NICEEncoder}
@@ -112,8 +111,6 @@ def fit_to_encoder(config: PretrainedConfig, trials: Trials, flag: str) -> None:
                          "two data sets mean different classes, so use the data set that the encoder was trained on")
     if config.centre == "subject":
         centre_people(trials)
-    if config.people and config.people["data"] == trials.fingerprint:  # else its subject numbers are other people's
-        tell_people(trials, config.people["subjects"])
 
 
 def _check_time(config, trials, flag):
@@ -158,6 +155,6 @@ def encode(model: nn.Module, eeg: torch.Tensor, rows: Sequence[int] | None = Non
     parts, outputs = row_batches(eeg, rows, batch_size), []
     with profiler.part("encoding EEG"):
         for part in tqdm(parts, desc="EEG", unit="batch", disable=sum(map(len, parts)) <= 1000 or not watched()):
-            outputs.append(model(*trials_and_person(model, eeg, part, device)))
+            outputs.append(model(eeg[part].to(device)))
             profiler.step("EEG batch")
     return torch.cat([e.float().cpu() for e, _ in outputs]), torch.cat([logits.float().cpu() for _, logits in outputs])

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 
 VALUES_PER_BATCH = 2**22  # EEG values in a batch where nothing else sets the number of trials
 
@@ -15,10 +14,3 @@ def row_batches(eeg: torch.Tensor, rows: Sequence[int] | None = None, size: int 
     """
     rows = torch.arange(len(eeg)) if rows is None else torch.as_tensor(rows)
     return rows.split(size or max(1, VALUES_PER_BATCH // (eeg.shape[1] * eeg.shape[2])))
-
-
-def trials_and_person(model: nn.Module, eeg: torch.Tensor, rows: torch.Tensor, device: str) -> tuple[torch.Tensor, ...]:
-    """What an encoder takes of the trials `rows` of eeg [N, C, T]: the EEG and, if it knows people and eeg tells them,
-    whose it is."""
-    person = None if isinstance(eeg, torch.Tensor) or not model.config.people else eeg.person_of(rows)
-    return (eeg[rows].to(device), *([] if person is None else [person.to(device)]))

@@ -15,7 +15,6 @@ from runtime import profiler
 import numpy as np
 import torch
 from torch import nn
-from transformers import PretrainedConfig
 
 from eegdata.dataset_folder import MappedEEG
 from eegdata.trials import Trials
@@ -34,7 +33,6 @@ from .linear_branch import (
     window_samples,
 )
 from .log_loss import best_log_loss, fit_weights, gain_beyond_error, log_losses
-from .people import Subjects, choose_share, own_logits, own_models
 from .tangent_branch import (
     STRENGTHS,
     all_components,
@@ -71,12 +69,11 @@ class BranchFitting:
     eeg [N, C, T]; labels [N], or None where pictures have no one class: the logits are then the transformer's; targets
     [N, E] standardised, or None where only classes are learned; rows: {"train", "val"} positions; groups [N]: trials of one
     group are never both fitted and held out. `whitening` is the shrinkage of the channels' whitening that suits the linear
-    branch; it is known before the transformer is trained. subjects: people of several may get weights of their own.
+    branch; it is known before the transformer is trained.
     """
 
     def __init__(self, eeg: torch.Tensor | MappedEEG, labels: torch.Tensor | None, targets: torch.Tensor | None,
-                 classes: int, rows: dict[str, torch.Tensor], groups: np.ndarray, sfreq: float, seed: int,
-                 subjects: Subjects | None = None) -> None:
+                 classes: int, rows: dict[str, torch.Tensor], groups: np.ndarray, sfreq: float, seed: int) -> None:
         from sklearn.model_selection import StratifiedGroupKFold
 
         rng = np.random.default_rng(seed)
@@ -106,10 +103,7 @@ class BranchFitting:
         self.features = Features(self.means, self.covariance, self.choice.whitening, self.choice.length)
         self.spatial, self.step = principal_components(self.covariance), samples_per_mean(eeg.shape[2])
         self.signals = all_components(eeg, self.spatial, self.step, self.kept)
-        self.val_logits = self.own = None
-        self.data, self.person = None, None
-        if subjects and labels is not None and len(subjects.numbers[self.kept].unique()) > 1:
-            self.data, self.person = subjects.data, subjects.numbers[self.kept]
+        self.val_logits = None
 
     @property
     def val_rows(self) -> torch.Tensor:
@@ -122,15 +116,7 @@ class BranchFitting:
 
     def _linear_logits(self, fit, asked):
         model = DiscriminantAnalysis(self.features.values[fit], self.labels[fit], self.classes)
-        of_all = model.logits(self.features.values[asked], [self.choice.strength])[0]
-        if self.own is None:
-            return of_all
-        (own,), known = own_logits(self._own_models(fit), self.features.values[asked], self.person[asked], of_all,
-                                   [self.own.strength])
-        return torch.where(known[:, None], self.own.mix(of_all, own), of_all)
-
-    def _own_models(self, fit):
-        return own_models(self.features.values[fit], self.labels[fit], self.classes, self.person[fit])
+        return model.logits(self.features.values[asked], [self.choice.strength])[0]
 
     def _tangent_logits(self, fit, asked, strength):
         return tangent_logits(self.signals[asked], fit_tangent(self.signals[fit], self.labels[fit], self.classes, strength))
@@ -173,9 +159,6 @@ class BranchFitting:
                                  else (None, {"transformer": 1.}))
         encoder.config.branches = {name: {"logits": shares.get(name, 0.), "embedding": of_embedding.get(name, 0.)}
                                    for name in shares}
-        if self.own:
-            subjects = list(self._own_models(slice(None)))
-            encoder.config.people = {"data": self.data, "subjects": subjects, "share": self.own.share}
         encoder.add_branches()
         self._fit_linear(encoder.linear, penalty, scale)
         if encoder.tangent is not None:
@@ -184,9 +167,6 @@ class BranchFitting:
     def _combine_logits(self, encoder, neural):
         strength, tangent = self._choose_strength()
         linear = held_out(self._linear_logits, self.folds)
-        if self.person is not None:
-            self.own = choose_share(self.features.values, self.labels, self.classes, self.person, self.folds, linear)
-            linear = held_out(self._linear_logits, self.folds)
         self.linear_weight, self.tangent_weight = fit_weights([linear, tangent], self.labels[self.held])
         train, val = self.train, self.val
         both = (self.linear_weight * self._linear_logits(train, val)
@@ -236,11 +216,6 @@ class BranchFitting:
             weight, bias = model.weights(self.choice.strength)
             branch.classes_weight.copy_(self.linear_weight * self.features.on_means(weight))
             branch.classes_bias.copy_(self.linear_weight * bias)
-            for number, own in enumerate(self._own_models(slice(None)).values() if self.own else ()):
-                own_weight, own_bias = own.weights(self.own.strength)
-                more = self.features.on_means(self.own.mix(weight, own_weight) - weight)
-                branch.people_weight[number] = self.linear_weight * more
-                branch.people_bias[number] = self.linear_weight * (self.own.mix(bias, own_bias) - bias)
         if penalty is not None:
             weight, bias = Ridge(self.features.values, self.targets).weights(penalty)
             branch.embedding_weight.copy_(scale * self.ridge_weight * self.features.on_means(weight))
@@ -267,13 +242,10 @@ def _shares(outputs):
     return {name: round(value / total, 3) for name, value in spread.items()}
 
 
-def shares_text(config: PretrainedConfig) -> str:
-    """Which branch of an encoder carries how much, as a sentence."""
-    branches = config.branches
-
+def shares_text(branches: dict[str, dict[str, float]]) -> str:
+    """Which branch carries how much, as a sentence."""
     def listed(key):
         return ", ".join(f"{name} {100 * share[key]:.0f}%" for name, share in branches.items())
 
     logits = f"in the class logits: {listed('logits')}; " if any(share["logits"] for share in branches.values()) else ""
-    own = config.people and f"; {100 * config.people['share']:.0f}% of the linear branch's class weights are people's own"
-    return f"share of each branch {logits}in the picture embedding: {listed('embedding')}{own or ''}"
+    return f"share of each branch {logits}in the picture embedding: {listed('embedding')}"

@@ -38,32 +38,20 @@ class LinearChoice:
 
 
 class LinearBranch(nn.Module):
-    """eeg [B, C, T] -> embedding [B, E], logits [B, K], both linear in the window means; buffers only.
+    """eeg [B, C, T] -> embedding [B, E], logits [B, K], both linear in the window means; buffers only."""
 
-    The logits of each of `people` have weights of their own beside these (encoders/people.py). person [B]: whose trial it
-    is, -1 where it is of nobody that is known; None: nobody's.
-    """
-
-    def __init__(self, n_chans: int, n_times: int, window: int, num_classes: int, embedding_size: int,
-                 people: int = 0) -> None:
+    def __init__(self, n_chans: int, n_times: int, window: int, num_classes: int, embedding_size: int) -> None:
         super().__init__()
         self.window = window
         size = n_chans * (n_times // window)
         for name, outputs in (("classes", num_classes), ("embedding", embedding_size)):
             self.register_buffer(f"{name}_weight", torch.zeros(outputs, size))
             self.register_buffer(f"{name}_bias", torch.zeros(outputs))
-        if people:
-            self.register_buffer("people_weight", torch.zeros(people, num_classes, size))
-            self.register_buffer("people_bias", torch.zeros(people, num_classes))
 
-    def forward(self, eeg: torch.Tensor, person: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, eeg: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         means = window_means(eeg, self.window).flatten(1)
-        logits = nn.functional.linear(means, self.classes_weight, self.classes_bias)
-        for number in [] if person is None else person[person >= 0].unique().tolist():
-            rows = (person == number).nonzero()[:, 0]
-            own = nn.functional.linear(means[rows], self.people_weight[number], self.people_bias[number])
-            logits = logits.index_add(0, rows, own)
-        return nn.functional.linear(means, self.embedding_weight, self.embedding_bias), logits
+        return (nn.functional.linear(means, self.embedding_weight, self.embedding_bias),
+                nn.functional.linear(means, self.classes_weight, self.classes_bias))
 
 
 def window_samples(sfreq: float, n_times: int, seconds: float = WINDOW_SECONDS) -> int:

@@ -70,7 +70,7 @@ def mean_and_covariance(eeg: torch.Tensor, rows: Sequence[int] | None = None) ->
 class EEGTransformer(PreTrainedModel):
     """eeg [B, C, T] or [B, 1, C, T] -> embedding [B, E], logits [B, K].
 
-    Where the config names branches, both are sums over the branches that have a share. person [B]: of LinearBranch.
+    Where the config names branches, both are sums over the branches that have a share.
     """
 
     config_class = EEGEncoderConfig
@@ -109,8 +109,7 @@ class EEGTransformer(PreTrainedModel):
         """Make the modules of the branches that the config names; what they hold is fitted or loaded then."""
         config = self.config
         self.linear = LinearBranch(config.n_chans, config.n_times, window_samples(config.sfreq, config.n_times),
-                                   config.num_classes, config.embedding_size,
-                                   len(config.people["subjects"]) if config.people else 0).to(self.device)
+                                   config.num_classes, config.embedding_size).to(self.device)
         if config.branches["tangent"]["logits"]:
             self.tangent = TangentBranch(config.n_chans, config.n_times, config.num_classes).to(self.device)
 
@@ -138,14 +137,14 @@ class EEGTransformer(PreTrainedModel):
         """eeg [B, C, T] -> tokens [B, P, d_model] before the transformer."""
         return self.patches(eeg) + self.position
 
-    def forward(self, eeg: torch.Tensor, person: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, eeg: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if eeg.ndim == 4:
             eeg = eeg.squeeze(1)
         embedding, logits = self.from_tokens(eeg)
         if self.linear is None:
             return embedding, logits
         with torch.autocast(eeg.device.type, enabled=False):
-            linear_embedding, linear_logits = self.linear(eeg.float(), person)
+            linear_embedding, linear_logits = self.linear(eeg.float())
             embedding, logits = embedding + linear_embedding, logits + linear_logits
             return embedding, logits if self.tangent is None else logits + self.tangent(eeg)
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from encoders.batches import row_batches, trials_and_person
+from encoders.batches import row_batches
 
 MAX_BATCH_SIZE = 32  # as gradients take several times the memory of a forward pass
 N_RANDOMISATIONS = 3  # encoders with shuffled weights, whose correlations are averaged
@@ -29,9 +29,8 @@ def gradient_x_input(model: nn.Module, eeg: torch.Tensor, fill: torch.Tensor, ro
     model, fill = model.eval().to(device), fill.to(device)
     total, parts = torch.zeros(fill.shape, dtype=torch.float64), row_batches(eeg, rows, min(batch_size, MAX_BATCH_SIZE))
     for part in tqdm(parts, desc=description, unit="batch"):
-        batch, *person = trials_and_person(model, eeg, part, device)
-        batch.requires_grad_()
-        logits = model(batch, *person)[1].max(1).values.sum()  # in evaluation mode trials are independent
+        batch = eeg[part].to(device).requires_grad_()
+        logits = model(batch)[1].max(1).values.sum()  # in evaluation mode trials are independent
         (gradient,) = torch.autograd.grad(logits, batch)
         total += (gradient * (batch.detach() - fill)).abs().sum(0).double().cpu()
     return (total / sum(map(len, parts))).numpy()

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from encoders.batches import row_batches, trials_and_person
+from encoders.batches import row_batches
 
 
 def training_mean(eeg: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -60,9 +60,9 @@ def occluded_classes(model: nn.Module, eeg: torch.Tensor, fill: torch.Tensor, hi
     classes, parts = [], row_batches(eeg, rows, batch_size)
     with tqdm(total=len(parts) * len(hidden), desc="occlusion", unit="batch") as progress:
         for part in parts:
-            (batch, *person), predicted = trials_and_person(model, eeg, part, device), []
+            batch, predicted = eeg[part].to(device), []
             for mask in hidden:
-                predicted.append(model(torch.where(mask, fill, batch), *person)[1].argmax(1).cpu())
+                predicted.append(model(torch.where(mask, fill, batch))[1].argmax(1).cpu())
                 progress.update()
             classes.append(torch.stack(predicted))
     return torch.cat(classes, 1).numpy()

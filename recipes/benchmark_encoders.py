@@ -137,19 +137,15 @@ def predictions(task: Task, fold: tuple, seed: int, folder: Path, networks: list
     import torch
 
     from encoders import encode
-    from encoders.batches import trials_and_person
     from encoders.classical import BASELINES, classical_baseline
-    from encoders.people import tell_people
 
     train, val, test = fold
     trials, known, found = task.trials, np.concatenate([train, val]), {}
     encoder = _trained(task, fold, seed, folder / "default")
-    if encoder.config.people:
-        tell_people(trials, encoder.config.people["subjects"])
     found[OURS] = encode(encoder, trials.eeg, test)[1].softmax(1).numpy()
-    eeg, *person = trials_and_person(encoder, trials.eeg, torch.from_numpy(test), "cpu")
+    eeg = trials.eeg[torch.from_numpy(test)]
     with torch.no_grad():
-        found[BRANCHES[0]] = encoder.linear(eeg, *person)[1].softmax(1).numpy()
+        found[BRANCHES[0]] = encoder.linear(eeg)[1].softmax(1).numpy()
         found[BRANCHES[1]] = (torch.full(found[OURS].shape, 1 / found[OURS].shape[1]) if encoder.tangent is None
                               else encoder.tangent(eeg).softmax(1)).numpy()
     found[ALONE] = encode(_trained(task, fold, seed, folder / "neural", "--branches", "neural"),

@@ -64,14 +64,6 @@ class Branches(Schema):
     tangent: BranchShare
 
 
-class People(Schema):
-    """encoders/people.py."""
-
-    data: Text
-    subjects: Annotated[list[int], Field(min_length=1, max_length=4096)]
-    share: Rate
-
-
 class TransformerConfig(EncoderConfig):
     """encoders/transformer.py."""
 
@@ -86,7 +78,6 @@ class TransformerConfig(EncoderConfig):
     branches: Branches | None = ABSENT
     centre: Literal["none", "subject"] = ABSENT
     unseen_scale: Positive | None = ABSENT
-    people: People | None = ABSENT
 
 
 class ChannelNetConfig(EncoderConfig):
