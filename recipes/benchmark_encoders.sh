@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The default encoder beside other networks and all baselines: recipes/benchmark_encoders.sh [N170_FOLDER [UCI_FILE
-# [RUN_FOLDER]]]. It needs requirements-encoders.txt, and about five hours on two cores. A run that was stopped goes on.
+# [RUN_FOLDER]]]. It needs requirements-encoders.txt, and takes some hours on two cores. A run that was stopped goes on.
 # N170_FOLDER holds the recordings, at any depth, and stimuli/{faces,houses}. Ends with 1 where the default encoder is below
 # the best baseline.
 set -euo pipefail
