@@ -310,9 +310,9 @@ def test_examples_draw_one_of_their_captions_each_time(llm, monkeypatch):
 def test_all_captions_are_trained_on_and_the_first_is_validated(described, clip, llm, tmp_path, monkeypatch, capsys):
     seen = {}
 
-    def watch(self, embeddings, labels, captions, training):
+    def watch(self, embeddings, labels, captions, exemplars, training):
         seen["train" if training else "val"] = captions
-        return real(self, embeddings, labels, captions, training)
+        return real(self, embeddings, labels, captions, exemplars, training)
 
     real = training.Stage.dataset
     monkeypatch.setattr(training.Stage, "dataset", watch)
