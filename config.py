@@ -144,14 +144,17 @@ class BraindecodeConfig(EncoderConfig):
 
 
 class NICEConfig(EncoderConfig):
-    """The convolutional encoder of NICE (encoders/nice.py); filters: of each convolution."""
+    """The convolutional encoders of NICE and ATM (encoders/nice.py); filters: of each convolution; channel_attention: ATM's
+    attention over channels in front of them."""
 
     model_type = "nice"
 
-    def __init__(self, n_chans: int = 63, n_times: int = 250, filters: int = 40, **described: object) -> None:
+    def __init__(self, n_chans: int = 63, n_times: int = 250, filters: int = 40, channel_attention: bool = False,
+                 **described: object) -> None:
         self.n_chans = n_chans
         self.n_times = n_times
         self.filters = filters
+        self.channel_attention = channel_attention
         super().__init__(**described)
 
 

@@ -49,16 +49,25 @@ def _run(args, files):
 
     profiler.stage("loading the captioner")
     captioner = load_captioner(args)
-    by_class = [condition for condition in files if captioner.without_classes and conditions.BY_NAME[condition].by_class]
-    if by_class and args.conditions:
-        raise InputError(f"--conditions {by_class[0]}: needs class names, and {args.model_path} was trained without; leave "
-                         f"it out, or choose of {', '.join(conditions.WITHOUT_CLASSES)}")
-    if by_class:
-        print(f"{', '.join(by_class)} are left out, as the captioner knows no classes")
-    write_captions(captioner, args, {condition: file for condition, file in files.items() if condition not in by_class})
+    apt = [name for name, condition in conditions.BY_NAME.items()
+           if condition.is_apt(not captioner.without_classes, captioner.tells)]
+    others = [condition for condition in files if condition not in apt]
+    if others and args.conditions:
+        raise InputError(f"--conditions {others[0]}: needs {_lacking(captioner, others[0])}; leave it out, or choose of "
+                         f"{', '.join(apt)}")
+    if others:
+        print(f"{', '.join(others)} are left out, as they need {_lacking(captioner, others[0])}")
+    write_captions(captioner, args, {condition: file for condition, file in files.items() if condition in apt})
     folder = next(iter(files.values())).parent
     say_next("evaluate.py", args, f"{folder}/*.csv", carry=(), report=folder.parent)
     return 0
+
+
+def _lacking(captioner, condition):
+    """What a condition needs that the captioner has not."""
+    if captioner.without_classes and conditions.BY_NAME[condition].by_class:
+        return f"class names, and the encoder of {captioner.folder} knows none"
+    return f"a class name or words in the prompt, and that of {captioner.folder} has none"
 
 
 if __name__ == "__main__":

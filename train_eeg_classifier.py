@@ -59,8 +59,8 @@ def encoder_config(args: argparse.Namespace, *, n_chans: int, n_times: int,
     if args.encoder == "channelnet":
         return ChannelNetConfig(input_height=n_chans, input_width=n_times, num_residual_blocks=args.residual_blocks,
                                 **described)
-    if args.encoder == "nice":
-        return NICEConfig(n_chans=n_chans, n_times=n_times, **described)
+    if args.encoder in ("nice", "atm"):
+        return NICEConfig(n_chans=n_chans, n_times=n_times, channel_attention=args.encoder == "atm", **described)
     return EEGEncoderConfig(n_chans=n_chans, n_times=n_times, patch_size=args.patch_size, centre=args.centre,
                             **{name: getattr(args, name) for name in options.ENCODER}, **described)
 

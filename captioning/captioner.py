@@ -126,8 +126,13 @@ class Captioner:
 
     @property
     def without_classes(self) -> bool:
-        """Whether its prompts hold no class name, as its pictures had no class."""
+        """Whether its encoder names no class, as its pictures had none."""
         return not self.model.encoder.config.num_classes
+
+    @property
+    def tells(self) -> bool:
+        """Whether its prompts hold words, or the name of a class."""
+        return self.route.label == "words" or (self.route.label == "class" and not self.without_classes)
 
     def encode(self, eeg: torch.Tensor | MappedEEG, rows: torch.Tensor | None = None,
                batch_size: int = 256) -> tuple[torch.Tensor, torch.Tensor]:

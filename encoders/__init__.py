@@ -33,7 +33,7 @@ from .channelnet import ChannelNetModel
 from .nice import NICEEncoder
 from .transformer import EEGTransformer
 
-ENCODERS = {"transformer": EEGTransformer, "channelnet": ChannelNetModel, "nice": NICEEncoder}
+ENCODERS = {"transformer": EEGTransformer, "channelnet": ChannelNetModel, "nice": NICEEncoder, "atm": NICEEncoder}
 BY_MODEL_TYPE = {encoder.config_class.model_type: encoder for encoder in (*ENCODERS.values(), BraindecodeEncoder)}
 
 

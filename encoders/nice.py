@@ -1,7 +1,8 @@
-"""The convolutional encoder of NICE (Song et al., ICLR 2024, arXiv 2308.13234), which ATM and many later models keep.
+"""The convolutional encoder of NICE (Song et al., ICLR 2024, arXiv 2308.13234), and that of ATM (Li et al., NeurIPS 2024,
+arXiv 2403.07721), which has an attention over channels in front of it.
 
-A convolution over time, one over all channels, and a residual layer. The layers and their sizes are those of the paper. Its
-spans of 25, 51 and 5 samples at 250 Hz are kept in seconds, so that other sampling rates see the same time.
+A convolution over time, one over all channels, and a residual layer. The layers and their sizes are those of the papers.
+Their spans of 25, 51 and 5 samples at 250 Hz are kept in seconds, so that other sampling rates see the same time.
 """
 
 from runtime.errors import InputError
@@ -14,6 +15,26 @@ from config import NICEConfig
 
 KERNEL_SECONDS, POOL_SECONDS, STRIDE_SECONDS = .1, .204, .02
 DROPOUT = .5
+HEADS, FEED_FORWARD, ATTENTION_DROPOUT = 4, 256, .25
+
+
+class ChannelAttention(nn.Module):
+    """eeg [B, C, T] -> [B, C, W], with W the next multiple of HEADS from T on: one layer of attention between the channels.
+
+    A channel's samples are its token. ATM has a token of the person beside them, which a new person would not have; it is
+    left out.
+    """
+
+    def __init__(self, n_times: int) -> None:
+        super().__init__()
+        self.width = -(-n_times // HEADS) * HEADS
+        self.embedding = nn.Sequential(nn.Linear(n_times, self.width), nn.Dropout(ATTENTION_DROPOUT))
+        self.layer = nn.TransformerEncoderLayer(self.width, HEADS, FEED_FORWARD, ATTENTION_DROPOUT, "gelu",
+                                                batch_first=True)
+        self.norm = nn.LayerNorm(self.width)
+
+    def forward(self, eeg: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.layer(self.embedding(eeg)))
 
 
 class ResidualLayer(nn.Module):
@@ -31,7 +52,7 @@ class ResidualLayer(nn.Module):
 class NICEEncoder(PreTrainedModel):
     """eeg [B, C, T] -> embedding [B, E], logits [B, K].
 
-    The paper matches the normalised output of the residual layer to the picture's embedding. Here a linear layer follows,
+    The papers match the normalised output of the residual layer to the picture's embedding. Here a linear layer follows,
     as in all encoders of this project.
     """
 
@@ -43,9 +64,12 @@ class NICEEncoder(PreTrainedModel):
         super().__init__(config)
         kernel, pool, stride = (max(1, round(seconds * config.sfreq))
                                 for seconds in (KERNEL_SECONDS, POOL_SECONDS, STRIDE_SECONDS))
-        steps = (config.n_times - kernel + 1 - pool) // stride + 1
+        self.attention = ChannelAttention(config.n_times) if config.channel_attention else None
+        width = self.attention.width if self.attention else config.n_times
+        steps = (width - kernel + 1 - pool) // stride + 1
         if steps < 1:
-            raise InputError(f"--encoder nice: {config.n_times} samples at {config.sfreq:g} Hz are too few, expected at "
+            name = "atm" if self.attention else "nice"
+            raise InputError(f"--encoder {name}: {config.n_times} samples at {config.sfreq:g} Hz are too few, expected at "
                              f"least {kernel + pool - 1}; use --encoder transformer, or a longer window")
         filters, size = config.filters, config.embedding_size
         self.convolutions = nn.Sequential(
@@ -58,8 +82,10 @@ class NICEEncoder(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module):
-        """PyTorch's own initialisation stands, as in the published training."""
+        """PyTorch's own initialisation stands, as in the published trainings."""
 
     def forward(self, eeg: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        features = self.residual(self.convolutions(eeg.unsqueeze(1) if eeg.ndim == 3 else eeg))
+        eeg = eeg.flatten(1, 2) if eeg.ndim == 4 else eeg
+        eeg = self.attention(eeg) if self.attention else eeg
+        features = self.residual(self.convolutions(eeg.unsqueeze(1)))
         return self.projector(features), self.classifier(features)

@@ -38,8 +38,10 @@ class Study:
         return [condition for condition in COMPARED if condition not in self.files and self.is_apt(condition)]
 
     def is_apt(self, condition: str) -> bool:
-        """Whether the condition says anything: some differ from others by a class name only."""
-        return not (BY_NAME[condition].by_class and self.model is not None and self.model.without_classes)
+        """Whether the condition says anything: some differ from others by a class name or words only."""
+        classes = self.model is None or not self.model.without_classes
+        label = self.record.get("label", "class" if classes else "none")  # earlier records do not tell
+        return BY_NAME[condition].is_apt(classes, label != "none")
 
     @property
     def classes(self) -> str:

@@ -22,8 +22,9 @@ class Condition:
     kind: one of KINDS. embedding: "eeg" (the trial's own), "shuffled" (another trial's), "shuffled_within_class" (another
     trial's of the same predicted class), "noise" (matched to the EEG embeddings), "image" (the picture's own) or None.
     label: the class name in the prompt, "predicted", "true" or None. meaning: what the report says of it.
-    needs_clip: whether pictures must be embedded. by_class: whether a class name makes it what it is; without classes it
-    would repeat another condition, or have nothing to be fitted on.
+    needs_clip: whether pictures must be embedded. by_class: whether a known class makes it what it is. by_told: whether
+    what stands in the prompt for the class makes it what it is. Without these it would repeat another condition, or have
+    nothing to be fitted on.
     """
 
     name: str
@@ -33,6 +34,12 @@ class Condition:
     meaning: str
     needs_clip: bool = False
     by_class: bool = False
+    by_told: bool = False
+
+    def is_apt(self, classes: bool, told: bool) -> bool:
+        """Whether it says anything. classes: whether the encoder names classes; told: whether prompts hold a class name or
+        words."""
+        return (classes or not self.by_class) and (told or not self.by_told)
 
     @property
     def one_trial(self) -> bool:
@@ -49,12 +56,12 @@ TABLE = (
     Condition("eeg+label", "model", "eeg", "predicted",
               "The EEG embedding of the trial and the class that the encoder predicts from it. This is the model as it is "
               "used."),
-    Condition("eeg", "variant", "eeg", None, "The EEG embedding alone, without a class name.", by_class=True),
+    Condition("eeg", "variant", "eeg", None, "The EEG embedding alone, without a class name.", by_told=True),
     Condition("label", "control", None, "predicted", "The predicted class name alone, without an EEG embedding.",
-              by_class=True),
+              by_told=True),
     Condition("noise+label", "control", "noise", "predicted",
               "The predicted class name with Gaussian noise in place of the embedding. The noise has the mean and "
-              "covariance of the EEG embeddings.", by_class=True),
+              "covariance of the EEG embeddings.", by_told=True),
     Condition("noise", "control", "noise", None, "The same noise alone, without a class name."),
     Condition("shuffled", "control", "shuffled", "predicted",
               "The embedding and predicted class of another trial, in which another picture of any class was seen."),
@@ -62,7 +69,7 @@ TABLE = (
               "The embedding of another trial with the same predicted class, in which another picture was seen. The loss "
               "against eeg+label is what the EEG tells beyond the class name.", by_class=True),
     Condition("oracle_label", "knows", "eeg", "true", "The EEG embedding with the true class name: part of the answer is "
-              "given.", by_class=True),
+              "given.", by_class=True, by_told=True),
     Condition("image", "knows", "image", "true",
               "The embedding of the picture itself with the true class name: the ceiling for this LLM.", needs_clip=True),
     Condition("nothing", "control", None, None,
@@ -80,7 +87,6 @@ TABLE = (
 )
 BY_NAME = {condition.name: condition for condition in TABLE}
 NAMES = tuple(BY_NAME)
-WITHOUT_CLASSES = tuple(condition.name for condition in TABLE if not condition.by_class)
 MODEL_CONDITION = next(condition.name for condition in TABLE if condition.kind == "model")
 BASELINES = tuple(condition.name for condition in TABLE if condition.kind == "baseline")
 TEXT_BASELINES = tuple(condition.name for condition in TABLE if condition.kind == "baseline" and not condition.needs_clip)

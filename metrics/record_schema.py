@@ -42,6 +42,7 @@ class CaptionRecord(Schema):
     machine_made: Count | None = ABSENT
     pictures: Count | None = ABSENT
     classes: Literal["one", "several", "none"] = ABSENT
+    label: Literal["class", "words", "none"] = ABSENT
     training_warnings: list[Text] | None = ABSENT
     llm: Identity = ABSENT
     clip: Identity = ABSENT

@@ -105,6 +105,7 @@ class NICEConfig(EncoderConfig):
     n_chans: Size
     n_times: Length
     filters: Size
+    channel_attention: bool = ABSENT
 
 
 class BraindecodeConfig(EncoderConfig):

@@ -12,8 +12,8 @@ def encoder_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("encoder")
     options.neutral(group.add_argument("--output", required=True, help="folder to write the encoder to"))
     group.add_argument("--encoder", type=option_types.encoder, default="transformer",
-                       help="transformer over patches of EEG, channelnet as in the published checkpoints, nice (the "
-                            "convolutions of NICE, which ATM has too), or a model of braindecode by name, as "
+                       help="transformer over patches of EEG, channelnet as in the published checkpoints, nice and "
+                            "atm (the encoders of NICE and ATM), or a model of braindecode by name, as "
                             "braindecode:EEGNet or braindecode:Labram (requirements-encoders.txt)")
     group.add_argument("--encoder_weights", metavar="DIR", help="braindecode: start from these published weights, a Hub id "
                        "or a folder")

@@ -51,6 +51,6 @@ def step_limit(text: str) -> int:
 def encoder(text: str) -> str:
     """An argparse type: one of our encoders, or braindecode:NAME."""
     named = text.startswith("braindecode:") and text[12:].isidentifier()
-    if not named and text not in ("transformer", "channelnet", "nice"):
-        raise argparse.ArgumentTypeError(f"{text}: expected transformer, channelnet, nice or braindecode:NAME")
+    if not named and text not in ("transformer", "channelnet", "nice", "atm"):
+        raise argparse.ArgumentTypeError(f"{text}: expected transformer, channelnet, nice, atm or braindecode:NAME")
     return text

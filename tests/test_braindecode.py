@@ -92,7 +92,7 @@ def test_models_that_do_not_fit(network, said):
 
 
 @pytest.mark.parametrize("options, said", [
-    (["--encoder", "lstm"], "expected transformer, channelnet, nice or braindecode:NAME"),
+    (["--encoder", "lstm"], "expected transformer, channelnet, nice, atm or braindecode:NAME"),
     (["--encoder_weights", "x"], "--encoder braindecode:NAME only"),
     (["--encoder", "braindecode:EEGNet", "--pretrained", "x"], "--encoder transformer only")])
 def test_options_that_do_not_go_together(data, clip, tmp_path, capsys, options, said):

@@ -26,8 +26,8 @@ def small(name, n_chans=8, n_times=60, **more):
     shared = {"sfreq": 100.0, "num_classes": 3, "embedding_size": 16, **more}
     if name == "channelnet":
         return ChannelNetConfig(input_height=n_chans, input_width=n_times, num_residual_blocks=0, out_channels=4, **shared)
-    if name == "nice":
-        return NICEConfig(n_chans=n_chans, n_times=n_times, filters=8, **shared)
+    if name in ("nice", "atm"):
+        return NICEConfig(n_chans=n_chans, n_times=n_times, filters=8, channel_attention=name == "atm", **shared)
     return EEGEncoderConfig(n_chans=n_chans, n_times=n_times, d_model=32, attn_heads=4, layers=2, spatial_filters=8,
                             **shared)
 
@@ -65,6 +65,21 @@ def test_nice_has_the_layers_of_the_paper():
     assert (pool.kernel_size, pool.stride) == ((1, 51), (1, 5))
     with pytest.raises(InputError, match="74 samples at 250 Hz are too few, expected at least 75"):
         build_encoder(NICEConfig(sfreq=250, n_times=74))
+
+
+def test_atm_attends_between_channels_before_the_convolutions():
+    """Li et al. 2024: tokens of 250 samples, 4 heads (here 252, which 4 divides), 256 in between, dropout .25."""
+    encoder = build_encoder(NICEConfig(sfreq=250, num_classes=2, embedding_size=16, channel_attention=True)).eval()
+    layer = encoder.attention.layer
+    assert (layer.self_attn.embed_dim, layer.self_attn.num_heads, layer.linear1.out_features) == (252, 4, 256)
+    assert layer.dropout.p == encoder.attention.embedding[1].p == .25
+    eeg = torch.randn(2, 63, 250)
+    changed = eeg.clone()
+    changed[:, 0] += 1
+    with torch.no_grad():
+        assert not torch.allclose(encoder.attention(eeg)[:, 1:], encoder.attention(changed)[:, 1:])
+        order = torch.randperm(63)
+        torch.testing.assert_close(encoder.attention(eeg[:, order]), encoder.attention(eeg)[:, order], rtol=1e-4, atol=1e-5)
 
 
 def test_encode_changes_nothing_and_does_not_depend_on_the_batch(encoder):

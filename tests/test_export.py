@@ -27,6 +27,7 @@ TRANSFORMER = EEGEncoderConfig(n_chans=8, n_times=60, sfreq=100.0, ch_names=list
 CHANNELNET = ChannelNetConfig(input_height=8, input_width=60, num_residual_blocks=0, num_classes=3, embedding_size=16,
                               num_temp_layers=2, num_spatial_layers=2)
 NICE = NICEConfig(n_chans=8, n_times=60, sfreq=100.0, filters=8, num_classes=3, embedding_size=16)
+ATM = NICEConfig(**(NICE.to_diff_dict() | {"channel_attention": True}))
 
 
 def test_torch_export_of_a_trained_encoder(encoder, tmp_path, capsys):
@@ -43,7 +44,8 @@ def test_torch_export_of_a_trained_encoder(encoder, tmp_path, capsys):
 
 @pytest.mark.skipif(not all(map(importlib.util.find_spec, ("onnx", "onnxscript", "onnxruntime"))),
                     reason="onnx, onnxscript and onnxruntime are not installed")
-@pytest.mark.parametrize("config", [TRANSFORMER, CHANNELNET, NICE], ids=["transformer", "channelnet", "nice"])
+@pytest.mark.parametrize("config", [TRANSFORMER, CHANNELNET, NICE, ATM],
+                         ids=["transformer", "channelnet", "nice", "atm"])
 def test_onnx(config, tmp_path):
     import onnxruntime
 

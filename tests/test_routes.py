@@ -1,12 +1,16 @@
 """What the LLM is told beside the embedding: words, captions of similar pictures, labels out of fold, candidates."""
 
+from runtime.runs import read_json
+
 import numpy as np
 import pandas
 import pytest
 import torch
 from scipy import optimize, stats
 
+import evaluate
 import inference_chance
+import train_eeg_classifier
 from captioning.captioner import Captioner
 from captioning.readings import readings
 from captioning.requests import GREEDY, Request
@@ -18,7 +22,7 @@ from eegdata.trials import load_trials
 from encoders import out_of_fold as folds
 from encoders.embedded_texts import EmbeddedTexts
 from encoders.vocabulary import Vocabulary, present, words_of_captions
-from finetuning import finetune, write
+from finetuning import finetune, write, write_controls
 from language_model.candidates import Draw, GumbelNoise
 from recipes import make_small_clip
 from tiny import data_arguments
@@ -29,8 +33,6 @@ VOCABULARY = "snow\ngrass\nblue\nred\ncat\n"
 @pytest.fixture(scope="module")
 def told(data, llm, tmp_path_factory):
     """(captioner, CLIP, encoder) of words, two exemplars and labels out of fold; the CLIP has a text side."""
-    import train_eeg_classifier
-
     folder = tmp_path_factory.mktemp("told")
     clip, encoder = folder / "clip", folder / "encoder"
     make_small_clip.main(["--image_dir", str(data / "images"), "--output", str(clip), "--epochs", "4", "--image_size",
@@ -112,6 +114,31 @@ def test_label_none_is_kept_with_the_captioner(data, clip, encoder, llm, tmp_pat
     write(folder, data, tmp_path / "captions.csv")
     write(folder, data, tmp_path / "oracle.csv", "--condition", "oracle_label")
     assert [set(labels) for _, labels, _ in made] == [{None}, {None}]
+
+
+def test_words_make_conditions_apt_where_the_encoder_names_no_class(told, data, llm, tmp_path, monkeypatch, capsys):
+    _, clip, _ = told
+    encoder, words = tmp_path / "encoder", tmp_path / "words.txt"
+    train_eeg_classifier.main([*data_arguments(data), "--clip_model", str(clip), "--output", str(encoder), "--num_epochs",
+                               "1", "--d_model", "16", "--layers", "1", "--class_head", "off"])
+    words.write_text(VOCABULARY)
+    folder = finetune(data, clip, encoder, llm, tmp_path / "captioner", "--label", "words", "--vocabulary", str(words),
+                      "--max_steps", "1")
+    made = prompts_of(monkeypatch)
+    write(folder, data, tmp_path / "results" / "captions.csv")
+    write_controls(folder, data, tmp_path / "results" / "captions.csv", "--conditions", "label", "noise+label", "eeg")
+    shown = [label for _, label, _ in made]
+    assert shown[0] == shown[2] and set(shown[1]) == set(shown[0]) != {""} and set(shown[3]) == {None}
+    assert read_json(tmp_path / "results" / "captions.csv.json")["label"] == "words"
+    evaluate.main([*map(str, (tmp_path / "results").glob("*.csv")), "--report", str(tmp_path), "--n_perm", "100",
+                   "--n_boot", "50", "--metrics", "ROUGE-1"])
+    study, = read_json(tmp_path / "results.json")["studies"]
+    assert set(study["missing"]) == {"noise", "image", "nothing", "nearest_picture"}
+    for more, lacking in ((["--conditions", "shuffled_within_class"], "the encoder"),
+                          (["--label", "none", "--conditions", "label"], "in the prompt")):
+        with pytest.raises(SystemExit) as ended:
+            write_controls(folder, data, tmp_path / "x.csv", *more)
+        assert ended.value.code == 2 and lacking in capsys.readouterr().err
 
 
 # --- exemplars ---
