@@ -161,12 +161,12 @@ class NICEConfig(EncoderConfig):
 class EEGModelForCausalLMConfig(PretrainedConfig):
     """EEG encoder -> projector -> LLM (model.py). `llm` names the LLM; its weights are not part of the model.
 
-    projector is `mlp` or `linear`. soft_tokens is the number of token embeddings that replace an EEG embedding.
-    prompt_template is auto, chat, plain or thought2text (language_model/prompts.py). lora says whether the folder holds an
-    adapter. uncounted_token is the id of a token that a predecessor's code left out when it counted the tokens of a prompt
-    (language_model/prompts.py). llm_loading is how the LLM was loaded in training: None, "8bit" or "4bit"; llm_dtype is the
-    torch.dtype of what was not quantised, as "bfloat16". label says what stands for the class in prompts: "class", its
-    name, "words" of a vocabulary, or "none"; exemplars is the number of captions of similar pictures there
+    projector is `mlp` or `linear`. soft_tokens is the number of token embeddings that replace an EEG embedding; with 0 none
+    do. prompt_template is auto, chat, plain or thought2text (language_model/prompts.py). lora says whether the folder holds
+    an adapter. uncounted_token is the id of a token that a predecessor's code left out when it counted the tokens of a
+    prompt (language_model/prompts.py). llm_loading is how the LLM was loaded in training: None, "8bit" or "4bit"; llm_dtype
+    is the torch.dtype of what was not quantised, as "bfloat16". label says what stands for the class in prompts: "class",
+    its name, "words" of a vocabulary, or "none"; exemplars is the number of captions of similar pictures there
     (captioning/routes.py).
     """
 

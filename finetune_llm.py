@@ -54,8 +54,9 @@ def parse(argv: list[str] | None) -> options.Options:
                        help="modules that get an adapter: peft's all-linear or a regex")
     group.add_argument("--projector", choices=("mlp", "linear"), default="mlp",
                        help="network from embedding to soft tokens")
-    group.add_argument("--soft_tokens", type=options.positive, default=4,
-                       help="number of soft tokens made of one EEG embedding")
+    group.add_argument("--soft_tokens", type=options.bounded(int, 0), default=4,
+                       help="number of soft tokens made of one EEG embedding; 0: the LLM is only told a class name or "
+                            "words, and exemplars. With --no-use_lora nothing is then trained")
     group.add_argument("--prompt_template", choices=("auto", "chat", "plain", "thought2text"), default="auto",
                        help="format of the prompt; auto is the chat template of the tokenizer if it has one, else plain")
     neutral(group.add_argument("--prompt_date", type=options.date, metavar="YYYY-MM-DD",
@@ -116,6 +117,9 @@ def parse(argv: list[str] | None) -> options.Options:
     if args.vocabulary and args.label != "words":
         raise InputError(f"--vocabulary {args.vocabulary}: is for --label words, not {args.label}; give that, or leave it "
                          "out")
+    if not args.soft_tokens and args.label == "none" and not args.exemplars:
+        raise InputError("--soft_tokens 0 with --label none: the LLM would be told nothing of a trial; give --exemplars, "
+                         "another --label, or soft tokens")
     check_micro_batch(args)
     options.llm_loading(args)  # a contradiction ends here, before the long work
     return args
@@ -149,7 +153,7 @@ def _run(args):
     from transformers import set_seed
 
     from captioning.planning import all_texts, longest_row, lora_options, plan_memory
-    from captioning.stages import eeg_stage, image_stage, make_route, part_captions, picture_rows
+    from captioning.stages import eeg_stage, image_stage, make_route, part_captions, picture_rows, set_statistics
     from captioning.training import Stage
     from config import EEGModelForCausalLMConfig
     from eegdata.data_paths import find_data
@@ -199,7 +203,9 @@ def _run(args):
     names = {part: sorted(set(trials.names(split[part]))) for part in ("train", "val")}
     captions = part_captions(paths.image_dir, names, args.captions)
     check_captions(tokenizer, all_texts(captions))
-    needed = not args.no_stage2 or args.label == "words" or args.exemplars or args.train_label == "out_of_fold"
+    trained = args.use_lora or args.soft_tokens
+    needed = trained and not args.no_stage2
+    needed = needed or args.label == "words" or args.exemplars or args.train_label == "out_of_fold"
     pictures = picture_rows(args, settings, paths, names, encoder.config.embedding_size, device) if needed else {}
     route = make_route(args, settings.clip_model, paths, encoder, trials, split, names, pictures, device)
     class_of = dict(zip(trials.names(slice(None)), trials.words(slice(None)), strict=True))
@@ -219,10 +225,13 @@ def _run(args):
     stage = Stage(model, dated, args, plan, device, date)
     log = {}
 
-    if not args.no_stage2:
+    if not trained:
+        print("nothing is trained: the LLM is frozen, and there are no soft tokens (--no-use_lora, --soft_tokens 0)")
+        set_statistics(stage, trials, split)
+    if trained and not args.no_stage2:
         profiler.stage("stage 2")
         log["stage2"] = image_stage(args, paths, stage, names, class_of, captions, route, pictures)
-    if not args.no_stage3:
+    if trained and not args.no_stage3:
         profiler.stage("stage 3")
         log["stage3"] = eeg_stage(args, paths, stage, trials, split, captions, route, pictures)
 
@@ -246,7 +255,7 @@ def _run(args):
     write_records(output / ENCODER, encoders_pictures)
     save_run(output, args, files=written_files(output), used=used, data=trials.fingerprint, source=trials.source,
              splits=file_hash(paths.splits_path), llm=stage.llm,
-             clip=None if args.no_stage2 else clip_identity(settings.clip_model), warnings=warnings)
+             clip=clip_identity(settings.clip_model) if pictures else None, warnings=warnings)
     remove_folder(output / "checkpoints")
     print("\n".join([f"captioner written to {output}", *(f"warning: {text}" for text in warnings)]))
     say_next("inference.py", args, model_path=output, dest=beside(output, "results/captions.csv"))

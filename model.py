@@ -44,12 +44,15 @@ class Projector(nn.Module):
     that the encoder does not know, like those that will be captioned.
     `mlp`: two layers follow, then the result is normalised to the size of the LLM's token embeddings. `linear`: one layer
     follows. In the predecessors' checkpoints it is all there is, which is a mean of 0 and a scale of 1.
+    Without soft tokens it has no layers: an embedding then chooses words and exemplars only (captioning/routes.py).
     """
 
     def __init__(self, kind: str, embedding_size: int, hidden_size: int, soft_tokens: int):
         super().__init__()
         self.kind, self.soft_tokens, self.hidden_size = kind, soft_tokens, hidden_size
-        if kind == "linear":
+        if not soft_tokens:
+            self.kind = None
+        elif kind == "linear":
             self.linear = nn.Linear(embedding_size, soft_tokens * hidden_size)
         else:
             self.mlp = nn.Sequential(nn.Linear(embedding_size, hidden_size), nn.GELU(),
@@ -119,6 +122,8 @@ class EEGModelForCausalLM(nn.Module):
                modality: str) -> torch.Tensor:
         """Token embeddings [B, L, H] with the projected embeddings at `soft_mask`; a row may have no soft tokens."""
         inputs = self.llm.get_input_embeddings()(input_ids)
+        if not self.config.soft_tokens:
+            return inputs
         # also for no rows: each process must have a gradient, even a zero one, for each trained weight
         soft = self.projector(embeddings[soft_mask.any(1)].float(), modality).to(inputs.dtype)
         return inputs.masked_scatter(soft_mask.unsqueeze(-1), soft)
@@ -208,7 +213,7 @@ class EEGModelForCausalLM(nn.Module):
                                            lora=lora is not None, llm_loading=loading,
                                            llm_dtype=str(llm.dtype).removeprefix("torch."), **config)
         projector = Projector(config.projector, config.embedding_size, config.llm_hidden_size, config.soft_tokens)
-        if config.projector == "mlp":  # soft tokens start as large as the LLM's own
+        if projector.kind == "mlp":  # soft tokens start as large as the LLM's own
             projector.gain.data.copy_(token_size(llm))
         return cls(config, llm, projector.to(device), encoder.to(device) if encoder is not None else None)
 

@@ -36,7 +36,7 @@ from language_model import adapter_files
 from language_model.candidates import Draw
 from language_model.memory import batch_that_fits
 from language_model.prompt_date import fixed_date
-from language_model.prompts import choose_template, pad_id, prompt_ids, render
+from language_model.prompts import IMAGE, choose_template, pad_id, prompt_ids, render
 from language_model.special_tokens import check_ends, end_ids, token_count
 from language_model.tokenizer import load_tokenizer
 from model import EEGModelForCausalLM
@@ -113,8 +113,9 @@ class Captioner:
         <caption> for each exemplar.
         """
         label = {"class": "<class name>", "words": "<words>", "none": None}[self.route.label] if with_label else None
-        return {"rendered_prompt": render(self.tokenizer, self.template, instruction, label, with_embedding,
-                                          ("<caption>",) * self.route.count),
+        prompt = render(self.tokenizer, self.template, instruction, label, with_embedding,
+                        ("<caption>",) * self.route.count)
+        return {"rendered_prompt": prompt if self.model.config.soft_tokens else prompt.replace(IMAGE, ""),
                 "generation": {**options, "eos_token_id": self.ends, "pad_token_id": self.pad}}
 
     def read(self, eeg: torch.Tensor | MappedEEG, rows: torch.Tensor | None = None,

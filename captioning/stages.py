@@ -131,6 +131,14 @@ def eeg_stage(args: Options, paths: DataPaths, stage: Stage, trials: Trials, spl
                      unseen_statistics(embeddings, encoder.config))
 
 
+def set_statistics(stage: Stage, trials: Trials, split: dict) -> None:
+    """Give the projector the statistics of EEG embeddings where stage 3 does not: candidates are ranked by their mean."""
+    encoder = stage.model.encoder
+    embeddings = {part: processes.shared(
+        lambda rows: encode(encoder, trials.eeg, rows, device=stage.device), split[part])[0] for part in ("train", "val")}
+    stage.model.projector.set_statistics("eeg", *unseen_statistics(embeddings, encoder.config))
+
+
 def unseen_statistics(embeddings: dict[str, torch.Tensor], config: PretrainedConfig) -> tuple[torch.Tensor, float]:
     """Mean [E] and scale of the embeddings {"train", "val": [n, E]} of trials that the encoder does not know.
 

@@ -48,7 +48,8 @@ class CaptionTrainer(ResumedTrainer):
             if parameter.requires_grad:
                 (projector if "projector." in name else rest).append(parameter)
         make, arguments = self.get_optimizer_cls_and_kwargs(self.args, self.model)
-        groups = [{"params": projector, "lr": self.projector_learning_rate}] + ([{"params": rest}] if rest else [])
+        groups = [{"params": projector, "lr": self.projector_learning_rate}, {"params": rest}]
+        groups = [group for group in groups if group["params"]]
         self.optimizer = make(groups, weight_decay=self.args.weight_decay, **arguments)
         return self.optimizer
 

@@ -169,7 +169,7 @@ def trained_parameters(shape: Shape, lora: dict | None, projector: str, embeddin
     linear = (embedding_size + 1) * out
     mlp = (embedding_size + 1) * shape.hidden + (shape.hidden + 1) * out + 1
     adapters = sum(lora["r"] * (inputs + outputs) for _, inputs, outputs in adapted(shape, lora)) if lora else 0
-    return adapters + (linear if projector == "linear" else mlp)
+    return adapters + bool(soft_tokens) * (linear if projector == "linear" else mlp)
 
 
 def kept_of_a_layer(shape: Shape, precision: Precision, lora: dict | None, cuda: bool) -> dict[str, float]:

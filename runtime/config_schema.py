@@ -124,7 +124,7 @@ class CaptionerConfig(Schema):
     llm_hidden_size: Annotated[int, Field(gt=0, le=2**17)]
     embedding_size: Size = ABSENT
     projector: Literal["mlp", "linear"] = ABSENT
-    soft_tokens: Annotated[int, Field(gt=0, le=4096)] = ABSENT
+    soft_tokens: Annotated[int, Field(ge=0, le=4096)] = ABSENT
     prompt_template: Literal["auto", "chat", "plain", "thought2text"] = ABSENT
     lora: bool = ABSENT
     llm_loading: Literal["8bit", "4bit"] | None = ABSENT

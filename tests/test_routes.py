@@ -6,7 +6,9 @@ import numpy as np
 import pandas
 import pytest
 import torch
+from safetensors.torch import load_file
 from scipy import optimize, stats
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import evaluate
 import inference_chance
@@ -186,6 +188,41 @@ def test_stages_leave_out_the_own_picture(told, data, llm, tmp_path, monkeypatch
     assert given[0][2].texts == [caption_of(data, name) for name in names]
 
 
+# --- no soft tokens ---
+
+def test_a_frozen_llm_is_told_words_and_exemplars_only(told, data, llm, tmp_path, monkeypatch, capsys):
+    """Nothing is trained, and the prompt is all that tells of the EEG: the captions are the LLM's own after that text."""
+    _, clip, encoder = told
+    folder = finetune(data, clip, encoder, llm, tmp_path / "captioner", "--label", "class", "--exemplars", "2",
+                      "--soft_tokens", "0", "--no-use_lora")
+    assert "nothing is trained" in capsys.readouterr().out and read_json(folder / "train_log.json") == {}
+    made = prompts_of(monkeypatch)
+    table = write(folder, data, tmp_path / "results" / "captions.csv", "--repetition_penalty", "1")
+    (_, labels, exemplars), = made
+    tokenizer, model = AutoTokenizer.from_pretrained(llm), AutoModelForCausalLM.from_pretrained(llm).eval()
+    prompt = read_json(tmp_path / "results" / "captions.csv.json")["rendered_prompt"]
+    assert prompt.count("<caption>") == 2 and "<image>" not in prompt
+    texts = {}
+    for label, shown in zip(labels, exemplars, strict=True):
+        text = prompt.replace("<class name>", label).replace("<caption> <caption>", " ".join(shown))
+        ids = tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
+        written = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)[0]
+        texts[label, shown] = tokenizer.decode(written[ids.shape[1]:], skip_special_tokens=True).strip()
+    assert sorted(set(table["Generated Caption"])) == sorted(set(texts.values()))
+    write(folder, data, tmp_path / "best.csv", "--candidates", "2")
+    assert not torch.equal(Captioner(folder, "cpu").model.projector.eeg_mean, torch.zeros(16))
+
+
+def test_an_adapter_alone_is_trained_and_loaded(told, data, llm, tmp_path):
+    _, clip, encoder = told
+    folder = finetune(data, clip, encoder, llm, tmp_path / "captioner", "--exemplars", "1", "--soft_tokens", "0")
+    tensors = load_file(folder / "projector.safetensors")
+    assert sorted(tensors) == ["eeg_mean", "eeg_scale", "image_mean", "image_scale"]
+    weights = load_file(folder / "adapter" / "adapter_model.safetensors")
+    assert any(weight.any() for name, weight in weights.items() if "lora_B" in name)
+    write(folder, data, tmp_path / "captions.csv")
+
+
 # --- out of fold ---
 
 def test_a_trial_is_read_without_its_own_picture(monkeypatch):
@@ -277,7 +314,7 @@ def test_inference_refuses(captioner, data, tmp_path, capsys, more, message):
 
 @pytest.mark.parametrize(("more", "message"), [
     (["--label", "words"], "tokenize"), (["--vocabulary", "words.txt"], "--label words"),
-    (["--exemplars", "15"], "15 pictures"),
+    (["--exemplars", "15"], "15 pictures"), (["--soft_tokens", "0", "--label", "none"], "told nothing"),
 ])
 def test_training_refuses(data, clip, encoder, llm, tmp_path, capsys, more, message):
     with pytest.raises(SystemExit) as ended:
