@@ -17,7 +17,7 @@ from metrics import conditions
 from metrics.caption_files import ABSTAINED
 
 WRITING = ("llm_backbone_name_or_path", "load_in_8bit", "load_in_4bit", "bf16", "fp16", "batch_size", "prompt_type",
-           "prompt", "max_new_tokens", "do_sample", "temperature", "top_p", "repetition_penalty",
+           "prompt", "max_new_tokens", "min_new_tokens", "do_sample", "temperature", "top_p", "repetition_penalty",
            "guidance", "candidates", "label")  # the controls' too
 ONE_TRIAL = tuple(condition.name for condition in conditions.TABLE if condition.one_trial)
 

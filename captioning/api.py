@@ -137,8 +137,8 @@ class Captioner(captioner.Captioner):
         seed : int
             Random seed of noise and sampling.
         **generation
-            `max_new_tokens`, `repetition_penalty`, `do_sample`, `temperature`, `top_p`, `guidance`, `candidates`, as the
-            options of ``inference.py``.
+            `max_new_tokens`, `min_new_tokens`, `repetition_penalty`, `do_sample`, `temperature`, `top_p`, `guidance`,
+            `candidates`, as the options of ``inference.py``.
 
         Returns
         -------

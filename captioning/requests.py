@@ -9,7 +9,8 @@ from metrics.caption_files import ABSTAINED
 from metrics.conditions import OF_UNKNOWN
 
 # The defaults of the options.
-GREEDY = {"max_new_tokens": 100, "do_sample": False, "repetition_penalty": 1.1, "guidance": 1.0, "candidates": 1}
+GREEDY = {"max_new_tokens": 100, "do_sample": False, "repetition_penalty": 1.1, "guidance": 1.0, "candidates": 1,
+          "min_new_tokens": 0}
 
 
 @dataclass(frozen=True)

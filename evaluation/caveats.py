@@ -15,7 +15,8 @@ from .study import Study
 DATA_KEYS = ("data", "splits", "split_num", "split", "subject")  # of a record: what captions were made from
 # Options that a control must share with the model: against shorter or more random captions the model would win for nothing.
 DECODING_OPTIONS = ("load_in_8bit", "load_in_4bit", "bf16", "prompt_type", "prompt", "max_new_tokens", "do_sample",
-                    "temperature", "top_p", "repetition_penalty", "guidance")
+                    "temperature", "top_p", "repetition_penalty")
+LATER_OPTIONS = {"guidance": 1.0, "candidates": 1, "min_new_tokens": 0, "label": None, "fp16": False}  # as it was before
 MIN_RESAMPLES = 1000  # with fewer, p and intervals change so much with the seed that one could look for a lucky one
 MAX_LISTED = 3  # files or conditions that a caveat names
 
@@ -77,7 +78,8 @@ def made_otherwise(members: list[Captions], model: Captions) -> dict[str, str] |
         keys = [key for key in DATA_KEYS if theirs.get(key) != ours.get(key)]
         if file.condition not in BASELINES:
             theirs, ours = ({**one, **one.get("options", {})} for one in (theirs, ours))
-            keys += [key for key in DECODING_OPTIONS if theirs.get(key) != ours.get(key)]
+            theirs, ours = LATER_OPTIONS | theirs, LATER_OPTIONS | ours
+            keys += [key for key in (*DECODING_OPTIONS, *LATER_OPTIONS) if theirs.get(key) != ours.get(key)]
         for key in keys:
             conditions_of.setdefault(f"{key} {theirs.get(key)} instead of {ours.get(key)}", []).append(file.condition)
     if not conditions_of:

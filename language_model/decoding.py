@@ -11,6 +11,7 @@ from transformers import (
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
+    MinNewTokensLengthLogitsProcessor,
     RepetitionPenaltyLogitsProcessor,
     StoppingCriteria,
     StoppingCriteriaList,
@@ -47,12 +48,12 @@ class StopAtHalf(StoppingCriteria):
 
 def decode(llm: nn.Module, inputs: torch.Tensor, mask: torch.Tensor, cache: dict[str, DynamicCache], *, penalty: float,
            max_new_tokens: int, eos_token_id: int | list[int], pad_token_id: int, guidance: float = 1.0,
-           draw: Draw | None = None, **options: object) -> torch.Tensor:
+           draw: Draw | None = None, min_new_tokens: int = 0, **options: object) -> torch.Tensor:
     """Token ids [B, up to max_new_tokens] after left-padded prompts: inputs [B, L, H] embeddings, mask [B, L].
 
     guidance: other than 1, the second half of the rows are the prompts of the first without the embedding (Guidance).
-    draw: write this candidate in place of the likeliest text. cache: {argument of the LLM: DynamicCache of the first
-    columns of the prompts}, or {} without one; options go to `generate`.
+    draw: write this candidate in place of the likeliest text. min_new_tokens: no text ends before. cache: {argument of the
+    LLM: DynamicCache of the first columns of the prompts}, or {} without one; options go to `generate`.
     """
     guiding = [Guidance(guidance)] if guidance != 1 else []
     dropping = bool(cache) and not options.get("do_sample")
@@ -65,6 +66,8 @@ def decode(llm: nn.Module, inputs: torch.Tensor, mask: torch.Tensor, cache: dict
         processors = guiding + [RepetitionPenalty(penalty, ids)] * (penalty != 1)
         if draw is not None:
             processors = [*processors, GumbelNoise(draw, ids.shape[1])]
+        if ids.shape[1] < min_new_tokens:
+            processors = [*processors, MinNewTokensLengthLogitsProcessor(0, min_new_tokens - ids.shape[1], ends)]
         new = llm.generate(
             inputs_embeds=inputs, attention_mask=mask, generation_config=settings,
             logits_processor=LogitsProcessorList(processors),

@@ -31,14 +31,14 @@ class StaticDecoder:
         self.suited = None  # whether a step is the same as without fixed places; not known yet
 
     def suits(self, cache: Cache | None, device: torch.device, do_sample: bool = False, guidance: float = 1.0,
-              draw: object = None, **options: object) -> bool:
+              draw: object = None, min_new_tokens: int = 0, **options: object) -> bool:
         """Whether the captions of a batch are written this way. cache: that of their prefix, or None without one.
 
-        8 bit is left out, as its products wait for the GPU, and so are tokens that are drawn, and guidance.
+        8 bit is left out, as its products wait for the GPU, and so are tokens that are drawn, guidance and a least length.
         """
         quantised = getattr(self.base.config, "quantization_config", None) is not None
         return (self.suited is not False and self.named and device.type in self.devices and not quantised and not do_sample
-                and guidance == 1 and draw is None
+                and guidance == 1 and draw is None and not min_new_tokens
                 and (cache is None or all(type(layer) is DynamicLayer for layer in cache.layers)))
 
     def write(self, inputs: torch.Tensor, mask: torch.Tensor, cache: DynamicCache | None, *, penalty: float,

@@ -60,6 +60,7 @@ def writing_options(group: argparse._ActionsContainer) -> None:
                                                                    "into the memory of the device, at most 64 on a CPU "
                                                                    "and 512 on CUDA)"))
     group.add_argument("--max_new_tokens", type=positive, default=100, help="longest caption in tokens")
+    group.add_argument("--min_new_tokens", type=bounded(int, 0), default=0, help="shortest caption in tokens")
     group.add_argument("--do_sample", action="store_true", help="sample tokens instead of taking the most likely one")
     group.add_argument("--temperature", type=bounded(float, 0), default=1.0, help="with --do_sample or "
                        "--candidates: below 1 favours likely tokens")
@@ -81,6 +82,11 @@ def generation_options(args: argparse.Namespace) -> dict[str, object]:
 
     options = {"max_new_tokens": args.max_new_tokens, "do_sample": args.do_sample,
                "repetition_penalty": args.repetition_penalty}
+    if args.min_new_tokens > args.max_new_tokens:
+        raise InputError(f"--min_new_tokens {args.min_new_tokens}: is more than --max_new_tokens {args.max_new_tokens}; "
+                         "give a smaller number, or raise the other")
+    if args.min_new_tokens:
+        options |= {"min_new_tokens": args.min_new_tokens}
     if args.guidance != 1:
         if args.do_sample:
             raise InputError(f"--guidance {args.guidance:g} with --do_sample: the captions with and without the embedding "

@@ -248,6 +248,9 @@ def test_controls_made_otherwise_are_said(tmp_path):
     beside.write_text(json.dumps(read_json(beside) | {"options": {"max_new_tokens": 3, "seed": 2}}))
     study, text = doubted(files, tmp_path)
     assert "label was made with max_new_tokens 3 instead of 24" in text and study["claim"].startswith("Not to be relied on")
+    for name, other, before in (("candidates", 4, 1), ("min_new_tokens", 5, 0), ("label", "none", None)):
+        beside.write_text(json.dumps(read_json(beside) | {"options": record["options"] | {name: other}}))
+        assert f"label was made with {name} {other} instead of {before}" in doubted(files, tmp_path)[1]
     beside.unlink()
     assert "captions_label.csv has no record of how the captions were made" in doubted(files, tmp_path)[1]
 

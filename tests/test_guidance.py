@@ -1,4 +1,4 @@
-"""--guidance against the plain computation: both prompts in full at each token, without a batch and without a cache."""
+"""--guidance and --min_new_tokens against the plain computation: whole prompts at each token, no batch and no cache."""
 
 from runtime.runs import read_json
 
@@ -15,8 +15,9 @@ from tiny import make_llm
 PENALTY = 1.3
 
 
-def plain(model, given, without, scale, ends, length):
-    """The tokens of one caption: log p = log p(without) + scale (log p(with) - log p(without)), the largest each time."""
+def plain(model, given, without, scale, ends, length, least=0):
+    """The tokens of one caption: log p = log p(without) + scale (log p(with) - log p(without)), the largest each time, and
+    no end among the first `least`."""
     ids = []
 
     def log_probabilities(example):
@@ -27,6 +28,8 @@ def plain(model, given, without, scale, ends, length):
     while len(ids) < length and not (ids and ids[-1] in ends):
         first, second = (log_probabilities(example) for example in (given, without))
         scores = second + scale * (first - second)
+        if len(ids) < least:
+            scores[:, ends] = -torch.inf
         scores = RepetitionPenaltyLogitsProcessor(PENALTY)(torch.tensor([ids], dtype=torch.long), scores)
         ids.append(scores.argmax().item())
     return ids
@@ -48,9 +51,9 @@ def test_tokens_are_those_of_both_prompts_in_full(tmp_path, kind, scale):
     batch = collate(guided + without, 3, 0, prefix)
     batch.pop("labels")
 
-    def both(ends):
+    def both(ends, **more):
         ids = model.generate(**batch, max_new_tokens=12, do_sample=False, pad_token_id=0, eos_token_id=ends,
-                             repetition_penalty=PENALTY, guidance=scale)
+                             repetition_penalty=PENALTY, guidance=scale, **more)
         assert len(ids) == 2
         return ids.tolist()
 
@@ -59,6 +62,9 @@ def test_tokens_are_those_of_both_prompts_in_full(tmp_path, kind, scale):
     ends = [expected[0][3]]  # one caption ends before the other
     shorter = [plain(model, *pair, scale, ends, 12) for pair in zip(guided, without, strict=True)]
     assert [row[:len(text)] for row, text in zip(both(ends), shorter, strict=True)] == shorter
+    longer = [plain(model, *pair, scale, ends, 12, least=7) for pair in zip(guided, without, strict=True)]
+    assert len(shorter[0]) == 4 and min(map(len, longer)) >= 7
+    assert [row[:len(text)] for row, text in zip(both(ends, min_new_tokens=7), longer, strict=True)] == longer
 
 
 def test_captions_change_with_the_embedding_only(captioner, data, tmp_path):

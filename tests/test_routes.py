@@ -302,6 +302,7 @@ def test_candidates_under_all_conditions(told, data, tmp_path):
 
 @pytest.mark.parametrize(("more", "message"), [
     (["--label", "words"], "has no vocabulary"),
+    (["--min_new_tokens", "200"], "--max_new_tokens 12"),
     (["--candidates", "2", "--do_sample"], "candidates are drawn already"),
     (["--candidates", "2", "--temperature", "0"], "nothing can be sampled"),
     (["--candidates", "2"], "tokenize"),  # that CLIP embeds pictures only
