@@ -6,7 +6,8 @@ recipes/benchmark_encoders.sh.
 
 Each fold is a split of its own: the trials of one recording, one person or a fifth of the people are the test part, and one
 or two others validation. Simulated data keep the split of their folder, with all and with a third of the training pictures.
-Predictions are kept in --output, so an interrupted run goes on. Files: table.md, benchmark.png. The exit code is 1 where
+Predictions are kept in --output, so an interrupted run goes on, and a run with more seeds or fewer networks takes what is
+there: a method's numbers are of the seeds that it was run with. Files: table.md, benchmark.png. The exit code is 1 where
 the whole interval of the default encoder minus the best baseline is below 0. Which baseline is best is told from the test
 trials themselves.
 """
@@ -191,7 +192,7 @@ def scores_of(task: Task, seeds: list[int], output: Path, networks: list[str]) -
     from metrics.statistics import bootstrap_interval
 
     by_seed = [cross_validated(task, seed, output, networks) for seed in seeds]
-    said = {name: np.stack([each[name] for each in by_seed], 1) for name in by_seed[0]}
+    said = {name: np.stack([each[name] for each in by_seed if name in each], 1) for name in by_seed[0]}
     tested = said[OURS][:, 0] >= 0
     labels, clusters = task.labels()[tested], task.clusters[tested]
     scores = {}
