@@ -4,32 +4,29 @@ An EEG (or picture) embedding [E] becomes `soft_tokens` token embeddings that st
 caption after it. The idea is Thought2Text's (Mishra et al., Findings of NAACL 2025) and LLaVA's.
 """
 
-import inspect
 from pathlib import Path
 
-from runtime import cuda, pretrained, processes
+from runtime import cuda, processes
 from runtime.checkpoint_files import check_whole
-from runtime.checkpoints import check_complete, check_tensors, load_strictly, read_tensors
+from runtime.checkpoints import check_tensors, load_strictly, read_tensors
 from runtime.config_schema import CaptionerConfig, made_of
 from runtime.errors import InputError
-from runtime.generation import ends_only
 from runtime.model_files import has_weights
 from runtime.pickles import load_pickle
 from runtime.places import resolve_checkpoint
 from runtime.runs import atomic_path, read_json, write_json
-from runtime.small_models import offline_advice
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
 
 from config import EEGModelForCausalLMConfig
 from encoders import load_encoder, save_encoder
-from language_model import adapter_files, memory, sharding
+from language_model import adapter_files, sharding
 from language_model.decoding import decode
+from language_model.loading import load_llm, token_size
 from language_model.prefix_cache import PrefixCache, whole_prompts
 from language_model.static_decoding import StaticDecoder
 
@@ -328,51 +325,3 @@ def _contiguous(head, given):
     """The last hidden state of each row is cut out of all; as it lies there torch multiplies row by row, which reads the
     weights of the LLM's head as often: on an H100 148 ms for 512 rows in place of 0.6."""
     return given[0].contiguous(), *given[1:]
-
-
-@torch.no_grad()
-def token_size(llm: PreTrainedModel) -> float:
-    """The root mean square of the values of an LLM's token embeddings, as its embedding module gives them.
-
-    Some families scale them inside that module (Gemma by the root of the hidden size), so the weights do not tell.
-    """
-    embed = llm.get_input_embeddings()
-    ids = torch.arange(embed.weight.shape[0], device=embed.weight.device)
-    squares = [embed(part).double().pow(2).mean(1) for part in ids.split(4096)]
-    return float(torch.cat(squares).mean().sqrt())
-
-
-def load_llm(name: str | Path, device: str, dtype: torch.dtype | None, loading: str | None) -> PreTrainedModel:
-    """A frozen causal LM. loading: None, "8bit" or "4bit" (bitsandbytes); dtype None: float32 on a CPU, else that of
-    the checkpoint, as far as the card has it."""
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
-
-    dtype = dtype or (torch.float32 if device == "cpu" else cuda.native(memory.saved_dtype(name), device))
-    if not processes.sharded():  # each card then holds a part
-        memory.require_weights(name, loading, dtype.itemsize, memory.free_memory(device), device != "cpu",
-                               cuda.half_of(device))
-    quantization = {}  # an explicit None would make transformers read a folder saved in 8 bit as if it were not
-    if loading == "8bit":
-        quantization["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
-    elif loading == "4bit":
-        quantization["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4",
-            bnb_4bit_compute_dtype=dtype)
-    try:
-        llm, report = pretrained.load(
-            AutoModelForCausalLM, name, dtype=dtype, output_loading_info=True, **quantization,
-            device_map={"": "cpu" if processes.sharded() else device})  # FSDP deals it out to the cards
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
-        reason = str(error).strip().split("\n")[0][:300]
-        raise InputError(f"LLM {name}: cannot be loaded ({reason}); expected a Hugging Face causal language model's Hub "
-                         f"name or local folder (--llm_backbone_name_or_path){offline_advice('llm', name)}") from None
-    check_complete(report, f"LLM {name}")
-    for method in (llm.forward, llm.prepare_inputs_for_generation):
-        if "inputs_embeds" not in inspect.signature(method).parameters:
-            raise InputError(f"LLM {name}: a {type(llm).__name__} writes no text after embeddings in this version of "
-                             "transformers, and an EEG is given to an LLM as embeddings; choose another LLM")
-    llm.generation_config = ends_only(llm.generation_config)
-    for module in llm.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False  # that path drops gradients silently after an evaluation forward
-    return llm.requires_grad_(False)
