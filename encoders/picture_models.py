@@ -118,6 +118,17 @@ def _open_clip(name, device):
     model = model.eval().to(device)
     trunk = getattr(model.visual, "trunk", model.visual)
     blocks = getattr(trunk, "blocks", None) or getattr(getattr(trunk, "transformer", None), "resblocks", ())
+    stages = [] if blocks else _stages(trunk)
+
+    def maps(pixels):
+        found = []
+        hooks = [stage.register_forward_hook(lambda module, given, out: found.append((None, out))) for stage in stages]
+        try:
+            model.encode_image(pixels)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
 
     def inner(pixels):
         found = model.forward_intermediates(image=pixels, image_output_extra_tokens=True, normalize=False)
@@ -126,7 +137,14 @@ def _open_clip(name, device):
                 for token, positions in zip(tokens, found["image_intermediates"], strict=True)]
 
     return PictureModel(lambda pictures: torch.stack([preprocess(picture) for picture in pictures]), model.encode_image,
-                        inner, len(blocks), device)
+                        maps if stages else inner, len(blocks or stages), device)
+
+
+def _stages(trunk):
+    """The stages of a convolutional network, as ConvNeXt and CLIP's ResNets name them. open_clip's own way to layers counts
+    the stem of a ResNet as one, and fails for ConvNeXt."""
+    return list(getattr(trunk, "stages", ())) or [getattr(trunk, name) for name in ("layer1", "layer2", "layer3", "layer4")
+                                                  if hasattr(trunk, name)]
 
 
 def _timm(name, device):

@@ -95,6 +95,7 @@ def check_layers(layers: Sequence[str], count: int, grid: int, name: str) -> Non
     """InputError where the model does not have these layers."""
     wrong = [layer for layer in layers if layer != FINAL and not (layer.isdecimal() and 1 <= int(layer) <= count)]
     if wrong:
-        raise InputError(f"--target_layers {wrong[0]}: {name} has the layers 1 to {count}, and final")
+        known = f"the layers 1 to {count}, and final" if count else "no layers that can be named, only final"
+        raise InputError(f"--target_layers {wrong[0]}: {name} has {known}")
     if grid and FINAL in layers:
         raise InputError(f"--target_tokens: the final embedding of {name} is one vector; name layers 1 to {count}")

@@ -33,7 +33,7 @@ def parse(argv: list[str] | None) -> options.Options:
                         "one layer picked on validation, and a learned mix (unset: the final embedding only)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds of training")
     parser.add_argument("--subject", type=int, default=0, help="person to train and score on (unset: all)")
-    parser.add_argument("--num_epochs", type=options.positive, default=100, help="epochs of training")
+    parser.add_argument("--num_epochs", type=options.positive, default=30, help="epochs of training")
     return options.parse(parser, argv)
 
 

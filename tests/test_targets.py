@@ -160,16 +160,16 @@ def vision_model(kind, folder):
             "model_args": {"img_size": 32, "patch_size": 8, "depth": 2},
             "pretrained_cfg": {"input_size": [3, 32, 32], "num_classes": 1000, "classifier": "head"}}))
         return True
-    if kind == "open_clip":
+    if kind.startswith("open_clip"):
         import open_clip
 
-        config = {"embed_dim": 16, "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16,
-                                                  "patch_size": 8},
+        sizes = {"layers": 2, "width": 32, "patch_size": 8} if kind == "open_clip" else {"layers": [1, 1, 1, 1], "width": 4}
+        config = {"embed_dim": 16, "vision_cfg": {"image_size": 32, "head_width": 16, **sizes},
                   "text_cfg": {"context_length": 8, "vocab_size": 100, "width": 16, "heads": 2, "layers": 1}}
         model = open_clip.CLIP(**config)
         save_file(model.state_dict(), folder / "open_clip_model.safetensors")
         (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
-        return True
+        return kind == "open_clip"
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32,
              "patch_size": 8}
     if kind == "dinov2":
@@ -206,6 +206,34 @@ def test_layers_of_every_family(kind, clip, tmp_path):
     if not has_token:
         torch.testing.assert_close(found["1"], positions.mean((2, 3)))
     torch.testing.assert_close(model.features(pictures()[:1], ("2",))["2"], found["2"][:1], rtol=1e-4, atol=1e-5)
+
+
+def test_layers_of_open_clips_resnets(tmp_path):
+    """As UBP's RN50: the stages of the network in turn, without the stem."""
+    import open_clip
+
+    vision_model("open_clip_resnet", tmp_path)
+    model = load_picture_model(str(tmp_path), "cpu")
+    found = model.features(pictures(), ("1", "2", "3", "4", "final"))
+    network = open_clip.create_model(f"local-dir:{tmp_path}").visual.eval()
+    with torch.no_grad():
+        state = network.stem(model.preprocess(pictures()))
+        for number in ("1", "2", "3", "4"):
+            state = getattr(network, f"layer{number}")(state)
+            torch.testing.assert_close(found[number], state.mean((2, 3)))
+        torch.testing.assert_close(found["final"], network.attnpool(state))
+    assert model.count == 4 and found["1"].shape == (3, 16)
+    model.features(pictures(), ("2",), 2)
+
+
+def test_layers_of_open_clips_convnexts():
+    import open_clip
+
+    with patch.object(open_clip, "create_model_and_transforms", lambda **given: (
+            open_clip.create_model("convnext_base"), None, lambda picture: torch.zeros(3, 64, 64))):
+        model = load_picture_model("open_clip:convnext_base", "cpu")
+    assert [model.features(pictures()[:1], (f"{n}",))[f"{n}"].shape[1] for n in range(1, model.count + 1)] == [
+        128, 256, 512, 1024]
 
 
 def test_the_features_are_those_of_the_models_own_hidden_states(clip):

@@ -132,7 +132,8 @@ def test_what_needs_classes_is_refused(whole, clip, tmp_path, capsys):
     given = ["--eeg_dataset", str(data), "--device", "cpu"]
     model = ["--model_path", str(results.parent / "captioner"), *given]
     for script, arguments, text in (
-            (inference_chance, [*model, "--conditions", "label", "--dest", str(tmp_path / "c.csv")], "needs a class name or words"),
+            (inference_chance, [*model, "--conditions", "label", "--dest", str(tmp_path / "c.csv")],
+             "needs a class name or words"),
             (train_eeg_classifier, [*given, "--loss_weight", "0", "--output", str(tmp_path / "e")], "no classes to learn"),
             (train_eeg_classifier, [*given, "--best_by", "accuracy", "--output", str(tmp_path / "e")], "no one class"),
             (encoder_test, [*given, "--clip_model", str(clip), "--output", str(results.parent / "encoder"),
