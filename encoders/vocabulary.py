@@ -1,9 +1,9 @@
 """Words of an open vocabulary that an embedding speaks of, by the text side of CLIP, each with a calibrated probability.
 
 A word's likeness to an embedding is the cosine of the two, each less a mean: pictures and texts lie apart in CLIP's space
-(Liang et al., Mind the gap, NeurIPS 2022), and embeddings decoded from EEG shrink towards the mean picture. Platt scaling
-(Platt 1999), fitted on trials that the encoder was not trained on, turns likenesses into the probability that the word is
-in a caption of the picture. Where the embedding tells nothing, no word is likely, and none is named.
+(Liang et al., Mind the gap, NeurIPS 2022), and embeddings decoded from EEG have a mean of their own. Platt scaling (Platt
+1999) turns likenesses into the probability that the word is in a caption of the picture. Both are of trials that the
+encoder was not trained on. Where the embedding tells nothing, no word is likely, and none is named.
 """
 
 from collections.abc import Sequence
@@ -59,8 +59,8 @@ def present(words: Sequence[str], captions: Sequence[str]) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """words [V]; directions [V, E] of length 1; centre [E], the mean of the training pictures' embeddings; slope and offset
-    of Platt scaling."""
+    """words [V]; directions [V, E] of length 1; centre [E], the mean of the embeddings that it was calibrated on, before
+    that of the training pictures'; slope and offset of Platt scaling."""
 
     words: list[str]
     directions: torch.Tensor
@@ -82,17 +82,19 @@ class Vocabulary:
         return normalize(embeddings.float() - self.centre) @ self.directions.T
 
     def calibrated(self, embeddings: torch.Tensor, truth: torch.Tensor) -> "Vocabulary":
-        """The same with Platt scaling fitted to embeddings [n, E] and whether each word is true of them, [n, V] bool."""
+        """The same, centred by embeddings [n, E], with Platt scaling fitted to them and to whether each word is true of
+        them, [n, V] bool."""
         from sklearn.linear_model import LogisticRegression
 
-        values, words = self.likeness(embeddings).reshape(-1, 1).double().numpy(), truth.flatten().numpy()
+        centred = replace(self, centre=embeddings.float().mean(0))
+        values, words = centred.likeness(embeddings).reshape(-1, 1).double().numpy(), truth.flatten().numpy()
         if words.all() or not words.any():
             raise InputError("--label words: of the validation captions all or none hold the words of the vocabulary, so "
                              "probabilities cannot be fitted; give another --vocabulary, or another --label")
         fitted = LogisticRegression(C=1e6).fit(values, words)
         slope = max(float(fitted.coef_[0, 0]), 0.)  # below 0 the encoder is worse than chance: nothing is likely
         offset = float(fitted.intercept_[0]) if slope else float(np.log(words.mean() / (1 - words.mean())))
-        return replace(self, slope=slope, offset=offset)
+        return replace(centred, slope=slope, offset=offset)
 
     def probabilities(self, embeddings: torch.Tensor) -> torch.Tensor:
         """embeddings [n, E] -> the probability [n, V] that each word is in a caption."""

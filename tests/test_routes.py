@@ -72,7 +72,8 @@ def test_probabilities_are_platts_and_noise_names_no_word():
     truth = torch.from_numpy(rng.random((200, 6)) < .3)
     embeddings = .3 + truth.float() @ directions + .3 * torch.from_numpy(rng.normal(size=(200, 8))).float()
     fitted = plain.calibrated(embeddings, truth)
-    values, held = plain.likeness(embeddings).double().numpy().ravel(), truth.numpy().ravel()
+    assert torch.allclose(fitted.centre, embeddings.mean(0))
+    values, held = fitted.likeness(embeddings).double().numpy().ravel(), truth.numpy().ravel()
     best = optimize.minimize(lambda x: np.logaddexp(0, -(2 * held - 1) * (x[0] * values + x[1])).sum(), [1., 0.]).x
     assert np.allclose([fitted.slope, fitted.offset], best, rtol=1e-2)
     texts = fitted.words_of(fitted.probabilities(embeddings))
@@ -122,10 +123,12 @@ def test_words_make_conditions_apt_where_the_encoder_names_no_class(told, data, 
     _, clip, _ = told
     encoder, words = tmp_path / "encoder", tmp_path / "words.txt"
     train_eeg_classifier.main([*data_arguments(data), "--clip_model", str(clip), "--output", str(encoder), "--num_epochs",
-                               "1", "--d_model", "16", "--layers", "1", "--class_head", "off"])
+                               "1", "--batch_size", "16", "--d_model", "16", "--layers", "1", "--class_head", "off"])
     words.write_text(VOCABULARY)
     folder = finetune(data, clip, encoder, llm, tmp_path / "captioner", "--label", "words", "--vocabulary", str(words),
                       "--max_steps", "1")
+    monkeypatch.setattr(Vocabulary, "words_of", lambda self, probabilities: [  # so small an encoder is not sure of any
+        self.words[best] for best in probabilities.argmax(1).tolist()])
     made = prompts_of(monkeypatch)
     write(folder, data, tmp_path / "results" / "captions.csv")
     write_controls(folder, data, tmp_path / "results" / "captions.csv", "--conditions", "label", "noise+label", "eeg")
