@@ -29,7 +29,7 @@ from captioning.routes import Route
 from datautils import CaptionDataset, collate
 from eegdata.dataset_folder import MappedEEG
 from encoders import encode
-from encoders.clip import is_other_clip, load_clip_text
+from encoders.clip import check_same_clip, load_clip_text
 from encoders.temperature import class_probabilities
 from encoders.words import words_of
 from language_model import adapter_files
@@ -201,9 +201,7 @@ class Captioner:
 
     def check_clip(self) -> None:
         """InputError unless the CLIP model is the one that the captioner was trained with."""
-        if is_other_clip(self.clip_model, read_run(self.folder)[0].get("clip")):
-            raise InputError(f"--clip_model {self.clip_model}: other weights than those that the captioner was trained "
-                             "with; name the same CLIP model")
+        check_same_clip(self.clip_model, self.folder, "captioner")
 
     @cached_property
     def _embed_text(self):

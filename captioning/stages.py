@@ -7,7 +7,6 @@ from runtime import processes
 from runtime.errors import InputError
 from runtime.model_files import model_key
 from runtime.options import Options
-from runtime.runs import read_run
 
 import torch
 from torch import nn
@@ -20,7 +19,7 @@ from eegdata.data_paths import DataPaths
 from eegdata.pictures import read_captions
 from eegdata.trials import Trials
 from encoders import encode
-from encoders.clip import clip_identity, is_other_clip
+from encoders.clip import check_same_clip, clip_identity
 from encoders.embedded_texts import EmbeddedTexts
 from encoders.out_of_fold import out_of_fold
 from encoders.picture_settings import PictureSettings
@@ -49,9 +48,7 @@ def picture_rows(args: Options, settings: PictureSettings, paths: DataPaths, nam
     if embeddings["train"].shape[1] != size:
         raise InputError(f"--clip_model {clip_model}: embeddings of size {embeddings['train'].shape[1]}, but the "
                          f"encoder was trained towards size {size}; name the same CLIP model")
-    if is_other_clip(clip_model, read_run(args.eeg_encoder_path)[0].get("clip")):
-        raise InputError(f"--clip_model {clip_model}: other weights than those that the encoder in "
-                         f"{args.eeg_encoder_path} was trained towards; name the same CLIP model")
+    check_same_clip(clip_model, args.eeg_encoder_path, "encoder")
     return embeddings
 
 

@@ -54,6 +54,14 @@ def is_other_clip(name: str, then: dict | str | None) -> bool:
     return bool(differing_files(now, then))
 
 
+def check_same_clip(name: str, folder: str | Path, whose: str) -> None:
+    """InputError unless the CLIP model `name` is the one that the checkpoint in `folder`, of an encoder or captioner, was
+    trained with."""
+    if is_other_clip(name, read_run(folder)[0].get("clip")):
+        raise InputError(f"--clip_model {name}: other weights than those that the {whose} was trained with ({folder}); "
+                         "name the same CLIP model")
+
+
 def is_classifier_only(folder: str | Path) -> bool:
     """Whether the encoder in `folder` was trained with --loss_weight 0, so that its embedding means nothing."""
     return read_run(folder)[1].get("loss_weight") == 0
