@@ -212,8 +212,8 @@ def test_a_frozen_llm_is_told_words_and_exemplars_only(told, data, llm, tmp_path
         written = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)[0]
         texts[label, shown] = tokenizer.decode(written[ids.shape[1]:], skip_special_tokens=True).strip()
     assert sorted(set(table["Generated Caption"])) == sorted(set(texts.values()))
-    evaluate.main([str(tmp_path / "results" / "captions.csv"), "--report", str(tmp_path), "--n_perm", "100", "--n_boot", "50",
-                   "--metrics", "ROUGE-1"])
+    evaluate.main([str(tmp_path / "results" / "captions.csv"), "--report", str(tmp_path), "--n_perm", "100", "--n_boot",
+                   "50", "--metrics", "ROUGE-1"])
     assert (tmp_path / "report.html").is_file()
     write(folder, data, tmp_path / "best.csv", "--candidates", "2")
     assert not torch.equal(Captioner(folder, "cpu").model.projector.eeg_mean, torch.zeros(16))
