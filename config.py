@@ -144,16 +144,17 @@ class BraindecodeConfig(EncoderConfig):
 
 
 class NICEConfig(EncoderConfig):
-    """The convolutional encoders of NICE and ATM (encoders/nice.py); filters: of each convolution; channel_attention: ATM's
-    attention over channels in front of them."""
+    """The convolutional encoders of NICE and ATM (encoders/nice.py); filters: of each convolution; features: width of the
+    layers after them, None for embedding_size; channel_attention: ATM's attention over channels in front of them."""
 
     model_type = "nice"
 
-    def __init__(self, n_chans: int = 63, n_times: int = 250, filters: int = 40, channel_attention: bool = False,
-                 **described: object) -> None:
+    def __init__(self, n_chans: int = 63, n_times: int = 250, filters: int = 40, features: int | None = None,
+                 channel_attention: bool = False, **described: object) -> None:
         self.n_chans = n_chans
         self.n_times = n_times
         self.filters = filters
+        self.features = features
         self.channel_attention = channel_attention
         super().__init__(**described)
 

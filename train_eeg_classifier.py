@@ -60,7 +60,9 @@ def encoder_config(args: argparse.Namespace, *, n_chans: int, n_times: int,
         return ChannelNetConfig(input_height=n_chans, input_width=n_times, num_residual_blocks=args.residual_blocks,
                                 **described)
     if args.encoder in ("nice", "atm"):
-        return NICEConfig(n_chans=n_chans, n_times=n_times, channel_attention=args.encoder == "atm", **described)
+        attention = args.encoder == "atm"
+        width = 1024 if attention else 768  # the papers'
+        return NICEConfig(n_chans=n_chans, n_times=n_times, features=width, channel_attention=attention, **described)
     return EEGEncoderConfig(n_chans=n_chans, n_times=n_times, patch_size=args.patch_size, centre=args.centre,
                             **{name: getattr(args, name) for name in options.ENCODER}, **described)
 

@@ -52,8 +52,9 @@ class ResidualLayer(nn.Module):
 class NICEEncoder(PreTrainedModel):
     """eeg [B, C, T] -> embedding [B, E], logits [B, K].
 
-    The papers match the normalised output of the residual layer to the picture's embedding. Here a linear layer follows,
-    as in all encoders of this project.
+    The papers match the normalised output of the residual layer to the picture's embedding. Here a linear layer follows, as
+    in all encoders of this project. config.features is the width of the residual layer; None: E, as in folders of an
+    earlier version, which learned nothing where E is 1, as in an encoder that is only a classifier.
     """
 
     config_class = NICEConfig
@@ -71,13 +72,13 @@ class NICEEncoder(PreTrainedModel):
             name = "atm" if self.attention else "nice"
             raise InputError(f"--encoder {name}: {config.n_times} samples at {config.sfreq:g} Hz are too few, expected at "
                              f"least {kernel + pool - 1}; use --encoder transformer, or a longer window")
-        filters, size = config.filters, config.embedding_size
+        filters, size = config.filters, config.features or config.embedding_size
         self.convolutions = nn.Sequential(
             nn.Conv2d(1, filters, (1, kernel)), nn.AvgPool2d((1, pool), (1, stride)), nn.BatchNorm2d(filters), nn.ELU(),
             nn.Conv2d(filters, filters, (config.n_chans, 1)), nn.BatchNorm2d(filters), nn.ELU(),
             nn.Dropout(DROPOUT), nn.Conv2d(filters, filters, 1), nn.Flatten())
         self.residual = nn.Sequential(nn.Linear(filters * steps, size), ResidualLayer(size))
-        self.projector = nn.Linear(size, size)
+        self.projector = nn.Linear(size, config.embedding_size)
         self.classifier = nn.Linear(size, config.num_classes)
         self.post_init()
 

@@ -105,6 +105,7 @@ class NICEConfig(EncoderConfig):
     n_chans: Size
     n_times: Length
     filters: Size
+    features: Size | None = ABSENT
     channel_attention: bool = ABSENT
 
 

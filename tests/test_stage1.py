@@ -174,6 +174,15 @@ def test_options_run(data, clip, tmp_path, options):
     assert load_encoder(train(data, clip, tmp_path, *options, epochs=1))
 
 
+@pytest.mark.parametrize("name", ["transformer", "nice", "atm"])
+def test_every_encoder_learns_classes_alone(data, tmp_path, name):
+    """Without pictures the embedding has one number; what the classes are read from must not shrink with it."""
+    training.main([*data_arguments(data), "--output", str(tmp_path), *SMALL, "--loss_weight", "0", "--encoder", name,
+                   "--branches", "neural", "--num_epochs", "30"])
+    scoring.main([*data_arguments(data), "--output", str(tmp_path), "--device", "cpu"])
+    assert read_json(tmp_path / "test" / "scores.json")["top1"] > .6
+
+
 def test_bfloat16_learns_as_float32_and_saves_float32(data, clip, encoder, tmp_path):
     rough = train(data, clip, tmp_path, "--bf16", epochs=20)
     state = load_file(rough / "model.safetensors")
