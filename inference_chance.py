@@ -55,8 +55,9 @@ def _run(args, files):
     if others and args.conditions:
         raise InputError(f"--conditions {others[0]}: needs {_lacking(captioner, others[0])}; leave it out, or choose of "
                          f"{', '.join(apt)}")
-    if others:
-        print(f"{', '.join(others)} are left out, as they need {_lacking(captioner, others[0])}")
+    for lacking in dict.fromkeys(_lacking(captioner, condition) for condition in others):
+        left_out = [condition for condition in others if _lacking(captioner, condition) == lacking]
+        print(f"{', '.join(left_out)} are left out, as they need {lacking}")
     write_captions(captioner, args, {condition: file for condition, file in files.items() if condition in apt})
     folder = next(iter(files.values())).parent
     say_next("evaluate.py", args, f"{folder}/*.csv", carry=(), report=folder.parent)

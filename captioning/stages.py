@@ -66,10 +66,15 @@ def make_route(args: Options, clip_model: str, paths: DataPaths, encoder: nn.Mod
         words = words_in(args.vocabulary) if args.vocabulary else words_of_captions(
             _captions(paths.image_dir, names["train"]))
         plain = Vocabulary.of(words, pictures["train"], clip_model, device)
-        embeddings, _ = processes.shared(lambda rows: encode(encoder, trials.eeg, rows, device=device), split["val"])
+        embeddings, _ = _encoded(encoder, trials, split["val"], device)
         vocabulary = plain.calibrated(embeddings, present(words, _captions(paths.image_dir, trials.names(split["val"]))))
         print(f"{len(words)} words may stand in prompts; {MOST_WORDS} at most do, each if it is more likely than not")
     return Route(args.label, vocabulary, args.exemplars, similar)
+
+
+def _encoded(encoder, trials, rows, device):
+    """Embeddings [n, E] and logits [n, K] of the trials `rows`, which several processes share."""
+    return processes.shared(lambda own: encode(encoder, trials.eeg, own, device=device), rows)
 
 
 def _captions(image_dir, names):
@@ -103,8 +108,7 @@ def eeg_stage(args: Options, paths: DataPaths, stage: Stage, trials: Trials, spl
     embeddings, labels, exemplars = {}, {}, {}
     encoder, names = stage.model.encoder, {part: trials.names(split[part]) for part in captions}
     for part in ("train", "val"):
-        embeddings[part], logits = processes.shared(
-            lambda rows: encode(encoder, trials.eeg, rows, device=stage.device), split[part])
+        embeddings[part], logits = _encoded(encoder, trials, split[part], stage.device)
         told, shown, own = route, embeddings[part], None
         if part == "train" and args.exemplars:
             number = {name: i for i, name in enumerate(sorted(set(names[part])))}
@@ -131,8 +135,7 @@ def eeg_stage(args: Options, paths: DataPaths, stage: Stage, trials: Trials, spl
 def set_statistics(stage: Stage, trials: Trials, split: dict) -> None:
     """Give the projector the statistics of EEG embeddings where stage 3 does not: candidates are ranked by their mean."""
     encoder = stage.model.encoder
-    embeddings = {part: processes.shared(
-        lambda rows: encode(encoder, trials.eeg, rows, device=stage.device), split[part])[0] for part in ("train", "val")}
+    embeddings = {part: _encoded(encoder, trials, split[part], stage.device)[0] for part in ("train", "val")}
     stage.model.projector.set_statistics("eeg", *unseen_statistics(embeddings, encoder.config))
 
 
