@@ -141,7 +141,9 @@ def of_tables(made: Path) -> dict[str, Reader]:
         times = {}
         for file, event in read_events(at / name):
             time = event.onset if event.sample is None else event.sample
-            if not math.isnan(time) and not times.get(file, -math.inf) <= time < math.inf:
+            if math.isnan(time):  # the row gives no time
+                continue
+            if not times.get(file, -math.inf) <= time < math.inf:
                 return f"time {time} after {times.get(file)}"
             times[file] = time
         share_table(at / name, files[:1])

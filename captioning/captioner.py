@@ -11,6 +11,7 @@ from runtime.config_schema import ClassNames
 from runtime.cuda import asked_half, dtype_of
 from runtime.errors import InputError
 from runtime.model_files import differing_files, model_identity, model_key
+from runtime.npy import map_npy
 from runtime.options import Options
 from runtime.pickles import load_pickle
 from runtime.places import resolve_checkpoint
@@ -248,14 +249,17 @@ def load_captioner(args: Options) -> Captioner:
 
 def read_eeg_file(path: str, config: PretrainedConfig) -> torch.Tensor:
     """One trial [1, channels, samples] from .npy, .pt or .csv; the window starts at the file's first sample."""
-    readers = {".npy": lambda: np.load(path, allow_pickle=False), ".pt": lambda: load_pickle(path, "--eeg_file"),
-               ".pth": lambda: load_pickle(path, "--eeg_file"),
+    readers = {".npy": lambda: map_npy(path, f"--eeg_file {path}").astype(np.float32),
+               ".pt": lambda: load_pickle(path, "--eeg_file"), ".pth": lambda: load_pickle(path, "--eeg_file"),
                ".csv": lambda: np.loadtxt(read_lines(path, f"--eeg_file {path}"), delimiter=",", ndmin=2)}
     if Path(path).suffix not in readers:
         raise InputError(f"--eeg_file {path}: expected one of {', '.join(readers)}")
     try:
-        eeg = torch.as_tensor(readers[Path(path).suffix](), dtype=torch.float32)
-    except (OSError, ValueError, TypeError) as error:
+        eeg = torch.as_tensor(readers[Path(path).suffix]())
+        if eeg.is_complex():
+            raise TypeError("they are complex")
+        eeg = eeg.float()
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"--eeg_file {path}: not readable as numbers ({error}); expected [channels, samples]") from None
     if eeg.ndim != 2 or eeg.shape[0] != config.n_chans or eeg.shape[1] < config.n_times:
         raise InputError(f"--eeg_file {path}: shape {tuple(eeg.shape)}, expected [{config.n_chans} channels, at least "

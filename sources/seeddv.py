@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from runtime.errors import InputError
+from runtime.npy import map_npy
 from runtime.runs import file_hash
 from runtime.text_files import read_lines
 
@@ -78,14 +79,9 @@ def find(args: argparse.Namespace) -> DataSet:
 
 
 def _array(path, shape):
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; expected the folder of SEED-DV as --folder") from None
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: not readable as .npy ({str(error)[:100]}); copy it again") from None
-    if array.shape != shape or array.dtype.kind not in "fiu":
-        raise InputError(f"{path}: an array of shape {array.shape} and {array.dtype}, expected numbers of shape {shape}")
+    array = map_npy(path, str(path))
+    if array.shape != shape:
+        raise InputError(f"{path}: an array of shape {array.shape}, expected {shape}, as in the folder of SEED-DV")
     return array
 
 
@@ -111,7 +107,7 @@ def _pictures(frames, folder, names):
 def read(path: Path, block: int, label: np.ndarray, names: list[str]) -> Iterator[Block]:
     """The clips of one block, cut at their times."""
     start = np.array([concept * PERIOD + HINT + clip * CLIP for concept in range(CONCEPTS) for clip in range(CLIPS)])
-    data = np.load(path, mmap_mode="r", allow_pickle=False)[block]
+    data = map_npy(path, str(path))[block]
     eeg = np.stack([data[:, at * SFREQ:(at + CLIP) * SFREQ] for at in start])
     part = "test" if block == len(BLOCKS) - 1 else "train"
     yield Block(eeg.astype(np.float32), label, names, start.astype(float), [part] * len(names))

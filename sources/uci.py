@@ -82,7 +82,7 @@ def read_npz(path: Path | str) -> dict[str, np.ndarray]:
         raise InputError(f"--file {path}: no such file; expected uci_picture_evoked.npz") from None
     except IsADirectoryError:
         raise InputError(f"--file {path}: is a folder, expected the .npz file") from None
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError) as error:
         raise InputError(f"--file {path}: not a readable .npz file, damaged or cut short ({str(error)[:200]}); copy it "
                          "again") from None
     _check(content, path)

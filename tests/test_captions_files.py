@@ -5,6 +5,7 @@ import shutil
 
 from runtime.runs import file_hash, read_json
 
+import numpy as np
 import pandas
 import pytest
 import torch
@@ -125,8 +126,6 @@ def test_predecessors_file_names(captioner, data, tmp_path):
 
 
 def test_one_trial_and_one_file(captioner, data, tmp_path, capsys):
-    import numpy as np
-
     from eegdata.trials import load_trials
 
     table = write(captioner, data, tmp_path / "captions.csv")
@@ -141,6 +140,28 @@ def test_one_trial_and_one_file(captioner, data, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         inference.main([*arguments, "--eeg_file", str(tmp_path / "bad.npy")])
     assert stop.value.code == 2 and "expected [6 channels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content, said", [(b"", "not readable as .npy"), (b"PK\3\4 an archive", "not readable as .npy"),
+                                           (np.zeros((6, 64), complex), "complex128, expected real numbers"),
+                                           (np.full((6, 64), "1.0"), "expected real numbers")])
+def test_a_file_that_is_no_trial(captioner, tmp_path, capsys, content, said):
+    """The first two ended in a traceback, and of complex numbers the imaginary part was dropped."""
+    file = tmp_path / "one.npy"
+    file.write_bytes(content) if isinstance(content, bytes) else np.save(file, content)
+    with pytest.raises(SystemExit) as stop:
+        inference.main(["--model_path", str(captioner), "--eeg_file", str(file), "--device", "cpu"])
+    assert stop.value.code == 2 and f"--eeg_file {file}: " in (error := capsys.readouterr().err) and said in error
+
+
+def test_a_file_of_another_byte_order(captioner, tmp_path, capsys):
+    arguments = ["--model_path", str(captioner), "--max_new_tokens", "3", "--device", "cpu", "--eeg_file"]
+    eeg = np.random.default_rng(0).standard_normal((6, 64)).astype(np.float32)
+    for name, kind in (("a", "<f4"), ("b", ">f4"), ("c", "<f8")):
+        np.save(tmp_path / f"{name}.npy", eeg.astype(kind))
+        inference.main([*arguments, str(tmp_path / f"{name}.npy")])
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("caption:")]
+    assert len(said) == 3 and len(set(said)) == 1
 
 
 def test_known_pictures_are_refused(captioner, data, tmp_path, capsys):

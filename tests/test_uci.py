@@ -92,6 +92,15 @@ def test_the_real_file_cut_short_or_with_flipped_bytes(shared, tmp_path, capsys)
         assert "damaged or cut short" in fails(capsys, tmp_path / "real.npz", tmp_path / "out")
 
 
+def test_a_bit_that_says_encrypted(tmp_path, capsys):
+    """One flipped bit in the zip archive's directory, which zipfile answers by a RuntimeError."""
+    np.savez(tmp_path / "a.npz", **arrays())
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "a.npz").write_bytes(content)
+    assert "encrypted" in fails(capsys, tmp_path / "a.npz", tmp_path / "out")
+
+
 @pytest.fixture(scope="module")
 def real(shared, tmp_path_factory):
     return prepare(shared / "uci" / "uci_picture_evoked.npz", tmp_path_factory.mktemp("uci") / "out")
