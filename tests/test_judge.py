@@ -189,6 +189,18 @@ def test_a_damaged_last_line_is_skipped(server, judge, damage):
     assert judge().rate(SAID, TRUE).asked == 0  # what was appended after the damage is read
 
 
+@pytest.mark.parametrize("field, value", [("text", None), ("text", 4), ("temperature", "warm"), ("refused", "perhaps")])
+def test_a_damaged_answer_is_asked_for_again(server, judge, field, value):
+    """An answer without a text was taken for one without a rating."""
+    one = judge()
+    one.rate(SAID[:1], TRUE[:1])
+    lines = [json.loads(line) for line in one.cache.path.read_text().splitlines()]
+    lines[0]["answer"][field] = value
+    one.cache.path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    two = judge().rate(SAID[:1], TRUE[:1])
+    assert (two.cached, two.asked) == (len(lines) - 1, 1)
+
+
 def answer_by_schema(request):
     """Rate 4 as a server with constrained decoding does: nothing but what the request's schema allows."""
     response_format = request["response_format"]

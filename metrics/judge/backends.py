@@ -15,6 +15,8 @@ from runtime.model_files import model_identity, model_key
 from runtime.runs import content_key
 from runtime.secrets import HIDDEN, secrets_of, without_secrets
 
+from pydantic import TypeAdapter
+
 from .answers import RESPONSE_FORMAT
 
 TIMEOUT = 180.0  # seconds for one answer
@@ -31,6 +33,9 @@ class Answer:
     completion_tokens: int | None = None
     temperature: float | None = 0  # None: the server's default for the model
     refused: bool = False  # the text is a refusal, so a number in it is no rating
+
+
+FORM = TypeAdapter(Answer)  # what the fields of an answer may hold
 
 
 class AnswerCache:
@@ -54,8 +59,10 @@ class AnswerCache:
         for line in content.splitlines():
             try:
                 entry = json.loads(line)
-                self.answers[entry["key"]] = Answer(**entry["answer"])
-            except (ValueError, TypeError, KeyError):
+                answer = Answer(**entry["answer"])
+                FORM.validate_python(asdict(answer))
+                self.answers[entry["key"]] = answer
+            except (ValueError, TypeError, KeyError, RecursionError):
                 continue
 
     def key(self, question: str) -> str:
