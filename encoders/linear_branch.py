@@ -107,16 +107,17 @@ def spectrum(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 class DiscriminantAnalysis:
     """Linear discriminant analysis of features [N, D] with equal priors, at any shrinkage of its covariance.
 
-    A class without trials has the mean of all.
+    A class without trials has the mean logit of the others, so that it is never the most likely. With a mean of its own at
+    the centre it would be: all others have logits below 0 where a trial is near no mean.
     """
 
     def __init__(self, features: torch.Tensor, labels: torch.Tensor, classes: int) -> None:
         counts = torch.bincount(labels, minlength=classes).double()
         sums = torch.zeros(classes, features.shape[1], dtype=torch.float64).index_add_(0, labels, features)
         present = counts > 0
-        means = torch.where(present[:, None], sums / counts.clamp_min(1)[:, None], features.mean(0))
-        self.centre = means[present].mean(0)
-        self.means = means - self.centre
+        means = sums / counts.clamp_min(1)[:, None]
+        self.centre, self.present = means[present].mean(0), present
+        self.means = torch.where(present[:, None], means - self.centre, 0.)
         weight = (1 / (counts.clamp_min(1) * present.sum())).sqrt()[labels]
         self.values, self.vectors = spectrum((features - means[labels]) * weight[:, None])
         self.power = self.values.sum().clamp_min(TINY) / features.shape[1]
@@ -125,12 +126,17 @@ class DiscriminantAnalysis:
         """What the directions of the spectrum, and all others, are divided by."""
         return (1 - shrinkage) * self.values + shrinkage * self.power, shrinkage * self.power
 
+    def _norms(self, norms):
+        """Squared lengths [K] of the means; of a class without trials the mean of the others, whose logits' mean is then
+        its own, as their means are centred."""
+        return torch.where(self.present, norms, norms[self.present].mean())
+
     def weights(self, shrinkage: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Weights [K, D] and bias [K] of the logits."""
         along, across = self._inverse(shrinkage)
         parts = self.means @ self.vectors
         weight = (parts / along) @ self.vectors.T + (self.means - parts @ self.vectors.T) / across
-        return weight, -(weight * self.means).sum(1) / 2 - weight @ self.centre
+        return weight, self._norms((weight * self.means).sum(1)) / -2 - weight @ self.centre
 
     def logits(self, features: torch.Tensor, shrinkages: Sequence[float]) -> torch.Tensor:
         """features [M, D] -> logits [S, M, K] at each shrinkage."""
@@ -141,7 +147,7 @@ class DiscriminantAnalysis:
             along, across = self._inverse(shrinkage)
             linear = (projected / along) @ parts.T + (inner - projected @ parts.T) / across
             norms = (parts.square() / along).sum(1) + (squares - parts.square().sum(1)) / across
-            found.append(linear - norms / 2)
+            found.append(linear - self._norms(norms) / 2)
         return torch.stack(found)
 
 

@@ -82,8 +82,11 @@ def test_tangent_branch_is_that_of_pyriemann_and_scikit_learn(classes):
 
 def test_a_class_without_trials_is_never_said():
     eeg, labels = evoked(60, 2)
-    model = linear_branch.DiscriminantAnalysis(eeg.double().flatten(1), labels, 3)
-    assert torch.isfinite(model.logits(eeg.double().flatten(1), [.5])).all()
+    features, new = eeg.double().flatten(1), evoked(200, 2, strength=0)[0].double().flatten(1)
+    model = linear_branch.DiscriminantAnalysis(features, labels, 3)
+    weight, bias = model.weights(.5)
+    for logits in (model.logits(new, [.5])[0], new @ weight.T + bias):
+        assert torch.isfinite(logits).all() and (logits.argmax(1) < 2).all()
     signals = tangent_branch.all_components(eeg, torch.eye(CHANNELS).double(), 1)
     assert (tangent_branch.tangent_logits(signals, tangent_branch.fit_tangent(signals, labels, 3, .1)).argmax(1) < 2).all()
 
