@@ -229,9 +229,10 @@ class BranchFitting:
 
 
 def class_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
-    """Weights [K] of the classes in a loss, of mean 1 over the trials, by which all classes count alike."""
+    """Weights [K] of the classes in a loss, of mean 1 over the trials, by which all classes count alike. A class without
+    trials has 1: label smoothing gives it a share of each trial, too, times its weight."""
     counts = torch.bincount(labels, minlength=classes)
-    return len(labels) / ((counts > 0).sum() * counts.clamp_min(1))
+    return torch.where(counts > 0, len(labels) / ((counts > 0).sum() * counts.clamp_min(1)), 1.)
 
 
 def _shares(outputs):

@@ -15,6 +15,7 @@ from encoders import build_encoder, encode, linear_branch, load_encoder, save_en
 from encoders.branches import BranchFitting, class_weights
 from encoders.log_loss import fit_weights, gain_beyond_error, log_losses
 from encoders.targets import mean_and_scale, rescale_embedding
+from loss import classification_loss
 
 CHANNELS, SAMPLES, SFREQ = 5, 60, 100.
 
@@ -109,6 +110,15 @@ def test_all_classes_count_alike_in_a_loss():
     assert (class_weights(labels, 3)[:2] * torch.tensor([6, 2])).tolist() == [4, 4]
     losses = log_losses(torch.zeros(8, 2), labels)
     assert losses[:6].sum().item() == pytest.approx(losses[6:].sum().item())
+
+
+def test_smoothing_gives_a_class_without_trials_no_more_than_its_share():
+    labels = torch.arange(3).repeat(100)
+    logits = torch.zeros(300, 6, requires_grad=True)  # the same for all trials of a class in the end
+    for _ in range(200):
+        (gradient,) = torch.autograd.grad(classification_loss(logits, labels, .1, class_weights(labels, 6)), logits)
+        logits = (logits - 100 * gradient).detach().requires_grad_()
+    assert torch.allclose(logits.softmax(1)[:, 3:], torch.tensor(.1 / 6), atol=1e-3)
 
 
 def with_branches(tmp_path, linear):
