@@ -183,8 +183,10 @@ class BranchFitting:
         with torch.no_grad():
             for part in (encoder.classifier.weight, encoder.classifier.bias):
                 part.mul_(neural_weight)
-        return strength, _shares({"transformer": neural_weight * neural, "linear": self.linear_weight * linear,
-                                  "tangent": self.tangent_weight * tangent})
+        known = self.labels.unique()  # that a branch rules out the other classes is no share in telling these apart
+        return strength, _shares({"transformer": neural_weight * neural[:, known],
+                                  "linear": self.linear_weight * linear[:, known],
+                                  "tangent": self.tangent_weight * tangent[:, known]})
 
     def _combine_embeddings(self, encoder, neural, target_scale):
         from scipy.optimize import nnls

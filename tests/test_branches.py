@@ -121,15 +121,15 @@ def test_smoothing_gives_a_class_without_trials_no_more_than_its_share():
     assert torch.allclose(logits.softmax(1)[:, 3:], torch.tensor(.1 / 6), atol=1e-3)
 
 
-def with_branches(tmp_path, linear):
-    """An untrained transformer with branches fitted to `evoked` trials; saved and loaded again."""
+def with_branches(tmp_path, linear, classes=3):
+    """An untrained transformer with branches fitted to `evoked` trials of 3 classes; saved and loaded again."""
     eeg, labels = evoked(240, linear=linear, strength=1.5)
     torch.manual_seed(0)
-    model = build_encoder(EEGEncoderConfig(CHANNELS, SAMPLES, SFREQ, num_classes=3, embedding_size=4, d_model=16,
+    model = build_encoder(EEGEncoderConfig(CHANNELS, SAMPLES, SFREQ, num_classes=classes, embedding_size=4, d_model=16,
                                            attn_heads=2, layers=1, spatial_filters=4))
     targets = torch.nn.functional.one_hot(labels, 4).float() - torch.tensor([1 / 3] * 3 + [0])
     rows = {"train": torch.arange(180), "val": torch.arange(180, 240)}
-    fitting = BranchFitting(eeg, labels, targets, 3, rows, np.arange(240), SFREQ, 0)
+    fitting = BranchFitting(eeg, labels, targets, classes, rows, np.arange(240), SFREQ, 0)
     fitting.add_to(model, eeg, "cpu", 2.)
     rescale_embedding(model, torch.full((4,), 5.), 2.)
     save_encoder(model, tmp_path)
@@ -152,6 +152,13 @@ def test_the_branches_tell_new_trials_and_an_untrained_transformer_nothing(tmp_p
     assert (embedding - truth).square().mean() < .5 * (truth - truth.mean(0)).square().mean()
     mean = torch.tensor([5., 5., 5., 5.])
     assert torch.allclose(embedding.mean(0), mean, atol=.5)
+
+
+def test_shares_are_of_telling_the_known_classes_apart(tmp_path):
+    """That the tangent branch rules out classes without trials is not part of its share."""
+    shares, more = (with_branches(tmp_path, True, classes)[0].config.branches for classes in (3, 8))
+    assert {name: share["logits"] for name, share in more.items()} == pytest.approx(
+        {name: share["logits"] for name, share in shares.items()}, abs=.1)
 
 
 @pytest.mark.parametrize("classes", [0, 3])
