@@ -86,12 +86,14 @@ class BranchFitting:
         self.covariance = mean_and_covariance(eeg, self.kept)[1]
         chosen = np.sort(rng.permutation(len(self.kept))[:MOST_FOR_CHOICES])
         strata = torch.zeros(len(chosen), dtype=torch.long) if labels is None else self.labels[chosen]
-        count = min(FOLDS, len(np.unique(self.groups[chosen])), int(torch.bincount(strata).max()))
+        most = int(torch.bincount(strata).max())
+        alike = strata if most > 1 else torch.zeros_like(strata)  # classes of one trial each cannot be spread over folds
+        count = min(FOLDS, len(np.unique(self.groups[chosen])), int(torch.bincount(alike).max()))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a class with fewer trials than folds
             splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
             among = [tuple(map(torch.from_numpy, parts))
-                     for parts in splitter.split(chosen, strata, self.groups[chosen])]
+                     for parts in splitter.split(chosen, alike, self.groups[chosen])]
         chosen = torch.from_numpy(chosen)
         if labels is None:
             losses = partial(embedding_losses, targets=self.targets[chosen], folds=among)

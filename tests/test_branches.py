@@ -161,6 +161,13 @@ def test_shares_are_of_telling_the_known_classes_apart(tmp_path):
         {name: share["logits"] for name, share in shares.items()}, abs=.1)
 
 
+def test_classes_of_one_trial_each_are_dealt_out_all_the_same():
+    eeg, _ = evoked(12)
+    rows = {"train": torch.arange(8), "val": torch.arange(8, 12)}
+    fitting = BranchFitting(eeg, torch.arange(12), None, 12, rows, np.arange(12), SFREQ, 0)
+    assert len(fitting.folds) == 5 and fitting.held.sort().values.tolist() == list(range(12))
+
+
 @pytest.mark.parametrize("classes", [0, 3])
 def test_without_one_class_the_linear_branch_tells_the_embedding_alone(classes):
     eeg, labels = evoked(240, strength=1.5)
