@@ -17,7 +17,7 @@ import torch
 
 from eegdata.trials import Trials
 from metrics.classification import balanced_accuracy, classification_scores
-from metrics.statistics import bootstrap_interval
+from metrics.statistics import bootstrap_interval, known_ends
 
 from .batches import row_batches
 from .linear_branch import all_window_means, window_samples
@@ -48,10 +48,10 @@ def baseline_scores(trials: Trials, train: torch.Tensor, scored: torch.Tensor, p
         return balanced_accuracy(true, ours) - balanced_accuracy(true, theirs)
 
     arrays = labels[scored], predicted, found[best][0]
-    ends = bootstrap_interval(difference, *arrays, clusters=clusters)
+    ends = known_ends(bootstrap_interval(difference, *arrays, clusters=clusters))
     return {"name": best, **found[best][1],
             "all": {name: scores["balanced_accuracy"] for name, (_, scores) in found.items()},
-            "ours_minus_best": difference(*arrays), "ours_minus_best_95": [float(end) for end in ends]}
+            "ours_minus_best": difference(*arrays), "ours_minus_best_95": ends}
 
 
 def embedding_scores(trials: Trials, train: torch.Tensor, scored: torch.Tensor, train_embeddings: np.ndarray,

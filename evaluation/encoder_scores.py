@@ -4,6 +4,7 @@ from pathlib import Path
 
 from runtime.runs import atomic_path
 from runtime.text_files import write_csv
+from runtime.wording import interval
 
 import numpy as np
 import pandas
@@ -77,8 +78,7 @@ def _written(folder, tables, retrieval):
 def print_scores(scores: dict, per_subject: pandas.DataFrame | None) -> None:
     """Print scores.json's content and, if there is one, the table per_subject.csv."""
     def line(name, entry, key):
-        low, high = entry[f"{key}_95"]
-        print(f"{name:<48} {entry[key]:.3f}  [{low:.3f}, {high:.3f}]")
+        print(f"{name:<48} {entry[key]:.3f}  {interval(*entry[f'{key}_95'])}".rstrip())
 
     chance = f", {scores['n_classes']} classes, chance {scores['chance']:.3f}" if scores["chance"] is not None else ""
     print(f"{scores['n']} trials of {eeg_text(scores['source'])}{chance}; 95% intervals")

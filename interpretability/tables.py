@@ -8,7 +8,7 @@ alone they leave the encoder at chance.
 import numpy as np
 
 from metrics.classification import balanced_accuracy
-from metrics.statistics import bootstrap_interval, codes_of, holm, known_or_none, paired_permutation
+from metrics.statistics import bootstrap_interval, codes_of, holm, known_ends, paired_permutation
 
 EVOKED = (100., 400.)  # ms after the picture: the visual responses that differ between pictures
 TOO_EARLY = 50.  # ms after the picture: before, nothing of it has reached the cortex
@@ -43,13 +43,13 @@ def occlusion_tables(labels: np.ndarray, predicted: np.ndarray, clusters: np.nda
     def row(i):
         columns = {"hidden": 1 + i, "kept": 1 + parts + i, "drop": 1 + 2 * parts + i}
         return {key: value for name, column in columns.items() for key, value in
-                ((name, float(values[column])), (f"{name}_95", _ends(interval[column])))} | {
+                ((name, float(values[column])), (f"{name}_95", known_ends(interval[column])))} | {
                     "p": float(p[i]), "p_holm": float(p_holm[i]), "kept_p": float(kept_p[i]),
                     "kept_p_holm": float(kept_p_holm[i])}
 
     classes = len(np.unique(labels))
     return {"n": len(labels), "pictures": None if clusters is None else len(np.unique(clusters)), "n_classes": classes,
-            "chance": 1 / classes, "balanced_accuracy": float(values[0]), "balanced_accuracy_95": _ends(interval[0]),
+            "chance": 1 / classes, "balanced_accuracy": float(values[0]), "balanced_accuracy_95": known_ends(interval[0]),
             "windows": [{"from_ms": low, "to_ms": high, **row(i)} for i, (low, high) in enumerate(windows)],
             "regions": [{"region": name, "channels": count, **row(len(windows) + i)}
                         for i, (name, count) in enumerate(regions.items())]}
@@ -72,11 +72,6 @@ def _weights(labels):
     """Weights [N] of mean 1 that make the mean over trials the mean over classes."""
     _, of, counts = np.unique(labels, return_inverse=True, return_counts=True)
     return len(labels) / (len(counts) * counts[of.reshape(-1)])
-
-
-def _ends(pair):
-    """An interval as a list, None for the NaN of fewer than two pictures."""
-    return [known_or_none(end) for end in pair]
 
 
 def attribution_table(share: np.ndarray, times: np.ndarray, known: bool, windows: list[tuple[int, int]],

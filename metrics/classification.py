@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .statistics import Clusters, bootstrap_interval
+from .statistics import Clusters, bootstrap_interval, known_ends
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -61,8 +61,8 @@ def several_classes_scores(labels: ArrayLike, logits: ArrayLike, clusters: Clust
               if present.any() else None}
     if present.any():
         scores["average_precision"] = average_precision(labels, logits)
-        scores["average_precision_95"] = [float(end) for end in bootstrap_interval(
-            average_precision, labels, logits, clusters=clusters, n_boot=OBJECT_RESAMPLES)]
+        scores["average_precision_95"] = known_ends(bootstrap_interval(
+            average_precision, labels, logits, clusters=clusters, n_boot=OBJECT_RESAMPLES))
     return scores
 
 
@@ -78,7 +78,7 @@ def classification_scores(labels: ArrayLike, logits: ArrayLike, clusters: Cluste
             ("top1", np.mean, (top_k_hits(labels, logits, 1),)), ("top5", np.mean, (top_k_hits(labels, logits, 5),)),
             ("balanced_accuracy", balanced_accuracy, (labels, predicted))):
         scores[name] = float(statistic(*arrays))
-        scores[f"{name}_95"] = [float(end) for end in bootstrap_interval(statistic, *arrays, clusters=clusters)]
+        scores[f"{name}_95"] = known_ends(bootstrap_interval(statistic, *arrays, clusters=clusters))
     return scores
 
 

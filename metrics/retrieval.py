@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .statistics import bootstrap_interval
+from .statistics import bootstrap_interval, known_ends
 
 NEIGHBOURS = 10  # of CSLS, as in Conneau et al. 2018
 
@@ -65,7 +65,7 @@ def retrieval_scores(embeddings: ArrayLike, gallery: ArrayLike, target: ArrayLik
     for k in (1, 5):
         hits = ranks < k
         scores[f"top{k}"] = float(hits.mean())
-        scores[f"top{k}_95"] = [float(end) for end in bootstrap_interval(np.mean, hits, clusters=target)]
+        scores[f"top{k}_95"] = known_ends(bootstrap_interval(np.mean, hits, clusters=target))
         scores[f"top{k}_chance"] = min(k / len(gallery), 1.0)
     return scores
 

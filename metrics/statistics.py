@@ -22,6 +22,11 @@ def known_or_none(number: float | None) -> float | None:
     return None if number is None or not np.isfinite(number) else float(number)
 
 
+def known_ends(interval: tuple) -> list[float | None]:
+    """The two ends of an interval for JSON, None for the NaN of fewer than two clusters."""
+    return [known_or_none(end) for end in interval]
+
+
 def _codes(clusters, n):
     """Cluster number 0..k-1 of each of n rows; without clusters each row is one of its own."""
     if clusters is None:

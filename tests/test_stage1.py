@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from runtime import options
 from runtime.runs import file_hash, read_json
+from runtime.schema import check
 
 import numpy as np
 import pandas
@@ -18,9 +19,10 @@ import test_eeg_classifier as scoring
 import train_eeg_classifier as training
 from config import ChannelNetConfig, EEGEncoderConfig
 from eegdata.pth_file import read_pth
-from eegdata.splits import write_splits
+from eegdata.splits import read_splits, write_splits
 from encoders import load_encoder
 from encoders.averaging import AverageWeights
+from report.schema import EncoderScores
 from tiny import CHANNELS, CLASSES, data_arguments, forget_hashes
 
 SMALL = ["--d_model", "32", "--attn_heads", "4", "--layers", "1", "--spatial_filters", "8", "--device", "cpu",
@@ -88,6 +90,22 @@ def test_scores_of_the_test_part(data, clip, encoder):
     subjects = pandas.read_csv(folder / "per_subject.csv")
     assert subjects["subject"].tolist() == [1, 2] and subjects["n"].sum() == 24
     assert pandas.read_csv(folder / "per_class.csv")["class"].tolist() == list(CLASSES)
+
+
+def test_one_picture_has_no_interval(data, clip, encoder, tmp_path, capsys):
+    """And a report reads such scores."""
+    split = read_splits(data / "splits.pth")[0]
+    image = [record["image"] for record in read_pth(data / "eeg.pth")[0]["dataset"]]
+    only = [number for number in split["test"] if image[number] == image[split["test"][0]]]
+    write_splits(tmp_path / "splits.pth", split | {"test": only})
+    score(data, clip, encoder, "--splits_path", str(tmp_path / "splits.pth"), "--results_dir", str(tmp_path),
+          "--classical_baseline")
+    assert "nan" not in capsys.readouterr().out
+    scores = read_json(tmp_path / "scores.json")
+    check(EncoderScores, scores, tmp_path / "scores.json", "")
+    for own in (scores, scores["retrieval"], scores["classical_baseline"]):
+        assert own["top1_95"] == [None, None]
+    assert scores["classical_baseline"]["ours_minus_best_95"] == [None, None]
 
 
 def test_scores_do_not_depend_on_order_or_batch_and_leave_the_encoder_alone(data, clip, encoder, tmp_path):
