@@ -4,7 +4,8 @@
     python -m recipes.export_encoder --eeg_encoder_path runs/encoder --output encoder.onnx
 
 It takes eeg [trials, channels, samples] float32 and gives embedding [trials, E] and logits [trials, K]; the file holds its
-channels, sampling rate and class names. The file is read again and must give what the encoder gives, or it is not kept.
+channels, sampling rate and class names, whether a picture may have several classes, and whether each person's mean trial
+must be subtracted first (centre). The file is read again and must give what the encoder gives, or it is not kept.
 ONNX needs the packages onnx, onnxscript and onnxruntime.
 """
 
@@ -44,10 +45,11 @@ def main(argv: list[str] | None = None) -> None:
     generator = torch.Generator().manual_seed(0)
     eeg = torch.randn(args.trials, config.n_chans, config.n_times, generator=generator)
     described = {"ch_names": config.ch_names, "sfreq": config.sfreq, "n_times": config.n_times,
-                 "id2label": config.id2label, "class_temperature": config.class_temperature}
+                 "id2label": config.id2label, "class_temperature": config.class_temperature,
+                 "several_classes": config.several_classes, "centre": config.centre}
     with atomic_path(Path(args.output)) as temporary, torch.no_grad():
         write, run = (_torch, _run_torch) if temporary.suffix == ".pt2" else (_onnx, _run_onnx)
-        write(encoder, eeg, described, temporary)
+        write(encoder, eeg, described, temporary, args.output)
         found, expected = run(temporary, eeg), encoder(eeg)
         off = max(float((a - b).abs().max() / b.abs().max().clamp_min(1e-12))
                   for a, b in zip(found, expected, strict=True) if b.numel())
@@ -56,9 +58,12 @@ def main(argv: list[str] | None = None) -> None:
                              "it is not kept; export it in the other format")
     print(f"{args.output}: takes {args.trials} x {config.n_chans} channels x {config.n_times} samples; differs from the "
           f"encoder by {off:.1g} of its largest output")
+    if config.centre != "none":
+        print(f"note: the encoder was trained with --centre {config.centre}, which is no part of the file: subtract the "
+              "mean of each person's trials before they are given to it")
 
 
-def _torch(encoder, eeg, described, path):
+def _torch(encoder, eeg, described, path, name):
     import torch
 
     program = torch.export.export(encoder, (eeg,))
@@ -71,7 +76,7 @@ def _run_torch(path, eeg):
     return torch.export.load(path).module()(eeg)
 
 
-def _onnx(encoder, eeg, described, path):
+def _onnx(encoder, eeg, described, path, name):
     import torch
 
     try:
@@ -80,10 +85,10 @@ def _onnx(encoder, eeg, described, path):
         program = torch.onnx.export(encoder, (eeg,), dynamo=True, input_names=["eeg"], output_names=["embedding", "logits"],
                                     verbose=False)
     except ImportError as error:
-        raise InputError(f"--output {path.name}: {error}; install onnx, onnxscript and onnxruntime, or write a .pt2 file"
+        raise InputError(f"--output {name}: {error}; install onnx, onnxscript and onnxruntime, or write a .pt2 file"
                          ) from None
     except torch.onnx.errors.OnnxExporterError:
-        raise InputError("--output ...onnx: ONNX has no operator for a part of this encoder (its tangent branch needs "
+        raise InputError(f"--output {name}: ONNX has no operator for a part of this encoder (its tangent branch needs "
                          "eigenvalues); write a .pt2 file, or train with --branches neural") from None
     program.model.metadata_props.update({key: json.dumps(value) for key, value in described.items()})
     program.save(path)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -65,6 +66,24 @@ def test_a_file_that_differs_is_not_kept(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         export_encoder.main(["--eeg_encoder_path", str(folder), "--output", str(tmp_path / "e.pt2")])
     assert stop.value.code == 2 and "is not kept" in capsys.readouterr().err and not (tmp_path / "e.pt2").exists()
+
+
+def test_what_must_be_done_before_is_told(tmp_path, capsys):
+    folder = save(tmp_path, EEGEncoderConfig(**(TRANSFORMER.to_diff_dict() | {"centre": "subject"})))
+    export_encoder.main(["--eeg_encoder_path", str(folder), "--output", str(tmp_path / "e.pt2")])
+    assert "mean of each person's trials" in capsys.readouterr().out
+    extra = {"encoder.json": ""}
+    torch.export.load(tmp_path / "e.pt2", extra_files=extra)
+    described = json.loads(extra["encoder.json"])
+    assert described["centre"] == "subject" and described["several_classes"] is False
+
+
+def test_without_onnxruntime_the_file_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    output = str(tmp_path / "e.onnx")
+    with pytest.raises(SystemExit) as stop:
+        export_encoder.main(["--eeg_encoder_path", str(save(tmp_path, NICE)), "--output", output])
+    assert stop.value.code == 2 and f"--output {output}: " in capsys.readouterr().err
 
 
 def test_another_kind_of_file(tmp_path, capsys):
