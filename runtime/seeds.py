@@ -8,7 +8,7 @@ from runtime.command_line import Options
 from runtime.errors import InputError
 
 WRITTEN = ("output", "results_dir", "dest")  # options that say where a result goes
-READ = ("output", "eeg_encoder_path", "model_path")  # and where that of the stage before lies
+READ = ("output", "pretrained", "eeg_encoder_path", "model_path")  # and where that of the stage before lies
 
 
 def run_each(main: Callable, args: Options, written: tuple[str, ...] = WRITTEN) -> None:

@@ -121,17 +121,18 @@ def test_a_config_file_that_is_not_there(capsys):
 
 def test_each_seed_has_folders_of_its_own(tmp_path, capsys):
     parser = options.make_parser("")
-    for name in ("output", "eeg_encoder_path", "dest"):
+    for name in ("output", "eeg_encoder_path", "pretrained", "dest"):
         parser.add_argument(f"--{name}")
     options.run_options(parser, seeds=True)
     (tmp_path / "encoder" / "seed1").mkdir(parents=True)
     argv = ["--output", "out", "--seeds", "0", "1", "0", "--dest", "r/c.csv"]
-    argv += ["--eeg_encoder_path", str(tmp_path / "encoder")]
+    argv += ["--eeg_encoder_path", str(tmp_path / "encoder"), "--pretrained", str(tmp_path / "encoder")]
     runs = []
     seeds.run_each(lambda words: runs.append(parse(parser, words)), parse(parser, argv))
     assert [(one.seed, one.output, one.dest, one.seeds) for one in runs] == [
         (0, "out/seed0", "r/seed0/c.csv", None), (1, "out/seed1", "r/seed1/c.csv", None)]
-    assert [one.eeg_encoder_path for one in runs] == [str(tmp_path / "encoder"), str(tmp_path / "encoder" / "seed1")]
+    for name in ("eeg_encoder_path", "pretrained"):
+        assert [getattr(one, name) for one in runs] == [str(tmp_path / "encoder"), str(tmp_path / "encoder" / "seed1")]
     assert "--seeds 0 1" in capsys.readouterr().out
 
 
