@@ -30,7 +30,8 @@ def parse(argv: list[str] | None) -> options.Options:
     parser.add_argument("--clip_model", required=True, help="picture model, as of train_eeg_classifier.py")
     parser.add_argument("--output", required=True, help="folder for encoders and table.md")
     parser.add_argument("--layers", nargs="+", default=[], metavar="LAYER", help="--target_layers of two further targets: "
-                        "one layer picked on validation, and a learned mix (unset: the final embedding only)")
+                        "one layer picked on validation, and of several layers a learned mix (unset: the final embedding "
+                        "only)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds of training")
     parser.add_argument("--subject", type=int, default=0, help="person to train and score on (unset: all)")
     parser.add_argument("--num_epochs", type=options.positive, default=30, help="epochs of training")
@@ -42,7 +43,8 @@ def targets_of(layers: list[str]) -> dict[str, list[str]]:
     if not layers:
         return {"final embedding": []}
     given = ["--target_layers", *layers]
-    return {"final embedding": [], "layer picked on validation": given, "learned mix": [*given, "--target_mix", "learned"]}
+    mixed = {"learned mix": [*given, "--target_mix", "learned"]} if len(set(layers)) > 1 else {}
+    return {"final embedding": [], "layer picked on validation": given} | mixed
 
 
 def scored(args: argparse.Namespace, folder: Path, seed: int, more: list[str]) -> dict[tuple, float]:

@@ -39,6 +39,10 @@ def check(args: argparse.Namespace) -> None:
     for flag in ("target_head", "target_tokens") if not args.target_layers else ():
         if getattr(args, flag):
             raise InputError(f"--{flag} {getattr(args, flag)}: is made of layers; name them as --target_layers")
+    if args.target_mix == "learned" and (args.target_head or len(set(args.target_layers or ())) < 2):
+        why = (f"--target_head {args.target_head} takes all layers as they are" if args.target_head
+               else f"expected several --target_layers, found {' '.join(args.target_layers or ()) or 'none'}")
+        raise InputError(f"--target_mix learned: {why}; leave it out{'' if args.target_head else ', or name more layers'}")
     if args.target_blur and args.target_blur != sorted(set(args.target_blur)):
         raise InputError(f"--target_blur {' '.join(f'{each:g}' for each in args.target_blur)}: expected rising numbers")
     for flag in ("target_layers", "target_blur") if not args.loss_weight else ():

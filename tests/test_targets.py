@@ -120,6 +120,8 @@ def test_the_targets_own_model_has_changed(study, real, layered, tmp_path, capsy
 @pytest.mark.parametrize("options, said", [
     (["--target_layers", "9"], "layers 1 to 2"), (["--target_layers", "0"], "layers 1 to 2"),
     (["--target_layers", "1", "--target_tokens", "3"], "square number"), (["--target_head", "8"], "--target_layers"),
+    (["--target_mix", "learned"], "found none"), (["--target_mix", "learned", "--target_layers", "1", "1"], "found 1 1"),
+    (["--target_mix", "learned", "--target_layers", "1", "2", "--target_head", "8"], "all layers as they are"),
     (["--target_layers", "final", "--target_tokens", "4"], "one vector"), (["--soft_targets", "0.2"], "infonce"),
     (["--target_blur", "4", "2"], "rising"), (["--target_layers", "1", "--loss_weight", "0"], "--loss_weight 0")])
 def test_bad_targets(data, clip, tmp_path, capsys, options, said):
