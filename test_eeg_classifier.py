@@ -148,7 +148,7 @@ def _run(args):
     from eegdata.data_paths import find_data
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
-    from encoders import encode, fit_to_encoder, load_encoder
+    from encoders import encode, fit_to_encoder, load_encoder, name_all_classes
     from encoders.branches import shares_text
     from encoders.classical import baseline_scores, embedding_scores
     from encoders.clip import check_clip, is_classifier_only
@@ -181,6 +181,7 @@ def _run(args):
     if len(trials.class_names) > encoder.config.num_classes:
         raise InputError(f"--output {args.output}: the encoder has {encoder.config.num_classes} classes, {trials.path} has "
                          f"{len(trials.class_names)}; train an encoder on this data set")
+    name_all_classes(encoder.config, trials)
     fitted = args.classical_baseline or args.embedding_baseline or args.when_and_where
     if fitted and trials.classes != "one":
         had = "none" if trials.classes == "none" else "several"

@@ -113,6 +113,16 @@ def fit_to_encoder(config: PretrainedConfig, trials: Trials, flag: str) -> None:
         centre_people(trials)
 
 
+def name_all_classes(config: PretrainedConfig, trials: Trials) -> None:
+    """Make the classes that only the encoder knows classes of the trials, too: it may predict them, and its logits have a
+    place for each."""
+    names = {int(label): name for label, name in (config.id2label or {}).items()}
+    absent = range(len(trials.class_names), config.num_classes)
+    trials.class_names = trials.class_names | {label: names.get(label, f"class {label}") for label in absent}
+    if trials.objects is not None:
+        trials.objects = nn.functional.pad(trials.objects, (0, len(absent)))
+
+
 def _check_time(config, trials, flag):
     if trials.sfreq != config.sfreq:
         raise InputError(f"{flag}: the encoder was built for {config.sfreq:g} Hz, {trials.path} has {trials.sfreq:g}; "

@@ -12,7 +12,15 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from config import ChannelNetConfig, EEGEncoderConfig, NICEConfig
-from encoders import ENCODERS, build_encoder, encode, fit_to_encoder, load_encoder, save_encoder
+from encoders import (
+    ENCODERS,
+    build_encoder,
+    encode,
+    fit_to_encoder,
+    load_encoder,
+    name_all_classes,
+    save_encoder,
+)
 from encoders.classical import BASELINES, classical_baseline
 from encoders.pretraining import MaskedReconstruction, transfer_weights
 from encoders.training import Augmentation
@@ -135,6 +143,19 @@ def test_other_eeg_is_refused(encoder, found, message):
     fit_to_encoder(encoder.config, trials(ch_names=list(NAMES)), "--x")
     with pytest.raises(InputError, match=f"^--x: .*{message}"):
         fit_to_encoder(encoder.config, trials(**found), "--x")
+
+
+@pytest.mark.parametrize("objects", [None, torch.tensor([[True, False], [True, True]])])
+def test_classes_that_only_the_encoder_knows_have_a_place(objects):
+    """An encoder of three classes on a data set with the first two."""
+    fewer = trials()
+    fewer.class_names, fewer.objects = {0: "cat", 1: "dog"}, objects
+    config = small("transformer", ch_names=NAMES)
+    config.id2label = {0: "cat", 1: "dog", 2: "car"}
+    name_all_classes(config, fewer)
+    assert fewer.class_names == config.id2label
+    if objects is not None:
+        assert fewer.objects.tolist() == [[True, False, False], [True, True, False]]
 
 
 @pytest.mark.parametrize("n_chans, n_times, sfreq", [(1, 5, 100), (4, 230, 256), (129, 33, 64)])
