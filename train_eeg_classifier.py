@@ -143,6 +143,8 @@ def _with_classes_to_learn(args, trials, split):
               "name none; --class_head on trains a classifier all the same")
     if args.class_head == "off" or (is_new and args.class_head == "auto"):
         trials = trials.without_classes()
+    if trials.classes == "none" and args.class_head == "on":
+        raise InputError(f"--class_head on: there are no classes to learn of {trials.path}; leave it out")
     if trials.classes == "none" and not args.loss_weight:
         raise InputError(f"--loss_weight 0: there are no classes to learn of {trials.path}, so only the picture embeddings "
                          "can be learned; leave it out")

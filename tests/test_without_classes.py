@@ -135,6 +135,7 @@ def test_what_needs_classes_is_refused(whole, clip, tmp_path, capsys):
             (inference_chance, [*model, "--conditions", "label", "--dest", str(tmp_path / "c.csv")],
              "needs a class name or words"),
             (train_eeg_classifier, [*given, "--loss_weight", "0", "--output", str(tmp_path / "e")], "no classes to learn"),
+            (train_eeg_classifier, [*given, "--class_head", "on", "--output", str(tmp_path / "e")], "no classes to learn"),
             (train_eeg_classifier, [*given, "--best_by", "accuracy", "--output", str(tmp_path / "e")], "no one class"),
             (encoder_test, [*given, "--clip_model", str(clip), "--output", str(results.parent / "encoder"),
                             "--classical_baseline"], "need one class a picture")):
