@@ -65,9 +65,9 @@ def objective_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--label_smoothing", type=options.bounded(float, 0, 0.99), default=0.0,
                        help="share of the class target that is spread over all classes")
     group.add_argument("--best_by", choices=("score", "accuracy", "loss"), default="score",
-                       help="what selects the best epoch on the validation part, with --branches neural, --patience or "
-                            "channelnet; score is balanced accuracy (of several classes a picture: average precision) plus "
-                            "the correlation of true and predicted embeddings")
+                       help="what selects the best epoch on the validation part, with --branches neural, --patience or any "
+                            "--encoder but transformer; score is balanced accuracy (of several classes a picture: average "
+                            "precision) plus the correlation of true and predicted embeddings")
     options.neutral(group.add_argument("--keep_epochs", action="store_true",
                                        help="keep the weights of every epoch in epochs/, so that test_eeg_classifier.py "
                                             "--all_epochs can show what picking the epoch on the test pictures adds"))
