@@ -227,13 +227,13 @@ def _run(args):
 
     if not trained:
         print("nothing is trained: the LLM is frozen, and there are no soft tokens (--no-use_lora, --soft_tokens 0)")
-        set_statistics(stage, trials, split)
     if trained and not args.no_stage2:
         profiler.stage("stage 2")
         log["stage2"] = image_stage(args, paths, stage, names, class_of, captions, route, pictures)
     if trained and not args.no_stage3:
         profiler.stage("stage 3")
         log["stage3"] = eeg_stage(args, paths, stage, trials, split, captions, route, pictures)
+    set_statistics(stage, trials, split, pictures, log)
 
     profiler.stage("results")
     plan = stage.plan  # training may have found that it needs smaller batches

@@ -132,11 +132,20 @@ def eeg_stage(args: Options, paths: DataPaths, stage: Stage, trials: Trials, spl
                      unseen_statistics(embeddings, encoder.config))
 
 
-def set_statistics(stage: Stage, trials: Trials, split: dict) -> None:
-    """Give the projector the statistics of EEG embeddings where stage 3 does not: candidates are ranked by their mean."""
-    encoder = stage.model.encoder
-    embeddings = {part: _encoded(encoder, trials, split[part], stage.device)[0] for part in ("train", "val")}
-    stage.model.projector.set_statistics("eeg", *unseen_statistics(embeddings, encoder.config))
+def set_statistics(stage: Stage, trials: Trials, split: dict, pictures: dict[str, torch.Tensor], log: dict) -> None:
+    """Give the projector the statistics of the embeddings that no stage trained it on: captions are written of them all the
+    same, and candidates are ranked by their mean.
+
+    log: of the stages that ran, {"stage2": ..., "stage3": ...}. Pictures that were not embedded get the statistics of the
+    EEG, which is the nearest thing that is known of them.
+    """
+    projector, encoder = stage.model.projector, stage.model.encoder
+    if "stage3" not in log:
+        embeddings = {part: _encoded(encoder, trials, split[part], stage.device)[0] for part in ("train", "val")}
+        projector.set_statistics("eeg", *unseen_statistics(embeddings, encoder.config))
+    if "stage2" not in log:
+        known = mean_and_scale(pictures["train"]) if pictures else (projector.eeg_mean, projector.eeg_scale.item())
+        projector.set_statistics("image", *known)
 
 
 def unseen_statistics(embeddings: dict[str, torch.Tensor], config: PretrainedConfig) -> tuple[torch.Tensor, float]:

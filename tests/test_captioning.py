@@ -161,3 +161,16 @@ def test_the_projector_is_scaled_by_trials_that_the_encoder_does_not_know(captio
     few = {"train": embeddings["train"], "val": embeddings["val"][:3]}
     assert unseen_statistics(few, encoder.config)[1] == mean_and_scale(embeddings["train"])[1]
     assert "which the encoder knows, as there are only 3 validation trials" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("more", "pictures"), [
+    (["--no_stage3"], "image"), (["--no_stage2", "--exemplars", "2"], "image"),
+    (["--no_stage2"], "eeg")])  # the pictures are not embedded then
+def test_the_projector_knows_the_statistics_of_a_stage_that_was_left_out(data, clip, encoder, llm, captioner, tmp_path,
+                                                                         more, pictures):
+    """Else it would take the embeddings of the other kind as they are, far from those that it learned."""
+    folder = finetune(data, clip, encoder, llm, tmp_path / "out", *more, "--max_steps", "1")
+    found, whole = (load_file(place / "projector.safetensors") for place in (folder, captioner))
+    for own, wanted in (("eeg", "eeg"), ("image", pictures)):
+        for name in ("mean", "scale"):
+            torch.testing.assert_close(found[f"{own}_{name}"], whole[f"{wanted}_{name}"])
