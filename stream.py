@@ -72,7 +72,8 @@ def _run(args, file):
     from encoders.preprocessing import preprocessing_of
 
     request, captioner, session = requests.request_of(args), load_captioner(args), Session()
-    refuse_single_trials(captioner.model.encoder.config, f"--model_path {args.model_path}")
+    refuse_single_trials(captioner.model.encoder.config, f"--model_path {args.model_path}",
+                         "a stream gives one after the other")
     kept = preprocessing_of(captioner.model.encoder.config, captioner.folder, args.like)
     told = [*summary(*run(args, captioner, kept, request, session), session), threshold_text(captioner, request)]
     print("\n".join(told))

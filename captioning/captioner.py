@@ -30,6 +30,7 @@ from captioning.routes import Route
 from datautils import CaptionDataset, collate
 from eegdata.dataset_folder import MappedEEG
 from encoders import encode
+from encoders.centre import refuse_single_trials
 from encoders.clip import check_same_clip, load_clip_text
 from encoders.temperature import class_probabilities
 from encoders.words import words_of
@@ -249,6 +250,7 @@ def load_captioner(args: Options) -> Captioner:
 
 def read_eeg_file(path: str, config: PretrainedConfig) -> torch.Tensor:
     """One trial [1, channels, samples] from .npy, .pt or .csv; the window starts at the file's first sample."""
+    refuse_single_trials(config, f"--eeg_file {path}", "the file holds one")
     readers = {".npy": lambda: map_npy(path, f"--eeg_file {path}").astype(np.float32),
                ".pt": lambda: load_pickle(path, "--eeg_file"), ".pth": lambda: load_pickle(path, "--eeg_file"),
                ".csv": lambda: np.loadtxt(read_lines(path, f"--eeg_file {path}"), delimiter=",", ndmin=2)}

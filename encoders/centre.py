@@ -43,9 +43,8 @@ def centre_recording(eeg: np.ndarray, config: PretrainedConfig, what: str) -> np
     return eeg - eeg.mean(0)
 
 
-def refuse_single_trials(config: PretrainedConfig, what: str) -> None:
-    """InputError for an encoder that needs all trials of a person at once."""
+def refuse_single_trials(config: PretrainedConfig, what: str, given: str) -> None:
+    """InputError for an encoder that needs all trials of a person at once. given: words on what there is instead."""
     if config.centre != "none":
-        raise InputError(f"{what}: its encoder was trained with --centre subject, which needs all trials of a person at "
-                         "once, and a stream gives one after the other; use caption.py on the recording, or train an "
-                         "encoder with --centre none")
+        raise InputError(f"{what}: the encoder was trained with --centre subject, which needs all trials of a person at "
+                         f"once, and {given}; use caption.py on the recording, or train an encoder with --centre none")

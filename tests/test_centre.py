@@ -10,6 +10,7 @@ import torch
 
 import test_eeg_classifier as scoring
 import train_eeg_classifier as training
+from captioning.captioner import read_eeg_file
 from config import EEGEncoderConfig
 from eegdata.dataset_folder import MappedEEG
 from eegdata.trials import load_trials
@@ -61,9 +62,19 @@ def test_a_new_recording_is_centred_by_its_own_mean():
     assert centre_recording(eeg, EEGEncoderConfig(), "eeg") is eeg
     with pytest.raises(InputError, match="eeg: 4 trials, expected 10 or more"):
         centre_recording(eeg[:4], SUBJECT, "eeg")
-    refuse_single_trials(EEGEncoderConfig(), "stream.py")
-    with pytest.raises(InputError, match="a stream gives one after the other"):
-        refuse_single_trials(SUBJECT, "stream.py")
+    refuse_single_trials(EEGEncoderConfig(), "stream.py", "a stream gives one after the other")
+    with pytest.raises(InputError, match=r"stream.py: .* at once, and a stream gives one after the other"):
+        refuse_single_trials(SUBJECT, "stream.py", "a stream gives one after the other")
+
+
+def test_a_file_of_one_trial_is_refused(tmp_path):
+    """Read as it is, it would be decoded with the person's mean in it."""
+    np.save(tmp_path / "one.npy", np.ones((6, 64)))
+    config = EEGEncoderConfig(n_chans=6, n_times=64)
+    assert read_eeg_file(str(tmp_path / "one.npy"), config).shape == (1, 6, 64)
+    config.centre = "subject"
+    with pytest.raises(InputError, match=r"one.npy: the encoder was trained with --centre subject.*the file holds one"):
+        read_eeg_file(str(tmp_path / "one.npy"), config)
 
 
 def test_refused_where_it_cannot_be(capsys):
