@@ -151,7 +151,7 @@ def view(captioner: Captioner, source: Source, row: int) -> str:
     if not 0 <= row < len(source.what):
         raise InputError(f"trial {row}: there are trials 0 to {len(source.what) - 1}")
     request = Request(controls=SHOWN, words=WORDS)
-    columns = readings(captioner, torch.as_tensor(source.eeg[[row]]), request)
+    columns = readings(captioner, torch.as_tensor(source.eeg[[row]]), request, row)
     signal, (rows, evoked_of) = np.asarray(source.figures[row], float), source.alike(row)
     evoked = np.asarray(source.figures[rows], float).mean(0)
     described = (source.ch_names, source.sfreq, source.tmin)

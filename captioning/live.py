@@ -104,7 +104,7 @@ def run(args: Namespace, captioner: "Captioner", kept: Preprocessing, request: R
             return
         eeg = np.stack([trial.eeg for trial in trials])
         eeg = (scale(eeg) if scale else eeg)[:, :, kept.taken]
-        columns = readings(captioner, torch.from_numpy(np.ascontiguousarray(eeg)), request)
+        columns = readings(captioner, torch.from_numpy(np.ascontiguousarray(eeg)), request, len(session.time))
         print("\n".join(lines([trial.time for trial in trials], columns)), flush=True)
         session.latency += [time.perf_counter() - trial.arrived for trial in trials]
         session.time += [trial.time for trial in trials]

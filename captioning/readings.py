@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from runtime.draws import seed_of
+
 import torch
 
 from captioning.conditions import captions_of, under_condition
@@ -28,12 +30,12 @@ def threshold_text(captioner: "Captioner", request: Request) -> str:
             f"A probability below {request.abstain_below:g} was to give no caption.")
 
 
-def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request) -> dict[str, list]:
+def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request, first: int = 0) -> dict[str, list]:
     """Captions of trials [n, C, T] as columns of n entries: caption, class, probability, words [(name, probability), ...]
     and caption_<condition> for each of the request's controls.
 
     Below the threshold the caption is "no confident reading". Controls are written for all trials: they show how fluent
-    the LLM is without the EEG.
+    the LLM is without the EEG. first: how many trials of a stream came before these, as each has noise of its own.
     """
     instruction = request.instruction or instruction_of("basic")
     embeddings, probabilities = captioner.encode(eeg)
@@ -47,7 +49,7 @@ def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request) -> dic
         "words": [[(names[i], round(p, 4)) for i, p in zip(*row, strict=True)] for row in
                   zip(top.indices.tolist(), top.values.tolist(), strict=True)]}
     for condition in (MODEL_CONDITION, *request.controls):
-        shown = _shown(captioner, condition, embeddings, predicted, told, request.seed)
+        shown = _shown(captioner, condition, embeddings, predicted, told, request.seed, first)
         own = condition == MODEL_CONDITION
         texts = captions_of(captioner, shown, answered.tolist() if own else [True] * len(embeddings), instruction,
                             desc=condition, seed=request.seed, batch_size=batch_size, **request.generation)
@@ -55,12 +57,13 @@ def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request) -> dic
     return columns
 
 
-def _shown(captioner, condition, embeddings, predicted, told, seed):
+def _shown(captioner, condition, embeddings, predicted, told, seed, first):
     """The prompts' content. Noise has the mean and covariance of many trials' embeddings; of few, the mean and the overall
     scale of those that the captioner was trained on."""
     if "noise" in condition and len(embeddings) < FEW_TRIALS:
-        generator, projector = torch.Generator().manual_seed(seed), captioner.model.projector
-        drawn = torch.randn(embeddings.shape, generator=generator)
+        projector = captioner.model.projector
+        drawn = torch.stack([torch.randn(embeddings.shape[1:], generator=torch.Generator().manual_seed(seed_of(seed, row)))
+                             for row in range(first, first + len(embeddings))])
         embeddings = projector.eeg_mean.cpu() + projector.eeg_scale.cpu() * drawn
         condition = {"noise": "eeg", "noise+label": MODEL_CONDITION}[condition]
     return under_condition(condition, embeddings, predicted, predicted, torch.arange(len(embeddings)), seed, told=told)

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 import caption
+from captioning.captioner import Captioner
+from captioning.readings import _shown
 from metrics.caption_files import ABSTAINED
 from new_recordings import SHORT, offline, older, pictures_with_captions, prepare, read, train
 from raw_material import CHANNELS, ONSETS, make_raw, save, write_table
@@ -188,6 +190,20 @@ def test_few_trials_are_not_their_own_noise(run, study, monkeypatch):
     run("--control", "noise", "--onsets", 3)
     own, noise = (each.embeddings for each in seen)
     assert own.shape == noise.shape and not torch.allclose(own, noise)
+
+
+def test_each_trial_of_a_stream_has_noise_of_its_own(study):
+    """They come one by one; with the seed alone all would get the same, so that their controls would be one caption."""
+    captioner = Captioner(study[2], "cpu")
+    projector, rows = captioner.model.projector, torch.ones(5, captioner.model.config.embedding_size)
+
+    def noise(first, count):
+        shown = _shown(captioner, "noise", rows[:count], ["cat"] * count, ["cat"] * count, 42, first).embeddings
+        return (shown - projector.eeg_mean) / projector.eeg_scale
+
+    together = noise(0, 5)
+    assert torch.equal(together, torch.cat([noise(number, 1) for number in range(5)]))
+    assert not torch.allclose(together[0], together[1]) and together.std().item() == pytest.approx(1, abs=.25)
 
 
 def test_channels_by_name(run, fails, expected, tmp_path):
