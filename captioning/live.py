@@ -100,6 +100,8 @@ def run(args: Namespace, captioner: "Captioner", kept: Preprocessing, request: R
           "as the window and the filters reach so far")
 
     def write(trials: list[LiveTrial]):
+        if args.trials is not None:  # several may come at a time
+            trials = trials[:args.trials - len(session.time)]
         if not trials:
             return
         eeg = np.stack([trial.eeg for trial in trials])

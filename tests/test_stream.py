@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 import threading
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 from runtime.errors import InputError
 
@@ -15,13 +17,14 @@ import mne
 import numpy as np
 import pytest
 
+import captioning.live
 import stream as script
 from captioning.live import ChannelScale
 from eegdata.dataset_writer import channel_scale, divided
 from new_recordings import SHORT, read
 from raw_material import CHANNELS, ONSETS, make_raw
 from sources import epochs, preprocessing
-from sources.live_trials import LiveTrials, reach_seconds
+from sources.live_trials import LiveTrial, LiveTrials, reach_seconds
 
 os.environ["LSLAPICFG"] = str(Path(__file__).with_name("lsl_api.cfg"))  # read when pylsl is imported first
 ROOT = Path(__file__).resolve().parents[1]
@@ -136,6 +139,40 @@ def test_the_scale_of_all_trials_so_far():
     assert np.allclose(scale(first), divided(first, channel_scale(first)), rtol=1e-5)
     assert np.allclose(scale(second), divided(second, channel_scale(np.concatenate([first, second]))), rtol=1e-5)
     assert np.array_equal(ChannelScale([1., 2., 4.])(first), divided(first, [1., 2., 4.]))
+
+
+class ThreeAtATime:
+    """A stream, its trials and its scale in one, for captioning.live.run: three trials a piece, and three at the end."""
+
+    sfreq, wait, received = 100., 1., 0
+
+    def pull(self, seconds):
+        return [[0.]], np.zeros(1)
+
+    def add(self, signal, times, arrived):
+        self.received += 1
+        return [LiveTrial(np.zeros((1, 4), np.float32), float(self.received), "onset", 0.)] * 3
+
+    def finish(self):
+        return self.add(None, None, None)
+
+
+def test_it_stops_after_as_many_captions_as_asked_for(monkeypatch):
+    """Though several trials may come at a time, and the end of a stream completes others that wait for the filters."""
+    source, counts = ThreeAtATime(), []
+
+    def readings(captioner, eeg, request, first):
+        counts.append((first, len(eeg)))
+        return {"caption": ["A cat."] * len(eeg), "words": [[]] * len(eeg)}
+
+    monkeypatch.setattr(captioning.live, "calibrated_scale", lambda args, kept: None)
+    monkeypatch.setattr(captioning.live, "open_stream", lambda args, kept: (source, source, [0], np.ones(1)))
+    monkeypatch.setattr(captioning.live, "readings", readings)
+    session = captioning.live.Session()
+    args = Namespace(markers=None, trials=4, seconds=None)
+    captioning.live.run(args, None, SimpleNamespace(taken=slice(0, 4)), None, session)
+    assert len(session.time) == len(session.events) == len(session.columns["caption"]) == 4
+    assert counts == [(0, 3), (3, 1)]
 
 
 # --- over LSL ---
