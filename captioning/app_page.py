@@ -85,7 +85,7 @@ def build(models: Models) -> gradio.Blocks:
                    [recorded, result])
         place.submit(_told(lambda name, source, row: view(models.captioner(name), _given(source), int(row or 0))),
                      [model, recorded, place], result)
-        model.change(_told(lambda name: (models.claim(name), "")), model, [claim, result])  # what was read is another's
+        model.change(_told(lambda name: (models.claim(name), "", None)), model, [claim, result, recorded])  # of another one
         if models.data:
             page.load(_told(lambda name: view(models.captioner(name), models.data_set(name), start)), model, result)
     return page

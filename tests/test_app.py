@@ -46,6 +46,19 @@ def test_what_cannot_be_read_is_one_sentence(captioner, study, tmp_path, files, 
     assert "/tmp/tmp" not in str(told.value)
 
 
+def test_another_model_forgets_the_recording_of_the_last(study):
+    """It was filtered, cut and scaled as that model's data were."""
+    gradio = pytest.importorskip("gradio", reason="gradio is not installed (requirements-app.txt)")
+    from captioning.app_page import Models, build
+
+    name = str(study[2])
+    page = build(Models([name], None, "cpu", None, None))
+    model = next(block for block in page.blocks.values() if isinstance(block, gradio.Dropdown))
+    change = next(one for one in page.fns.values() if (model._id, "change") in one.targets)
+    new = {type(block): value for block, value in zip(change.outputs, change.fn(name), strict=True)}
+    assert new[gradio.State] is None
+
+
 @pytest.fixture(scope="module")
 def url(study):
     """The app's address."""
