@@ -118,6 +118,10 @@ def _run(args, files):
 
     profiler.stage("loading the captioner")
     captioner = load_captioner(args)
+    lacking = captioner.lacks(args.condition)
+    if lacking:
+        raise InputError(f"--condition {args.condition}: needs {lacking}; leave the option out, or choose of "
+                         f"{', '.join(name for name in conditions.NAMES if not captioner.lacks(name))}")
     profiler.stage("captions")
     if args.trial is not None or args.eeg_file:
         name, probability, text = _caption_one(captioner, args)

@@ -49,26 +49,18 @@ def _run(args, files):
 
     profiler.stage("loading the captioner")
     captioner = load_captioner(args)
-    apt = [name for name, condition in conditions.BY_NAME.items()
-           if condition.is_apt(not captioner.without_classes, captioner.tells)]
-    others = [condition for condition in files if condition not in apt]
+    lacking = {condition: captioner.lacks(condition) for condition in conditions.NAMES}
+    others = [condition for condition in files if lacking[condition]]
     if others and args.conditions:
-        raise InputError(f"--conditions {others[0]}: needs {_lacking(captioner, others[0])}; leave it out, or choose of "
-                         f"{', '.join(apt)}")
-    for lacking in dict.fromkeys(_lacking(captioner, condition) for condition in others):
-        left_out = [condition for condition in others if _lacking(captioner, condition) == lacking]
-        print(f"{', '.join(left_out)} are left out, as they need {lacking}")
-    write_captions(captioner, args, {condition: file for condition, file in files.items() if condition in apt})
+        raise InputError(f"--conditions {others[0]}: needs {lacking[others[0]]}; leave it out, or choose of "
+                         f"{', '.join(name for name in lacking if not lacking[name])}")
+    for what in dict.fromkeys(lacking[condition] for condition in others):
+        left_out = [condition for condition in others if lacking[condition] == what]
+        print(f"{', '.join(left_out)} are left out, as they need {what}")
+    write_captions(captioner, args, {condition: file for condition, file in files.items() if condition not in others})
     folder = next(iter(files.values())).parent
     say_next("evaluate.py", args, f"{folder}/*.csv", carry=(), report=folder.parent)
     return 0
-
-
-def _lacking(captioner, condition):
-    """What a condition needs that the captioner has not."""
-    if captioner.without_classes and conditions.BY_NAME[condition].by_class:
-        return f"class names, and the encoder of {captioner.folder} knows none"
-    return f"a class name or words in the prompt, and that of {captioner.folder} has none"
 
 
 if __name__ == "__main__":

@@ -150,7 +150,8 @@ def view(captioner: Captioner, source: Source, row: int) -> str:
     """A trial as HTML."""
     if not 0 <= row < len(source.what):
         raise InputError(f"trial {row}: there are trials 0 to {len(source.what) - 1}")
-    request = Request(controls=SHOWN, words=WORDS)
+    shown = [condition for condition in SHOWN if not captioner.lacks(condition)]
+    request = Request(controls=tuple(shown), words=WORDS)
     columns = readings(captioner, torch.as_tensor(source.eeg[[row]]), request, row)
     signal, (rows, evoked_of) = np.asarray(source.figures[row], float), source.alike(row)
     evoked = np.asarray(source.figures[rows], float).mean(0)
@@ -167,7 +168,7 @@ def view(captioner: Captioner, source: Source, row: int) -> str:
         "picture": path and data_uri(path, PICTURE_SIZE), "picture_name": name, "true_caption": true_caption,
         "words": columns["words"][0],
         "conditions": [("eeg+label", own, BY_NAME["eeg+label"].meaning),
-                       *((each, columns[f"caption_{each}"][0], BY_NAME[each].meaning) for each in SHOWN)],
+                       *((each, columns[f"caption_{each}"][0], BY_NAME[each].meaning) for each in shown)],
         "trace": curves(signal, *described, source.unit, "EEG of the trial"),
         "maps": scalp_maps(signal, *described, source.positions, "Scalp maps of the trial"), "evoked_of": evoked_of,
         "evoked": curves(evoked, *described, source.unit, "Evoked response"),

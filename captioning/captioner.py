@@ -41,6 +41,7 @@ from language_model.prompt_date import fixed_date
 from language_model.prompts import IMAGE, choose_template, pad_id, prompt_ids, render
 from language_model.special_tokens import check_ends, end_ids, token_count
 from language_model.tokenizer import load_tokenizer
+from metrics.conditions import BY_NAME
 from model import EEGModelForCausalLM
 
 
@@ -136,6 +137,16 @@ class Captioner:
     def tells(self) -> bool:
         """Whether its prompts hold words, or the name of a class."""
         return self.route.label == "words" or (self.route.label == "class" and not self.without_classes)
+
+    def lacks(self, condition: str) -> str | None:
+        """What a condition of metrics/conditions.py needs that this captioner has not, without which it would repeat
+        another condition; None where it has all."""
+        asked = BY_NAME[condition]
+        if asked.is_apt(not self.without_classes, self.tells):
+            return None
+        if self.without_classes and asked.by_class:
+            return f"class names, and the encoder of {self.folder} knows none"
+        return f"a class name or words in the prompt, and that of {self.folder} has none"
 
     def encode(self, eeg: torch.Tensor | MappedEEG, rows: torch.Tensor | None = None,
                batch_size: int = 256) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from runtime.draws import seed_of
+from runtime.errors import InputError
 
 import torch
 
@@ -37,6 +38,9 @@ def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request, first:
     Below the threshold the caption is "no confident reading". Controls are written for all trials: they show how fluent
     the LLM is without the EEG. first: how many trials of a stream came before these, as each has noise of its own.
     """
+    for control in request.controls:
+        if lacking := captioner.lacks(control):
+            raise InputError(f"--control {control}: needs {lacking}; leave it out, or give noise or nothing")
     instruction = request.instruction or instruction_of("basic")
     embeddings, probabilities = captioner.encode(eeg)
     predicted, probability = words_of(probabilities, captioner.model.encoder.config, captioner.class_names)

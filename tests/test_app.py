@@ -24,6 +24,8 @@ def test_a_trial_of_the_data_set(captioner, study):
     assert "Class probabilities" in page and "mean of" in page
     with pytest.raises(InputError, match="there are trials 0 to 27"):
         app_trials.view(captioner, source, 28)
+    page = app_trials.view(Captioner(study[2], "cpu", label="none"), source, row)
+    assert ">noise</th>" in page and ">label</th>" not in page  # which would be nothing by another name
 
 
 def test_a_recording(captioner, study, expected):

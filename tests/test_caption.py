@@ -244,6 +244,7 @@ def test_damaged_preprocessing(change, named, study, fails, tmp_path):
 
 
 def test_refused(fails, study, tmp_path):
+    assert "--control label: needs a class name or words in the prompt" in fails("--label", "none", "--control", "label")
     assert "no such file" in fails(recording=tmp_path / "absent.edf")
     assert "is a folder" in fails(recording=tmp_path)
     assert "no event there is named" in fails("--event_names", "bird")

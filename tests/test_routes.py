@@ -115,7 +115,7 @@ def test_label_none_is_kept_with_the_captioner(data, clip, encoder, llm, tmp_pat
     folder = finetune(data, clip, encoder, llm, tmp_path / "captioner", "--label", "none", "--max_steps", "1")
     made = prompts_of(monkeypatch)
     write(folder, data, tmp_path / "captions.csv")
-    write(folder, data, tmp_path / "oracle.csv", "--condition", "oracle_label")
+    write(folder, data, tmp_path / "image.csv", "--condition", "image")
     assert [set(labels) for _, labels, _ in made] == [{None}, {None}]
 
 
@@ -144,6 +144,10 @@ def test_words_make_conditions_apt_where_the_encoder_names_no_class(told, data, 
         with pytest.raises(SystemExit) as ended:
             write_controls(folder, data, tmp_path / "x.csv", *more)
         assert ended.value.code == 2 and lacking in capsys.readouterr().err
+        with pytest.raises(SystemExit) as ended:
+            write(folder, data, tmp_path / "x.csv", *(word.replace("--conditions", "--condition") for word in more))
+        told = capsys.readouterr().err
+        assert ended.value.code == 2 and f"--condition {more[-1]}: needs" in told and lacking in told
 
 
 # --- exemplars ---
