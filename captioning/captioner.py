@@ -138,6 +138,11 @@ class Captioner:
         """Whether its prompts hold words, or the name of a class."""
         return self.route.label == "words" or (self.route.label == "class" and not self.without_classes)
 
+    @property
+    def learned(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean [E] and overall scale of the EEG embeddings that its projector was trained on."""
+        return self.model.projector.eeg_mean.cpu(), self.model.projector.eeg_scale.cpu()
+
     def lacks(self, condition: str) -> str | None:
         """What a condition of metrics/conditions.py needs that this captioner has not, without which it would repeat
         another condition; None where it has all."""

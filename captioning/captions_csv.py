@@ -183,7 +183,8 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
         truth = encoded.predicted if captioner.without_classes else encoded.truth  # no words either way
         shown = under_condition(condition, encoded.embeddings, encoded.predicted, captioner.route.named(truth),
                                 trials.image[positions], args.seed, lambda: _picture_rows(
-                                    captioner, encoded.paths.image_dir, encoded.names, args), encoded.told)
+                                    captioner, encoded.paths.image_dir, encoded.names, args), encoded.told,
+                                captioner.learned)
         rows = shown.rows
         models = {name: model_key(identity) for name, identity in used.items() if name != "other_llm"}
         key = content_key([captioner.weights, models, trials.fingerprint, positions.tolist(), condition, args.asked(),

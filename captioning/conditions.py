@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from runtime.draws import seed_of
+
 import numpy as np
 import torch
 
@@ -11,6 +13,7 @@ from metrics.conditions import BY_NAME
 from metrics.exchange import swap
 from metrics.statistics import codes_of
 
+FEW_TRIALS = 20  # below it noise like the trials' own embeddings would hold these embeddings
 NOISE_ROWS = 1024  # trials whose noise is drawn at a time; N trials need N weights per trial
 
 
@@ -40,6 +43,15 @@ def matched_noise(embeddings: torch.Tensor, generator: torch.Generator) -> torch
     return noise
 
 
+def _noise(embeddings, seed, learned, first):
+    """Noise in place of embeddings [N, E], for `under_condition`."""
+    if learned is None or len(embeddings) >= FEW_TRIALS:
+        return matched_noise(embeddings, torch.Generator().manual_seed(seed))
+    mean, scale = learned
+    return mean + scale * torch.stack([torch.randn(len(mean), generator=torch.Generator().manual_seed(seed_of(seed, row)))
+                                       for row in range(first, first + len(embeddings))])
+
+
 def captions_of(captioner: object, shown: PromptContent, answered: list[bool], instruction: str,
                 **options: object) -> list[str]:
     """The LLM's caption for each trial that is answered, ABSTAINED for the others. options: those of Captioner.generate.
@@ -63,11 +75,16 @@ def captions_of(captioner: object, shown: PromptContent, answered: list[bool], i
 
 def under_condition(condition: str, embeddings: torch.Tensor, predicted: list[str], truth: list[str], images: torch.Tensor,
                     seed: int, image_rows: Callable[[], torch.Tensor] | None = None,
-                    told: list[str | None] | None = None) -> PromptContent:
+                    told: list[str | None] | None = None, learned: tuple[torch.Tensor, torch.Tensor] | None = None,
+                    first: int = 0) -> PromptContent:
     """The PromptContent of a condition of metrics/conditions.py.
 
     embeddings [N, E] from EEG; predicted, truth: N class names or other words; images: [N] long; image_rows: function to
     picture embeddings [N, E]; told: N texts that stand in prompts for the predicted class, None for its name.
+
+    Noise has the mean and covariance of many trials' embeddings; of few, the mean [E] and the overall scale `learned` of
+    those that the captioner was trained on. first: how many trials of a stream came before these, as each of few has noise
+    of its own.
     """
     asked, generator = BY_NAME[condition], torch.Generator().manual_seed(seed)
     rows = torch.arange(len(embeddings))
@@ -80,7 +97,7 @@ def under_condition(condition: str, embeddings: torch.Tensor, predicted: list[st
     if asked.embedding == "image":
         shown = image_rows()
     elif asked.embedding == "noise":
-        shown = matched_noise(embeddings, generator)
+        shown = _noise(embeddings, seed, learned, first)
     else:
         shown = embeddings[rows]
     told = predicted if told is None else told

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from runtime.draws import seed_of
 from runtime.errors import InputError
 
 import torch
@@ -16,8 +15,6 @@ from metrics.conditions import MODEL_CONDITION
 
 if TYPE_CHECKING:
     from captioning.captioner import Captioner
-
-FEW_TRIALS = 20  # below it noise like the trials' own embeddings would hold these embeddings
 
 
 def threshold(captioner: "Captioner", request: Request) -> float:
@@ -53,21 +50,10 @@ def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request, first:
         "words": [[(names[i], round(p, 4)) for i, p in zip(*row, strict=True)] for row in
                   zip(top.indices.tolist(), top.values.tolist(), strict=True)]}
     for condition in (MODEL_CONDITION, *request.controls):
-        shown = _shown(captioner, condition, embeddings, predicted, told, request.seed, first)
+        shown = under_condition(condition, embeddings, predicted, predicted, torch.arange(len(embeddings)), request.seed,
+                                told=told, learned=captioner.learned, first=first)
         own = condition == MODEL_CONDITION
         texts = captions_of(captioner, shown, answered.tolist() if own else [True] * len(embeddings), instruction,
                             desc=condition, seed=request.seed, batch_size=batch_size, **request.generation)
         columns["caption" if own else f"caption_{condition}"] = texts
     return columns
-
-
-def _shown(captioner, condition, embeddings, predicted, told, seed, first):
-    """The prompts' content. Noise has the mean and covariance of many trials' embeddings; of few, the mean and the overall
-    scale of those that the captioner was trained on."""
-    if "noise" in condition and len(embeddings) < FEW_TRIALS:
-        projector = captioner.model.projector
-        drawn = torch.stack([torch.randn(embeddings.shape[1:], generator=torch.Generator().manual_seed(seed_of(seed, row)))
-                             for row in range(first, first + len(embeddings))])
-        embeddings = projector.eeg_mean.cpu() + projector.eeg_scale.cpu() * drawn
-        condition = {"noise": "eeg", "noise+label": MODEL_CONDITION}[condition]
-    return under_condition(condition, embeddings, predicted, predicted, torch.arange(len(embeddings)), seed, told=told)

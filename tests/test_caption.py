@@ -12,7 +12,7 @@ import torch
 
 import caption
 from captioning.captioner import Captioner
-from captioning.readings import _shown
+from captioning.conditions import under_condition
 from metrics.caption_files import ABSTAINED
 from new_recordings import SHORT, offline, older, pictures_with_captions, prepare, read, train
 from raw_material import CHANNELS, ONSETS, make_raw, save, write_table
@@ -198,8 +198,9 @@ def test_each_trial_of_a_stream_has_noise_of_its_own(study):
     projector, rows = captioner.model.projector, torch.ones(5, captioner.model.config.embedding_size)
 
     def noise(first, count):
-        shown = _shown(captioner, "noise", rows[:count], ["cat"] * count, ["cat"] * count, 42, first).embeddings
-        return (shown - projector.eeg_mean) / projector.eeg_scale
+        shown = under_condition("noise", rows[:count], ["cat"] * count, ["cat"] * count, torch.arange(count), 42,
+                                learned=captioner.learned, first=first)
+        return (shown.embeddings - projector.eeg_mean) / projector.eeg_scale
 
     together = noise(0, 5)
     assert torch.equal(together, torch.cat([noise(number, 1) for number in range(5)]))

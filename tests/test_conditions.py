@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from captioning import captions_csv
 from captioning.captioner import Captioner
 from captioning.conditions import matched_noise
 from eegdata.splits import write_splits
@@ -173,6 +174,20 @@ def test_noise_has_the_embeddings_mean_and_covariance():
     noise = torch.cat([matched_noise(embeddings, torch.Generator().manual_seed(s)) for s in range(500)])
     assert torch.allclose(noise.mean(0), embeddings.mean(0), atol=0.05)
     assert torch.allclose(noise.T.cov(), embeddings.T.cov(), rtol=0.05, atol=0.1)
+
+
+def test_noise_in_place_of_few_trials_does_not_hold_them(captioner, data, tmp_path, monkeypatch):
+    """The mean and covariance of one embedding are that embedding itself."""
+    made = {}
+    monkeypatch.setattr(captions_csv, "captions_of", lambda captioner, shown, answered, *given, desc, **more: (
+        made.update({desc: shown.embeddings}) or ["A cat."] * len(answered)))
+    write_splits(tmp_path / "splits.pth", {"train": [0], "val": [20], "test": [24]})
+    one = (captioner, data, tmp_path / "c.csv", "--splits_path", str(tmp_path / "splits.pth"))
+    write(*one)
+    write_controls(*one, "--conditions", "noise", "noise+label")
+    assert torch.equal(made["noise"], made["noise+label"])
+    scale = load_file(captioner / "projector.safetensors")["eeg_scale"]
+    assert (made["noise"] - made["eeg+label"]).square().mean().sqrt() > scale / 2
 
 
 def test_noise_is_the_same_in_blocks(monkeypatch):
