@@ -31,6 +31,10 @@ def render(tokenizer: PreTrainedTokenizerBase, template: str, instruction: str, 
     prompts of the published checkpoints exactly.
     """
     similar = f"{EXEMPLARS} {' '.join(exemplars)}" if exemplars and with_image else ""
+    for what, text in (("--prompt", instruction), ("class name", label or ""), ("training captions", similar)):
+        if IMAGE in text:
+            raise InputError(f"{what} {text[:200]!r}: holds {IMAGE}, which marks the place of the embedding, and that "
+                             "stands in each prompt by itself; leave it out")
     content = " ".join(part for part in (IMAGE if with_image else "", label or "", similar, instruction) if part)
     if template == "plain":
         return f"{tokenizer.bos_token or ''}{content}"
