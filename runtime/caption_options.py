@@ -54,8 +54,9 @@ def inference_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
 
 def writing_options(group: argparse._ActionsContainer) -> None:
     """How the LLM is asked for captions, and how it writes them."""
-    group.add_argument("--prompt_type", choices=PROMPT_TYPES, help="instruction in the prompt (unset: basic)")
-    group.add_argument("--prompt", help="your own instruction in place of --prompt_type")
+    which = group.add_mutually_exclusive_group()
+    which.add_argument("--prompt_type", choices=PROMPT_TYPES, help="instruction in the prompt (unset: basic)")
+    which.add_argument("--prompt", help="your own instruction in place of --prompt_type")
     neutral(group.add_argument("--batch_size", type=positive, help="number of captions written at a time (unset: what fits "
                                                                    "into the memory of the device, at most 64 on a CPU "
                                                                    "and 512 on CUDA)"))

@@ -291,6 +291,7 @@ def test_captions_of_another_condition_are_not_replaced(captioner, data, tmp_pat
     (["--trial", "3", "--eeg_file", "x.npy"], "--trial 3 and --eeg_file x.npy: only one trial can be captioned"),
     (["--trial", "3", "--dest", "c.csv"], "--trial 3 is captioned on the terminal and no CSV is written"),
     (["--eeg_file", "x.npy", "--dest", "c.csv"], "--eeg_file x.npy is captioned on the terminal"),
+    (["--prompt", "Describe it:", "--prompt_type", "detailed"], "--prompt_type: not allowed with argument --prompt"),
     (["--trial", "0", "--condition", "shuffled"], "--condition shuffled: needs a whole split; --trial 0 takes eeg+label"),
 ])
 def test_flags_of_one_trial(capsys, more, message):
