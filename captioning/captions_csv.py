@@ -187,7 +187,8 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
                                 captioner.learned)
         rows = shown.rows
         models = {name: model_key(identity) for name, identity in used.items() if name != "other_llm"}
-        key = content_key([captioner.weights, models, trials.fingerprint, positions.tolist(), condition, args.asked(),
+        seen = [args.time_low, args.time_high, str(encoded.paths.image_dir) if condition == "image" else None]
+        key = content_key([captioner.weights, models, trials.fingerprint, seen, positions.tolist(), condition, args.asked(),
                            captioner.model.config.to_dict(), settings])
         texts = _generated(captioner, condition, shown, answered, args, batch_size, partial, key)
     if args.abstain_below is not None:

@@ -91,6 +91,20 @@ def test_captions_that_were_asked_for_otherwise_are_set_aside(captioner, data, t
     assert (tmp_path / "part.csv.partial.old").read_bytes() == held
 
 
+def test_captions_of_another_window_of_time_are_set_aside(captioner, data, tmp_path, monkeypatch, capsys):
+    """They were gone on with, so that one file held captions of two windows."""
+    content = torch.load(data / "eeg.pth", weights_only=False)
+    for record in content["dataset"]:
+        record["eeg"] = torch.nn.functional.pad(record["eeg"], (0, 10))
+    torch.save(content, tmp_path / "longer.pth")
+    window = ["--batch_size", "8", "--eeg_dataset", str(tmp_path / "longer.pth"), "-tl"]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt_at(2, patch)
+        write(captioner, data, tmp_path / "part.csv", *window, "0", "-th", "64")
+    write(captioner, data, tmp_path / "part.csv", *window, "10", "-th", "74")
+    assert "asked for with other options" in capsys.readouterr().out
+
+
 def test_resumed_sampling_draws_what_the_whole_run_would(captioner, data, tmp_path, monkeypatch):
     more = ["--do_sample", "--batch_size", "8"]
     whole = write(captioner, data, tmp_path / "whole.csv", *more)
