@@ -177,6 +177,10 @@ def find(args: argparse.Namespace, stimuli: Stimuli | None = None) -> DataSet:
     for each in found:
         double = at_one_moment(each.events, settings.sfreq, args.skip_ambiguous)
         leave_out(each, double, "at the time of another event")
+    if not any(each.events for each in found):
+        raise InputError(f"{found[0].file.path}{' and others' if len(found) > 1 else ''}: each event that shows a picture "
+                         "is at the time of another one, so that none is left; correct their times, or choose events "
+                         "with --event_names")
     return _data_set(args, found, stimuli, ignored, settings, people)
 
 

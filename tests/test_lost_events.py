@@ -121,6 +121,14 @@ def test_events_of_one_time(tmp_path, capsys):
     assert accounted(record, len(eeg)) == len(ONSETS) + 2 and record["about"]["options"]["skip_ambiguous"]
 
 
+def test_all_events_at_the_time_of_others(tmp_path, capsys):
+    raw = make_raw()
+    raw.set_annotations(mne.Annotations([3, 3, 9, 9], 0, ["cat", "dog"] * 2))
+    options = ("--recordings", save(raw, tmp_path / "one_raw.fif"), "--event_names", "cat|dog", *AS_IT_IS)
+    message = fails(capsys, tmp_path / "no", "--skip_ambiguous", *options)
+    assert "one_raw.fif: each event that shows a picture is at the time of another one" in message
+
+
 def test_columns_of_captions(tmp_path, capsys):
     from eegdata.pictures import read_captions
 
