@@ -14,7 +14,7 @@ import numpy as np
 
 from eegdata.dataset_folder import FORMAT, number_of_trials, read_record
 from eegdata.pictures import machine_made, same_captions, write_captions, write_machine_captions, write_picture
-from eegdata.records import DataSet
+from eegdata.records import MAX_NUMBER, DataSet
 from eegdata.source import source_of_record
 
 BATCH_TRIALS = 256  # trials in a record batch
@@ -65,12 +65,17 @@ def write_folder(data: DataSet, output: Path | str, source: str, scale: str, ove
 
 
 def _check_names(data):
-    """Raise InputError for a name that dataset.json and the shards cannot hold, before anything is written."""
+    """Raise InputError for a name or number that dataset.json and the shards cannot hold, before anything is written."""
     for what, names in (("recording", [recording.name for recording in data.recordings]), ("channel", data.ch_names),
                         ("class", data.class_ids), ("class", data.class_names), ("picture", data.pictures)):
         for name in names:
             if not is_text(name) or not 0 < len(name) <= MAX_NAME:
                 raise InputError(f"{what} {name[:100]!r}: expected a name of 1 to {MAX_NAME} letters in UTF-8; rename it")
+    for recording in data.recordings:
+        for what in ("subject", "session"):
+            if abs(getattr(recording, what)) > MAX_NUMBER:
+                raise InputError(f"recording {recording.name}: {what} {getattr(recording, what)}, expected a number up to "
+                                 f"{MAX_NUMBER}; give it a smaller one")
 
 
 def _write_content(data, output, key, head_key, scale):

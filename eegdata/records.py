@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+MAX_NUMBER = 2**31 - 1  # of subjects and sessions, which the shards hold in 32 bits
+
 
 @dataclass
 class Block:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from runtime.errors import InputError
 from runtime.runs import file_hash
 
+from eegdata.records import MAX_NUMBER
+
 from .readers import SUFFIXES, open_raw
 from .tables import plain_text, read_table
 
@@ -126,8 +128,8 @@ def set_people(files: list[RecordingFile], participants: str | None = None) -> d
     """Give each RecordingFile `subject` and `session` as numbers; returns {"subjects": {number: label}, "sessions": ...}.
 
     The labels come from `participants` (a TSV: file, subject, perhaps session), else from `sub-` and `ses-` in the paths,
-    else each file is a subject of its own, and it says so. Whole numbers from 1 on are kept, other labels are numbered in
-    sorted order.
+    else each file is a subject of its own, and it says so. Whole numbers from 1 to MAX_NUMBER are kept, other labels are
+    numbered in sorted order.
     """
     if participants:
         _read_participants(files, participants)
@@ -145,7 +147,8 @@ def set_people(files: list[RecordingFile], participants: str | None = None) -> d
     for entity in ENTITY_LABEL:
         labels = [getattr(file, entity) or "1" for file in files]
         kinds = sorted(set(labels), key=lambda label: (len(label), label) if label.isdigit() else (0, label))
-        as_they_are = all(label.isdecimal() and int(label) for label in kinds) and len(set(map(int, kinds))) == len(kinds)
+        as_they_are = (all(label.isdecimal() and 0 < int(label) <= MAX_NUMBER for label in kinds)
+                       and len(set(map(int, kinds))) == len(kinds))
         number = {label: int(label) if as_they_are else i for i, label in enumerate(kinds, 1)}
         for file, label in zip(files, labels, strict=True):
             setattr(file, entity, number[label])

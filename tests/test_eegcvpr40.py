@@ -203,6 +203,7 @@ def test_rows_without_known_names_get_no_places(tmp_path):
     (lambda f: change(f, lambda c: c["dataset"][7].update(eeg=torch.full((128, 500), np.nan))), "channel Fp1 holds NaN"),
     (lambda f: change(f, lambda c: c["dataset"][5].update(eeg=torch.ones(128, 500).to_sparse())), "record 5 has EEG"),
     (lambda f: change(f, lambda c: c["dataset"][5].update(session="a")), "record 5 has session str 'a'"),
+    (lambda f: change(f, lambda c: c["dataset"][5].update(subject=20240115093)), "subject 20240115093, expected a"),
     (lambda f: change(f, lambda c: c.update(sfreq=1000, ch_names=["Cz"] * 128)), "'ch_names' names Cz twice"),
     (lambda f: change(f, lambda c: c.update(sfreq=1000, units="V")), "'units' is str 'V', expected 'uV'"),
     (lambda f: change(f, lambda c: c.update(dataset=c["dataset"][:20])), "index 35 is out of range"),

@@ -234,6 +234,14 @@ def test_several_recordings(tmp_path, capsys):
     assert record["about"]["subjects"] == {"1": "x"} and {r["subject"] for r in record["recordings"]} == {1}
 
 
+def test_labels_that_are_large_numbers(tmp_path):
+    """A date and more as the label of a person does not fit the shards' 32 bits: such labels are numbered."""
+    labels = ("20240115093", "20240116001")
+    paths = [save(make_raw(seed=i), tmp_path / f"sub-{label}_raw.fif") for i, label in enumerate(labels)]
+    record, _, columns = prepare(tmp_path / "out", "--recordings", *paths, "--event_names", "cat|dog")
+    assert record["about"]["subjects"] == {"1": labels[0], "2": labels[1]} and set(columns["subject"]) == {1, 2}
+
+
 def test_an_interrupted_run_goes_on_and_equal_input_gives_equal_bytes(tmp_path):
     paths = [save(make_raw(seed=i), tmp_path / f"sub-{i}_raw.fif") for i in (1, 2)]
     first, _, _ = prepare(tmp_path / "a", "--recordings", *paths, "--event_names", "cat|dog")
