@@ -315,9 +315,13 @@ def trial_steps(settings: Epoching, rates: list[float]) -> list[str]:
         f"sampling rate kept at {settings.sfreq:g} Hz",
         f"trials from {settings.tmin:.4g} to {settings.last / settings.sfreq:.4g} s around each onset",
         f"mean from {settings.baseline[0]:g} to {settings.baseline[1]:g} s subtracted" if settings.baseline else
-        "no baseline subtracted",
-        f"trials with more than {settings.reject:g} uV peak to peak on any channel left out" if settings.reject else
-        "no trial left out for its amplitude"]
+        "no baseline subtracted", _amplitude_step(settings)]
+
+
+def _amplitude_step(settings):
+    limits = [f"{word} than {limit:g} uV" for word, limit in (("more", settings.reject), ("less", settings.flat)) if limit]
+    return (f"trials with {' or '.join(limits)} peak to peak on any channel left out" if limits else
+            "no trial left out for its amplitude")
 
 
 def steps(settings: Epoching, rates: list[float]) -> list[str]:

@@ -110,10 +110,15 @@ def test_trials_that_are_left_out_are_counted(tmp_path):
     assert record["recordings"][0]["dropped"] == {
         "outside the recording": 1, "across 'BAD_move'": 1, "across 'BAD boundary'": 1, "more than 500 uV peak to peak": 1,
         "less than 0.1 uV peak to peak": 1}
+    limits = "trials with more than 500 uV or less than 0.1 uV peak to peak on any channel left out"
+    assert record["about"]["steps"][-1] == limits
     kept = [i for i in range(28) if i not in (4, 6, 8, 10)]
     np.testing.assert_allclose(columns["onset"], ONSETS[kept])
     samples = np.round(ONSETS[kept] * SFREQ).astype(int)
     np.testing.assert_allclose(eeg, by_hand(raw, samples, -40, 160), atol=1e-3)
+    record, _, _ = prepare(tmp_path / "flat", "--recordings", path, "--event_names", ".*", *options, "--reject", "0")
+    assert record["recordings"][0]["dropped"]["less than 0.1 uV peak to peak"] == 1
+    assert record["about"]["steps"][-1] == "trials with less than 0.1 uV peak to peak on any channel left out"
 
 
 def test_filters_stop_at_a_boundary(tmp_path):
