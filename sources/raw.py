@@ -49,7 +49,7 @@ from .events import (
 from .reader_losses import left_out
 from .settled import DEFAULT_RATE, KEPT_RATE, MIN_AVERAGE_CHANNELS, check_names, names_in, settle
 from .shown_events import OpenRecording, judge_of_names, keep_shown, leave_out
-from .spelling import slug, unique_slugs
+from .spelling import loose, slug, unique_slugs
 from .stimuli import Stimuli, assign_in_turn, find_stimuli, name_pictures
 from .tables import Captions
 
@@ -270,9 +270,7 @@ def _data_set(args, found, stimuli, ignored, settings, people):
     shown = [what for each in found for what in each.shown]
     kinds = sorted({what.kind for what in shown}, key=lambda kind: (slug(kind), kind))
     for i, kind in enumerate(kinds):
-        alike = [other for other in kinds[:i] if not stimuli.are_apart(other, kind)]
-        if alike:
-            raise InputError(f"classes {', '.join([*alike, kind])}: differ by spelling only; write one name for each class")
+        _check_spelling([*(other for other in kinds[:i] if not stimuli.are_apart(other, kind)), kind])
     class_of = {"": "picture"} if stimuli.without_classes else unique_slugs(kinds)
     class_ids = [] if stimuli.without_classes else list(class_of.values())
     known = "no" if not stimuli.files else "yes"
@@ -326,15 +324,28 @@ def _data_set(args, found, stimuli, ignored, settings, people):
                    preprocessing.kept(settings, settings.ch_names), about, objects)
 
 
+def _check_spelling(alike):
+    """Raise InputError for several names of one class."""
+    if len(alike) > 1:
+        raise InputError(f"classes {', '.join(alike)}: differ by spelling only; write one name for each class")
+
+
 def _objects(stimuli, names):
     """(class ids, their names, {picture: their numbers}) of the objects that --picture_list tells; names: of pictures by
     path."""
     if stimuli.objects is None:
         return [], [], None
-    known = sorted({name for key in names for name in stimuli.objects.get(key, ())})
+    untold = [key for key in names if key not in stimuli.objects]
+    if untold:
+        raise InputError(f"--picture_list: has no row for {len(untold)} of the {len(names)} pictures shown, {untold[0]} "
+                         "among them, so that their objects are not known; add these rows, with an empty cell where a "
+                         "picture shows none")
+    known = sorted({name for key in names for name in stimuli.objects[key]})
+    for name in known:
+        _check_spelling([other for other in known if loose(other) == loose(name)])
     number = {name: i for i, name in enumerate(known)}
     return list(unique_slugs(known).values()), known, {
-        name: sorted(number[one] for one in stimuli.objects.get(key, ())) for key, name in names.items()}
+        name: sorted(number[one] for one in stimuli.objects[key]) for key, name in names.items()}
 
 
 def _split_by(shown, known, recordings):

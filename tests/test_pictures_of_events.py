@@ -80,6 +80,16 @@ def test_objects_in_a_table(recorded, numbered, tmp_path):
     assert trials.words(slice(0, 4)) == ["dog, person", "", "cat", "cat, person"] and (columns["label"] == -1).all()
 
 
+def test_objects_that_are_not_told_or_told_in_two_ways(recorded, numbered, tmp_path, capsys):
+    options = ("--recordings", recorded[0], "--pictures", numbered, "--event_picture", r"stim_train,(\d+),.*", "{1:5}")
+    rows = [("00000", "dog"), ("00001", ""), ("00002", "cat"), ("00003", "Dog, cat")]
+    short = write_table(tmp_path / "short.tsv", ("picture", "objects"), *rows[:3])
+    message = fails(capsys, tmp_path / "out", *options, "--picture_list", short)
+    assert "--picture_list: has no row for 1 of the 4 pictures shown, 00003.png" in message
+    unlike = write_table(tmp_path / "unlike.tsv", ("picture", "objects"), *rows)
+    assert "classes Dog, dog: differ by spelling" in fails(capsys, tmp_path / "out", *options, "--picture_list", unlike)
+
+
 def test_simulated_pictures_of_several_things(tmp_path):
     prepare_data.main(["simulated", "--output", str(tmp_path / "out"), "--scenes", "objects", "--n_pictures", "24",
                        "--n_subjects", "1", "--image_size", "32", "--no_audit", "--classes", "cup", "car", "fish"])
