@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--task", help="task in the BIDS folder (unset: all)")
     group.add_argument("--participants", metavar="TSV", help="table with the columns file, subject and, if wanted, session "
                                                              "(unset: sub- and ses- in the paths, else each file is a "
-                                                             "subject)")
+                                                             "subject; without that column, ses- in the paths)")
     file_options(group)
     group = parser.add_argument_group("events and pictures")
     group.add_argument("--events", metavar="TSV", help="table of events (unset: <recording>_events.tsv beside a recording, "

@@ -128,8 +128,8 @@ def set_people(files: list[RecordingFile], participants: str | None = None) -> d
     """Give each RecordingFile `subject` and `session` as numbers; returns {"subjects": {number: label}, "sessions": ...}.
 
     The labels come from `participants` (a TSV: file, subject, perhaps session), else from `sub-` and `ses-` in the paths,
-    else each file is a subject of its own, and it says so. Whole numbers from 1 to MAX_NUMBER are kept, other labels are
-    numbered in sorted order.
+    as do sessions that the table has no column for; else each file is a subject of its own, and it says so. Whole numbers
+    from 1 to MAX_NUMBER are kept, other labels are numbered in sorted order.
     """
     if participants:
         _read_participants(files, participants)
@@ -157,7 +157,7 @@ def set_people(files: list[RecordingFile], participants: str | None = None) -> d
 
 
 def _read_participants(files, path):
-    _, rows = read_table(path, "--participants", needed=("file", "subject"))
+    columns, rows = read_table(path, "--participants", needed=("file", "subject"))
     people = {}
     for line, row in rows:
         place = f"--participants {path}, line {line}"
@@ -167,7 +167,8 @@ def _read_participants(files, path):
         if file and people.setdefault(file.name, line) != line:
             raise InputError(f"{place}: {file.name} already has a row, line {people[file.name]}; expected one row")
         if file:
-            file.subject, file.session = row["subject"], row.get("session") or None
+            file.subject = row["subject"]
+            file.session = row["session"] or None if "session" in columns else file.session
     for file in files:
         if file.name not in people:
             raise InputError(f"--participants {path}: no row for {file.name}; add one, column file names the recording")

@@ -232,6 +232,7 @@ def test_several_recordings(tmp_path, capsys):
     record, _, _ = prepare(tmp_path / "x", "--recordings", tmp_path / "all", "--participants", people, "--event_names",
                            ".*", "--reject", "0")
     assert record["about"]["subjects"] == {"1": "x"} and {r["subject"] for r in record["recordings"]} == {1}
+    assert [r["session"] for r in record["recordings"]] == [1, 2, 1, 2]  # of the paths, as the table does not say
 
 
 def test_labels_that_are_large_numbers(tmp_path):
