@@ -37,6 +37,19 @@ def test_line_noise_share_of_the_power():
     assert finding.numbers["worst"]["share"] == pytest.approx(.5, abs=.07)  # as much hum as EEG
 
 
+@pytest.mark.parametrize(("sfreq", "samples", "line", "severity"), (
+    (128., 256, 60, "warning"), (128., 256, 50, "warning"), (120., 48, 50, "warning"), (120., 240, 60, "passed"),
+    (100., 200, 50, "not checked")))
+def test_line_noise_near_half_the_sampling_rate(sfreq, samples, line, severity):
+    """At the 128 Hz of an Emotiv both lines can be seen; where one cannot, the finding does not speak for it."""
+    eeg, time = noise(40, 4, samples), np.arange(samples) / sfreq
+    hum = 3 * eeg.std() * np.sin(2 * np.pi * line * time + .5)
+    finding = signal.check_line_noise(material_of(made_trials(eeg + hum, np.arange(40) % 2, sfreq=sfreq), thirds(40)))
+    assert finding.severity == severity
+    if severity == "passed":
+        assert "50 Hz does not stand out" in finding.sentence and "show no 60 Hz" in finding.sentence
+
+
 @pytest.mark.parametrize(("factor", "word"), ((1., None), (1e-6, "volts"), (1e-3, "millivolts"), (1e3, "counts")))
 def test_units(factor, word):
     eeg = noise(40) * 6
