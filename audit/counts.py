@@ -117,14 +117,19 @@ def check_test_size(material: Material) -> Finding:
     critical = (binom.ppf(.95, n, chance) + 1) / n  # P(at least so many right by chance) <= .05
     grid = np.linspace(chance, 1, 2001)
     power = binom.sf(np.ceil(critical * n - 1e-9) - 1, n, grid)
-    detectable = float(grid[np.argmax(power >= .8)])
     pictures = len(np.unique(material.image[test])) if material.picture_known else None
+    if critical > 1:
+        return Finding("Size of the test part", "warning", f"With {counted(n, 'test trial')} of {classes} classes, not "
+                       f"even an accuracy of 100% is significantly above chance ({percent(chance)}; binomial test, "
+                       "one-sided, 5%).", {"trials": n, "pictures": pictures, "classes": classes, "chance": chance,
+                                           "significant_from": None, "detectable": None})
+    detectable = float(grid[np.argmax(power >= .8)])
     numbers = {"trials": n, "pictures": pictures, "classes": classes, "chance": chance, "significant_from": critical,
                "detectable": detectable}
     text = (f"With {n:,} test trials of {classes} classes, an accuracy is significantly above chance ({percent(chance)}) "
             f"from {percent(critical)} on (binomial test, one-sided, 5%); a decoder whose true accuracy is "
             f"{percent(detectable)} reaches that in 80% of such tests")
-    if critical > 1 or detectable > chance + .5 * (1 - chance):
+    if detectable > chance + .5 * (1 - chance):
         return Finding("Size of the test part", "warning", f"{text}. Only a very strong effect can be shown with so few "
                                                            "trials.", numbers)
     if pictures is not None and pictures < MIN_TEST_PICTURES:

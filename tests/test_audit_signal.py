@@ -144,3 +144,11 @@ def test_smallest_accuracy_is_the_binomial_tests(n):
     assert binomtest(first, n, .25, alternative="greater").pvalue <= .05 < binomtest(first - 1, n, .25, "greater").pvalue
     assert finding.numbers["pictures"] == n
     assert finding.severity == ("warning" if n == 12 else "passed")
+
+
+def test_too_few_test_trials_for_any_accuracy():
+    """Four of four right by chance have p = .0625."""
+    trials, parts = made_trials(noise(24, 2, 20), np.arange(24) % 2), np.repeat(["train", "test"], [20, 4])
+    finding = counts.check_test_size(material_of(trials, parts))
+    assert finding.severity == "warning" and "not even an accuracy of 100% is significantly above" in finding.sentence
+    assert finding.numbers["significant_from"] is None and finding.numbers["detectable"] is None
