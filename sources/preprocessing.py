@@ -79,6 +79,8 @@ def process(path: Path | str, raw: "mne.io.BaseRaw", names: list[str], places: d
     """
     with mne_reads(path) as notes:
         raw.pick(with_references(names, settings)).load_data(verbose="warning")
+    kinds = dict.fromkeys(raw.ch_names, "eeg")  # MNE subtracts no baseline from a reference of type misc
+    raw.set_channel_types(kinds, on_unit_change="ignore", verbose="error")
     check_finite(raw, path)
     if settings.unit_scale != 1:
         raw.apply_function(lambda data: data * settings.unit_scale, picks="all", verbose="error")

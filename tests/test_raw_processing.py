@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from raw_material import CHANNELS, ONSETS, SFREQ, make_raw, save
-from raw_runs import UNFILTERED, by_hand, fails, prepare
+from raw_runs import AS_IT_IS, UNFILTERED, by_hand, fails, prepare
 from sources import channel_kinds, epochs
 
 mne = pytest.importorskip("mne")
@@ -71,6 +71,17 @@ def test_references(tmp_path, capsys):
     np.testing.assert_allclose(eeg, by_hand(hand, samples, -40, 160), atol=1e-3)
     for flag in ("--reference", "--bads"):
         assert f"{flag} ''" in fails(capsys, tmp_path / "no", "--recordings", path, "--event_names", ".*", flag, "")
+
+
+@pytest.mark.parametrize("kind", ["eeg", "misc", "eog"])
+def test_the_baseline_of_a_reference_that_is_no_eeg(tmp_path, kind):
+    made, names = make_raw(channels=[*CHANNELS, "M1"]), [*CHANNELS, "M1"]
+    info = mne.create_info(names, SFREQ, ["eeg"] * len(CHANNELS) + [kind])
+    raw = mne.io.RawArray(made.get_data() + 2e-4 * (np.array(names) == "M1")[:, None], info, verbose="error")
+    path = save(raw.set_annotations(made.annotations), tmp_path / "one_raw.fif")
+    options = ("--event_names", ".*", *AS_IT_IS, "--reference", "M1", "--baseline", "-0.2", "0")
+    _, eeg, _ = prepare(tmp_path / "out", "--recordings", path, *options)
+    assert np.abs(eeg[:, :, :41].mean(2)).max() < 1e-3  # microvolts
 
 
 def test_options_beyond_reason(tmp_path, capsys):
