@@ -209,15 +209,34 @@ def grid_step(sfreq: float, wanted: float) -> int:
     return int(sfreq) // math.gcd(int(sfreq), int(wanted))
 
 
-def resampling_pad(count: int, sfreq: float, wanted: float) -> int | str:
-    """What MNE's resampling of `count` samples takes as npad, so that no sample moves in time.
+def resampled(raw: "mne.io.BaseRaw", wanted: float) -> "mne.io.BaseRaw":
+    """An mne Raw at another sampling rate, all of its channels of type EEG; no sample moves in time.
 
-    MNE's own choice, "auto", where that is so already. Else it would round the length of the padding at the new rate, which
-    moves all samples by up to half of one, by another amount for each length of a recording.
+    MNE rounds the length of a recording and of its padding at the new rate, which moves and stretches all by up to half a
+    sample. So the last sample is repeated up to a length that is whole at both rates, and what comes of it is cut off.
     """
-    step = grid_step(sfreq, wanted)
-    left = (2 ** math.ceil(math.log2(count + 2 * min(count // 8, 100))) - count) // 2
-    return left - left % -step if left % step else "auto"
+    import mne
+
+    sfreq, count, marks = raw.info["sfreq"], raw.n_times, raw.annotations
+    more = -count % grid_step(sfreq, wanted)
+    pad, length = resampling_pad(count + more, sfreq, wanted), max(round(count * wanted / sfreq), 1)
+    data = np.empty((len(raw.ch_names), length))
+    for row, signal in enumerate(data):
+        longer = np.pad(raw.get_data(picks=[row])[0], (0, more), "edge")
+        signal[:] = mne.filter.resample(longer, wanted, sfreq, npad=pad, verbose="error")[:length]
+    result = mne.io.RawArray(data, mne.create_info(raw.ch_names, wanted, "eeg"), verbose="error")
+    return result.set_annotations(mne.Annotations(marks.onset - raw.first_time, marks.duration, marks.description),
+                                  verbose="error")
+
+
+def resampling_pad(count: int, sfreq: float, wanted: float) -> int | str:
+    """What MNE's resampling of `count` samples, whole at both rates, takes as npad, so that the padding is so too.
+
+    That is MNE's own choice, "auto", where it is so already.
+    """
+    step, length = grid_step(sfreq, wanted), 2 ** math.ceil(math.log2(count + 2 * min(count // 8, 100)))
+    left = (length - count) // 2
+    return left - left % -step if left % step or length % step else "auto"
 
 
 def cut_trials(raw: "mne.io.BaseRaw", onset: np.ndarray, settings: Epoching, weights: np.ndarray,
@@ -231,7 +250,7 @@ def cut_trials(raw: "mne.io.BaseRaw", onset: np.ndarray, settings: Epoching, wei
     import mne
 
     if raw.info["sfreq"] != settings.sfreq:
-        raw.resample(settings.sfreq, npad=resampling_pad(raw.n_times, raw.info["sfreq"], settings.sfreq), verbose="warning")
+        raw = resampled(raw, settings.sfreq)
     samples = np.round(np.asarray(onset) * settings.sfreq).astype(int) + raw.first_samp
     if not len(samples):
         return iter(()), {}

@@ -78,13 +78,26 @@ def test_windows_and_bands_that_are_none(recordings, tmp_path, source, capsys):
         assert not (tmp_path / "out" / "dataset.json").exists()
 
 
-@pytest.mark.parametrize("count", [7000, 7002, 8000, 8192])
-def test_resampling_moves_no_sample(count):
-    """A sine stays where it was. MNE's own padding would move it by half a sample where there are 7002."""
-    time = np.arange(count) / 200
-    info = mne.create_info(["Cz"], 200., "eeg")
-    settings = epochs.Epoching(0., 0., 0., 100., 0, 100, None, 0., 0.)
-    raw = mne.io.RawArray(np.sin(2 * np.pi * 5 * time)[None], info, verbose="error")
-    trials, _ = epochs.cut_trials(raw, np.array([15.]), settings, np.eye(1))
+@pytest.mark.parametrize(("sfreq", "wanted", "count"), [
+    *((200., 100., count) for count in (7000, 7001, 7002, 8000, 8192)), (512., 250., 18111), (300., 250., 10501),
+    (1000., 250., 35002), (750., 250., 26251)])
+def test_resampling_moves_no_sample(sfreq, wanted, count):
+    """A sine stays where it was, at the start and at the end. MNE's own padding would move it by half a sample where there
+    are 7002, and stretch it by half a sample where there are 7001."""
+    raw = mne.io.RawArray(np.sin(2 * np.pi * 5 * np.arange(count) / sfreq)[None], mne.create_info(["Cz"], sfreq, "eeg"),
+                          verbose="error")
+    settings = epochs.Epoching(0., 0., 0., wanted, 0, round(wanted), None, 0., 0.)
+    trials, _ = epochs.cut_trials(raw, np.array([2., 15., 32.]), settings, np.eye(1))
     eeg, _ = epochs.joined(trials, 1, settings)
-    assert np.abs(eeg[0, 0] - np.sin(2 * np.pi * 5 * (15 + np.arange(100) / 100))).max() < 1e-3
+    expected = np.sin(2 * np.pi * 5 * (np.array([[2.], [15.], [32.]]) + np.arange(round(wanted)) / wanted))
+    assert np.abs(eeg[:, 0] - expected).max() < 2e-3
+
+
+def test_resampling_keeps_the_end_and_the_marks():
+    """The last whole sample is there and none beyond it, and no trial reaches across a mark."""
+    raw = mne.io.RawArray(np.ones((2, 5001)), mne.create_info(2, 500., "eeg"), first_samp=777, verbose="error")
+    raw.set_annotations(mne.Annotations([4.], [1 / 500], ["BAD_ACQ_SKIP"]))
+    settings = epochs.Epoching(0., 0., 0., 200., 0, 200, None, 0., 0.)
+    trials, dropped = epochs.cut_trials(raw, np.array([1., 3.5, 9., 9.01]), settings, np.eye(2))
+    assert epochs.joined(trials, 2, settings)[1].tolist() == [0, 2]
+    assert dropped == {"across lost samples": 1, "outside the recording": 1}
