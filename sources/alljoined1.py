@@ -31,6 +31,7 @@ from . import coco_pictures, raw
 from .alljoined1_epochs import find_epochs, who_of
 from .events import Event
 from .stimuli import ShownPicture, Stimuli
+from .unused import refuse
 
 UNUSABLE = {(2, 2), (3, 1), (7, 2), (8, 2)}  # (subject, session), by the publishers' notes
 DELAY_NOTE = ("the publishers note that triggers come about 100 ms before the display; their public code does not shift, "
@@ -69,6 +70,8 @@ def find(args: argparse.Namespace) -> DataSet:
     found = coco_pictures.find_pictures(folder, shown)
     described = coco_pictures.describe(shown, args.annotations)
     if args.epochs:
+        refuse(args, add_arguments, (name for name in raw.OF_RECORDINGS if name != "event_delay"), "the trials of --epochs "
+               "are cut and filtered already")
         data = find_epochs(args.epochs, shown, args.event_delay)
         nsd_of = {name: name.removeprefix("nsd_") for name in data.pictures}
     else:

@@ -31,6 +31,8 @@ import numpy as np
 from eegdata.pth_file import BLOCK, BLOCKS, CHANNELS, LENGTHS, SFREQ, WINDOW, class_ids, names_of, read_pth
 from eegdata.records import Block, DataSet, Picture, Recording
 
+from .unused import refuse
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eeg_dataset", help="the .pth file, for example eeg_55_95_std.pth")
@@ -57,11 +59,11 @@ def find(args: argparse.Namespace) -> DataSet:
     if args.table is not None:
         from . import eegcvpr40_table
 
-        given = [f"--{name}" for name in ("splits_path", "image_dir", "time_low", "time_high")
-                 if getattr(args, name) is not None]
-        if given:
-            raise InputError(f"{', '.join(given)}: not with --table, which brings its own pictures, parts and window")
+        refuse(args, add_arguments, ("splits_path", "image_dir", "time_low", "time_high", "split_num", "splits_index"),
+               "not with --table, which brings its own pictures, parts and window")
         return eegcvpr40_table.find(args.table, args.subject)
+    if args.splits_path is None:
+        refuse(args, add_arguments, ("split_num", "splits_index"), "is of a splits file, and --splits_path names none")
     path = args.eeg_dataset
     content, fingerprint = read_pth(path)
     records, published = content["dataset"], "sfreq" not in content

@@ -60,6 +60,8 @@ SAID = ("gaps", "read as cp1252", "beside the header", "electrode places are ign
 PROCESSING_OPTIONS = ("exclude", "l_freq", "h_freq", "notch", "unit_scale", "bads", "reference", "resample", "tmin", "tmax",
               "baseline", "reject", "flat", "event_names", "event_delay", "skip_ambiguous", "stim_channel", "stim_mask",
               "stream", "task", "cut_short", "allow_other_files")
+OF_RECORDINGS = (*PROCESSING_OPTIONS, "participants", "match_encoder", "events", "picture_map", "picture_list",
+                 "picture_column", "onset_unit", "event_picture", "caption_columns")  # no options of trials that others cut
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

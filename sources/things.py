@@ -13,9 +13,9 @@ session of each trial, and the raw `sub-01/ses-01/raw_eeg_training.npy`, from wh
 presentation.
 
 Training trials are single repetitions (4 for each picture), test trials the average of all 80, as in the published
-protocol; --average_train and --average_test change that. The test is zero-shot: none of its 200 concepts is in a training
-picture. For validation, --val_fraction of the training concepts are held out, evenly spaced in their sorted list, at least
-one. THINGS has no captions: `prepare_data.py caption` has a model write them.
+protocol; --average_train and --average_test change that. Of raw files nothing is averaged. The test is zero-shot: none of
+its 200 concepts is in a training picture. For validation, --val_fraction of the training concepts are held out, evenly
+spaced in their sorted list, at least one. THINGS has no captions: `prepare_data.py caption` has a model write them.
 """
 
 import argparse
@@ -35,10 +35,13 @@ from eegdata.records import Block, DataSet, Picture, Recording
 from . import epochs
 from .safe_npy import read_object_npy
 from .things_shared import ConceptPicture, averaged, check_metadata, choose_validation, class_facts, find_concept_pictures
+from .unused import refuse
 
 FILES = {"training": "preprocessed_eeg_training.npy", "test": "preprocessed_eeg_test.npy"}
 EEG_KEYS = ("preprocessed_eeg_data", "ch_names", "times")
 POSTERIOR17 = ("P7", "P5", "P3", "P1", "Pz", "P2", "P4", "P6", "P8", "PO7", "PO3", "POz", "PO4", "PO8", "O1", "Oz", "O2")
+CUTTING = ("l_freq", "h_freq", "resample", "tmin", "tmax", "baseline")  # options of raw files
+CUT_ALREADY = "the trials of these files are cut and filtered already; it is for raw files"
 BLOCK_REPETITIONS = 2000  # repetitions read at a time
 MAX_VALUE = 1e6  # in whatever unit, EEG is below; a damaged exponent is mostly not
 STEPS = ["epoched, baseline-corrected and resampled by the publishers' script",
@@ -78,12 +81,15 @@ def find(args: argparse.Namespace) -> DataSet:
     if (first / "train.pt").is_file():
         from .things_whitened import find_whitened
 
+        refuse(args, add_arguments, CUTTING, CUT_ALREADY)
         data = find_whitened(args, subjects, pictures)
     elif any(first.glob("ses-*/raw_eeg_*.npy")):
         from .things_raw import find_raw
 
+        refuse(args, add_arguments, ("average_train", "average_test"), "of raw files nothing is averaged")
         data = find_raw(args, subjects, pictures)
     else:
+        refuse(args, add_arguments, CUTTING, CUT_ALREADY)
         data = find_preprocessed(args, subjects, pictures)
     data = with_channels(data, args.channels)
     return replace(data, about={**data.about, "published": "OSF 3jk45 (Gifford et al., NeuroImage 264, 2022)",

@@ -158,6 +158,7 @@ def test_epochs_of_osf_and_the_unusable_session(ids, pictures, annotations, tmp_
     options = ("--epochs", tmp_path / "osf", "--pictures", pictures, "--ids", ids)
     record, eeg, columns = prepare(tmp_path / "out", *options, "--annotations", annotations / "instances_train2017.json")
     assert "left out, as the publishers call them unusable: subj02_session2_epo.fif" in capsys.readouterr().out
+    assert "--reject: the trials of --epochs are cut" in fails(capsys, tmp_path / "no", *options, "--reject", "100")
     raw, shown, samples = raw_session(1)
     record["class_ids"] = []  # of objects, here
     check(record, columns, shown, samples / 512)

@@ -221,7 +221,8 @@ def test_bad_files(published, tmp_path, capsys, monkeypatch, spoil, said):
 @pytest.mark.parametrize("options, said", [
     (["--table", "x"], "--eeg_dataset, --table: give one"), (["--subject", "2"], "--subject"),
     (["-tl", "480"], "--time_low 480"), (["-th", "700"], "no record has"),
-    (["--splits_path", "nowhere"], "--splits_path nowhere: no such file")])
+    (["--splits_path", "nowhere"], "--splits_path nowhere: no such file"),
+    (["--split_num", "2"], "--split_num: is of a splits file, and --splits_path names none")])
 def test_bad_options(published, tmp_path, capsys, options, said):
     assert said in refused(capsys, published, tmp_path, *options)
 

@@ -110,7 +110,7 @@ def test_whitened_files_of_other_pictures_are_refused(things_pictures, tmp_path,
         capsys, "things", tmp_path / "out", "--folder", tmp_path / "w", "--images", things_pictures)
 
 
-def test_raw_things_in_the_order_of_presentation(things_pictures, tmp_path):
+def test_raw_things_in_the_order_of_presentation(things_pictures, tmp_path, capsys):
     rng, names, kept = np.random.default_rng(0), ["Oz", "P7", "Cz"], {}
     sessions = ((1, "training", (5, 99999, 20, 1)), (1, "test", (4, 4)), (2, "training", (7, 7, 99999, 2)))
     for session, part, codes in sessions:
@@ -126,6 +126,8 @@ def test_raw_things_in_the_order_of_presentation(things_pictures, tmp_path):
                                if code != 99999]
     record, eeg, columns = prepare("things", tmp_path / "out", "--folder", tmp_path / "raw", "--images", things_pictures,
                                    "--l_freq", "0", "--h_freq", "0", "--resample", "0", "--baseline", "none")
+    options = ("--folder", tmp_path / "raw", "--images", things_pictures, "--average_test", "none")
+    assert "--average_test: of raw files nothing is averaged" in fails(capsys, "things", tmp_path / "no", *options)
     order = [(1, "test"), (1, "training"), (2, "training")]
     assert eeg == pytest.approx(np.stack([trial for which in order for _, trial in kept[which]]), abs=1e-3)
     files = {part: sorted((things_pictures / f"{part}_images").rglob("*.jpg")) for part in ("training", "test")}
@@ -179,7 +181,7 @@ def test_alljoined_1_6m_raw(formats, tmp_path):
     assert record["recordings"][0]["dropped"]["at the time of another event"] == 5
 
 
-def test_alljoined_1_6m_preprocessed(tmp_path):
+def test_alljoined_1_6m_preprocessed(tmp_path, capsys):
     rng, folder = np.random.default_rng(0), tmp_path / "pre" / "sub-02"
     folder.mkdir(parents=True)
     shown = {"train": [3, 0, 5, 3], "test": [16540, 16541, 16540]}
@@ -209,6 +211,8 @@ def test_alljoined_1_6m_preprocessed(tmp_path):
     assert columns["picture"].tolist() == [f"things_{number:05d}" for _, number, *_ in expected]
     assert columns["part"].tolist() == [part for part, *_ in expected] and set(columns["subject"]) == {2}
     assert columns["session"].tolist() == [session for *_, session, _ in expected]
+    for flag, value in (("--l_freq", "5"), ("--event_delay", ".1"), ("--exclude", "Cz"), ("--picture_list", "none.tsv")):
+        assert f"{flag}: the " in fails(capsys, "alljoined16m", tmp_path / "no", *options, flag, value)
     record, _, columns = prepare("alljoined16m", tmp_path / "named", *options, "--concepts",
                                  tmp_path / "image_metadata.npy")
     assert record["class_names"][columns["label"][0]] == "thing 0" and "thing-1654" in record["class_ids"]

@@ -333,6 +333,7 @@ def remove(folder):
 @pytest.mark.parametrize("options, said", [
     (["--subjects", "1", "3"], "--subjects 3: "), (["--average_test", "9"], "--average_test 9: "),
     (["--average_train", "5"], "--average_train 5: "), (["--average_train", "0"], "--average_train"),
+    (["--tmin", "0"], "--tmin: the trials of these files are cut"), (["--baseline", "none"], "--baseline: the trials"),
     (["--val_fraction", "1"], "--val_fraction 1"), (["--folder", "nowhere"], "nowhere")])
 def test_bad_options(folder, tmp_path, capsys, options, said):
     assert said in refused(capsys, folder, tmp_path, *options)
