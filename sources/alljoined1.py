@@ -58,7 +58,8 @@ def find(args: argparse.Namespace) -> DataSet:
     if sum(map(bool, (args.bids, args.recordings, args.epochs))) != 1:
         raise InputError("--bids, --recordings, --epochs: give one of them, NEMAR's folder, continuous files or files of "
                          "epochs")
-    refused = [flag for flag in ("events", "picture_list", "picture_map", "event_picture", "event_names", "no_classes")
+    refused = [flag for flag in ("events", "picture_list", "picture_map", "event_picture", "event_names", "no_classes",
+                                "participants")
                if getattr(args, flag)]
     if refused:
         raise InputError(f"--{refused[0]}: alljoined1 knows its recordings and what was shown; leave it out, or use the "
@@ -76,7 +77,8 @@ def find(args: argparse.Namespace) -> DataSet:
         nsd_of = {name: name.removeprefix("nsd_") for name in data.pictures}
     else:
         there = {nsd: path for nsd, path in found.items() if path}
-        data = raw.find(args, Alljoined1Stimuli(Path(folder), there, shown))
+        labels = (lambda file: tuple(map(str, who_of(file.name)))) if args.recordings else None
+        data = raw.find(args, Alljoined1Stimuli(Path(folder), there, shown), labels)
         number = {path: nsd for nsd, path in there.items()}
         nsd_of = {name: number[picture.photo] for name, picture in data.pictures.items()}
     return _published(args, data, {picture.nsd: picture for picture in shown.values()}, nsd_of, found, described)
@@ -123,8 +125,6 @@ def _published(args, data, by_nsd, nsd_of, found, described):
                          f"{missing[0]} of NSD, {int(by_nsd[missing[0]].coco):012d} of COCO, among them; add them")
     recordings, left = [], []
     for recording in data.recordings:
-        if args.recordings:
-            recording = replace(recording, **dict(zip(("subject", "session"), who_of(recording.name), strict=True)))
         if (recording.subject, recording.session) in UNUSABLE and not args.keep_unusable:
             left.append(recording.name)
             continue

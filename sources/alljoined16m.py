@@ -72,17 +72,16 @@ def find(args: argparse.Namespace) -> DataSet:
     else:
         stimuli = find_stimuli(args.pictures, without_classes=True)
         stimuli.pattern = NamePattern(EVENT, NAME)
-        data = raw.find(args, stimuli)
-        data = replace(data, recordings=[replace(one, session=_session(one)) for one in data.recordings])
+        data = raw.find(args, stimuli, lambda file: (file.subject, _session(file)))
     return _published(data, concepts)
 
 
-def _session(recording):
-    found = re.search(r"[Ss]ession[ _]0*(\d+)", recording.name)
+def _session(file):
+    found = re.search(r"[Ss]ession[ _]0*(\d+)", file.name)
     if not found:
-        raise InputError(f"{recording.name}: does not name its session; expected the publishers' names, such as Subject 1, "
+        raise InputError(f"{file.name}: does not name its session; expected the publishers' names, such as Subject 1, "
                          "Session 1, Block 5")
-    return int(found[1])
+    return found[1]
 
 
 def _concepts(path):

@@ -140,10 +140,12 @@ def event_options(group: argparse._ActionsContainer) -> None:
                             "that come 100 ms before the display")
 
 
-def find(args: argparse.Namespace, stimuli: Stimuli | None = None) -> DataSet:
+def find(args: argparse.Namespace, stimuli: Stimuli | None = None,
+         labels_of: Callable[[raw_files.RecordingFile], tuple[str | None, str]] | None = None) -> DataSet:
     """The DataSet of --recordings or --bids: headers and events are read now, the EEG later.
 
-    stimuli: what may have been shown, for sources that know it; None: as the options say.
+    stimuli: what may have been shown, for sources that know it; None: as the options say. labels_of: a recording's subject
+    and session, for sources that name them in their own way; None: as the paths say.
     """
     from tqdm import tqdm
 
@@ -168,6 +170,8 @@ def find(args: argparse.Namespace, stimuli: Stimuli | None = None) -> DataSet:
                 print(f"{each.file.name}: {note}")
     kept = raw_files.drop_copies([each.file for each in found])
     found = [each for each in found if any(each.file is file for file in kept)]
+    for file in kept if labels_of else ():
+        file.subject, file.session = labels_of(file)
     people = raw_files.set_people(kept, args.participants)
     check_names(exclude, found, "--exclude")
     ignored = keep_shown(args, found, stimuli)

@@ -132,7 +132,7 @@ def test_bids_of_nemar(ids, pictures, annotations, tmp_path, stim):
     assert len(split["val"]) and not set(trials.names(split["val"])) & set(trials.names(split["train"]))
 
 
-def test_continuous_files_of_osf(ids, pictures, tmp_path):
+def test_continuous_files_of_osf(ids, pictures, tmp_path, capsys):
     raw, shown, samples = raw_session(1)
     codes = np.zeros((1, raw.n_times))
     for event, at in zip(shown, samples, strict=True):
@@ -146,6 +146,8 @@ def test_continuous_files_of_osf(ids, pictures, tmp_path):
     check(record, columns, shown, samples / 512)
     assert eeg == pytest.approx(windows(raw.copy().pick("eeg"), samples), abs=1e-3)
     assert set(columns["subject"]) == {5} and set(columns["session"]) == {2}
+    assert record["about"]["subjects"] == {"5": "5"} and record["about"]["sessions"] == {"2": "2"}
+    assert "counts as a subject" not in capsys.readouterr().out
 
 
 def test_epochs_of_osf_and_the_unusable_session(ids, pictures, annotations, tmp_path, capsys):
