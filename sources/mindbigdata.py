@@ -341,8 +341,12 @@ def read_imagenet_rows(path: Path) -> dict[str, np.ndarray]:
 
 def read_imagenet(folder: Path | str, min_samples: int, skip_damaged: bool = False) -> Windows:
     """The windows of `folder`/MindBigData-Imagenet, the first `SKIPPED` samples left out; a recording is a file."""
-    windows = Windows(min_samples, skip_damaged)
-    for path in tqdm(find_imagenet(folder), desc="MindBigData-ImageNet", unit="file"):
+    windows, paths, unlike = Windows(min_samples, skip_damaged), find_imagenet(folder), {}
+    for path in paths:
+        unlike.setdefault(file_hash(path), path)
+    if len(unlike) < len(paths):  # a copy could be in two parts
+        print(f"MindBigData-ImageNet: {len(paths) - len(unlike)} copies of other files left out")
+    for path in tqdm(unlike.values(), desc="MindBigData-ImageNet", unit="file"):
         try:
             signal = join_channels(read_imagenet_rows(path), path)
         except InputError as error:

@@ -94,6 +94,17 @@ def test_parts_are_normalised_with_training_statistics_and_share_no_recording(fo
     assert "2 recordings shorter than 256 samples" in capsys.readouterr().out
 
 
+def test_copies_of_a_recording_are_left_out(folder, capsys):
+    """Of each source of files: a copy could be in two parts."""
+    for path in (*(folder / "MindBigData-Imagenet").glob("*.csv"), *(folder / "BDD").rglob("*.csv")):
+        shutil.copy(path, path.with_name(f"copy_{path.name}"))
+    pretrain_data_processor.main(["--dir", str(folder)])
+    printed = capsys.readouterr().out
+    assert "MindBigData-ImageNet: 4 copies of other files left out" in printed and "BDD: 6 copies" in printed
+    samples = torch.cat([load(folder)[part]["samples"] for part in ("train", "val", "test")])
+    assert len(samples.flatten(1).unique(dim=0)) == len(samples)
+
+
 def test_samples_times_deviation_plus_mean_are_the_recorded_microvolts(folder):
     """Against the files read with the csv module, by position."""
     pretrain_data_processor.main(["--dir", str(folder), "--output", str(folder / "out")])
