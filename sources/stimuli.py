@@ -135,7 +135,7 @@ class Stimuli:
         elif not picture and not kind:
             if self.pattern:
                 picture = self.pattern.picture(event.name)
-            if self.map or (self.pattern and not picture):
+            if not picture and (self.map or self.pattern):
                 return None
             if picture:
                 pass
@@ -176,10 +176,8 @@ class Stimuli:
     def names_something(self, event: Event, named: bool) -> bool:
         """Whether the name of a recording's Event is one that shows something; nothing is settled by it."""
         names = event_names(event.name)
-        if self.map:
-            return self.in_map(event.name) is not None
-        if self.pattern:
-            return bool(self.pattern.picture(event.name))
+        if self.map or self.pattern:
+            return self.in_map(event.name) is not None or bool(self.pattern and self.pattern.picture(event.name))
         if self.files:
             return any(things.find(name)[0] for name in names for things in
                        (self.by_path, self.by_name, self.by_stem, self.kinds))

@@ -49,6 +49,13 @@ def test_the_picture_in_the_name_of_an_event(recorded, numbered, tmp_path):
     assert load_trials(tmp_path / "out").classes == "none" and len(eeg) == len(shown)
 
 
+def test_a_map_names_the_events_that_the_pattern_does_not(recorded, numbered, tmp_path):
+    mapped = write_table(tmp_path / "map.tsv", ("event", "picture"), ("oddball,7,-1,9", "00002"))
+    _, _, columns = prepare(tmp_path / "out", "--recordings", recorded[0], "--pictures", numbered, "--picture_map", mapped,
+                            "--event_picture", r"stim_train,(\d+),.*", "{1:5}", "--no_classes", *AS_IT_IS)
+    assert columns["picture"].tolist() == [f"picture_{number:05d}" for number in [*recorded[1], 2]]
+
+
 @pytest.mark.parametrize("pattern, message", [
     (("stim_(", "{1}"), "not a regular expression"), (("stim_.*", "{1}"), "which has 0"),
     ((r"stim_(\d+)", "x"), "expected {1}"),
