@@ -60,9 +60,10 @@ def check_order(material: Material) -> Finding:
         return Finding(CHECK, severity, " ".join(text for _, text in sentences), numbers)
     if "p" not in numbers:
         return Finding(CHECK, "not checked", "No recording holds two trials of different classes.", numbers)
+    less = numbers["p_less"] <= ALPHA
     text = (f"{percent(numbers['same'])} of the neighbours in time have the same class, against "
-            f"{percent(numbers['expected'])} in a random order ({p_value(numbers['p'])})")
-    if numbers["p_less"] <= ALPHA:
+            f"{percent(numbers['expected'])} in a random order ({p_value(numbers['p_less' if less else 'p'])})")
+    if less:
         return Finding(CHECK, "note", f"A class follows itself less often than by chance: {text}. The end of the "
                        "response to the preceding picture then says a little about the class.", numbers)
     return Finding(CHECK, "passed", f"The order of classes does not differ from a random one: {text}.", numbers)

@@ -112,6 +112,12 @@ def test_classes_that_keep_to_recordings():
     assert order.check_order(apart).severity == "warning"
 
 
+def test_classes_in_turn_are_told_with_the_p_of_that_side():
+    finding = order.check_order(material_of(made_trials(noise(60, 2, 20), np.arange(60) % 2), thirds(60)))
+    assert finding.severity == "note" and finding.numbers["p"] == 1 and finding.numbers["p_less"] < .005
+    assert "less often than by chance" in finding.sentence and "p = .001" in finding.sentence
+
+
 def test_order_unknown_and_sorted_or_said_to_be_random():
     label = np.repeat([0, 1, 2], 20)
     unknown = made_trials(noise(60, 2, 20), label, onset=np.full(60, np.nan))
