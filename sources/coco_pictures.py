@@ -112,7 +112,7 @@ def find_pictures(folder: Path | str, shown: dict[int, Photograph]) -> dict[str,
 def describe(shown: dict[int, Photograph], annotations: list[str]) -> Description:
     """Captions and objects of the photographs from COCO's annotation files, as far as they are given."""
     wanted = {picture.coco: picture for picture in shown.values()}
-    texts, objects, names = {}, {}, {}
+    texts, objects, names, covered = {}, {}, {}, set()
     for path in annotations:
         content = read_json(path)
         entries = content.get("annotations")
@@ -125,6 +125,8 @@ def describe(shown: dict[int, Photograph], annotations: list[str]) -> Descriptio
             except (KeyError, TypeError, ValueError):
                 raise InputError(f"--annotations {path}: neither captions nor categories with id and name; expected COCO's "
                                  "captions_train2017.json or instances_train2017.json") from None
+            listed, key = (content["images"], "id") if "images" in content else (entries, "image_id")
+            covered |= {str(one.get(key)) for one in listed if isinstance(one, dict)}
         for entry in entries:
             picture = wanted.get(str(entry.get("image_id"))) if isinstance(entry, dict) else None
             if picture is None:
@@ -133,6 +135,8 @@ def describe(shown: dict[int, Photograph], annotations: list[str]) -> Descriptio
                 texts.setdefault(picture.nsd, []).append(" ".join(str(entry.get("caption", "")).split()))
             elif entry.get("category_id") in names:
                 objects.setdefault(picture.nsd, set()).add(entry["category_id"])
+    if names:
+        _check_covered(wanted, covered, annotations)
     order = sorted(names)
     told = {picture.nsd: tuple(filter(None, texts.get(picture.nsd, ()))) or (picture.caption,)
             for picture in wanted.values()}
@@ -141,3 +145,12 @@ def describe(shown: dict[int, Photograph], annotations: list[str]) -> Descriptio
            "publishers' captions.json")
     found = {picture.nsd: sorted(map(order.index, objects.get(picture.nsd, ()))) for picture in wanted.values()}
     return Description(told, found if names else None, [names[number] for number in order], how)
+
+
+def _check_covered(wanted, covered, annotations):
+    """Raise InputError where COCO's files of objects are not those of the photographs, which would seem to show none."""
+    absent = [number for number in wanted if number not in covered]
+    if len(absent) > len(wanted) / 2:
+        raise InputError(f"--annotations {' '.join(map(str, annotations))}: {len(absent)} of the {len(wanted)} pictures "
+                         f"are in no file of objects, {int(absent[0]):012d} of COCO among them; give "
+                         "instances_train2017.json, of which they are")

@@ -160,6 +160,11 @@ def test_epochs_of_osf_and_the_unusable_session(ids, pictures, annotations, tmp_
     options = ("--epochs", tmp_path / "osf", "--pictures", pictures, "--ids", ids)
     record, eeg, columns = prepare(tmp_path / "out", *options, "--annotations", annotations / "instances_train2017.json")
     assert "left out, as the publishers call them unusable: subj02_session2_epo.fif" in capsys.readouterr().out
+    others = json.loads((annotations / "instances_train2017.json").read_text())
+    others["images"] = [{"id": 139}, {"id": 285}]
+    (tmp_path / "instances_val2017.json").write_text(json.dumps(others))
+    assert "are in no file of objects" in fails(capsys, tmp_path / "no", *options, "--annotations",
+                                                tmp_path / "instances_val2017.json")  # no picture had any object
     assert "--reject: the trials of --epochs are cut" in fails(capsys, tmp_path / "no", *options, "--reject", "100")
     raw, shown, samples = raw_session(1)
     record["class_ids"] = []  # of objects, here
