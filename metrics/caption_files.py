@@ -221,11 +221,14 @@ def name_files(files: list[Captions]) -> None:
 def find_reference(files: list[Captions], wanted: str) -> Captions:
     """The file that the others are compared with. wanted: a path, a file name or a condition.
 
-    InputError where no file matches or several do.
+    Captions that were made from those of a file carry its path, but only the file itself is meant by it. InputError where
+    no file matches or several do.
     """
-    for matches in (lambda file: file.path.resolve() == Path(wanted).resolve(), lambda file: file.key == wanted,
-                    lambda file: file.path.name == wanted, lambda file: file.condition == wanted):
-        found = [file for file in files if matches(file)]
+    given = [file for file in files if not file.source]
+    for among, matches in ((given, lambda file: file.path.resolve() == Path(wanted).resolve()),
+                           (files, lambda file: file.key == wanted), (given, lambda file: file.path.name == wanted),
+                           (files, lambda file: file.condition == wanted)):
+        found = [file for file in among if matches(file)]
         if len(found) == 1:
             return found[0]
         if found:

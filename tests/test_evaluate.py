@@ -133,6 +133,16 @@ def test_compare_to_a_condition_a_name_and_a_path(results, tmp_path):
         "llm_eeg+label.csv", "llm_noise.csv"]
 
 
+def test_compare_to_a_file_from_which_controls_were_made(tmp_path):
+    for name, right in (("one.csv", .9), ("two.csv", .3)):
+        rows(right=right).to_csv(tmp_path / name, index=False)
+    for wanted in ("one.csv", tmp_path / "one.csv"):
+        run(tmp_path / "one.csv", tmp_path / "two.csv", "--compare_to", wanted, "--json", tmp_path / "s.json", *FAST)
+        content = json.loads((tmp_path / "s.json").read_text())
+        assert "against" not in content["one.csv"] and len(content) > 2
+        assert {entry["against"]["file"] for key, entry in content.items() if key != "one.csv"} == {"one.csv"}
+
+
 def test_compare_to_what_is_not_there(results, capsys):
     files = sorted(results.glob("*.csv"))
     assert "llm_noise.csv (noise)" in refused(capsys, *files, "--compare_to", "image", *FAST)
