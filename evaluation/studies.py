@@ -4,6 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from runtime.errors import InputError
+from runtime.wording import counted, joined
 
 from metrics.caption_files import ABSTAINED, COLUMNS, Captions
 from metrics.conditions import MODEL_CONDITION, ORDER, TABLE, TEXT_BASELINES, Condition
@@ -36,6 +37,7 @@ def group(files: list[Captions]) -> list[Study]:
         study.doubts = about_files(members, model) + about_records(members, model) + doubts
         if model is not None:
             _leave_abstained_out(study)
+            study.doubts += _without_captions(study)
         studies.append(study)
     return studies
 
@@ -66,6 +68,18 @@ def _leave_abstained_out(study):
     for file in study.members:
         if "trial" in file.table:
             file.table = file.table[file.table["trial"].isin(answered)].reset_index(drop=True)
+
+
+def _without_captions(study):
+    """A severe caveat where another condition abstained on trials that the model captioned: those rows are no captions, and
+    the model would win against them for nothing."""
+    silent = {condition: int((file.table["Generated Caption"] == ABSTAINED).sum())
+              for condition, file in study.files.items() if file is not study.model}
+    silent = {condition: count for condition, count in silent.items() if count}
+    if not silent:
+        return []
+    told = joined(f"{condition} for {counted(count, 'trial')}" for condition, count in silent.items())
+    return [severe(f"there is no caption ({ABSTAINED}) under {told} that the model captioned")]
 
 
 def complete(study: Study, training: tuple[list[str], list[str]] | None, seed: int) -> None:

@@ -304,6 +304,16 @@ def test_all_conditions_are_scored_on_the_trials_that_were_answered(tmp_path):
     assert f"{silent.sum()} more without a caption" in study["claim"]
 
 
+def test_a_control_that_abstained_is_not_beaten_for_nothing(tmp_path):
+    tables = all_conditions(0.8)
+    tables["label"].loc[:9, "Generated Caption"] = ABSTAINED
+    study = results_of(write(tmp_path / "r", tables), tmp_path)["studies"][0]
+    doubt = f"Not to be relied on, since there is no caption ({ABSTAINED}) under label for 10 trials that the model captioned"
+    assert study["claim"].startswith(doubt)
+    tables["eeg+label"].loc[:9, "Generated Caption"] = ABSTAINED  # as where both were written with --abstain_below
+    assert "Not to be relied on" not in results_of(write(tmp_path / "r", tables), tmp_path)["studies"][0]["claim"]
+
+
 def test_abstaining_everywhere_leaves_nothing(tmp_path, capsys):
     table = captions("eeg+label").assign(**{"Generated Caption": ABSTAINED})
     with pytest.raises(SystemExit):
