@@ -68,6 +68,9 @@ def _leave_abstained_out(study):
     for file in study.members:
         if "trial" in file.table:
             file.table = file.table[file.table["trial"].isin(answered)].reset_index(drop=True)
+        if file.table.empty:
+            raise InputError(f"{file.path}: holds no trial that {study.model.path} has a caption of; write it again with "
+                             "inference_chance.py, or leave the file out")
 
 
 def _without_captions(study):

@@ -314,6 +314,14 @@ def test_a_control_that_abstained_is_not_beaten_for_nothing(tmp_path):
     assert "Not to be relied on" not in results_of(write(tmp_path / "r", tables), tmp_path)["studies"][0]["claim"]
 
 
+def test_a_control_of_none_but_abstained_trials_is_refused(tmp_path, capsys):
+    tables = {"eeg+label": captions("eeg+label"), "label": captions("label").iloc[:8]}
+    tables["eeg+label"].loc[:9, "Generated Caption"] = ABSTAINED
+    with pytest.raises(SystemExit):
+        results_of(write(tmp_path / "r", tables), tmp_path)
+    assert "captions_label.csv: holds no trial that " in capsys.readouterr().err
+
+
 def test_abstaining_everywhere_leaves_nothing(tmp_path, capsys):
     table = captions("eeg+label").assign(**{"Generated Caption": ABSTAINED})
     with pytest.raises(SystemExit):
