@@ -308,8 +308,7 @@ def test_a_control_that_abstained_is_not_beaten_for_nothing(tmp_path):
     tables = all_conditions(0.8)
     tables["label"].loc[:9, "Generated Caption"] = ABSTAINED
     study = results_of(write(tmp_path / "r", tables), tmp_path)["studies"][0]
-    doubt = f"Not to be relied on, since there is no caption ({ABSTAINED}) under label for 10 trials that the model captioned"
-    assert study["claim"].startswith(doubt)
+    assert study["claim"].startswith(f"Not to be relied on, since there is no caption ({ABSTAINED}) under label for 10 ")
     tables["eeg+label"].loc[:9, "Generated Caption"] = ABSTAINED  # as where both were written with --abstain_below
     assert "Not to be relied on" not in results_of(write(tmp_path / "r", tables), tmp_path)["studies"][0]["claim"]
 
