@@ -338,6 +338,14 @@ def test_a_model_below_its_floor_is_said_to_be_worse():
     assert verdict_cards(study, 0.05)[2]["answer"] == "no evidence"
 
 
+def test_a_card_shows_the_p_that_decides_where_several_models_are_tested():
+    from report.sections import verdict_cards
+
+    verdict = {"holds": False, "difference": -0.03, "low": -0.06, "high": -0.01, "p": 0.03, "p_studies": 0.06}
+    (card,) = verdict_cards({"verdicts": {"beyond_class": verdict}, "doubts": []}, 0.05)
+    assert (card["answer"], card["p"]) == ("no evidence", "p = 0.0600 after Holm correction")  # as the claim says
+
+
 def test_pictures_that_the_split_repeats_by_design_are_no_severe_finding():
     from report.sections import warnings
 
