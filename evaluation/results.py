@@ -22,6 +22,7 @@ from .caveats import about_scores
 from .claims import ALPHA, claim, correct_over_studies, difference, judge_study
 from .data_audit import add_audit
 from .data_source import eeg_of
+from .scoring import known_corpus
 from .seeds import over_seeds
 from .study import Study
 
@@ -93,7 +94,7 @@ def condition_entry(condition: str, file: Captions) -> dict:
     scores = {metric: {"mean": known_or_none(means[metric]), "low": known_or_none(file.interval[metric][0]),
                        "high": known_or_none(file.interval[metric][1])} for metric in file.scores}
     return {"condition": condition, "kind": BY_NAME[condition].kind, "source": file.source or file.key,
-            "n": len(file.table), "scores": scores, "corpus": file.corpus}
+            "n": len(file.table), "scores": scores, "corpus": known_corpus(file)}
 
 
 def study_results(study: Study, args: Namespace, judge: Judge | None) -> dict:

@@ -96,12 +96,20 @@ def add_intervals(file: Captions, args: Namespace) -> None:
     file.interval = {metric: (float(a), float(b)) for metric, a, b in zip(file.scores, low, high, strict=True)}
 
 
+def known_corpus(file: Captions) -> dict[str, float | None]:
+    """The measures of all captions together for JSON: None where one is not defined, such as the length ratio to true
+    captions without words."""
+    from metrics.statistics import known_or_none
+
+    return {name: known_or_none(value) for name, value in file.corpus.items()}
+
+
 def summary(file: Captions) -> dict:
     """The file's entry in the JSON."""
     from metrics.statistics import known_or_none
 
     known = {metric: [known_or_none(end) for end in ends] for metric, ends in file.interval.items()}
     means = {metric: known_or_none(mean) for metric, mean in file.means().items()}
-    entry = {"n": len(file.table), **means, "95%": known, "condition": file.condition, "corpus": file.corpus}
+    entry = {"n": len(file.table), **means, "95%": known, "condition": file.condition, "corpus": known_corpus(file)}
     entry |= {"source": file.source} if file.source else {}
     return entry | ({"against": file.against} if file.against else {})

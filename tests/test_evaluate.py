@@ -92,6 +92,17 @@ def test_a_constant_sentence_is_at_chance_in_every_table(tmp_path, capsys):
     assert capsys.readouterr().out.count("  .500") >= 4
 
 
+def test_true_captions_without_words_have_no_length_ratio(tmp_path):
+    rows("eeg+label").assign(**{"Expected Caption": "\N{DOG FACE}"}).to_csv(tmp_path / "a.csv", index=False)
+    run(tmp_path / "a.csv", "--json", tmp_path / "s.json", "--report", tmp_path, *FAST)
+
+    def read(name):
+        return json.loads((tmp_path / name).read_text(), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+
+    shown = [read("s.json")["a.csv"], *read("results.json")["studies"][0]["conditions"]]
+    assert {entry["corpus"]["length ratio"] for entry in shown} == {None}
+
+
 def test_intervals_draw_whole_pictures(tmp_path):
     table = rows("eeg", n_pictures=20, people=10, right=1.0)
     wrong = table["image"] % 5 == 0  # the same pictures go wrong for everybody
