@@ -83,8 +83,8 @@ def calibration_of(study: Study, args: Namespace) -> dict | None:
     if study.probability is None:
         return None
     scores = None if study.abstained else study.model.headline
-    clusters = study.model.clusters if not study.abstained else None
-    found = calibration(study.probability, study.correct, scores, clusters=clusters, n_boot=args.n_boot, seed=args.seed)
+    found = calibration(study.probability, study.correct, scores, clusters=study.factors, n_boot=args.n_boot,
+                        seed=args.seed)
     return found | {"abstained": study.abstained, "answered": len(study.probability) - study.abstained}
 
 

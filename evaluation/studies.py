@@ -54,6 +54,7 @@ def _leave_abstained_out(study):
     if "probability" in table and (table["probability"] != "").all() and study.classes == "one":
         study.probability = table["probability"].to_numpy(dtype=float)
         study.correct = (table[COLUMNS[1]].str.strip() == table[COLUMNS[2]].str.strip()).to_numpy()
+        study.factors = study.model.factors
     silent = (table["Generated Caption"] == ABSTAINED).to_numpy()
     study.abstained = int(silent.sum())
     if not study.abstained:

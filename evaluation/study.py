@@ -6,6 +6,7 @@ import numpy as np
 
 from metrics.caption_files import COLUMNS, Captions
 from metrics.conditions import BY_NAME, COMPARED
+from metrics.statistics import Clusters
 
 
 @dataclass
@@ -14,9 +15,9 @@ class Study:
     one. members: all files, also further ones of a condition.
 
     probability: of the predicted class in every trial, before abstained trials are left out. correct: whether that class is
-    right. Both are None where unknown. doubts: [{"severity", "text"}], as evaluation.caveats makes them. audit: as
-    evaluation.data_audit.add_audit sets it. ledger: as count_scorings returns it. eeg: as evaluation.data_source.eeg_of
-    returns it.
+    right. factors: Captions.factors of all these trials. The three are None where the probability is unknown. doubts:
+    [{"severity", "text"}], as evaluation.caveats makes them. audit: as evaluation.data_audit.add_audit sets it. ledger: as
+    count_scorings returns it. eeg: as evaluation.data_source.eeg_of returns it.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Study:
     abstained: int = 0
     probability: np.ndarray | None = None
     correct: np.ndarray | None = None
+    factors: Clusters = None
     notes: list[str] = field(default_factory=list)
     doubts: list[dict[str, str]] = field(default_factory=list)
     ledger: dict | None = None

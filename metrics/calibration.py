@@ -89,8 +89,8 @@ def calibration(confidence: ArrayLike, correct: ArrayLike, score: ArrayLike | No
                 n_boot: int = 2000, seed: int = 0) -> dict:
     """Everything that a report says about the confidence [n] of predicted classes that are `correct` [n] or not.
 
-    score [n]: caption score, or None; clusters [n], such as the picture, are resampled as wholes for the ECE's 95%
-    interval. Returns ece, ece_low, ece_high, ece_if_calibrated, accuracy, confidence (mean), bins (reliability),
+    score [n]: caption score, or None; clusters, such as pictures and people, are resampled for the ECE's 95% interval as by
+    bootstrap_interval. Returns ece, ece_low, ece_high, ece_if_calibrated, accuracy, confidence (mean), bins (reliability),
     risk_coverage and aurc. The ECE of each bootstrap sample is biased upwards once more, so the interval is rather high: an
     ECE near ece_if_calibrated gives no reason to doubt the probabilities, whatever the interval.
     """

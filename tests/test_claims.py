@@ -12,8 +12,9 @@ import evaluate
 from caption_rows import OBJECTS
 from evaluation.ledger import LEDGER
 from evaluation.studies import ORDER
+from metrics.calibration import expected_calibration_error
 from metrics.caption_files import ABSTAINED, RECORD_FORMAT
-from metrics.statistics import units_needed
+from metrics.statistics import bootstrap_interval, units_needed
 from tiny import data_arguments
 
 COLOURS = ("red", "blue", "green", "white", "black", "grey", "brown", "pink")
@@ -302,6 +303,20 @@ def test_all_conditions_are_scored_on_the_trials_that_were_answered(tmp_path):
     assert study["calibration"]["abstained"] == silent.sum() and study["calibration"]["answered"] == answered
     assert f"for {silent.sum()} of 96 trials" in " ".join(doubt["text"] for doubt in study["doubts"])
     assert f"{silent.sum()} more without a caption" in study["claim"]
+
+
+def test_the_calibration_error_of_all_trials_has_an_interval_by_picture_and_person(tmp_path):
+    """Whether captions were left out or not: the same trials are resampled."""
+    table, ends = captions("eeg+label", thing=.6, pictures=16, people=6), []
+    table["Predicted object"] = table["Expected object"].where(table["image"] > "dog", "tree")  # wrong by picture
+    for count in (0, 1):
+        table.loc[: count - 1, "Generated Caption"] = ABSTAINED
+        found = results_of(write(tmp_path / "r", {"eeg+label": table}), tmp_path)["studies"][0]["calibration"]
+        ends.append((found["ece_low"], found["ece_high"]))
+    confidence, right = table["probability"].astype(float), table["Expected object"] == table["Predicted object"]
+    factors = table["image"].to_numpy(), table["subject"].to_numpy()
+    expected = bootstrap_interval(expected_calibration_error, confidence, right, clusters=factors, n_boot=200, seed=42)
+    assert ends[0] == ends[1] == pytest.approx(expected)
 
 
 def test_a_control_that_abstained_is_not_beaten_for_nothing(tmp_path):
