@@ -23,12 +23,16 @@ from runtime.options import bounded, make_parser, positive
 
 from evaluation.scoring import N_WAY, OBJECT_WORD
 from metrics.caption_files import Captions, name_files, read_captions, with_whole_letters
+from metrics.coco import TABLE as COCO_TABLE
 from metrics.conditions import MODEL_CONDITION
+from metrics.grounding import METRIC
 from metrics.judge import Judge
 from metrics.judge import add_arguments as judge_options
 from metrics.text import CLEANINGS, METRICS, PROTOCOLS
 
 ALL_METRICS = (*METRICS, OBJECT_WORD, N_WAY)
+NEEDS = {**dict.fromkeys(("beside", "title", "examples", "effects"), "report"), "bertscore_layers": "bertscore_model",
+         **dict.fromkeys(("splits_path", "image_dir", "split_num", "subject", "splits_index"), "eeg_dataset")}
 
 
 def parse(argv: list[str] | None) -> options.Options:
@@ -88,7 +92,25 @@ def parse(argv: list[str] | None) -> options.Options:
     args = options.parse(parser, argv)
     if args.chart and Path(args.chart).suffix not in (".png", ".pdf", ".svg"):
         raise InputError(f"--chart {args.chart}: expected a file name that ends in .png, .pdf or .svg")
+    refuse_without_effect(args)
     return args
+
+
+def refuse_without_effect(args: options.Options) -> None:
+    """Raise InputError for an option that would be ignored beside the others."""
+    for name in args.given():
+        if name in NEEDS and not getattr(args, NEEDS[name]):
+            raise InputError(f"--{name}: has no effect without --{NEEDS[name]}; also give that, or leave --{name} out")
+    if args.protocol == "coco":
+        known = (*COCO_TABLE, METRIC, OBJECT_WORD, N_WAY)
+        unknown = [metric for metric in args.metrics if metric not in known] if "metrics" in args.given() else []
+        if unknown:
+            raise InputError(f"--metrics {' '.join(unknown)}: not among the scores of --protocol coco, which are "
+                             f"{', '.join(metric for metric in ALL_METRICS if metric in known)}; name some of these, or "
+                             "choose another protocol")
+    elif args.spice:
+        raise InputError(f"--spice: has no effect with --protocol {args.protocol}; give --protocol coco, or leave --spice "
+                         "out")
 
 
 def read_files(args: argparse.Namespace) -> list[Captions]:
@@ -108,8 +130,6 @@ def read_files(args: argparse.Namespace) -> list[Captions]:
         place = path and next(folder for folder in Path(path).resolve().parents if folder.exists())
         if place and not (place.is_dir() and os.access(place, os.W_OK)):  # before the work, not after it
             raise InputError(f"{flag} {path}: {place} is no folder that can be written to; choose another path")
-    if args.beside and not args.report:
-        raise InputError(f"--beside {args.beside}: needs a report to be shown in; also give --report DIR")
     name_files(files)
     return files
 

@@ -154,6 +154,19 @@ def test_compare_to_a_file_from_which_controls_were_made(tmp_path):
         assert {entry["against"]["file"] for key, entry in content.items() if key != "one.csv"} == {"one.csv"}
 
 
+@pytest.mark.parametrize(("option", "said"), [
+    (["--subject", "3"], "--subject: has no effect without --eeg_dataset"),
+    (["--splits_path", "s.pth"], "--splits_path: has no effect without --eeg_dataset"),
+    (["--bertscore_layers", "3"], "--bertscore_layers: has no effect without --bertscore_model"),
+    (["--title", "Ours"], "--title: has no effect without --report"),
+    (["--beside", "results.json"], "--beside: has no effect without --report"),
+    (["--spice"], "--spice: has no effect with --protocol ours"),
+    (["--protocol", "coco", "--metrics", "CIDEr", "chrF"], "--metrics chrF: not among the scores of --protocol coco")])
+def test_an_option_that_would_be_ignored_is_refused(tmp_path, capsys, option, said):
+    rows().to_csv(tmp_path / "a.csv", index=False)
+    assert said in refused(capsys, tmp_path / "a.csv", *option)
+
+
 def test_compare_to_what_is_not_there(results, capsys):
     files = sorted(results.glob("*.csv"))
     assert "llm_noise.csv (noise)" in refused(capsys, *files, "--compare_to", "image", *FAST)
@@ -300,7 +313,7 @@ def test_outputs_are_checked_before_the_work(results, capsys):
     message = refused(capsys, file, "--report", results / "r", "--beside", results / "other.json", "--json",
                       results / "s.json", *FAST)
     assert "--beside" in message and not (results / "s.json").exists() and not (results / "r").exists()
-    assert "give --report DIR" in refused(capsys, file, "--beside", results / "other.json", *FAST)
+    assert "without --report" in refused(capsys, file, "--beside", results / "other.json", *FAST)
 
 
 def test_chart_of_many_files(tmp_path):
