@@ -172,6 +172,9 @@ def main(argv: list[str] | None = None) -> None:
 
     files = read_files(args)
     other = read_beside(args.beside) if args.beside else None
+    if other and other[1].get("protocol", args.protocol) != args.protocol:
+        raise InputError(f"--beside {args.beside}: its scores are those of --protocol {other[1]['protocol']}, which cannot "
+                         f"be compared with those of {args.protocol}; evaluate both with the same --protocol")
     refuse_overlap(files, args.allow_overlap)
     if "METEOR" in args.metrics or OBJECT_WORD in args.metrics:
         require_wordnet()

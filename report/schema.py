@@ -78,4 +78,5 @@ class Results(Schema):
     """results.json of evaluate.py, as far as it is shown beside another."""
 
     format: Literal["eeg-to-text results 1"]
+    protocol: Text = ABSENT
     studies: Annotated[list[StudyResults], Field(min_length=1)]

@@ -303,6 +303,14 @@ def test_damaged_records(results, capsys, key, value):
     assert f"llm_noise.csv.json: {key}" in message and "write the captions again" in message
 
 
+def test_scores_of_another_protocol_are_not_shown_beside(results, capsys):
+    given = results / "llm_noise.csv", "--report", results / "r", *FAST
+    run(*given)
+    message = refused(capsys, *given, "--beside", results / "r" / "results.json", "--protocol", "thought2text")
+    assert "its scores are those of --protocol ours" in message
+    run(*given, "--beside", results / "r" / "results.json")
+
+
 def test_outputs_are_checked_before_the_work(results, capsys):
     (results / "file").write_text("x")
     file = results / "llm_noise.csv"
