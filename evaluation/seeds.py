@@ -11,9 +11,11 @@ SEED = re.compile(r"seed(\d+)")  # the name of the last folder, as runtime/seeds
 
 
 def over_seeds(studies: list[dict]) -> list[dict]:
-    """[{"name", "seeds", "beyond_class", "conditions"}] for each folder of models of several seeds; empty without any.
+    """[{"name", "seeds", "beyond_class", "text", "conditions"}] for each folder of models of several seeds; empty without
+    any.
 
-    studies: as results.json holds them. beyond_class: of how many seeds the EEG adds something beyond the class name.
+    studies: as results.json holds them. beyond_class: of how many seeds the EEG adds something beyond the class name, or
+    beyond look-alike pictures; text: the same in words, with the seeds where this could not be tested.
     conditions: [{"condition", "kind", "scores": {metric: {"mean", "sd"}}}] of those that all seeds have; sd is that of the
     seeds' means, with n - 1.
     """
@@ -38,5 +40,16 @@ def _joined(name, by_seed):
         conditions.append({"condition": one["condition"], "kind": one["kind"], "scores": {
             metric: {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1))}
             for metric, values in means.items() if all(map(is_number, values))}})
-    return {"name": name, "seeds": list(by_seed), "conditions": conditions,
-            "beyond_class": sum(study["verdicts"]["beyond_class"]["holds"] is True for study in by_seed.values())}
+    held = [study["verdicts"]["beyond_class"]["holds"] for study in by_seed.values()]
+    what = "the class name" if first["classes_a_picture"] == "one" else "look-alike pictures"
+    return {"name": name, "seeds": list(by_seed), "conditions": conditions, "beyond_class": held.count(True),
+            "text": _beyond(held, what)}
+
+
+def _beyond(held, what):
+    """In how many seeds the EEG adds something; None in `held` where it could not be tested, which is no evidence."""
+    unknown = held.count(None)
+    if unknown == len(held):
+        return f"whether the EEG adds something beyond {what} could not be tested"
+    return (f"the EEG adds something beyond {what} in {held.count(True)} of {len(held)}"
+            + (f"; in {unknown} of them this could not be tested" if unknown else ""))

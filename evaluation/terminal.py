@@ -42,9 +42,7 @@ def print_verdicts(results: dict) -> None:
 def print_seeds(results: dict) -> None:
     """Print mean and standard deviation over seeds, a line for each condition."""
     for group in results["seeds"]:
-        seeds = group["seeds"]
-        print(f"{group['name']}: mean (SD) over the seeds {', '.join(map(str, seeds))}; the EEG adds something beyond the "
-              f"class name in {group['beyond_class']} of {len(seeds)}")
+        print(f"{group['name']}: mean (SD) over the seeds {', '.join(map(str, group['seeds']))}; {group['text']}")
         metrics = main_metrics(group["conditions"][0]["scores"], results["metric"])
         _print_columns([["", *metrics], *([one["condition"], *(
             f"{_short(score['mean'])} ({_short(score['sd'])})" if (score := one["scores"].get(metric)) else "-"

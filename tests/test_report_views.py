@@ -104,7 +104,7 @@ def test_the_index_names_what_is_there(run):
 def test_several_seeds_have_a_table(tmp_path):
     run = make_run(tmp_path / "run", pictures=8, subjects=2)
     results = make_results(run)
-    results["seeds"] = [{"name": "runs/captioner", "seeds": [0, 1, 2], "beyond_class": 2, "conditions": [
+    results["seeds"] = [{"name": "runs/captioner", "seeds": [0, 1, 2], "text": "it adds in 2 of 3", "conditions": [
         {"condition": "eeg+label", "kind": "model", "scores": {"ROUGE-1": {"mean": .5, "sd": .0123}}}]}]
     shown = page_of(run, results, examples=0).split('id="seeds"')[1].split("</section>")[0]
     assert "0.500 (0.012)" in shown and "in 2 of 3" in shown

@@ -8,11 +8,11 @@ from evaluation import terminal
 from evaluation.seeds import over_seeds
 
 
-def study(place, mean, holds=True, prompt="basic", **more):
+def study(place, mean, holds=True, prompt="basic", classes="one", **more):
     conditions = [{"condition": name, "kind": "model", "scores": {"ROUGE-1": {"mean": value}, "METEOR": {"mean": None}}}
                   for name, value in ({"eeg+label": mean} | more).items()]
     return {"name": place, "provenance": {"model_path": place}, "prompt": prompt, "split": "test", "conditions": conditions,
-            "verdicts": {"beyond_class": {"holds": holds}}}
+            "verdicts": {"beyond_class": {"holds": holds}}, "classes_a_picture": classes}
 
 
 def test_mean_and_sd_over_seeds():
@@ -25,6 +25,16 @@ def test_mean_and_sd_over_seeds():
     assert set(entry["scores"]) == {"ROUGE-1"}
     assert entry["scores"]["ROUGE-1"] == {"mean": pytest.approx(statistics.mean(means)),
                                           "sd": pytest.approx(statistics.stdev(means))}
+
+
+def test_what_could_not_be_tested_is_not_told_as_a_no():
+    def said(*holds, classes="one"):
+        studies = [study(f"c/seed{seed}", .5, held, classes=classes) for seed, held in enumerate(holds)]
+        return over_seeds(studies)[0]["text"]
+
+    assert said(True, False) == "the EEG adds something beyond the class name in 1 of 2"
+    assert said(True, None, False).endswith(" in 1 of 3; in 1 of them this could not be tested")
+    assert said(None, None, classes="none").endswith("beyond look-alike pictures could not be tested")
 
 
 def test_other_prompts_are_other_groups():
