@@ -53,7 +53,7 @@ def write_chart(path: str | Path, files: list[Captions], sources: list[str]) -> 
             if not math.isnan(low):
                 panel.plot([low, high], [place, place], color=INK, marker="|", markersize=5, linewidth=1)
         panel.set_title(metric, fontsize=10)
-        panel.set_xlim(left=0)
+        panel.set_xlim(left=min(0, panel.get_xlim()[0]))  # a mean cosine may be negative
         panel.tick_params(axis="x", labelsize=8)
         panel.grid(axis="x", alpha=0.3)
         panel.set_axisbelow(True)

@@ -324,6 +324,22 @@ def test_outputs_are_checked_before_the_work(results, capsys):
     assert "without --report" in refused(capsys, file, "--beside", results / "other.json", *FAST)
 
 
+def test_a_negative_score_has_a_bar(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    from evaluation.score_chart import write_chart
+    from metrics.caption_files import Captions
+
+    scores = pd.DataFrame({"cosine": [-.2] * 36, "F": [.5] * 36})
+    file = Captions(tmp_path / "a.csv", rows(), None, key="a.csv", scores=scores,
+                    interval={"cosine": (-.3, -.1), "F": (.4, .6)})
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: Path(path).write_text(str(
+        [float(panel.get_xlim()[0]) for panel in figure.axes if panel.get_visible()])))
+    write_chart(tmp_path / "c.png", [file], ["EEG"])
+    cosine, positive = json.loads((tmp_path / "c.png").read_text())
+    assert cosine <= -.3 and positive == 0
+
+
 def test_chart_of_many_files(tmp_path):
     for i in range(10):
         rows("eeg" if i else "eeg+label", right=i / 10, seed=i).to_csv(tmp_path / f"model_{i}.csv", index=False)
