@@ -94,15 +94,26 @@ def _in_java(name, generated, true):
 
     try:
         if name == "METEOR":
-            from pycocoevalcap.meteor.meteor import Meteor
-
-            return np.asarray(Meteor().compute_score(true, generated)[1], dtype=float)
+            return _java_meteor(generated, true)
         from pycocoevalcap.spice.spice import Spice
 
         return np.array([row["All"]["f"] for row in Spice().compute_score(true, generated)[1]], dtype=float)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise InputError(f"{name}: pycocoevalcap's program in Java failed ({str(error)[:200]}); leave it out with "
                          "--metrics, or give --protocol ours") from None
+
+
+def _java_meteor(generated, true):
+    from pycocoevalcap.meteor.meteor import Meteor
+
+    meteor = Meteor()
+    try:
+        return np.asarray(meteor.compute_score(true, generated)[1], dtype=float)
+    finally:
+        if meteor.lock.locked():  # an error or Ctrl-C left it so, and its __del__ would wait for it for ever
+            meteor.lock.release()
+        with contextlib.suppress(OSError):  # what a dead program did not read
+            meteor.meteor_p.stdin.close()
 
 
 def table_of(corpus: dict[str, float]) -> dict[str, float]:

@@ -1,6 +1,9 @@
 """Several true captions a picture: every score against the packages called directly, and `--protocol coco`."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from runtime.errors import InputError
@@ -112,6 +115,17 @@ def theirs(java):
         true, generated = (dict(enumerate(by_row(joined_words, own))) for own in (TRUE, [[text] for text in GENERATED]))
     bleu, rouge, cider = (scorer.compute_score(true, generated) for scorer in (Bleu(4), Rouge(), Cider()))
     return bleu, rouge, cider
+
+
+def test_a_java_that_fails_ends_the_run(tmp_path):
+    """pycocoevalcap's METEOR kept its lock, for which its own __del__ then waited for ever."""
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\nexit 1\n")
+    java.chmod(0o755)
+    code = "from metrics.coco import _in_java; _in_java('METEOR', {0: ['a dog']}, {0: ['a dog']})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True,
+                          timeout=60, env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert "InputError: METEOR: pycocoevalcap's program in Java failed" in done.stderr and "ignored" not in done.stderr
 
 
 @pytest.mark.parametrize("java", [True, False])
