@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from runtime import pretrained
 from runtime.config_file import with_config
-from runtime.given_options import FORMER, Former, check_text, did_you_mean, options_of
+from runtime.given_options import Former, check_text, did_you_mean, former_of, options_of
 from runtime.secrets import without_secrets
 
 EVERYTHING = "everything"
@@ -117,7 +117,7 @@ def make_parser(description: str) -> Parser:
 
 def parse(parser: Parser, argv: list[str] | None) -> Options:
     """Parse a command line (None: the program's own) into Options."""
-    for flag in FORMER.keys() - parser._option_string_actions.keys():
+    for flag in former_of(parser):
         parser.add_argument(flag, action=Former, nargs="*", dest=argparse.SUPPRESS, help=argparse.SUPPRESS)
     hidden = [action.dest for action in parser._actions if hasattr(Options, action.dest)]
     if hidden:  # argparse would take the attribute for a value, and give no default

@@ -4,6 +4,7 @@ that are none."""
 import argparse
 import difflib
 import os
+import re
 from collections.abc import Iterable
 
 from runtime.errors import InputError
@@ -25,6 +26,7 @@ FORMER = {  # flags of the earlier repositories that have no or another name her
     "--max_parallel": NO_EXPERIMENTS,
     "--skip_existing": "leave it out; half-written captions are continued, and what is there is written anew",
 }
+OPTION = re.compile(r"--\w+")
 ALIKE = 0.75  # of two names that one may have been meant for the other (difflib's ratio)
 
 
@@ -32,8 +34,15 @@ class Former(argparse.Action):
     """A flag of FORMER: it ends the script with its answer."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        raise InputError(f"{option_string}: has another name here: {FORMER[option_string]} (docs/coming_from.md lists all "
+        raise InputError(f"{option_string}: is no option here: {FORMER[option_string]} (docs/coming_from.md lists all "
                          "names)")
+
+
+def former_of(parser: argparse.ArgumentParser) -> list[str]:
+    """The flags of FORMER that a parser answers: not its own, and none whose answer names options of other scripts only."""
+    known = set(options_of(parser))
+    return [flag for flag, answer in FORMER.items() if flag not in parser._option_string_actions
+            and (not (named := set(OPTION.findall(answer))) or named & known)]
 
 
 def options_of(parser: argparse.ArgumentParser) -> list[str]:

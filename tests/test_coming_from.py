@@ -60,7 +60,7 @@ def test_their_commands_are_taken(command):
 
 
 @pytest.mark.parametrize("script, words, expected", [
-    ("inference", "--model_path m --prompt_types basic detailed", "--prompt_types: has another name here: give --prompt"),
+    ("inference", "--model_path m --prompt_types basic detailed", "--prompt_types: is no option here: give --prompt"),
     ("inference", "--prompt_types=basic", "--prompt_type basic, detailed or creative"),
     ("test_eeg_classifier", "--eeg_dataset e.pth --splits_path s.pth --encoder_path enc", "--output of test_eeg"),
     ("test_eeg_classifier", "--output enc --eeg_dataset e.pth --epochs 10", "--embedding_baseline"),
@@ -71,6 +71,15 @@ def test_a_flag_with_another_name_is_answered(script, words, expected, capsys):
         SCRIPTS[script].main(words.split())
     (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
     assert stop.value.code == 2 and expected in line and "docs/coming_from.md" in line
+
+
+@pytest.mark.parametrize("script, words, expected", [
+    ("train_eeg_classifier", "--output_dir enc", "--output_dir: there is no such option; did you mean --output?"),
+    ("inference", "--epochs 3", "--epochs: there is no such option")])
+def test_no_answer_names_options_of_other_scripts_only(script, words, expected, capsys):
+    with pytest.raises(SystemExit):
+        SCRIPTS[script].main(words.split())
+    assert expected in capsys.readouterr().err
 
 
 def test_answers_leave_no_trace_in_the_options():
