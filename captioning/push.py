@@ -17,6 +17,7 @@ from runtime.errors import exits_cleanly
 
 def parse(argv: list[str] | None) -> options.Options:
     parser = options.make_parser(__doc__)
+    parser.prog = "python -m captioning.push"
     parser.add_argument("folder", metavar="FOLDER", help="folder of a captioner or an encoder")
     hub.push_options(parser, "model")
     parser.add_argument("--results", metavar="JSON", help="results.json of evaluate.py --report; of an encoder, "

@@ -22,6 +22,7 @@ TOLERANCE = 1e-3  # relative to the largest output: kernels differ in the order 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = options.make_parser(__doc__)
+    parser.prog = "python -m recipes.export_encoder"
     parser.add_argument("--eeg_encoder_path", required=True, help="encoder folder of train_eeg_classifier.py, or a Hub id")
     parser.add_argument("--output", required=True, help="file to write: .pt2 (torch.export) or .onnx")
     parser.add_argument("--trials", type=options.positive, default=1, help="number of trials that it takes at once")

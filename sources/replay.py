@@ -23,6 +23,7 @@ CHUNK_SECONDS = .1  # of samples that are sent together
 
 def parse(argv: list[str] | None) -> options.Options:
     parser = options.make_parser(__doc__)
+    parser.prog = "python -m sources.replay"
     parser.add_argument("recording", help="recording of any format that prepare_data.py raw reads")
     parser.add_argument("--lsl", required=True, metavar="NAME", help="name of the stream")
     parser.add_argument("--speed", type=options.bounded(float, .01), default=1., help="times as fast as it was recorded")

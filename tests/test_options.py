@@ -10,7 +10,7 @@ import pytest
 import finetune_llm
 import inference
 import train_eeg_classifier
-from documented import _run_to_parser
+from documented import ROOT, _run_to_parser
 
 SCRIPTS = ["prepare_data", "pretrain_data_processor", "train_eeg_classifier", "test_eeg_classifier", "finetune_llm",
            "inference", "inference_chance", "evaluate", "recipes.make_small_clip"]
@@ -85,3 +85,12 @@ def test_what_a_plan_does_not_need_is_needed_else(argv, missing, capsys):
         finetune_llm.parse(argv)
     assert stop.value.code == 2 and f"the following arguments are required: {missing}" in capsys.readouterr().err
     assert finetune_llm.parse(["--plan"]).plan == 0 and finetune_llm.parse(["--plan=80"]).plan == 80
+
+
+MODULES = [f"{folder}.{path.stem}" for folder in ("recipes", "bench", "sources", "captioning")
+           for path in sorted((ROOT / folder).glob("*.py")) if "def main(argv" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_says_how_it_is_called(module):
+    assert parsers(module)[0].prog in (f"python -m {module}", f"{module.replace('.', '/')}.sh")
