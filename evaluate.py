@@ -60,8 +60,8 @@ def parse(argv: list[str] | None) -> options.Options:
     parser.add_argument("--bertscore_layers", type=positive,
                         help="layer of the encoder whose states BERTScore compares; unset: bert-score's choice for the "
                              "model")
-    parser.add_argument("--device", default="auto", help="device of --bertscore_model, --sentence_model and a local "
-                        "--judge_model: cpu, cuda, cuda:N or auto (CUDA if available)")
+    parser.add_argument("--device", default="auto", help="device of --bertscore_model, --sentence_model, "
+                        "--clip_score_model and a local --judge_model: cpu, cuda, cuda:N or auto (CUDA if available)")
     parser.add_argument("--compare_to", metavar="FILE_OR_CONDITION",
                         help="the CSV that all others are compared with, by path, file name or condition; unset: each is "
                              f"compared with the {MODEL_CONDITION} of its model")

@@ -62,11 +62,12 @@ def writing_options(group: argparse._ActionsContainer) -> None:
                                                                    "and 512 on CUDA)"))
     group.add_argument("--max_new_tokens", type=positive, default=100, help="longest caption in tokens")
     group.add_argument("--min_new_tokens", type=bounded(int, 0), default=0, help="shortest caption in tokens")
-    group.add_argument("--do_sample", action="store_true", help="sample tokens instead of taking the most likely one")
+    group.add_argument("--do_sample", action="store_true", help="draw each token among the 50 likeliest instead of "
+                       "taking the most likely one")
     group.add_argument("--temperature", type=bounded(float, 0), default=1.0, help="with --do_sample or "
                        "--candidates: below 1 favours likely tokens")
     group.add_argument("--top_p", type=fraction, default=1.0,
-                       help="with --do_sample: sample from this much probability mass")
+                       help="with --do_sample: draw from this much of the probability of the 50 likeliest tokens")
     group.add_argument("--repetition_penalty", type=bounded(float, 1e-6), default=1.1,
                        help="above 1 discourages repetition")
     group.add_argument("--guidance", type=bounded(float, 0), default=1.0, metavar="SCALE",

@@ -109,7 +109,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                                                                                    "multiples, in Hz; 0 is off")
     epochs.filter_options(group, .5, 40.)
     group.add_argument("--bads", default="auto", metavar="auto|none|NAME,...", help="bad channels, which are "
-                       "interpolated; auto: those marked in the file, flat ones and outliers")
+                       "interpolated; auto: those marked in the file, flat ones and, from 32 channels and 30 s on, "
+                       "outliers")
     group.add_argument("--reference", default="auto", metavar="auto|keep|average|NAME,...", help="reference; auto: "
                        f"average for {MIN_AVERAGE_CHANNELS} channels or more, else as recorded")
     group.add_argument("--match_encoder", metavar="FOLDER", help="trained encoder whose channels and sampling rate the "
