@@ -27,7 +27,9 @@ def parse(argv: list[str] | None) -> options.Options:
     options.neutral(group.add_argument("--out", metavar="CSV", help="file to write, with a record of how it was made "
                                                                     "beside it (unset: only the terminal)"))
     options.run_options(parser, profile=False)
-    return options.parse(parser, argv)
+    args = options.parse(parser, argv)
+    new_recording.check_onsets(args)
+    return args
 
 
 @exits_cleanly

@@ -15,7 +15,7 @@ from runtime import locks, options
 from runtime.errors import exits_cleanly
 
 from captioning import requests
-from sources import lsl
+from sources import lsl, new_recording
 
 
 def parse(argv: list[str] | None) -> options.Options:
@@ -47,7 +47,9 @@ def parse(argv: list[str] | None) -> options.Options:
     requests.request_options(group)
     options.neutral(group.add_argument("--out", metavar="CSV", help="file to write at the end (unset: only the terminal)"))
     options.run_options(parser, profile=False)
-    return options.parse(parser, argv)
+    args = options.parse(parser, argv)
+    new_recording.check_onsets(args)
+    return args
 
 
 @exits_cleanly

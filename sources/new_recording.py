@@ -22,6 +22,7 @@ from .shown_events import OpenRecording, leave_out
 if TYPE_CHECKING:
     from eegdata.preprocessing_schema import Preprocessing
 
+STIM = ("stim_channel", "stim_mask")  # options on codes that the recording itself holds
 FEW_TRIALS = 10  # below it a scale over trials is said to be uncertain
 
 
@@ -67,6 +68,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--onsets", type=options.bounded(float, 0), nargs="+", metavar="SECONDS", help="onsets in seconds "
                        "from the recording's start, in place of events")
     raw.event_options(group)
+
+
+def check_onsets(args: argparse.Namespace) -> None:
+    """Raise InputError for an option on the recording's own events where the onsets come from elsewhere."""
+    for source, ignored in (("events", STIM), ("every", ("event_names", *STIM)), ("onsets", ("event_names", *STIM))):
+        for name in ignored if getattr(args, source, None) else ():
+            if getattr(args, name, None):
+                raise InputError(f"--{name} {getattr(args, name)}: has no effect with --{source}, which says where the "
+                                 "onsets are; leave one of the two out")
 
 
 def read_new(args: argparse.Namespace, kept: "Preprocessing") -> NewTrials:

@@ -249,6 +249,9 @@ def test_refused(fails, study, tmp_path):
     assert "no such file" in fails(recording=tmp_path / "absent.edf")
     assert "is a folder" in fails(recording=tmp_path)
     assert "no event there is named" in fails("--event_names", "bird")
+    for ignored in (("--event_names", "cat", "--onsets", 3), ("--stim_channel", "S", "--every", 1), ("--stim_mask", 255,
+                    "--events", "e.tsv")):
+        assert f"{ignored[0]} {ignored[1]}: has no effect with {ignored[2]}" in fails(*ignored)
     assert "outside the recording" in fails("--onsets", 99)
     assert "no onset gave a trial" in fails("--onsets", 39.9)
     assert "--out" in fails("--out", tmp_path)
