@@ -32,7 +32,8 @@ from metrics.text import CLEANINGS, METRICS, PROTOCOLS
 
 ALL_METRICS = (*METRICS, OBJECT_WORD, N_WAY)
 NEEDS = {**dict.fromkeys(("beside", "title", "examples", "effects"), "report"), "bertscore_layers": "bertscore_model",
-         **dict.fromkeys(("splits_path", "image_dir", "split_num", "subject", "splits_index"), "eeg_dataset")}
+         **dict.fromkeys(("splits_path", "image_dir", "split_num", "subject", "splits_index", "time_low", "time_high"),
+                         "eeg_dataset")}
 
 
 def parse(argv: list[str] | None) -> options.Options:

@@ -157,6 +157,7 @@ def test_compare_to_a_file_from_which_controls_were_made(tmp_path):
 @pytest.mark.parametrize(("option", "said"), [
     (["--subject", "3"], "--subject: has no effect without --eeg_dataset"),
     (["--splits_path", "s.pth"], "--splits_path: has no effect without --eeg_dataset"),
+    (["--time_low", "20"], "--time_low: has no effect without --eeg_dataset"),
     (["--bertscore_layers", "3"], "--bertscore_layers: has no effect without --bertscore_model"),
     (["--title", "Ours"], "--title: has no effect without --report"),
     (["--beside", "results.json"], "--beside: has no effect without --report"),
