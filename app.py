@@ -12,7 +12,7 @@ import os
 import sys
 from importlib.util import find_spec
 
-from runtime import options
+from runtime import options, small_models
 from runtime.errors import InputError, exits_cleanly
 
 
@@ -22,7 +22,8 @@ def parse(argv: list[str] | None) -> options.Options:
                                                                                          "ids")
     parser.add_argument("--eeg_dataset", metavar="FOLDER", help="data set folder to pick trials from (unset: none)")
     parser.add_argument("--results", metavar="JSON", help="results.json of evaluate.py --report, for the claim")
-    parser.add_argument("--llm_backbone_name_or_path", help="where the base LLM lies now (unset: where the captioner says)")
+    options.checked(parser.add_argument("--llm_backbone_name_or_path", "--llm", type=small_models.llm, help=(
+        "where the base LLM lies now (unset: where the captioner says)")), small_models.check_llm)
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N or auto (CUDA if available)")
     parser.add_argument("--port", type=options.bounded(int, 1, 65535), help="port of the page (unset: the first free one "
                                                                             "from 7860 on)")
@@ -31,7 +32,9 @@ def parse(argv: list[str] | None) -> options.Options:
 
 @exits_cleanly
 def main(argv: list[str] | None = None) -> None:
-    start(parse(argv)).block_thread()
+    args = parse(argv)
+    options.check_places(args)
+    start(args).block_thread()
 
 
 def start(args: options.Options) -> object:

