@@ -8,8 +8,8 @@ from .charts import difference_chart, range_chart
 from .curves import reliability_chart, risk_chart
 from .tables import is_doubted, triple
 
-VERDICT_HEADINGS = {"anything": "Captions tell something of what was shown", "class": "Captions carry the class",
-                    "beyond_class": "Grounding beyond the label",
+VERDICT_HEADINGS = {"anything": "Captions tell something of what was shown", "class": "Captions carry {shown}",
+                    "beyond_class": "The EEG adds information beyond {others}",
                     "better_than_nothing": "Better than the best control or baseline"}
 ANSWERS = {True: ("yes", "yes"), False: ("no evidence", "no"), None: ("not testable", "unknown")}  # text, CSS class
 TABLE_COVERAGES = (1.0, 0.9, 0.75, 0.5, 0.25)  # shares answered that the table of abstention lists
@@ -53,9 +53,11 @@ def warnings(study: dict, record: dict | None) -> list[tuple[str, str]]:
 
 def verdict_cards(study: dict, alpha: float) -> list[dict]:
     """A card for each verdict: heading, answer, css, numbers, text."""
+    one = study.get("classes_a_picture", "one") == "one"
+    words = {"shown": "the class" if one else "the objects", "others": "the class name" if one else "look-alike pictures"}
     cards = []
     for key in filter(study["verdicts"].get, VERDICT_HEADINGS):  # results.json of an earlier version lacks some
-        heading, verdict = VERDICT_HEADINGS[key], study["verdicts"][key]
+        heading, verdict = VERDICT_HEADINGS[key].format(**words), study["verdicts"][key]
         answer, css = ANSWERS[verdict.get("holds")]
         if verdict.get("holds") and is_doubted(study):
             answer, css = "doubtful", "unknown"

@@ -346,6 +346,17 @@ def test_a_card_shows_the_p_that_decides_where_several_models_are_tested():
     assert (card["answer"], card["p"]) == ("no evidence", "p = 0.0600 after Holm correction")  # as the claim says
 
 
+@pytest.mark.parametrize(("classes", "shown", "others"), [("one", "the class", "the class name"),
+                                                        ("several", "the objects", "look-alike pictures")])
+def test_cards_name_the_claims_as_the_claim_itself_does(classes, shown, others):
+    from report.sections import verdict_cards
+
+    verdict = {"holds": True, "difference": 0.03, "low": 0.01, "high": 0.06, "p": 0.01}
+    study = {"verdicts": dict.fromkeys(("class", "beyond_class"), verdict), "doubts": [], "classes_a_picture": classes}
+    headings = [card["heading"] for card in verdict_cards(study, 0.05)]
+    assert headings == [f"Captions carry {shown}", f"The EEG adds information beyond {others}"]
+
+
 def test_pictures_that_the_split_repeats_by_design_are_no_severe_finding():
     from report.sections import warnings
 
