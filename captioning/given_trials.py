@@ -74,7 +74,8 @@ def of_epochs(epochs: "mne.BaseEpochs", kept: Preprocessing | None) -> GivenTria
                          "(epochs.set_channel_types)")
     names = [epochs.ch_names[i] for i in picks]
     kinds = {number: name for name, number in epochs.event_id.items()}
-    rows = {"trial": epochs.selection.tolist(), "time": (epochs.events[:, 0] / epochs.info["sfreq"]).tolist(),
+    recorded = getattr(epochs, "_raw_sfreq", epochs.info["sfreq"])  # resample and decimate leave the events as they were
+    rows = {"trial": epochs.selection.tolist(), "time": (epochs.events[:, 0] / recorded).tolist(),
             "event": [kinds.get(number, str(number)) for number in epochs.events[:, 2].tolist()]}
     places, notes = preprocessing.places_of(epochs, names)
     bads = {name: "is marked bad in the epochs" for name in epochs.info["bads"] if name in names}

@@ -18,6 +18,7 @@ import inference
 import inference_chance
 import prepare_data
 from captioning import Captioner, push
+from captioning.given_trials import of_epochs
 from encoders import load_encoder
 from metrics.caption_files import ABSTAINED
 from new_recordings import SHORT, older
@@ -82,6 +83,15 @@ def test_baseline_subtracted_before_and_longer_trials(reader, expected, study):
     assert len(table) == len(expected)  # their scale is of shorter trials, so captions may differ
     with pytest.raises(InputError, match="subtracted"):
         caption(reader, by_hand(raw.copy(), baseline=None).crop(0, None, verbose="error"))
+
+
+def test_times_of_epochs_that_were_resampled_or_decimated(study):
+    """MNE leaves the events of such epochs in samples of the recording; at 200 Hz all times were twice the true ones."""
+    raw = mne.io.read_raw_fif(study[0], verbose="error").load_data(verbose="error").filter(.5, 40, verbose="error")
+    events = np.stack([np.round(ONSETS * 200), np.zeros(len(ONSETS)), np.ones(len(ONSETS))], 1).astype(int)
+    made = mne.Epochs(raw, events, None, -.2, .795, preload=True, verbose="error")
+    for epochs in (made, made.copy().resample(100, verbose="error"), made.copy().decimate(2, verbose="error")):
+        assert np.allclose(of_epochs(epochs, None).rows["time"], ONSETS, atol=.003)
 
 
 def test_a_bad_channel_is_interpolated_and_said(reader, epochs):
