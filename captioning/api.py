@@ -120,7 +120,8 @@ class Captioner(captioner.Captioner):
             Seconds from the onset to the first sample of an array. May be left out if the array has the length of the
             model's own trials, or of the window in them that the encoder takes.
         units : {"uV", "V", "standardised"}
-            Unit of an array. `mne.Epochs` are in volts. "standardised" is scaled as the model's own data.
+            Unit of an array. `mne.Epochs` are in volts. "standardised" is scaled as the model's own data, and has their
+            reference.
         interpolate : bool
             Whether missing channels are made from the others. By default they are an error.
         controls : sequence of {"noise", "noise+label", "label", "nothing"}

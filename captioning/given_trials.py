@@ -140,14 +140,18 @@ def _by_shape(given, config, interpolate):
 
 def _channels(given, kept, interpolate):
     """Trials of the model's channels and reference, in microvolts or standardised."""
-    settings = preprocessing.settings_of(kept)
+    settings, bads = preprocessing.settings_of(kept), given.bads
     if not interpolate:
         require_channels(given.ch_names, settings.ch_names, "eeg", "interpolate=True")
+    if given.units == "standardised":  # each channel has a scale of its own: channels can no longer be subtracted
+        settings = replace(settings, bads="none", reference="keep")
+    elif isinstance(settings.bads, list):  # as caption.py does
+        bads = bads | preprocessing.find_bads(None, given.ch_names, [], settings)[0]
     if isinstance(settings.reference, list) and not set(settings.reference) <= set(given.ch_names):
         given.notes.append(f"the model's data are referenced to {', '.join(settings.reference)}, which is not among the "
                            "channels: these trials must be, too")
         settings = replace(settings, reference="keep")
-    matrix, notes = preprocessing.channel_matrix(given.ch_names, given.ch_names, given.bads, given.places, settings)
+    matrix, notes = preprocessing.channel_matrix(given.ch_names, given.ch_names, bads, given.places, settings)
     given.notes += notes
     return matrix @ given.eeg * MICROVOLTS.get(given.units, 1.)
 

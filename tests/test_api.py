@@ -18,12 +18,14 @@ import inference
 import inference_chance
 import prepare_data
 from captioning import Captioner, push
-from captioning.given_trials import of_epochs
+from captioning.given_trials import fitted, of_array, of_epochs
 from encoders import load_encoder
 from metrics.caption_files import ABSTAINED
 from new_recordings import SHORT, older
 from raw_material import CHANNELS, ONSETS, make_raw
 from tiny import data_arguments
+
+EEG = np.random.default_rng(0).normal(0, 10, (3, 8, 100))
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +102,27 @@ def test_a_bad_channel_is_interpolated_and_said(reader, epochs):
         caption(reader, epochs)
 
 
+def fitted_as(reader, units, eeg=EEG, **change):
+    """What the encoder would get of an array if the model's data had been made with other settings."""
+    kept = reader.preprocessing.model_copy(update=change)
+    return fitted(of_array(eeg, 100, CHANNELS, -.2, units), reader.model.encoder.config, kept, False)
+
+
+def test_standardised_trials_are_taken_as_they_are(reader):
+    """Each channel has a scale of its own, so no channel may be subtracted from another or made from others."""
+    eeg = EEG - EEG[:, :, :21].mean(2, keepdims=True)  # the baseline, 0 included
+    for change in ({}, {"reference": "average"}, {"bads": ["Oz"]}, {"reference": CHANNELS[:2]}):
+        assert np.allclose(fitted_as(reader, "standardised", eeg, **change), eeg[:, :, 20:], atol=1e-5)
+
+
+def test_named_bad_channels_of_the_models_data_are_interpolated(reader):
+    """As caption.py does with a recording."""
+    other = EEG.copy()
+    other[:, 3] = 7 * EEG[:, 0]
+    assert np.array_equal(fitted_as(reader, "uV", bads=["Oz"]), fitted_as(reader, "uV", other, bads=["Oz"]))
+    assert not np.array_equal(fitted_as(reader, "uV"), fitted_as(reader, "uV", other))
+
+
 def test_other_filters_are_said(reader, study):
     raw = make_raw().filter(5, 30, verbose="error").resample(100, verbose="error")
     events = np.array([[300, 0, 1], [500, 0, 1]])
@@ -108,9 +131,6 @@ def test_other_filters_are_said(reader, study):
     texts = [str(one.message) for one in warned]
     assert any("high-passed at 5 Hz, the model's data at 0.5 Hz" in text for text in texts)
     assert any("low-passed at 30 Hz" in text for text in texts) and any("2 trials" in text for text in texts)
-
-
-EEG = np.random.default_rng(0).normal(0, 10, (3, 8, 100))
 
 
 @pytest.mark.parametrize("eeg, change, named", [
