@@ -139,6 +139,10 @@ def open_new(args: argparse.Namespace, kept: "Preprocessing") -> tuple[OpenRecor
     settle_times(found.events, found.sfreq, found.clock, args.event_delay)
     found.shown = list(found.events)
     leave_out(found, {i for i, event in enumerate(found.events) if math.isnan(event.onset)}, "in a gap of the recording")
+    at = {}
+    for number, event in enumerate(found.events):  # the first of each moment stays: they are one trial
+        at.setdefault(round(event.onset * settings.sfreq), number)
+    leave_out(found, set(range(len(found.events))) - set(at.values()), "at the time of another onset")
     if not args.interpolate:
         require_channels(found.names, settings.ch_names, f"--recording {args.recording}", "--interpolate")
     check_fits(found, settings)

@@ -85,6 +85,15 @@ def test_onsets_alone_suffice(run, expected, tmp_path):
             assert_equal(table, expected)
 
 
+def test_onsets_at_one_moment_are_one_trial(run, study, tmp_path, capsys):
+    """They were said to be a damaged file. Events that coincide, as a picture and its section do, are no rarity."""
+    table = run("--abstain_below", "0", "--onsets", 3, 9, 3, 3.001)
+    assert table["time"].astype(float).tolist() == [3, 9]
+    assert "2 onsets gave no trial: at the time of another onset" in capsys.readouterr().out
+    file = write_table(tmp_path / "ev.tsv", ("onset", "trial_type"), (3, "cat"), (3, "section"), (9, "dog"))
+    assert run("--abstain_below", "0", "--events", file)["event"].tolist() == ["cat", "dog"]
+
+
 @pytest.mark.slow
 def test_a_real_recording(shared, tmp_path, clip, llm, run):
     recording = shared / "raw_formats" / "eeglab_data.set"
