@@ -16,7 +16,7 @@ import numpy as np
 
 from . import preprocessing, raw, raw_files
 from .events import Event, choose_by_name, read_events, settle_times, share_table
-from .settled import check_fits, names_in
+from .settled import check_fits, check_names, names_in
 from .shown_events import OpenRecording, leave_out
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ def open_new(args: argparse.Namespace, kept: "Preprocessing") -> tuple[OpenRecor
     named = [] if args.onsets or args.every else _table(args, file)
     found = raw.open_recording(file, named, names_in(args.exclude), args,
                                lambda event: bool(choose_by_name([event], args.event_names)[0]))
+    check_names(names_in(args.exclude), [found], "--exclude")
     if args.onsets:
         found.events = [Event("onset", f"--onsets {onset:g}", onset, listed=True) for onset in args.onsets]
     elif args.every:

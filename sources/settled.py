@@ -25,7 +25,8 @@ def check_names(names: Sequence[str], found: Sequence[OpenRecording], flag: str)
     """Raise InputError for a name that no recording has a channel of."""
     for name in names:
         if not any(name in each.all_names for each in found):
-            raise InputError(f"{flag} {name}: no channel of that name in {found[0].file.name} or the others (channels "
+            others = " or the others" * (len(found) > 1)
+            raise InputError(f"{flag} {name}: no channel of that name in {found[0].file.name}{others} (channels "
                              f"{', '.join(found[0].all_names)[:300]})")
 
 

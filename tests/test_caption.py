@@ -254,6 +254,7 @@ def test_damaged_preprocessing(change, named, study, fails, tmp_path):
 
 
 def test_refused(fails, study, tmp_path):
+    assert "--exclude Fq: no channel of that name in made_raw.fif (channels Fz" in fails("--exclude", "Fq,Fz")
     assert "--control label: needs a class name or words in the prompt" in fails("--label", "none", "--control", "label")
     assert "no such file" in fails(recording=tmp_path / "absent.edf")
     assert "is a folder" in fails(recording=tmp_path)
