@@ -4,6 +4,8 @@ was shown need not be known.
 
 import argparse
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from eegdata.preprocessing_schema import Preprocessing
 
 STIM = ("stim_channel", "stim_mask")  # options on codes that the recording itself holds
+OF_THE_MODEL = ("--notch ", "--l_freq ", "--h_freq ", "--bads ", "--reference ")  # named in messages
 FEW_TRIALS = 10  # below it a scale over trials is said to be uncertain
 
 
@@ -84,7 +87,8 @@ def read_new(args: argparse.Namespace, kept: "Preprocessing") -> NewTrials:
     from eegdata.dataset_writer import channel_scale, divided
 
     found, settings = open_new(args, kept)
-    trials, dropped, notes = raw.read_trials(found, settings, kept.standardised)
+    with _settings_of_the_model(found):
+        trials, dropped, notes = raw.read_trials(found, settings, kept.standardised)
     scale, blocks, numbers = None, [], []
     for eeg, rows in trials:
         if kept.scale == "recording" and len(eeg):
@@ -146,8 +150,22 @@ def open_new(args: argparse.Namespace, kept: "Preprocessing") -> tuple[OpenRecor
     leave_out(found, set(range(len(found.events))) - set(at.values()), "at the time of another onset")
     if not args.interpolate:
         require_channels(found.names, settings.ch_names, f"--recording {args.recording}", "--interpolate")
-    check_fits(found, settings)
+    with _settings_of_the_model(found):
+        check_fits(found, settings)
     return found, settings
+
+
+@contextmanager
+def _settings_of_the_model(found: OpenRecording) -> Iterator[None]:
+    """Says of a message that names options of prepare_data.py whose they are: here nobody gave them, nor can."""
+    try:
+        yield
+    except InputError as error:
+        if not any(flag in str(error) for flag in OF_THE_MODEL):
+            raise
+        raise InputError(f"--recording {found.file.path}: cannot be treated as the model's data were, which "
+                         "prepare_data.py made with these options; give another recording, or a model of other data "
+                         f"({error})") from None
 
 
 def _file(args):

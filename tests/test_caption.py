@@ -253,6 +253,24 @@ def test_damaged_preprocessing(change, named, study, fails, tmp_path):
     assert named in fails(model=model)
 
 
+def test_settings_of_the_model_that_do_not_fit_are_no_options_here(study, fails, tmp_path):
+    """Messages told users to choose another --reference or a lower --notch, which caption.py does not have."""
+    flat = make_raw()
+    flat._data[-1] = 0
+    short, slow = make_raw().crop(0, 5), make_raw(sfreq=100.)
+    for name, raw, change, named in (("flat", flat, {"reference": ["P4"]}, "P4 was flat"),
+                                     ("absent", make_raw(), {"reference": ["M1"]}, "no channel of that name"),
+                                     ("short", short, {}, "are 6.60 s long"), ("slow", slow, {"notch": 60.}, "--notch 60")):
+        model = shutil.copytree(study[2], tmp_path / f"model_{name}")
+        file = model / "eeg_encoder" / "config.json"
+        content = json.loads(file.read_text())
+        content["preprocessing"] |= change
+        file.write_text(json.dumps(content))
+        forget_hashes(model)
+        message = fails("--onsets", 2, model=model, recording=save(raw, tmp_path / f"{name}_raw.fif"))
+        assert f"{name}_raw.fif: cannot be treated as the model's data were" in message and named in message
+
+
 def test_refused(fails, study, tmp_path):
     assert "--exclude Fq: no channel of that name in made_raw.fif (channels Fz" in fails("--exclude", "Fq,Fz")
     assert "--control label: needs a class name or words in the prompt" in fails("--label", "none", "--control", "label")
