@@ -47,14 +47,15 @@ def words_of_captions(captions: Sequence[str]) -> list[str]:
 
 
 def present(words: Sequence[str], captions: Sequence[str]) -> torch.Tensor:
-    """Whether each word, as a whole, is in each text: [n, V] bool."""
+    """Whether each word, as a whole, is in each text: [n, V] bool. Both are parted at whatever is no letter or digit, as
+    `words_of_captions` parts captions: "a dog's black-and-white toy" holds dog and black."""
     from sklearn.feature_extraction.text import CountVectorizer
 
-    longest = max(len(word.split()) for word in words)
-    held = CountVectorizer(vocabulary=list(dict.fromkeys(map(str.lower, words))), binary=True, ngram_range=(1, longest),
-                           token_pattern=r"(?u)\b\w[\w'-]*\b").transform(captions)
-    column = {word: number for number, word in enumerate(dict.fromkeys(map(str.lower, words)))}
-    return torch.from_numpy(held.toarray()[:, [column[word.lower()] for word in words]] > 0)
+    parted = CountVectorizer(token_pattern=r"(?u)\b\w+\b")
+    tokens = [parted.build_analyzer()(word) for word in words]
+    column = {text: number for number, text in enumerate(dict.fromkeys(map(" ".join, tokens)))}
+    parted.set_params(vocabulary=column, binary=True, ngram_range=(1, max(1, *map(len, tokens))))
+    return torch.from_numpy(parted.transform(captions).toarray()[:, [column[" ".join(word)] for word in tokens]] > 0)
 
 
 @dataclass(frozen=True)

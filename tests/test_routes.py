@@ -92,6 +92,15 @@ def test_words_of_captions():
         [False, False, True, False], [True, False, False, False], [True, True, False, False]]
 
 
+def test_words_of_captions_are_present_in_them():
+    """The vocabulary took dog and black from such captions, but the calibration found them in none."""
+    captions = ["A dog's black-and-white bone.", "My dog's black-and-white house, by Dr. Who"]
+    words = words_of_captions(captions)
+    assert words == ["black", "dog", "white"] and present(words, captions).all()
+    assert present(["Dr. Who", "dog's", "black and", "og", "-"], captions).tolist() == [
+        [False, True, True, False, False], [True, True, True, False, False]]
+
+
 def test_inference_tells_the_words_of_each_embedding_and_no_class(told, data, tmp_path, monkeypatch):
     made = prompts_of(monkeypatch)
     table = write(told[0], data, tmp_path / "captions.csv")
