@@ -28,8 +28,8 @@ MAX_TOLERANCE = .26  # Hz by which a filter of the epochs may differ from the mo
 class GivenTrials:
     """Trials [n, C, T] of channels ch_names at sfreq Hz, the first sample tmin s from the onset (None: not known).
 
-    units: one of UNITS; baseline: whether one was subtracted; bads, places: as sources.preprocessing has them; rows:
-    columns that describe the trials; notes: sentences on them.
+    units: one of UNITS; baseline: start and end in s of the one that was subtracted, None without; bads, places: as
+    sources.preprocessing has them; rows: columns that describe the trials; notes: sentences on them.
     """
 
     eeg: np.ndarray
@@ -37,7 +37,7 @@ class GivenTrials:
     ch_names: list[str]
     tmin: float | None
     units: str
-    baseline: bool
+    baseline: tuple[float, float] | None
     bads: dict
     places: dict
     rows: dict
@@ -60,7 +60,7 @@ def of_array(eeg: object, sfreq: float | None, ch_names: list[str] | None, tmin:
         raise InputError(f"ch_names: {len(ch_names)} names for {eeg.shape[1]} channels; expected one for each")
     if units not in UNITS:
         raise InputError(f"units: {units!r}, expected one of {', '.join(UNITS)}")
-    return GivenTrials(eeg, float(sfreq), list(map(str, ch_names)), tmin, units, False, {}, {},
+    return GivenTrials(eeg, float(sfreq), list(map(str, ch_names)), tmin, units, None, {}, {},
                        {"trial": list(range(len(eeg)))}, [])
 
 
@@ -82,7 +82,7 @@ def of_epochs(epochs: "mne.BaseEpochs", kept: Preprocessing | None) -> GivenTria
     eeg = epochs.get_data(picks=picks, verbose="error")
     if not len(eeg):
         raise InputError("epochs: none is left; see epochs.drop_log for why")
-    return GivenTrials(eeg, epochs.info["sfreq"], names, epochs.tmin, "V", epochs.baseline is not None, bads, places, rows,
+    return GivenTrials(eeg, epochs.info["sfreq"], names, epochs.tmin, "V", epochs.baseline, bads, places, rows,
                        [*notes, *(_filter_notes(epochs.info, kept) if kept else [])])
 
 
@@ -195,6 +195,10 @@ def _without_baseline(eeg, given, kept, tmin):
     if first >= 0 and last < eeg.shape[2]:
         return eeg - eeg[:, :, first:last + 1].mean(2, keepdims=True)
     if given.baseline:
+        if np.abs(np.subtract(given.baseline, kept.baseline)).max() > 1 / kept.sfreq:
+            own, wanted = (f"from {start:g} to {end:g} s" for start, end in (given.baseline, kept.baseline))
+            given.notes.append(f"the epochs have the mean {own} subtracted, the model's data that {wanted}: cut trials "
+                               "that hold this baseline")
         return eeg
     raise InputError(f"eeg: begins {tmin:g} s from the onset, but the model's data have the mean from {kept.baseline[0]:g} "
                      f"to {kept.baseline[1]:g} s subtracted; cut trials that hold this baseline, or subtract it before")

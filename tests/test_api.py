@@ -83,6 +83,11 @@ def test_baseline_subtracted_before_and_longer_trials(reader, expected, study):
     cropped = by_hand(raw.copy()).crop(0, None, verbose="error")
     table = caption(reader, cropped)
     assert len(table) == len(expected)  # their scale is of shorter trials, so captions may differ
+    config, kept = reader.model.encoder.config, reader.preprocessing
+    for start, noted in ((-.2, []), (-.1, ["mean from -0.1 to 0 s subtracted, the model's data that from -0.2 to 0 s"])):
+        given = of_epochs(by_hand(raw.copy(), baseline=(start, 0)).crop(0, None, verbose="error"), kept)
+        fitted(given, config, kept, False)
+        assert all(text in note for text, note in zip(noted, given.notes, strict=True))
     with pytest.raises(InputError, match="subtracted"):
         caption(reader, by_hand(raw.copy(), baseline=None).crop(0, None, verbose="error"))
 
