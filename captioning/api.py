@@ -23,7 +23,7 @@ from eegdata.trials import load_trials
 from encoders import fit_to_encoder
 from encoders.centre import centre_recording
 from encoders.confidence import confidence_text
-from encoders.preprocessing import preprocessing_of
+from encoders.preprocessing import preprocessing_of, window_in
 from metrics.conditions import OF_UNKNOWN
 
 if TYPE_CHECKING:
@@ -169,8 +169,9 @@ class Captioner(captioner.Captioner):
 
     def _of_folder(self, folder):
         """EEG of a data set folder, and columns that describe its trials."""
-        trials = load_trials(find_data(str(folder), needed=()).eeg_dataset)
-        fit_to_encoder(self.model.encoder.config, trials, "eeg")
+        place, config = find_data(str(folder), needed=()).eeg_dataset, self.model.encoder.config
+        trials = load_trials(place, *window_in(config, place))
+        fit_to_encoder(config, trials, "eeg")
         rows = {"trial": trials.trial.tolist(), "subject": trials.subject.tolist()}
         if trials.onset is not None:
             rows["time"] = trials.onset.tolist()

@@ -25,7 +25,7 @@ from eegdata.splits import load_split
 from eegdata.trials import Trials, load_trials
 from encoders import fit_to_encoder
 from encoders.centre import centre_recording
-from encoders.preprocessing import preprocessing_of
+from encoders.preprocessing import preprocessing_of, window_in
 from metrics.conditions import BY_NAME
 from report.traces import UNITS
 from report.trial_figures import curves, scalp_maps
@@ -43,8 +43,8 @@ DEVIATIONS = "standard deviations of the channel"
 class Source:
     """Trials to choose from.
 
-    eeg: as the encoder takes it, indexed by row; figures: [C, T] of a row as it is drawn, which begins at tmin s; unit of
-    it; what [n]: a sentence on each; alike(row): rows whose mean is shown, and a word for them.
+    eeg: as the encoder takes it, indexed by row; figures: [C, T] of a row as it is drawn, of channels ch_names, which
+    begins at tmin s; unit of it; what [n]: a sentence on each; alike(row): rows whose mean is shown, and a word for them.
     """
 
     eeg: object
@@ -63,9 +63,9 @@ class Source:
 
 def of_data_set(captioner: Captioner, folder: str | Path) -> Source:
     """The trials of a data set folder."""
-    trials = load_trials(folder)
-    fit_to_encoder(captioner.model.encoder.config, trials, "--model_path")
-    record = read_record(folder)
+    config, record = captioner.model.encoder.config, read_record(folder)
+    trials = load_trials(folder, *window_in(config, folder))
+    fit_to_encoder(config, trials, "--model_path")
     whole = load_trials(folder, 0, record["n_times"])
     part_of, images = _parts(folder, trials), Path(folder) / "images"
     label, shown = trials.groups.numpy(), trials.words(slice(None))
@@ -85,7 +85,7 @@ def of_data_set(captioner: Captioner, folder: str | Path) -> Source:
     what = [f"Trial {number} of subject {subject}{words and f', class {words}'}; {part_of.get(row, 'in no part')}."
             for row, (number, subject, words) in enumerate(described)]
     unit = DEVIATIONS if record["scale"] == "recording" else record["units"]
-    return Source(trials.eeg, whole.eeg, trials.ch_names, trials.sfreq, record["tmin"], unit, record["positions"], what,
+    return Source(trials.eeg, whole.eeg, whole.ch_names, trials.sfreq, record["tmin"], unit, record["positions"], what,
                   alike, picture)
 
 

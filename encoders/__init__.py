@@ -133,6 +133,12 @@ def _check_time(config, trials, flag):
                          f"{trials.eeg.shape[2]}; use the window (-tl, -th) that it was trained with, prepare the "
                          "recordings again with trials of that length (prepare_data.py ... --tmax), or train another "
                          "encoder")
+    if config.preprocessing and trials.preprocessing:
+        trained, found = ((kept["first"] + (kept.get("window") or [0])[0]) / config.sfreq
+                          for kept in (config.preprocessing, trials.preprocessing))
+        if trained != found:  # a window of the same length elsewhere
+            raise InputError(f"{flag}: the encoder takes trials that begin {trained:g} s from the onset, those of "
+                             f"{trials.path} begin {found:g} s from it; use the window (-tl, -th) that it was trained with")
 
 
 def _match_channels(config, trials, flag):

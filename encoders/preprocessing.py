@@ -34,6 +34,19 @@ def preprocessing_of(config: PretrainedConfig, folder: Path, like: str | Path | 
     return kept
 
 
+def window_in(config: PretrainedConfig, folder: str | Path) -> tuple[int | None, int | None]:
+    """The window [low, high) in samples of a data set folder's trials that an encoder takes, for `load_trials`.
+
+    (None, None), its default, where the encoder does not say, or the trials do not hold that window.
+    """
+    if not config.preprocessing or not Path(folder).is_dir():
+        return None, None
+    record, kept = read_record(folder), read_preprocessing(config.preprocessing, "config.json")
+    low = kept.first + kept.taken.start - round((record["tmin"] or 0) * record["sfreq"])
+    fits = record["sfreq"] == config.sfreq and 0 <= low <= record["n_times"] - config.n_times
+    return (low, low + config.n_times) if fits else (None, None)
+
+
 def _of_data_set(config, folder, like):
     """The Preprocessing of a data set folder, for the channels and the window of the encoder."""
     if not Path(like).is_dir():

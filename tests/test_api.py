@@ -19,6 +19,7 @@ import inference_chance
 import prepare_data
 from captioning import Captioner, push
 from captioning.given_trials import fitted, of_array, of_epochs
+from eegdata.trials import load_trials
 from encoders import load_encoder
 from metrics.caption_files import ABSTAINED
 from new_recordings import SHORT, older
@@ -105,6 +106,22 @@ def test_a_bad_channel_is_interpolated_and_said(reader, epochs):
     epochs.info["bads"] = ["Oz"]
     with pytest.warns(UserWarning, match="Oz is marked bad in the epochs: interpolated"):
         caption(reader, epochs)
+
+
+def test_a_folder_is_read_in_the_window_of_the_model(study, tmp_path):
+    """Not in that from the onset on, which has the same length here; there a script without -tl and -th is refused."""
+    from encoders import fit_to_encoder
+    from encoders.preprocessing import window_in
+
+    config = load_encoder(study[2] / "eeg_encoder").config
+    assert window_in(config, study[1]) == (20, 100)
+    config.preprocessing = {**config.preprocessing, "window": [0, 80]}
+    assert window_in(config, study[1]) == (0, 80)
+    fit_to_encoder(config, load_trials(study[1], 0, 80), "eeg")
+    with pytest.raises(InputError, match=r"begin -0.2 s from the onset, those of .* begin 0 s from it"):
+        fit_to_encoder(config, load_trials(study[1]), "eeg")
+    config.preprocessing = {**config.preprocessing, "first": -40}
+    assert window_in(config, study[1]) == (None, None)
 
 
 def fitted_as(reader, units, eeg=EEG, **change):

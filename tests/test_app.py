@@ -28,6 +28,16 @@ def test_a_trial_of_the_data_set(captioner, study):
     assert ">noise</th>" in page and ">label</th>" not in page  # which would be nothing by another name
 
 
+def test_figures_name_the_channels_of_the_data_set(study):
+    """A model with another order of channels put its names on them."""
+    turned = Captioner(study[2], "cpu")
+    config = turned.model.encoder.config
+    own = list(config.ch_names)
+    config.ch_names = own[::-1]
+    source = app_trials.of_data_set(turned, study[1])
+    assert source.ch_names == own and np.allclose(source.eeg[0], np.asarray(source.figures[0])[::-1, 20:])
+
+
 def test_a_recording(captioner, study, expected):
     source = app_trials.of_recording(captioner, [str(study[0])], "")
     assert len(source.what) == len(expected) and [row[1] for row in source.rows] == [f"{onset:.3f} s" for onset in ONSETS]
