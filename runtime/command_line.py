@@ -45,7 +45,7 @@ class Options(argparse.Namespace):
         """The words of the command line, --config written out, without some options and their values."""
         kept, left_out = [], False
         for word in self._words:
-            if word.startswith("--"):
+            if word.startswith("-"):  # or the short form of another option, such as -sub
                 left_out = word.removeprefix("--").split("=")[0] in without
             if not left_out:
                 kept.append(word)

@@ -136,6 +136,16 @@ def test_each_seed_has_folders_of_its_own(tmp_path, capsys):
     assert "--seeds 0 1" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("seeds_given", [["--seeds", "0", "1"], ["--seeds=0"], ["--seed", "3", "-tl", "5", "--seeds", "0"]])
+def test_a_short_option_behind_seeds_is_kept(seeds_given):
+    """-sub after --seeds was left out with the seeds, so that the trials of all subjects were used."""
+    args = train_eeg_classifier.parse(["--eeg_dataset", "d", "--output", "o", *seeds_given, "-sub", "2", "-th=9"])
+    runs = []
+    seeds.run_each(lambda words: runs.append(train_eeg_classifier.parse(words)), args)
+    for one in runs:
+        assert (one.subject, one.time_low, one.time_high) == (2, args.time_low, 9) and one.seed in args.seeds
+
+
 def test_seeds_are_not_dealt_to_processes(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
