@@ -93,10 +93,11 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> None:
-        known = options_of(self)
+        known = options_of(self, hidden=True)
         strange = [name for word in self._given if word.startswith("--") and (name := word.split("=")[0]) not in known]
         if strange and strange != ["--"]:
-            message = "; ".join(f"{name}: there is no such option{did_you_mean(name, known)}" for name in strange)
+            shown = options_of(self)
+            message = "; ".join(f"{name}: there is no such option{did_you_mean(name, shown)}" for name in strange)
         message = message.rstrip(".")
         self.exit(2, f"error: {message}{'' if message.endswith('?') else '.'} All options: {self.call} --help\n")
 

@@ -45,12 +45,13 @@ def former_of(parser: argparse.ArgumentParser) -> list[str]:
             and (not (named := set(OPTION.findall(answer))) or named & known)]
 
 
-def options_of(parser: argparse.ArgumentParser) -> list[str]:
-    """The names of a parser's options, those of its commands among them, without those that --help hides."""
-    names = [name for name, action in parser._option_string_actions.items() if action.help is not argparse.SUPPRESS]
+def options_of(parser: argparse.ArgumentParser, hidden: bool = False) -> list[str]:
+    """The names of a parser's options, those of its commands among them. hidden: also those that --help does not show."""
+    names = [name for name, action in parser._option_string_actions.items()
+             if hidden or action.help is not argparse.SUPPRESS]
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            names += [name for command in action.choices.values() for name in options_of(command)]
+            names += [name for command in action.choices.values() for name in options_of(command, hidden)]
     return names
 
 

@@ -13,6 +13,7 @@ from runtime.next_command import say_next
 import pytest
 
 import finetune_llm
+import inference
 import prepare_data
 import train_eeg_classifier
 from documented import ROOT
@@ -44,6 +45,15 @@ def test_no_option_is_hidden_by_an_attribute():
 def test_a_misspelt_name_is_answered_with_the_nearest(capsys, script, argv, said):
     message = refused(capsys, script.main, *argv)
     assert said in message and message.count("\n") == 1
+
+
+def test_an_option_that_help_hides_is_not_blamed_for_another_mistake(capsys):
+    """The predecessors' options without effect, such as --num_workers, were called unknown in place of the mistake."""
+    argv = ["--model_path", "x", "--eeg_dataset", "y", "--num_workers", "4", "--save_every=5"]
+    assert "error: argument --batch_size: invalid int value: 'x'. All" in refused(capsys, inference.main, *argv,
+                                                                                  "--batch_size", "x")
+    assert "error: --batch_siz: there is no such option; did you mean --batch_size? All" in refused(
+        capsys, inference.main, *argv, "--batch_siz", "3")
 
 
 @pytest.mark.parametrize(("script", "argv", "said"), [
