@@ -1,6 +1,6 @@
 """Options from a YAML file, `python SCRIPT --config FILE.yaml`, as trl's scripts take them.
 
-Each line `name: value` becomes what it would be on the command line, before what stands there. So the parser checks it as
+Each line `name: value` becomes what it would be on the command line, before the options there. So the parser checks it as
 it checks everything, and the command line wins. (ConfigArgParse changes argparse for the whole program, and jsonargparse
 and HfArgumentParser want the options declared in their own way.)
 """
@@ -18,7 +18,10 @@ NOTHING = ("", "null", "~")  # an option that keeps its default
 
 
 def with_config(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
-    """The command line with the options of its --config file in place of that option, before the others."""
+    """The command line with the options of its --config file in place of that option, before the others.
+
+    They come behind files that are named first, as an option with several values would take these for values of its own.
+    """
     file = _file_of(argv)
     if file is None:
         return list(argv)
@@ -31,6 +34,7 @@ def with_config(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[st
             return list(argv)  # the parser says that the command is missing
         parser = commands.choices[argv[start - 1]]
     words = [word for name, value in _content(file).items() for word in _words(parser, argv, file, name, value)]
+    start = next((place for place in range(start, len(argv)) if argv[place].startswith("-")), len(argv))
     return [*argv[:start], *words, *argv[start:]]
 
 

@@ -12,6 +12,7 @@ from runtime.next_command import say_next
 
 import pytest
 
+import evaluate
 import finetune_llm
 import inference
 import prepare_data
@@ -112,6 +113,18 @@ def test_a_config_file_for_a_command_and_for_a_switch_with_no(tmp_path):
     text = "eeg_dataset: a\noutput: b\neeg_encoder_path: c\nuse_lora: false\ngradient_checkpointing: off\n"
     args = finetune_llm.parse(config(tmp_path, text))
     assert args.use_lora is False and args.gradient_checkpointing == "off"  # which YAML would read as false
+
+
+@pytest.mark.parametrize(("place", "more"), [(0, ""), (2, "seed: 7\n"), (4, "n_boot: 5\n")])
+def test_a_list_in_a_config_file_does_not_take_files_for_its_values(tmp_path, place, more):
+    """evaluate.py with `metrics: [BLEU]` called the first CSV an unknown metric."""
+    given = config(tmp_path, "metrics: [BLEU, chrF]\n" + more)
+    argv = ["a.csv", "b.csv", "--n_boot", "9"]
+    args = evaluate.parse([*argv[:place], *given, *argv[place:]])
+    assert (args.csv_files, args.metrics, args.n_boot) == (["a.csv", "b.csv"], ["BLEU", "chrF"], 9)
+    argv = ["--n_boot", "9", "a.csv", "b.csv"]
+    args = evaluate.parse([*argv[:place], *given, *argv[place:]])
+    assert (args.csv_files, args.metrics, args.n_boot) == (["a.csv", "b.csv"], ["BLEU", "chrF"], 9)
 
 
 @pytest.mark.parametrize(("text", "said"), [
