@@ -6,6 +6,7 @@ and HfArgumentParser want the options declared in their own way.)
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 
 from runtime.errors import InputError
@@ -87,6 +88,7 @@ def _words(parser, argv, file, name, value):
     texts = value if isinstance(value, list) else [value]
     if not all(isinstance(text, str) for text in texts):
         raise InputError(f"{where}: holds more than a value; expected `{name}: VALUE`, or a list of values")
+    texts = [os.path.expanduser(text) if text.startswith("~/") else text for text in texts]  # as a shell would
     several = action.nargs in ("+", "*") or (isinstance(action.nargs, int) and action.nargs > 1)
     if len(texts) != 1 and not several:
         raise InputError(f"{where}: {len(texts)} values, expected one")

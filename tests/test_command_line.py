@@ -115,6 +115,15 @@ def test_a_config_file_for_a_command_and_for_a_switch_with_no(tmp_path):
     assert args.use_lora is False and args.gradient_checkpointing == "off"  # which YAML would read as false
 
 
+def test_a_config_file_names_places_below_home_as_a_shell_does(tmp_path, monkeypatch):
+    """`output: ~/runs` was written to a folder named ~ in the current one."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = config(tmp_path, "eeg_dataset: ~/data\noutput: ~/runs/e\ncache_dir: ~\nloss: [mse]\n")
+    args = train_eeg_classifier.parse(given)
+    assert (args.eeg_dataset, args.output) == (f"{tmp_path}/data", f"{tmp_path}/runs/e")
+    assert args.cache_dir is None and args.loss == ["mse"]  # ~ alone is null to YAML
+
+
 @pytest.mark.parametrize(("place", "more"), [(0, ""), (2, "seed: 7\n"), (4, "n_boot: 5\n")])
 def test_a_list_in_a_config_file_does_not_take_files_for_its_values(tmp_path, place, more):
     """evaluate.py with `metrics: [BLEU]` called the first CSV an unknown metric."""
