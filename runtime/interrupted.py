@@ -34,9 +34,17 @@ def drop_old(folder: str | Path, best: str | None) -> None:
 
 def check_interrupted(output: str | Path, resume: bool, overwrite: bool) -> None:
     """Raise InputError where --output holds checkpoints that would be lost, before the long work."""
-    for place in PLACES:
-        for folder in Path(output).glob(place):
-            check_not_lost(folder, resume, overwrite)
+    for folder in _places(output):
+        check_not_lost(folder, resume, overwrite)
+
+
+def can_resume(output: str | Path) -> bool:
+    """Whether --output holds a checkpoint of an interrupted training."""
+    return any(map(complete_checkpoints, _places(output)))
+
+
+def _places(output):
+    return [folder for place in PLACES for folder in Path(output).glob(place)]
 
 
 def check_not_lost(folder: str | Path, resume: bool, overwrite: bool) -> None:

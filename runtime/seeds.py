@@ -1,11 +1,13 @@
 """`--seeds 0 1 2`: a stage once for each seed, each in a folder seed0, seed1, ... of its own."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from runtime import processes
 from runtime.command_line import Options
 from runtime.errors import InputError
+from runtime.interrupted import can_resume
 
 WRITTEN = ("output", "results_dir", "dest")  # options that say where a result goes
 READ = ("output", "pretrained", "eeg_encoder_path", "model_path")  # and where that of the stage before lies
@@ -13,19 +15,37 @@ READ = ("output", "pretrained", "eeg_encoder_path", "model_path")  # and where t
 
 def run_each(main: Callable, args: Options, written: tuple[str, ...] = WRITTEN) -> None:
     """Run a script's `main` for each of --seeds: what it writes goes into folders of the seed, and what it reads is taken
-    from such a folder where there is one."""
+    from such a folder where there is one.
+
+    With --resume the seeds that were interrupted go on. The others have no checkpoint: they had ended or not begun.
+    """
     if processes.count() > 1:
         raise InputError("--seeds runs one after the other in one process; with a launcher give one --seed at a time")
-    for seed in dict.fromkeys(args.seeds):
+    wanted = list(dict.fromkeys(args.seeds))
+    begun = [seed for seed in wanted if getattr(args, "resume", False) and can_resume(place_of(args.output, seed))]
+    for number, seed in enumerate(wanted):
         print(f"== seed {seed}")
         words = [*args.command_words("seeds", "seed"), "--seed", str(seed)]
+        if begun and seed not in begun:
+            print(f"note: --resume: seed {seed} has no checkpoint, so it starts from its beginning")
+            words = [word for word in words if word != "--resume"]
         for name in dict.fromkeys((*READ, *written)):
             given = getattr(args, name, None)
             place = given and place_of(given, seed)
             if place and (name in written or Path(place).is_dir()):
                 words += [f"--{name}", place]
-        main(words)
-    print(f"all seeds are done; give the next stage the same paths and --seeds {' '.join(map(str, args.seeds))}")
+        try:
+            main(words)
+        except KeyboardInterrupt:  # main has said how to go on
+            if number:
+                print(f"done: --seeds {_listed(wanted[:number])}; to go on without these give --seeds "
+                      f"{_listed(wanted[number:])}", file=sys.stderr)
+            raise
+    print(f"all seeds are done; give the next stage the same paths and --seeds {_listed(args.seeds)}")
+
+
+def _listed(seeds):
+    return " ".join(map(str, seeds))
 
 
 def place_of(path: str, seed: int) -> str:

@@ -77,6 +77,24 @@ def test_checkpoints_are_lost_only_if_asked_for(scripts, stopped, capsys, tmp_pa
         torch.testing.assert_close(load_file(tmp_path / path), tensors, rtol=0, atol=0)
 
 
+@pytest.mark.slow
+def test_several_seeds_go_on_with_resume(data, clip, stopped, capsys, tmp_path):
+    """The first seed, which had ended and keeps no checkpoint, was refused with --resume, so that none could go on."""
+    output = tmp_path / "out"
+    stage1 = [*stage1_arguments(data, clip, output), "--seeds", "3", "4", "5"]
+    stopped(12, training.main, stage1)  # in the second seed
+    said = capsys.readouterr().err.strip().splitlines()
+    assert f"{output}/seed4/checkpoints keeps the training" in said[-2] and "--resume" in said[-2]
+    assert said[-1] == "done: --seeds 3; to go on without these give --seeds 4 5"
+    training.main([*stage1, "--resume"])
+    said = capsys.readouterr().out
+    assert [f"--resume: seed {seed} has no checkpoint, so it starts" in said for seed in (3, 4, 5)] == [True, False, True]
+    assert all((output / f"seed{seed}" / "model.safetensors").is_file() for seed in (3, 4, 5))
+    with pytest.raises(SystemExit):
+        training.main([*stage1, "--resume"])
+    assert f"--resume: no checkpoint under {output}/seed3" in capsys.readouterr().err
+
+
 def test_the_refusal_comes_before_the_long_work(data, clip, encoder, scripts, stopped, capsys, tmp_path):
     stopped(3, scripts["stage 3"][0])
     with pytest.raises(SystemExit):
