@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from runtime import encoder_options, locks, options, profiler, seeds
 from runtime.errors import InputError, exits_cleanly
-from runtime.next_command import beside, say_next
+from runtime.next_command import CARRIED, beside, say_next
 
 if TYPE_CHECKING:
     from config import BraindecodeConfig, ChannelNetConfig, EEGEncoderConfig, NICEConfig
@@ -101,8 +101,8 @@ def _pretrain(args, device, output):
     remove_folder(Path(output) / "checkpoints")
     print(f"pretrained on {count} windows of {n_chans} channels x {n_times} samples, written to {output}")
     if args.pretrain:
-        say_next("train_eeg_classifier.py", args, pretrained=output, eeg_dataset="DATA",
-                 output=beside(output, "eeg_encoder"))
+        say_next("train_eeg_classifier.py", args, carry=(*CARRIED, *options.ENCODER, "patch_size"), pretrained=output,
+                 eeg_dataset="DATA", output=beside(output, "eeg_encoder"))
     return encoder.cpu()
 
 

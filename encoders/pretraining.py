@@ -126,10 +126,17 @@ def transfer_weights(source: nn.Module, target: nn.Module) -> tuple[list[str], l
 
 
 def start_from(source: nn.Module, target: nn.Module, name: str) -> None:
-    """transfer_weights between encoders of the same type; prints which. name: what --pretrained gives, for messages."""
+    """transfer_weights between encoders of the same type; prints which. name: what --pretrained gives, for messages.
+
+    InputError where no weight fits, as the training would then start from nothing.
+    """
     if source.config.model_type != target.config.model_type:
         raise InputError(f"--pretrained {name}: holds an encoder of type {source.config.model_type}, expected "
                          f"{target.config.model_type}; name another folder")
     copied, left = transfer_weights(source, target)
-    print(f"--pretrained: {len(copied)} weights were copied: {', '.join(copied) or 'none'}")
+    if not copied:
+        sizes = " ".join(f"--{size} {getattr(source.config, size)}" for size in ("d_model", "attn_heads", "layers"))
+        raise InputError(f"--pretrained {name}: none of its weights fits an encoder of --d_model {target.config.d_model}; "
+                         f"give the sizes that it was pretrained with, {sizes}, or leave --pretrained out")
+    print(f"--pretrained: {len(copied)} weights were copied: {', '.join(copied)}")
     print(f"--pretrained: {len(left)} weights start untrained: {', '.join(left)}")

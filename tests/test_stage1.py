@@ -1,6 +1,7 @@
 """Stage 1 from the command line: train, pretrain, resume, score, and what bad input is told."""
 
 import json
+import shlex
 import shutil
 from itertools import pairwise
 
@@ -262,6 +263,20 @@ def test_pretraining_helps_to_start(data, clip, tmp_path, pretraining_files, cap
     assert "transformer.layers.0.linear1.weight" in copied and "patches.spatial.weight" in new
     train(data, clip, tmp_path / "b", "--pretrained", str(pretraining_files), "--pretrain_epochs", "1", epochs=1)
     assert (tmp_path / "b" / "pretrained" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_the_command_after_pretraining_starts_from_it(data, clip, tmp_path, pretraining_files, capsys):
+    """It left the sizes of the encoder out, and stage 1 then took no weight over and went on."""
+    training.main(["--pretrain", "--pretrained", str(pretraining_files), "--output", str(tmp_path / "pre"), *SMALL,
+                   "--pretrain_epochs", "1"])
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1])[3:]
+    data_given = [*data_arguments(data), "--clip_model", str(clip), "--num_epochs", "1"]
+    training.main([*command, *data_given])
+    assert "transformer.layers.0.linear1.weight" in capsys.readouterr().out
+    other = ["--pretrained", str(tmp_path / "pre"), *data_given, "--output", str(tmp_path / "other")]
+    said = refusal(capsys, training.main, other)
+    assert "none of its weights fits" in said and "--d_model 32 --attn_heads 4 --layers 1" in said
 
 
 def test_pictures_of_training_are_not_scored(data, clip, encoder, tmp_path, capsys):
