@@ -217,7 +217,8 @@ def main(argv: list[str] | None = None) -> None:
     if args.report:
         print(f"next: open {Path(args.report) / 'report.html'} in a browser")
     else:
-        say_next("evaluate.py", args, *args.csv_files, carry=(), report=Path(args.csv_files[0]).parent.parent)
+        same = tuple(name for name in args.given() if name not in ("csv_files", "json", "csv", "chart", "all"))
+        say_next("evaluate.py", args, *args.csv_files, carry=same, report=Path(args.csv_files[0]).parent.parent)
 
 
 if __name__ == "__main__":

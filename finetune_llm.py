@@ -18,7 +18,7 @@ from pathlib import Path
 from runtime import locks, options, processes, profiler, seeds, small_models
 from runtime.cuda import dtype_of
 from runtime.errors import InputError, exits_cleanly
-from runtime.next_command import beside, say_next
+from runtime.next_command import CARRIED, beside, say_next
 from runtime.places import check_checkpoint
 
 from language_model.batch_sizes import check_micro_batch
@@ -258,7 +258,8 @@ def _run(args):
              clip=clip_identity(settings.clip_model) if pictures else None, warnings=warnings)
     remove_folder(output / "checkpoints")
     print("\n".join([f"captioner written to {output}", *(f"warning: {text}" for text in warnings)]))
-    say_next("inference.py", args, model_path=output, dest=beside(output, "results/captions.csv"))
+    say_next("inference.py", args, carry=(*CARRIED, "trust_remote_code"), model_path=output,
+             dest=beside(output, "results/captions.csv"))
 
 
 if __name__ == "__main__":

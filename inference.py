@@ -16,9 +16,10 @@ from runtime.next_command import CARRIED, say_next
 from metrics import conditions
 from metrics.caption_files import ABSTAINED
 
-WRITING = ("llm_backbone_name_or_path", "load_in_8bit", "load_in_4bit", "bf16", "fp16", "batch_size", "prompt_type",
-           "prompt", "max_new_tokens", "min_new_tokens", "do_sample", "temperature", "top_p", "repetition_penalty",
-           "guidance", "candidates", "label")  # the controls' too
+WRITING = (  # of the controls too
+    "llm_backbone_name_or_path", "load_in_8bit", "load_in_4bit", "bf16", "fp16", "batch_size", "prompt_type", "prompt",
+    "max_new_tokens", "min_new_tokens", "do_sample", "temperature", "top_p", "repetition_penalty", "guidance", "candidates",
+    "label", "clip_model", "seed", "trust_remote_code", "allow_overlap")
 ONE_TRIAL = tuple(condition.name for condition in conditions.TABLE if condition.one_trial)
 
 

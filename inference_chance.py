@@ -59,7 +59,7 @@ def _run(args, files):
         print(f"{', '.join(left_out)} are left out, as they need {what}")
     write_captions(captioner, args, {condition: file for condition, file in files.items() if condition not in others})
     folder = next(iter(files.values())).parent
-    say_next("evaluate.py", args, f"{folder}/*.csv", carry=(), report=folder.parent)
+    say_next("evaluate.py", args, f"{folder}/*.csv", carry=("allow_overlap",), report=folder.parent)
     return 0
 
 

@@ -15,8 +15,12 @@ def say_next(script: str, args: Options, *words: str, carry: tuple[str, ...] = C
     as they were given; options: its own, None: left out."""
     given = {name: value for name, value in args.given().items() if name in carry} | options
     texts = [part for name, value in given.items() if value is not None
-             for part in ([f"--{name}"] if value is True else [f"--{name}", str(value)])]
+             for part in ([f"--{name}"] if value is True else [f"--{name}", *map(str, _several(value))])]
     print(f"next: {' '.join(['python', script, *map(quoted, words), *map(quoted, texts)])}")
+
+
+def _several(value):
+    return value if isinstance(value, list | tuple) else [value]
 
 
 def quoted(text: str) -> str:

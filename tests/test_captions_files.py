@@ -1,6 +1,7 @@
 """Caption CSVs and their records: what is in them, what an interruption leaves, what is refused, when nothing is said."""
 
 import json
+import shlex
 import shutil
 
 from runtime.runs import file_hash, read_json
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+import evaluate
 import inference
 import inference_chance
 from eegdata.pictures import picture_path, write_captions
@@ -271,6 +273,26 @@ def test_a_split_by_subject_repeats_its_pictures(captioner, data, tmp_path, caps
     record = read_json(tmp_path / "d.csv.json")
     assert record["trained_on"] == ["cat_0", "cat_1"] and record["repeated"] == 2 and record["selected_on"] == []
     assert record["same_split"] is True
+
+
+def test_the_printed_commands_work_for_pictures_of_training(captioner, data, tmp_path, capsys):
+    """--allow_overlap was left out of them, so the controls and the scores were refused; and scores lost their protocol."""
+    write_splits(tmp_path / "splits.pth", {"train": [0, 4], "val": [80], "test": [1, 5, 88]})
+    write(captioner, data, tmp_path / "r" / "c.csv", "--splits_path", str(tmp_path / "splits.pth"), "--allow_overlap",
+          "--seed", "3")
+    words = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert words[:3] == ["next:", "python", "inference_chance.py"] and words[words.index("--seed") + 1] == "3"
+    inference_chance.main([*words[3:], "--conditions", "label", "constant"])
+    words = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert words[:4] == ["next:", "python", "evaluate.py", f"{tmp_path}/r/*.csv"]
+    files = sorted(map(str, (tmp_path / "r").glob("*.csv")))
+    more = ["--n_boot", "20", "--n_perm", "20", "--metrics", "ROUGE-1", "BLEU"]
+    evaluate.main([*files, "--allow_overlap", "--protocol", "thought2text", *more])
+    again = shlex.split(capsys.readouterr().out.splitlines()[-1])[3:]
+    assert set(more) <= set(again)
+    evaluate.main(again)
+    assert read_json(tmp_path / "results.json")["protocol"] == "thought2text"
+    evaluate.main([*files, *words[4:], *more])
 
 
 def test_what_a_kill_or_a_second_run_left_is_sorted_out(captioner, data, tmp_path, monkeypatch, capsys):
