@@ -84,6 +84,26 @@ def test_every_stage_runs(run_cells, data, clip, llm, tmp_path):
     assert len(variables["page"]) > 10_000
 
 
+@pytest.mark.slow
+def test_resume_goes_on_where_it_was_stopped(run_cells, data, clip, llm, tmp_path, stopped):
+    """With RESUME the first stage was refused where it had come to its end, so that the next ones could not go on."""
+    given = {"RUN_ON_COLAB": False, "DATA": "folder", "EEG_DATASET": str(data / "eeg.pth"), "IMAGES": str(data / "images"),
+             "SPLITS": str(data / "splits.pth"), "CLIP_MODEL": str(clip), "LLM": str(llm), "NUM_EPOCHS": 2,
+             "BATCH_SIZE": 30, "NUM_EPOCHS_IMAGE": 1, "NUM_EPOCHS_EEG": 3, "CONDITIONS": "label", "MAX_NEW_TOKENS": 4,
+             "RUN": str(tmp_path / "run")}
+    encoder, checkpoints = tmp_path / "run" / "eeg_encoder", tmp_path / "run" / "captioner" / "checkpoints" / "stage3"
+    stopped(1, lambda: run_cells(**given, RESUME=""))  # in stage 1
+    stopped(7, lambda: run_cells(**given, RESUME="--resume"))  # in stage 3, after 2 steps of stage 1 and 1 of stage 2
+    assert (checkpoints / "checkpoint-2" / "whole").is_file()
+    before = (encoder / "model.safetensors").stat().st_mtime_ns
+    run_cells(**given, RESUME="--resume")
+    assert (tmp_path / "run" / "report.html").is_file() and not checkpoints.exists()
+    captioner = (tmp_path / "run" / "captioner" / "args.json").stat().st_mtime_ns
+    run_cells(**given, RESUME="--resume")  # nothing is left to train
+    assert (tmp_path / "run" / "captioner" / "args.json").stat().st_mtime_ns == captioner
+    assert (encoder / "model.safetensors").stat().st_mtime_ns == before
+
+
 def test_a_trained_captioner_skips_the_stages(run_cells, data, captioner, tmp_path):
     run_cells(RUN_ON_COLAB=False, DATA="folder", EEG_DATASET=str(data / "eeg.pth"), SPLITS=str(data / "splits.pth"),
               IMAGES=str(data / "images"), MODEL_PATH=str(captioner), CONDITIONS="label", MAX_NEW_TOKENS=4,
