@@ -163,8 +163,11 @@ def predictions(task: Task, fold: tuple, seed: int, folder: Path, networks: list
 
 
 def cross_validated(task: Task, seed: int, output: Path, networks: list[str]) -> dict[str, np.ndarray]:
-    """The class [N] that each method says of every tested trial, -1 of the others; tasks on one data set share files."""
-    kind = f"{Path(task.folder).name}_{task.by}_{task.share:.2f}_{seed}"
+    """The class [N] that each method says of every tested trial, -1 of the others; tasks on one data set share files.
+
+    A data set is known by its content, as many a folder is called data.
+    """
+    kind = f"{Path(task.folder).name}_{task.trials.fingerprint[:8]}_{task.by}_{task.share:.2f}_{seed}"
     said = {}
     for number, fold in enumerate(task.folds(seed)):
         file = output / kind / f"{number}.npz"

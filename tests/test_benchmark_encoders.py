@@ -25,7 +25,8 @@ class FewTrials(SimpleNamespace):
 def few_trials(monkeypatch):
     """12 people with 2 recordings of 10 trials each, of 3 classes."""
     n = PEOPLE * EACH
-    trials = FewTrials(subject=torch.arange(n) // EACH, recording=torch.arange(n) // 10, label=torch.arange(n) % 3)
+    trials = FewTrials(subject=torch.arange(n) // EACH, recording=torch.arange(n) // 10, label=torch.arange(n) % 3,
+                       fingerprint="0123456789")
     monkeypatch.setattr(benchmark.Task, "trials", trials)
 
 
@@ -52,6 +53,19 @@ def test_of_three_people_one_is_tested_and_recordings_of_the_others_validate(few
 def test_merged_classes_share_a_prior():
     task = benchmark.Task("", "", "person", merged=True)
     assert task.classes_of(np.array([[.35, .6, .05], [.3, .35, .35]])).tolist() == [0, 1]
+
+
+def test_data_sets_in_folders_of_one_name_share_no_predictions(few_trials, monkeypatch, tmp_path):
+    """The second of two folders called data was given what the first had been read as."""
+    def predictions(task, fold, seed, folder, networks):
+        return {"x": np.eye(3)[task.trials.label.numpy()[fold[2]]]}
+
+    monkeypatch.setattr(benchmark, "predictions", predictions)
+    one = benchmark.cross_validated(benchmark.Task("", "n170/data", "person"), 0, tmp_path, [])
+    other = FewTrials(**vars(benchmark.Task.trials) | {"fingerprint": "9876543210", "label": 2 - benchmark.Task.trials.label})
+    monkeypatch.setattr(benchmark.Task, "trials", other)
+    two = benchmark.cross_validated(benchmark.Task("", "uci/data", "person"), 0, tmp_path, [])
+    assert (one["x"] == 2 - two["x"]).all()
 
 
 @pytest.mark.parametrize(("best_of", "code"), [(benchmark.OURS, 0), (next(iter(BASELINES)), 1)])
