@@ -5,6 +5,7 @@ import errno
 import functools
 import io
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -59,6 +60,9 @@ def exits_cleanly(main: Callable) -> Callable:
             raise Interrupted(128 + (signal.SIGTERM if _terminated else signal.SIGINT)) from None
         except InputError as error:
             message = str(error)
+        except subprocess.CalledProcessError as error:
+            script = next((str(word) for word in error.cmd if str(word).endswith(".py")), error.cmd[0])
+            message = f"{script} ended with exit code {error.returncode}; its own message above says why"
         except Exception as error:
             if _out_of_memory(error):
                 message = (f"out of memory ({str(error).strip().splitlines()[0][:200] if str(error).strip() else 'RAM'}); "

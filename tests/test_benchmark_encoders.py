@@ -62,7 +62,8 @@ def test_data_sets_in_folders_of_one_name_share_no_predictions(few_trials, monke
 
     monkeypatch.setattr(benchmark, "predictions", predictions)
     one = benchmark.cross_validated(benchmark.Task("", "n170/data", "person"), 0, tmp_path, [])
-    other = FewTrials(**vars(benchmark.Task.trials) | {"fingerprint": "9876543210", "label": 2 - benchmark.Task.trials.label})
+    of_one = vars(benchmark.Task.trials)
+    other = FewTrials(**of_one | {"fingerprint": "9876543210", "label": 2 - of_one["label"]})
     monkeypatch.setattr(benchmark.Task, "trials", other)
     two = benchmark.cross_validated(benchmark.Task("", "uci/data", "person"), 0, tmp_path, [])
     assert (one["x"] == 2 - two["x"]).all()

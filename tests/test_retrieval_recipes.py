@@ -63,3 +63,11 @@ def test_a_table_of_targets_and_losses(tmp_path, monkeypatch, capsys):
     assert lines[2] == "| final embedding, mse | 0.300 ± 0.141 | 0.500 ± 0.000 |"
     assert asked[-1] == ("learned_mix_mse_infonce_2", 2,
                          ["--target_layers", "1", "final", "--target_mix", "learned", "--loss", "mse", "infonce"])
+
+
+def test_a_stage_that_refuses_its_input_ends_the_recipe_without_a_traceback(tmp_path, capfd):
+    with pytest.raises(SystemExit) as stop:
+        compare_targets.main(["--eeg_dataset", str(tmp_path / "no"), "--clip_model", "x", "--output", str(tmp_path)])
+    said = capfd.readouterr().err.strip().splitlines()
+    assert stop.value.code == 2 and len(said) == 2 and f"--eeg_dataset {tmp_path}/no: no such file" in said[0]
+    assert said[1].startswith("error: train_eeg_classifier.py ended with exit code 2")
