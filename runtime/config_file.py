@@ -40,13 +40,16 @@ def with_config(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[st
 
 
 def _file_of(argv):
-    file = None
+    files = []
     for place, word in enumerate(argv):
         if word == FLAG and place + 1 < len(argv):
-            file = argv[place + 1]
+            files.append(argv[place + 1])
         elif word.startswith(f"{FLAG}="):
-            file = word.removeprefix(f"{FLAG}=")
-    return file
+            files.append(word.removeprefix(f"{FLAG}="))
+    if len(files) > 1:
+        raise InputError(f"{FLAG} {files[0]} and {FLAG} {files[1]}: only one file is read; put the options into one, or on "
+                         "the command line")
+    return files[0] if files else None
 
 
 def _without_file(argv):
@@ -81,7 +84,8 @@ def _words(parser, argv, file, name, value):
     flag, where = f"--{name}", f"{FLAG} {file}: {name}"
     action = parser._option_string_actions.get(flag)
     if action is None or flag in (FLAG, "--help"):
-        near = did_you_mean(flag, options_of(parser)).replace("--", "")
+        short = parser._option_string_actions.get(f"-{name}")
+        near = did_you_mean(short.option_strings[-1] if short else flag, options_of(parser)).replace("--", "")
         raise InputError(f"{where}: there is no such option{near or '; expected the name of an option, without dashes'}")
     if value in NOTHING or _is_given_otherwise(parser, argv, action):
         return []

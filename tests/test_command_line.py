@@ -138,6 +138,7 @@ def test_a_list_in_a_config_file_does_not_take_files_for_its_values(tmp_path, pl
 
 @pytest.mark.parametrize(("text", "said"), [
     ("learning_rat: 3", "learning_rat: there is no such option; did you mean learning_rate?"),
+    ("sub: 3", "sub: there is no such option; did you mean subject?"),  # was: did you mean -sub?
     ("config: other.yaml", "config: there is no such option"), ("num_epochs: [1, 2]", "num_epochs: 2 values, expected one"),
     ("resume: maybe", "resume: maybe, expected true or false"), ("noise: {a: 1}", "noise: holds more than a value"),
     ("a", "holds a str; expected lines such as"), ("[1", "is no YAML"), ("num_epochs: x", "invalid float value: 'x'"),
@@ -145,6 +146,13 @@ def test_a_list_in_a_config_file_does_not_take_files_for_its_values(tmp_path, pl
 def test_a_wrong_config_file_is_one_sentence(tmp_path, capsys, text, said):
     message = refused(capsys, train_eeg_classifier.main, *config(tmp_path, text), "--output", "x", "--eeg_dataset", "y")
     assert said in message and message.count("\n") == 1
+
+
+def test_a_second_config_file_is_refused(tmp_path, capsys):
+    """The options of the first one were ignored without a word."""
+    given = config(tmp_path, "num_epochs: 5\n")
+    message = refused(capsys, train_eeg_classifier.main, *given, "--config=b.yaml", "--output", "x", "--eeg_dataset", "y")
+    assert f"{given[1]} and --config b.yaml: only one file is read" in message
 
 
 def test_a_config_file_that_is_not_there(capsys):
