@@ -31,7 +31,7 @@ def run_each(main: Callable, args: Options, written: tuple[str, ...] = WRITTEN) 
             words = [word for word in words if word != "--resume"]
         for name in dict.fromkeys((*READ, *written)):
             given = getattr(args, name, None)
-            place = given and place_of(given, seed)
+            place = given and place_of(given, seed, is_file=name == "dest")
             if place and (name in written or Path(place).is_dir()):
                 words += [f"--{name}", place]
         try:
@@ -48,7 +48,7 @@ def _listed(seeds):
     return " ".join(map(str, seeds))
 
 
-def place_of(path: str, seed: int) -> str:
-    """runs/encoder -> runs/encoder/seed0; results/captions.csv -> results/seed0/captions.csv"""
+def place_of(path: str, seed: int, is_file: bool = False) -> str:
+    """runs/encoder -> runs/encoder/seed0; of a file, which --dest may name without .csv: results/seed0/captions.csv"""
     path = Path(path)
-    return str(path.parent / f"seed{seed}" / path.name if path.suffix == ".csv" else path / f"seed{seed}")
+    return str(path.parent / f"seed{seed}" / path.name if is_file else path / f"seed{seed}")

@@ -176,6 +176,14 @@ def test_each_seed_has_folders_of_its_own(tmp_path, capsys):
     assert "--seeds 0 1" in capsys.readouterr().out
 
 
+def test_a_csv_named_without_its_ending_goes_into_the_folder_of_the_seed(capsys):
+    """--dest results/captions was written to results/captions/seed0.csv, where nothing looks for it."""
+    args = inference.parse(["--model_path", "m", "--eeg_dataset", "d", "--dest", "results/captions", "--seeds", "0", "1"])
+    runs = []
+    seeds.run_each(lambda words: runs.append(inference.parse(words)), args)
+    assert [one.dest for one in runs] == ["results/seed0/captions", "results/seed1/captions"]
+
+
 @pytest.mark.parametrize("seeds_given", [["--seeds", "0", "1"], ["--seeds=0"], ["--seed", "3", "-tl", "5", "--seeds", "0"]])
 def test_a_short_option_behind_seeds_is_kept(seeds_given):
     """-sub after --seeds was left out with the seeds, so that the trials of all subjects were used."""
