@@ -123,7 +123,7 @@ def of_recording(captioner: Captioner, files: list[str], onsets: str) -> Source:
         except InputError as error:
             raise InputError(str(error).replace(f"{folder}/", "")) from None
     what = [f"{event} at {time:.3f} s of {main.name}." for event, time in zip(new.events, new.time.tolist(), strict=True)]
-    tmin = (kept.first + kept.taken.start) / kept.sfreq
+    tmin = kept.start / kept.sfreq
     unit = "uV" if kept.scale == "none" and not kept.standardised else DEVIATIONS
     eeg = centre_recording(new.eeg, captioner.model.encoder.config, main.name)
     source = Source(torch.from_numpy(eeg), new.eeg, kept.ch_names, kept.sfreq, tmin, unit, None, what,

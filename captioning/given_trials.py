@@ -119,7 +119,7 @@ def fitted(given: GivenTrials, config: object, kept: Preprocessing | None, inter
     if not standardised and (kept.scale == "recording" or kept.standardised):
         eeg = divided(eeg, channel_scale(eeg if tmin is None else eeg[:, :, _overlap(eeg, kept, tmin)]))
         given.notes += new_recording.note_on_scale(len(eeg))
-    low = 0 if tmin is None else kept.first + kept.taken.start - round(tmin * kept.sfreq)
+    low = 0 if tmin is None else kept.start - round(tmin * kept.sfreq)
     return np.ascontiguousarray(eeg[:, :, low:low + config.n_times], np.float32)
 
 
@@ -177,7 +177,7 @@ def _start(given, config, kept):
         return None
     if tmin is None:
         return kept.first / kept.sfreq
-    first, start = kept.first + kept.taken.start, round(tmin * kept.sfreq)
+    first, start = kept.start, round(tmin * kept.sfreq)
     if not start <= first <= first + config.n_times <= start + n:
         raise InputError(f"eeg: from {tmin:g} to {tmin + n / kept.sfreq:g} s around the onset, but the model takes "
                          f"{first / kept.sfreq:g} to {(first + config.n_times) / kept.sfreq:g} s; cut longer trials")

@@ -58,6 +58,11 @@ class Preprocessing(Schema):
         """The samples of a trial that the encoder takes."""
         return slice(*(self.window or (0, self.last - self.first)))
 
+    @property
+    def start(self) -> int:
+        """The first sample that the encoder takes, counted from the onset."""
+        return self.first + self.taken.start
+
 
 def read_preprocessing(content: object, where: Path | str) -> Preprocessing:
     """The Preprocessing that a JSON file holds. where: the file, for messages. InputError where it has another form."""

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from transformers import PretrainedConfig, PreTrainedModel
 
 from eegdata.montage import match_channels
+from eegdata.preprocessing_schema import read_preprocessing
 from eegdata.trials import Trials
 
 from .batches import VALUES_PER_BATCH, row_batches
@@ -134,8 +135,8 @@ def _check_time(config, trials, flag):
                          "recordings again with trials of that length (prepare_data.py ... --tmax), or train another "
                          "encoder")
     if config.preprocessing and trials.preprocessing:
-        trained, found = ((kept["first"] + (kept.get("window") or [0])[0]) / config.sfreq
-                          for kept in (config.preprocessing, trials.preprocessing))
+        trained, found = (read_preprocessing(kept, where).start / config.sfreq for kept, where in (
+            (config.preprocessing, "config.json"), (trials.preprocessing, trials.path)))
         if trained != found:  # a window of the same length elsewhere
             raise InputError(f"{flag}: the encoder takes trials that begin {trained:g} s from the onset, those of "
                              f"{trials.path} begin {found:g} s from it; use the window (-tl, -th) that it was trained with")

@@ -42,7 +42,7 @@ def window_in(config: PretrainedConfig, folder: str | Path) -> tuple[int | None,
     if not config.preprocessing or not Path(folder).is_dir():
         return None, None
     record, kept = read_record(folder), read_preprocessing(config.preprocessing, "config.json")
-    low = kept.first + kept.taken.start - round((record["tmin"] or 0) * record["sfreq"])
+    low = kept.start - round((record["tmin"] or 0) * record["sfreq"])
     fits = record["sfreq"] == config.sfreq and 0 <= low <= record["n_times"] - config.n_times
     return (low, low + config.n_times) if fits else (None, None)
 

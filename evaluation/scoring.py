@@ -106,9 +106,9 @@ def known_corpus(file: Captions) -> dict[str, float | None]:
 
 def summary(file: Captions) -> dict:
     """The file's entry in the JSON."""
-    from metrics.statistics import known_or_none
+    from metrics.statistics import known_ends, known_or_none
 
-    known = {metric: [known_or_none(end) for end in ends] for metric, ends in file.interval.items()}
+    known = {metric: known_ends(ends) for metric, ends in file.interval.items()}
     means = {metric: known_or_none(mean) for metric, mean in file.means().items()}
     entry = {"n": len(file.table), **means, "95%": known, "condition": file.condition, "corpus": known_corpus(file)}
     entry |= {"source": file.source} if file.source else {}

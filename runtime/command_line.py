@@ -127,15 +127,25 @@ def parse(parser: Parser, argv: list[str] | None) -> Options:
     words = with_config(parser, given)
     args = parser.parse_args(words, Options())
     check_text(args)
-    neutral_of = {action.dest: action.neutral for action in parser._actions if hasattr(action, "neutral")}
+    actions = _actions(parser, args)
+    neutral_of = {action.dest: action.neutral for action in actions if hasattr(action, "neutral")}
     object.__setattr__(args, "_command_line", without_secrets(f"{parser.call} {shlex.join(given)}"))
     object.__setattr__(args, "_words", words)
-    object.__setattr__(args, "_defaults", {action.dest: action.default for action in parser._actions})
-    object.__setattr__(args, "_checks", [(action.check, action.dest, action.option_strings[0]) for action in parser._actions
+    object.__setattr__(args, "_defaults", {action.dest: action.default for action in actions})
+    object.__setattr__(args, "_checks", [(action.check, action.dest, action.option_strings[0]) for action in actions
                                          if hasattr(action, "check")])
     object.__setattr__(args, "_neutral", neutral_of)
     pretrained.trust_remote_code(getattr(args, "trust_remote_code", False))
     return args
+
+
+def _actions(parser, args):
+    """The options of a parser and of the command that was chosen."""
+    found = list(parser._actions)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found += _actions(action.choices[getattr(args, action.dest)], args)
+    return found
 
 
 def check_places(args: Options) -> None:

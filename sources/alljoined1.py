@@ -71,7 +71,7 @@ def find(args: argparse.Namespace) -> DataSet:
     found = coco_pictures.find_pictures(folder, shown)
     described = coco_pictures.describe(shown, args.annotations)
     if args.epochs:
-        refuse(args, add_arguments, (name for name in raw.OF_RECORDINGS if name != "event_delay"), "the trials of --epochs "
+        refuse(args, (name for name in raw.OF_RECORDINGS if name != "event_delay"), "the trials of --epochs "
                "are cut and filtered already")
         data = find_epochs(args.epochs, shown, args.event_delay)
         nsd_of = {name: name.removeprefix("nsd_") for name in data.pictures}

@@ -63,11 +63,11 @@ def find(args: argparse.Namespace) -> DataSet:
                          "markers of a run, so take the raw files")
     if not args.pictures:
         raise InputError("--pictures: missing; give the folder of 00000.jpg to 16739.jpg")
-    refuse(args, add_arguments, ("events", "picture_map", "picture_list", "picture_column", "event_picture",
+    refuse(args, ("events", "picture_map", "picture_list", "picture_column", "event_picture",
                                  "caption_columns"), "the names of the markers say what was shown")
     concepts = _concepts(args.concepts) if args.concepts else None
     if args.preprocessed:
-        refuse(args, add_arguments, raw.OF_RECORDINGS, "the trials of --preprocessed are cut and filtered already")
+        refuse(args, raw.OF_RECORDINGS, "the trials of --preprocessed are cut and filtered already")
         data = _find_preprocessed(args)
     else:
         stimuli = find_stimuli(args.pictures, without_classes=True)

@@ -31,6 +31,7 @@ from tqdm import tqdm
 from eegdata.records import Block, DataSet, Recording
 
 from . import epochs, preprocessing
+from .copies import without_copies
 from .emotiv_insight import CHANNELS, SFREQ, SKIPPED, Windows, check_microvolts, join_channels
 
 PARADIGMS = ("Baseline", "Image-Blank", "VisualQA", "Visual_Q&A", "Left-Right_Arrows")
@@ -162,12 +163,8 @@ def find_recordings(folder: Path | str, paradigms: tuple[str, ...] = PARADIGMS) 
     root = folder / "BDD" if (folder / "BDD").is_dir() else folder
     paths = [path for name in paradigms for path in sorted((root / name).rglob("*.csv"))
              if path.is_file() and not path.name.startswith(".")]
-    unlike = {}
-    for path in paths:
-        unlike.setdefault(file_hash(path), path)
-    if len(unlike) < len(paths):  # a copy could be in two parts of the split
-        print(f"BDD: {len(paths) - len(unlike)} copies of other recordings left out")
-    return {f"BDD/{path.relative_to(root).as_posix()}": path for path in unlike.values()}
+    unlike = without_copies(paths, lambda path: path, "BDD").values()
+    return {f"BDD/{path.relative_to(root).as_posix()}": path for path in unlike}
 
 
 def split_header(line: str) -> list[str]:

@@ -59,11 +59,11 @@ def find(args: argparse.Namespace) -> DataSet:
     if args.table is not None:
         from . import eegcvpr40_table
 
-        refuse(args, add_arguments, ("splits_path", "image_dir", "time_low", "time_high", "split_num", "splits_index"),
+        refuse(args, ("splits_path", "image_dir", "time_low", "time_high", "split_num", "splits_index"),
                "not with --table, which brings its own pictures, parts and window")
         return eegcvpr40_table.find(args.table, args.subject)
     if args.splits_path is None:
-        refuse(args, add_arguments, ("split_num", "splits_index"), "is of a splits file, and --splits_path names none")
+        refuse(args, ("split_num", "splits_index"), "is of a splits file, and --splits_path names none")
     path = args.eeg_dataset
     content, fingerprint = read_pth(path)
     records, published = content["dataset"], "sfreq" not in content

@@ -34,6 +34,7 @@ from tqdm import tqdm
 from eegdata.records import Block, DataSet, Picture, Recording
 
 from . import epochs
+from .copies import without_copies
 from .emotiv_insight import CHANNELS, SFREQ, SKIPPED, WINDOW, Windows, join_channels, read_numbers
 
 MNIST_FILE = Path("MindBigData-IN-v1.06") / "IN.txt"
@@ -235,17 +236,17 @@ def find_files(folder: Path | str) -> list[Photograph]:
     paths = csv_files(root)
     if not paths:
         raise InputError(f"--folder {folder}: no {IMAGENET_FOLDER}/*.csv and no *.csv")
-    found = {}
-    for path in tqdm(paths, desc="files", unit="file"):
+    found = []
+    for path in paths:
         match = IMAGENET_NAME.search(path.name)
         if match is None:
             raise InputError(f"{path}: synset, picture and session cannot be read from the name; expected "
                              "MindBigData_Imagenet_Insight_<synset>_<picture>_<count>_<session>.csv")
-        digest = file_hash(path)
-        found.setdefault(digest, Photograph(int(match[4]), digest, path, match[1], f"{match[1]}_{match[2]}"))
-    if len(found) < len(paths):  # a copy would be in two parts of the split
-        print(f"--folder {folder}: {len(paths) - len(found)} copies of other files left out")
-    return sorted(found.values(), key=lambda each: (each.session, each.digest))
+        found.append((path, match))
+    unlike = without_copies(tqdm(found, desc="files", unit="file"), lambda each: each[0], f"--folder {folder}", "files")
+    photographs = [Photograph(int(match[4]), digest, path, match[1], f"{match[1]}_{match[2]}")
+                   for digest, (path, match) in unlike.items()]
+    return sorted(photographs, key=lambda each: (each.session, each.digest))
 
 
 def find_imagenet_pictures(folder: Path | str, names: Iterable[str]) -> dict[str, Picture]:
@@ -341,11 +342,8 @@ def read_imagenet_rows(path: Path) -> dict[str, np.ndarray]:
 
 def read_imagenet(folder: Path | str, min_samples: int, skip_damaged: bool = False) -> Windows:
     """The windows of `folder`/MindBigData-Imagenet, the first `SKIPPED` samples left out; a recording is a file."""
-    windows, paths, unlike = Windows(min_samples, skip_damaged), find_imagenet(folder), {}
-    for path in paths:
-        unlike.setdefault(file_hash(path), path)
-    if len(unlike) < len(paths):  # a copy could be in two parts
-        print(f"MindBigData-ImageNet: {len(paths) - len(unlike)} copies of other files left out")
+    windows = Windows(min_samples, skip_damaged)
+    unlike = without_copies(find_imagenet(folder), lambda path: path, "MindBigData-ImageNet", "files")
     for path in tqdm(unlike.values(), desc="MindBigData-ImageNet", unit="file"):
         try:
             signal = join_channels(read_imagenet_rows(path), path)

@@ -33,6 +33,7 @@ from eegdata.pictures import picture_files
 from eegdata.records import Block, DataSet, Picture, Recording
 
 from . import epochs, preprocessing
+from .copies import without_copies
 from .muse import CHANNELS, MAX_JITTER, SFREQ, check_clock, read_csv
 
 CLASSES = ("house", "face")  # by label; the marker is label + 1
@@ -118,12 +119,8 @@ def find_recordings(folder: Path | str) -> list[tuple[Path, str, int, int]]:
             raise InputError(f"--recordings {path}: subject, session and time cannot be read from the name; expected "
                              "subject<n>_session<n>_..._YYYY-MM-DD-HH.MM.SS.csv")
         found.append((path, name, int(match[1]), int(match[2]), match[3]))
-    hashes = {}
-    for recording in sorted(found, key=lambda each: (each[1].count("/"), each[1])):
-        hashes.setdefault(file_hash(recording[0]), recording)
-    if len(hashes) < len(found):  # a copy would be in two parts of the split
-        print(f"--recordings {folder}: {len(found) - len(hashes)} copies of other recordings left out")
-        found = list(hashes.values())
+    found.sort(key=lambda each: (each[1].count("/"), each[1]))
+    found = without_copies(found, lambda each: each[0], f"--recordings {folder}").values()
     if not found:
         raise InputError(f"--recordings {folder}: holds no .csv; expected Muse recordings as in n170/muse2016")
     return [each[:4] for each in sorted(found, key=lambda each: (each[2], each[4], each[1]))]

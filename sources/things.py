@@ -81,15 +81,15 @@ def find(args: argparse.Namespace) -> DataSet:
     if (first / "train.pt").is_file():
         from .things_whitened import find_whitened
 
-        refuse(args, add_arguments, CUTTING, CUT_ALREADY)
+        refuse(args, CUTTING, CUT_ALREADY)
         data = find_whitened(args, subjects, pictures)
     elif any(first.glob("ses-*/raw_eeg_*.npy")):
         from .things_raw import find_raw
 
-        refuse(args, add_arguments, ("average_train", "average_test"), "of raw files nothing is averaged")
+        refuse(args, ("average_train", "average_test"), "of raw files nothing is averaged")
         data = find_raw(args, subjects, pictures)
     else:
-        refuse(args, add_arguments, CUTTING, CUT_ALREADY)
+        refuse(args, CUTTING, CUT_ALREADY)
         data = find_preprocessed(args, subjects, pictures)
     data = with_channels(data, args.channels)
     return replace(data, about={**data.about, "published": "OSF 3jk45 (Gifford et al., NeuroImage 264, 2022)",

@@ -1,17 +1,14 @@
 """Options of a source that have no effect on some of its layouts: given all the same, they are refused."""
 
-import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from runtime.errors import InputError
+from runtime.options import Options
 
 
-def refuse(args: argparse.Namespace, add_arguments: Callable[[argparse.ArgumentParser], None], names: Iterable[str],
-           why: str) -> None:
-    """Raise InputError for an option of `names` that is not at its default. add_arguments: the source's; why: a clause."""
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    defaults = {action.dest: action.default for action in parser._actions if action.default is not argparse.SUPPRESS}
-    given = next((name for name in names if getattr(args, name) != defaults[name]), None)
-    if given:
-        raise InputError(f"--{given}: {why}; leave it out")
+def refuse(args: Options, names: Iterable[str], why: str) -> None:
+    """Raise InputError for an option of `names` that is not at its default. why: a clause."""
+    given = args.given()
+    for name in names:
+        if name in given:
+            raise InputError(f"--{name}: {why}; leave it out")
