@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
+import functools
 import io
+import json
 import math
 import os
 import shutil
-import signal
+import subprocess
 import sys
 from argparse import Namespace
 from functools import partial
@@ -32,20 +32,37 @@ EVENTS = (b"onset\tpicture\tcaption\n3.000\tcat/tom.jpg\tA grey cat on a sofa.\n
 MARKERS = "MARKERS['Blank','Image']"
 
 
-def exit_code(command: list[str]) -> int:
-    """In place of damage._exit_code: the code of `python -c`, run in a fork, which starts a hundred times faster."""
+# Does what `python -c` would, in forks of a small process: that starts a hundred times faster.
+TRIER = """
+import ctypes, json, os, signal, sys
+from scipy.io import loadmat  # as the commands do
+ctypes.CDLL(None).mallopt(-6, 165)  # MALLOC_PERTURB_
+for line in sys.stdin:
     process = os.fork()
     if not process:
         code = 1
-        with contextlib.suppress(BaseException):
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        try:
             signal.alarm(5)  # in place of damage.SECONDS
-            ctypes.CDLL(None).mallopt(-6, 165)  # MALLOC_PERTURB_
-            sys.argv = command[2:]
-            exec(command[2], {})
+            _, _, code_text, *sys.argv[1:] = json.loads(line)
+            exec(code_text, {})
             code = 0
-        os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        finally:
+            os._exit(code)
+    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+"""
+
+
+@functools.cache
+def trier(_process: int) -> subprocess.Popen:
+    """The process of TRIER that belongs to a process of this program, with which it ends."""
+    return subprocess.Popen([sys.executable, "-c", TRIER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def exit_code(command: list[str]) -> int:
+    """In place of damage._exit_code."""
+    process = trier(os.getpid())
+    print(json.dumps(command), file=process.stdin, flush=True)
+    return int(process.stdout.readline())
 
 
 def recording() -> mne.io.BaseRaw:
@@ -171,7 +188,7 @@ def of_tables(made: Path) -> dict[str, Reader]:
         signal = emotiv_insight.join_channels(mindbigdata.read_imagenet_rows(at / "a.csv"), at / "a.csv")
         return unlike(signal, (5, signal.shape[1]))
 
-    config = Namespace(n_chans=3, n_times=4, sfreq=100, ch_names=None)
+    config = Namespace(n_chans=3, n_times=4, sfreq=100, ch_names=None, centre="none")
     return {
         "events tables (TSV)": of_bytes("e.tsv", EVENTS, partial(read_table, "e.tsv")),
         "events tables (CSV)": of_bytes("e.csv", [EVENTS[0].replace(b"\t", b","), b'onset;class\n1;"a ""b"""\n2;c\n'],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
+from unittest import mock
 
 from runtime import chat
 from runtime.interrupted import COMPLETE_MARK, complete_checkpoints
@@ -22,6 +24,7 @@ from encoders.training import checkpoint_of
 from evaluation.ledger import KEYS, count_scorings
 from evaluation.provenance import trained_on
 from evaluation.studies import group
+from language_model.loading import load_llm
 from language_model.prompt_date import kept_date
 from language_model.prompts import choose_template, prompt_ids, render
 from language_model.special_tokens import turn_end
@@ -112,8 +115,15 @@ def of_models(made: Path) -> dict[str, Reader]:
         checkpoint_of(at, OPTIONS, True)
         return ""
 
-    def read_captioner(at):
-        EEGModelForCausalLM.from_pretrained(at)
+    whole_encoder, llm = load_encoder(captioner / "eeg_encoder"), read_json(captioner / "config.json")["llm"]
+    whole_llm = load_llm(llm, "cpu", None, None)
+
+    def load_other_llm(name, *given):
+        return copy.deepcopy(whole_llm) if (name, *given) == (llm, "cpu", None, None) else load_llm(name, *given)
+
+    def read_captioner(at):  # what is not damaged is loaded once
+        with mock.patch("model.load_encoder", lambda *_: whole_encoder), mock.patch("model.load_llm", load_other_llm):
+            EEGModelForCausalLM.from_pretrained(at)
         return ""
 
     shutil.copytree(made / "checkpoints", plain / "checkpoints")

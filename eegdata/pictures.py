@@ -50,7 +50,7 @@ def caption_path(image_dir: Path | str, name: str) -> Path:
 
 def _file(image_dir, name, ending):
     below(image_dir, name, "the data set")
-    return below(image_dir, name.split("_")[0], "the data set") / f"{name}{ending}"
+    return below(below(image_dir, name.split("_")[0], "the data set"), f"{name}{ending}", "the data set")
 
 
 def read_captions(image_dir: Path | str, name: str) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from runtime.errors import InputError
 
 MAX_NAME = 1000  # letters
+MAX_BYTES = 255  # of a file's name, in the usual file systems
 HALF = re.compile("[\ud800-\udfff]")  # half a surrogate pair
 
 
@@ -24,4 +25,7 @@ def below(folder: Path | str, name: object, where: object) -> Path:
     if not isinstance(name, str) or name in ("", ".", "..") or any(letter in name for letter in "/\\\0"):
         raise InputError(f"{where}: names {str(name)[:100]!r}, expected the plain name of a file in {folder}, without a "
                          "folder; get the file again from a source that you trust")
+    if len(name.encode(errors="surrogatepass")) > MAX_BYTES:
+        raise InputError(f"{where}: names {name[:60]!r}..., which is too long for a file ({MAX_BYTES} bytes); give a "
+                         "shorter name, or get the file again")
     return Path(folder) / name

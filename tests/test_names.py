@@ -42,6 +42,14 @@ def test_any_name_stays_below_or_is_refused(name):
     assert path.parent.as_posix() == "/folder" and path.name == name
 
 
+@pytest.mark.parametrize("name", ["x" * 256, "\u00e4" * 128, "a_" + "1" * 250])
+def test_a_name_too_long_for_a_file_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match="too long"):
+        picture_path(tmp_path / "images", name)
+    with pytest.raises(InputError, match="too long"):
+        caption_path(tmp_path / "images", name)
+
+
 def refusal(capsys, main, *arguments):
     with pytest.raises(SystemExit) as stop:
         main(list(map(str, arguments)))
