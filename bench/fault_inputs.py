@@ -7,6 +7,7 @@ that fails smaller. `atheris`, where it is installed, draws inputs that reach ne
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import mmap
@@ -61,7 +62,7 @@ def what_happens(reader: Reader, files: dict[str, bytes], folder: Path) -> tuple
     except Hang:
         return "fault", f"no end within {SECONDS} s", ""
     except BaseException as error:
-        if _out_of_memory(error):  # which every script says in one line
+        if _out_of_memory(error) or getattr(error, "errno", None) == errno.ENAMETOOLONG:  # which each script says
             return "refused", "", ""
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if is_ours(frame.filename)] or frames

@@ -68,7 +68,8 @@ def exits_cleanly(main: Callable) -> Callable:
                 message = (f"out of memory ({str(error).strip().splitlines()[0][:200] if str(error).strip() else 'RAM'}); "
                            "give a smaller --batch_size, or take a machine with more memory")
             elif isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-                message = f"{error.filename}: this name is too long for the file system; give a shorter one"
+                message = (f"{error.filename}: this name is too long for the file system; give a shorter one, or correct "
+                           "the file that names it")
             elif _cannot_write(error):
                 place = getattr(error, "filename", None) or "output"
                 message = f"{place}: cannot be written ({error}); free space or choose another path"
