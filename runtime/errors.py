@@ -4,6 +4,8 @@ import contextlib
 import errno
 import functools
 import io
+import os
+import select
 import signal
 import subprocess
 import sys
@@ -49,6 +51,7 @@ def exits_cleanly(main: Callable) -> Callable:
             with _sigterm_stops(), processes.only_main_speaks():
                 result = main(argv)
             processes.end()
+            sys.stdout.flush()
             return result
         except SystemExit as stop:
             if stop.code:  # argparse has said why, or is about to in process 0
@@ -60,6 +63,10 @@ def exits_cleanly(main: Callable) -> Callable:
             raise Interrupted(128 + (signal.SIGTERM if _terminated else signal.SIGINT)) from None
         except InputError as error:
             message = str(error)
+        except BrokenPipeError:
+            if not _reader_has_gone():
+                raise
+            raise SystemExit(128 + signal.SIGPIPE) from None  # as other programs end in `... | head`
         except subprocess.CalledProcessError as error:
             script = next((str(word) for word in error.cmd if str(word).endswith(".py")), error.cmd[0])
             message = f"{script} ended with exit code {error.returncode}; its own message above says why"
@@ -103,6 +110,19 @@ def _sigterm_stops():
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _reader_has_gone():
+    """Whether standard output is a pipe that nobody reads any more. What is left for it is then dropped, since Python would
+    complain of it at its end."""
+    if not isinstance(sys.stdout, io.TextIOWrapper):  # a notebook's
+        return False
+    number, poll = sys.stdout.fileno(), select.poll()
+    poll.register(number, select.POLLERR)
+    gone = any(event & select.POLLERR for _, event in poll.poll(0))
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    return gone
 
 
 def _out_of_memory(error):

@@ -3,8 +3,11 @@ import errno
 import io
 import os
 import signal
+import subprocess
+import sys
 import threading
 from functools import partial
+from pathlib import Path
 
 from runtime.errors import InputError, exits_cleanly
 from runtime.runs import atomic_path, write_json
@@ -81,6 +84,21 @@ def test_memory_that_is_used_up_is_called_so(capsys, allocate):
         exits_cleanly(lambda argv: allocate())(None)
     said = capsys.readouterr().err
     assert stop.value.code == 2 and said.startswith("error: out of memory (") and "--batch_size" in said
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_a_pipe_that_nobody_reads_ends_a_script_quietly(lines):
+    """As in `python evaluate.py ... | head -1`."""
+    code = ("from runtime.errors import exits_cleanly\n"
+            f"exits_cleanly(lambda argv: [print('line') for _ in range({lines})])()")
+    read, write = os.pipe()
+    os.close(read)
+    run = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, text=True,
+                         cwd=Path(__file__).parents[1])
+    os.close(write)
+    assert run.returncode == 128 + signal.SIGPIPE and run.stderr == ""
+    with pytest.raises(BrokenPipeError):  # another pipe
+        exits_cleanly(lambda argv: (_ for _ in ()).throw(BrokenPipeError()))()
 
 
 def test_a_script_runs_in_a_notebook_and_in_a_thread():
