@@ -7,6 +7,7 @@ and HfArgumentParser want the options declared in their own way.)
 
 import argparse
 import os
+from collections import Counter
 from collections.abc import Sequence
 
 from runtime.errors import InputError
@@ -66,12 +67,17 @@ def _content(file):
 
     advice = "expected lines such as `learning_rate: 0.0001`"
     try:
+        node = yaml.compose(read_text(file, advice=advice), Loader=yaml.BaseLoader)
+        names = Counter(name.value for name, _ in node.value) if isinstance(node, yaml.MappingNode) else {}
         content = yaml.load(read_text(file, advice=advice), Loader=yaml.BaseLoader)
     except (FileNotFoundError, IsADirectoryError):
         raise InputError(f"{FLAG} {file}: no such file; give the path of a YAML file of options") from None
     except (yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{FLAG} {file}: is no YAML ({reason}); {advice}") from None
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise InputError(f"{FLAG} {file}: {twice[0]} stands there {names[twice[0]]} times, expected once; remove one")
     if content is None or content == "":
         return {}
     if not isinstance(content, dict):
