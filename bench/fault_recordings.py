@@ -35,20 +35,27 @@ MARKERS = "MARKERS['Blank','Image']"
 # Does what `python -c` would, in forks of a small process: that starts a hundred times faster.
 TRIER = """
 import ctypes, json, os, signal, sys
+import mne
 from scipy.io import loadmat  # as the commands do
+mne.io.read_raw_eeglab  # loads its module
 ctypes.CDLL(None).mallopt(-6, 165)  # MALLOC_PERTURB_
 for line in sys.stdin:
+    read, write = os.pipe()
     process = os.fork()
     if not process:
-        code = 1
         try:
             signal.alarm(5)  # in place of damage.SECONDS
-            _, _, code_text, *sys.argv[1:] = json.loads(line)
-            exec(code_text, {})
-            code = 0
+            _, _, commands, *sys.argv[1:] = json.loads(line)
+            exec(commands, {})
+            os._exit(0)
+        except BaseException as error:
+            os.write(write, f"{type(error).__name__}: {error}".encode(errors="replace")[:4000])
         finally:
-            os._exit(code)
-    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+            os._exit(1)
+    os.close(write)
+    with open(read, "rb") as said:
+        reason = said.read().decode(errors="replace")
+    print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), reason]), flush=True)
 """
 
 
@@ -58,11 +65,11 @@ def trier(_process: int) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", TRIER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def exit_code(command: list[str]) -> int:
-    """In place of damage._exit_code."""
+def tried(command: list[str]) -> tuple[int, str]:
+    """In place of damage._tried."""
     process = trier(os.getpid())
     print(json.dumps(command), file=process.stdin, flush=True)
-    return int(process.stdout.readline())
+    return tuple(json.loads(process.stdout.readline()))
 
 
 def recording() -> mne.io.BaseRaw:
@@ -74,7 +81,7 @@ def recording() -> mne.io.BaseRaw:
 
 def unsound(path: Path) -> str:
     """Open a recording as raw.py does; returns what is wrong with what was read."""
-    with mock.patch.object(damage, "_exit_code", exit_code):
+    with mock.patch.object(damage, "_tried", tried):
         raw, _ = open_raw(path)
     return of_raw(path, raw)
 

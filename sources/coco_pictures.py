@@ -11,6 +11,7 @@ from pathlib import Path
 from runtime.errors import InputError
 from runtime.runs import read_json
 
+from .damage import check_mat
 from .stimuli import PICTURE_SUFFIXES
 
 EVENTS = 960
@@ -79,13 +80,9 @@ def read_ids(folder: Path | str) -> dict[int, Photograph]:
 def _shared(path):
     """NSD's numbers, counted from 1, of the pictures that all its people saw, in their order."""
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
-    try:
-        content = loadmat(path, variable_names=["sharedix"])
-    except (MatReadError, ValueError, TypeError, NotImplementedError, OSError) as error:
-        raise InputError(f"{path}: not readable as a MATLAB file ({str(error)[:100]}); copy it again") from None
-    found = content.get("sharedix")
+    check_mat(path)
+    found = loadmat(path, variable_names=["sharedix"]).get("sharedix")
     if found is None or found.dtype.kind not in "iuf" or found.size < EVENTS:
         raise InputError(f"{path}: has no 'sharedix' of {EVENTS} numbers or more; expected NSD's nsd_expdesign.mat")
     return [int(number) for number in found.ravel()]

@@ -10,28 +10,56 @@ from pathlib import Path
 from runtime.errors import InputError
 
 SECONDS = 60  # of a reader in another process
+DAMAGED = "the file is damaged, cut short, or not of the type that its name says; copy it again or leave it out"
+MAT = """
+import sys
+from scipy.io import loadmat
+try:
+    loadmat(sys.argv[1], squeeze_me=True)
+except Exception:
+    {reads}
+"""
 
 
 def try_first(path: Path, code: str, whose: str) -> None:
-    """Let another process read a file by a library in C first. code: what `python -c` does with it; whose: for messages."""
-    code = _exit_code([sys.executable, "-c", code, str(path)])
-    if code not in (0, 1):  # 1: an exception, which this process meets as well
-        raise InputError(f"{path}: {whose} reader {'finds no end' if code is None else 'crashes'}, so the file is damaged; "
-                         "get it again or leave it out")
+    """Let another process read a file by a library in C first. code: what `python -c` does with it; whose: for messages.
+
+    What it cannot read is not read again: whether damage raises an error or crashes Python may be chance.
+    """
+    ended, reason = _tried([sys.executable, "-c", code, str(path)])
+    if ended == 1 and reason.startswith("MemoryError"):
+        raise MemoryError(reason)
+    if ended == 1:
+        raise InputError(f"{path}: not readable ({reason[:200] or f'{whose} reader fails'}); {DAMAGED}")
+    if ended != 0:
+        how = "finds no end" if ended is None else "crashes"
+        raise InputError(f"{path}: {whose} reader {how}, so the file is damaged; copy it again or leave it out")
 
 
-def _exit_code(command):
-    """That of a command; None where it takes too long. New memory is filled: no pointer is right by chance."""
+def _tried(command):
+    """Exit code and last line of the errors of a command; None in place of the code where it takes too long. New memory is
+    filled: no pointer is right by chance."""
     try:
-        return subprocess.run(command, check=False, capture_output=True, timeout=SECONDS,
-                              env=os.environ | {"MALLOC_PERTURB_": "165"}).returncode
+        run = subprocess.run(command, check=False, capture_output=True, timeout=SECONDS,
+                             env=os.environ | {"MALLOC_PERTURB_": "165"})
     except subprocess.TimeoutExpired:
-        return None
+        return None, ""
+    lines = run.stderr.decode(errors="replace").strip().splitlines()
+    return run.returncode, lines[-1] if lines else ""
 
 
 def check_set(path: Path) -> None:
-    """Raise InputError for an EEGLAB file that crashes the reader of MATLAB's files."""
-    try_first(path, "import sys; from scipy.io import loadmat; loadmat(sys.argv[1], squeeze_me=True)", "MATLAB's")
+    """Raise InputError for an EEGLAB file that crashes the reader of MATLAB's files, an error for one that it cannot read.
+
+    MNE decides on what scipy refuses: it leaves out variables that are not EEGLAB's, and other packages read MATLAB 7.3.
+    """
+    try_first(path, MAT.format(reads="import mne; mne.io.read_raw_eeglab(sys.argv[1], preload=False, verbose='error')"),
+              "MATLAB's")
+
+
+def check_mat(path: Path) -> None:
+    """The same for a file of MATLAB's."""
+    try_first(path, MAT.format(reads="raise"), "MATLAB's")
 
 
 def check_fif(path: Path) -> None:

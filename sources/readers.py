@@ -17,7 +17,7 @@ from .ant import check_ant
 from .brainvision import HEADERS, markers_behind, read_brainvision
 from .clock import mark_gaps
 from .curry_events import own_remarks
-from .damage import check_fif, check_set
+from .damage import DAMAGED, check_fif, check_set
 from .edf_records import edf_gaps
 from .persyst_times import persyst_gaps
 from .pointers import check_data_files
@@ -68,9 +68,7 @@ def mne_reads(path: Path | str) -> Iterator[list[str]]:
                 raise InputError(f"{path}: unsupported file type, expected a recording ({' '.join(SUFFIXES)}); tables go "
                                  "to --events, --picture_map or --picture_list, pictures to --pictures") from None
             raise InputError(f"{path}: not readable ({_brief(error)}); " + (
-                "install that package" if "could not be imported" in str(error) else
-                "the file is damaged, cut short, or not of the type that its name says; copy it again or leave it out")
-            ) from None
+                "install that package" if "could not be imported" in str(error) else DAMAGED)) from None
         finally:
             texts = [str(w.message).strip() for w in caught if issubclass(w.category, RuntimeWarning)]
             notes += dict.fromkeys(text.replace(f"{Path(path).parent}/", "") for text in texts)  # no machine's folders

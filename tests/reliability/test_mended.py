@@ -26,6 +26,7 @@ from language_model import adapter_files
 from language_model.tokenizer import load_tokenizer
 from metrics.caption_files import COLUMNS, read_captions
 from sources import damage
+from sources.coco_pictures import _shared
 from sources.readers import open_raw
 
 KILLED = """
@@ -113,8 +114,23 @@ def test_a_recording_that_crashes_its_reader(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="MATLAB's reader crashes"):
         damage.try_first(tmp_path / "a.set", crash, "MATLAB's")
     damage.try_first(tmp_path / "a.set", ends, "MATLAB's")
-    monkeypatch.setattr(damage, "_exit_code", lambda command: -11)
+    monkeypatch.setattr(damage, "_tried", lambda command: (-11, ""))
     with pytest.raises(InputError, match="crashes"):
+        open_raw(tmp_path / "a.set")
+    with pytest.raises(InputError, match="MATLAB's reader crashes"):
+        _shared(tmp_path / "a.set")  # NSD's list of pictures
+
+
+def test_a_recording_that_another_process_cannot_read_is_not_read_again(tmp_path, monkeypatch):
+    """Such a damaged .set file raised an error there, and then crashed Python here: which of them is chance."""
+    for error, kind in (("MemoryError('9 TB')", MemoryError), ("ZeroDivisionError('by zero')", InputError)):
+        with pytest.raises(kind, match=r"9 TB|ZeroDivisionError: by zero"):
+            damage.try_first(tmp_path / "a.set", f"raise {error}", "MATLAB's")
+    (tmp_path / "a.set").write_bytes(b"MATLAB 5.0 MAT-file")
+    monkeypatch.setattr(damage, "_tried", lambda command: (1, "ZeroDivisionError: by zero"))
+    for name in ("read_raw_eeglab", "read_raw"):
+        monkeypatch.setattr(mne.io, name, lambda *_, **__: pytest.fail("was read"))
+    with pytest.raises(InputError, match=r"a\.set: not readable \(ZeroDivisionError: by zero\)"):
         open_raw(tmp_path / "a.set")
 
 
