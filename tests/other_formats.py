@@ -70,6 +70,41 @@ def write_egi(path, counts, names, sfreq, events):
     return path
 
 
+def write_set(path, counts, names, sfreq, events):
+    """EEGLAB as MATLAB 7.3 saves it (-v7.3): HDF5 of columns first, texts as numbers of UTF-16, structs as references."""
+    import h5py
+
+    def write(group, name, value):
+        text = isinstance(value, str)
+        values = np.array([[ord(letter)] for letter in value], "<u2") if text else np.atleast_2d(value).T
+        made = group.create_dataset(name, data=values)
+        made.attrs["MATLAB_class"] = np.bytes_("char" if text else "single" if values.dtype == "f4" else "double")
+        if text:
+            made.attrs["MATLAB_int_decode"] = np.int32(2)
+        return made
+
+    def structs(name, **fields):
+        file.create_group(name).attrs["MATLAB_class"] = np.bytes_("struct")
+        for field, values in fields.items():
+            references = [[write(file.require_group("#refs#"), f"{name}_{field}_{i}", value).ref]
+                          for i, value in enumerate(values)]
+            file[name].create_dataset(field, data=references, dtype=h5py.ref_dtype)
+
+    with h5py.File(path, "w", userblock_size=512) as file:
+        single = {"nbchan": len(names), "trials": 1, "pnts": counts.shape[1], "srate": sfreq, "xmin": 0,
+                  "xmax": (counts.shape[1] - 1) / sfreq}
+        for name, value in single.items():
+            write(file, name, float(value))
+        write(file, "setname", "one")
+        write(file, "ref", "common")
+        write(file, "data", (counts * MICROVOLTS).astype("f4"))
+        structs("chanlocs", labels=names, type=["EEG"] * len(names))
+        structs("event", type=[str(code) for _, code in events], latency=[at + 1. for at, _ in events])
+    with open(path, "r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM")
+    return path
+
+
 def write_curry(path, counts, names, sfreq, events, remarks):
     """Curry 8: values in microvolts (.cdt), parameters (.cdt.dpa) and events (.cdt.cef); remarks: a text for each event."""
     n, count = counts.shape

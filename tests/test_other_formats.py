@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from other_formats import MICROVOLTS, write_curry, write_egi, write_gdf, write_mff, write_neuroscan
+from other_formats import MICROVOLTS, write_curry, write_egi, write_gdf, write_mff, write_neuroscan, write_set
 from raw_material import CHANNELS, make_pictures, write_table
 from raw_runs import AS_IT_IS, fails, prepare
 
@@ -13,6 +13,7 @@ CODES = np.resize([1, 2, 2, 1, 9], len(AT))
 COUNTS = np.random.default_rng(0).integers(-1000, 1000, (len(CHANNELS), 8000))
 FORMATS = {  # the writer, names of codes 1, 2 and 9, names of channels, what MNE takes for volts
     "gdf": (write_gdf, ("1", "2", "9"), CHANNELS, ()), "cnt": (write_neuroscan, ("1", "2", "9"), CHANNELS, ()),
+    "set": (write_set, ("1", "2", "9"), CHANNELS, ()),
     "raw": (write_egi, ("c001", "c002", "c009"), [f"E{i}" for i in range(1, 9)], ("--unit_scale", "1e-6"))}
 
 
@@ -24,6 +25,8 @@ def windows(at):
 @pytest.mark.parametrize("table", [False, True])
 def test_formats(tmp_path, ending, table):
     write, (one, two, other), names, scale = FORMATS[ending]
+    if ending == "set":
+        pytest.importorskip("pymatreader")
     path = write(tmp_path / f"one.{ending}", COUNTS, CHANNELS, SFREQ, list(zip(AT.tolist(), CODES.tolist(), strict=True)))
     meaning = write_table(tmp_path / "map.tsv", ("event", "class"), (one, "cat"), (two, "dog"))
     rows = write_table(tmp_path / "events.tsv", ("sample", "class"), *((at, ("cat", "dog")[code - 1]) for at, code in zip(
