@@ -35,9 +35,9 @@ MARKERS = "MARKERS['Blank','Image']"
 # Does what `python -c` would, in forks of a small process: that starts a hundred times faster.
 TRIER = """
 import ctypes, json, os, signal, sys
-import mne
-from scipy.io import loadmat  # as the commands do
-mne.io.read_raw_eeglab  # loads its module
+import pymatreader  # with the next two, what the commands load
+from mne.io import read_raw_eeglab
+from scipy.io import loadmat
 ctypes.CDLL(None).mallopt(-6, 165)  # MALLOC_PERTURB_
 for line in sys.stdin:
     read, write = os.pipe()
