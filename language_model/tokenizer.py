@@ -21,7 +21,8 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     text."""
     try:
         tokenizer = pretrained.load(AutoTokenizer, name)
-        returned = [_there_and_back(tokenizer, sentence) for sentence in SENTENCES]
+        with pretrained.panics_are_errors():
+            returned = [_there_and_back(tokenizer, sentence) for sentence in SENTENCES]
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise InputError(f"{name}: no usable tokenizer ({reason}); expected the tokenizer files of a Hugging Face causal "

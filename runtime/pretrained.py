@@ -4,6 +4,8 @@ A model folder may bring Python code (`auto_map` in its config). Left to itself,
 to run it. Here it is refused, unless --trust_remote_code was given.
 """
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from runtime.errors import InputError
@@ -36,9 +38,21 @@ def check_code(name: str | Path) -> None:
     load(AutoConfig, name)
 
 
+@contextlib.contextmanager
+def panics_are_errors() -> Iterator[None]:
+    """A panic of a library in Rust (tokenizers), which is no Exception, becomes a ValueError."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
 def _without_code(name, call):
     try:
-        return call()
+        with panics_are_errors():
+            return call()
     except ValueError as error:
         if "trust_remote_code" not in str(error):
             raise

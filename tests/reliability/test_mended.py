@@ -159,6 +159,16 @@ def test_damaged_tokenizers(llm, tmp_path, file, key, value):
         load_tokenizer(folder)
 
 
+def test_a_tokenizer_whose_library_panics(llm, tmp_path):
+    """What Rust raises then is no Exception."""
+    folder = shutil.copytree(llm, tmp_path / "llm")
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["model"]["continuing_subword_prefix"] = "a" * 5000
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="no usable tokenizer"):
+        load_tokenizer(folder)
+
+
 def test_damaged_adapters(tmp_path):
     for change in ({"bias": "x"}, {"megatron_config": {"a": 1}, "megatron_core": "nowhere"}, {"peft_type": "a" * 5000}):
         (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 2, "target_modules": ["0"]}
