@@ -36,7 +36,7 @@ def read_csv(path: Path | str) -> tuple[np.ndarray, np.ndarray, np.ndarray, str 
     last = table.columns[-1]
     column = None if last in ("timestamps", "Right AUX", *CHANNELS) else last
     names = ["timestamps", *CHANNELS, *([column] if column else [])]
-    numbers = table[names].apply(pandas.to_numeric, errors="coerce").to_numpy(float)
+    numbers = np.stack([_numbers(table[name]) for name in names], axis=1)
     wrong = np.argwhere(~np.isfinite(numbers))
     if wrong.size:
         row, place = wrong[0]
@@ -49,6 +49,17 @@ def read_csv(path: Path | str) -> tuple[np.ndarray, np.ndarray, np.ndarray, str 
         raise InputError(f"{path}, line {row + 2}: {CHANNELS[place]} is {signal[row, place]:g}, expected microvolts of at "
                          f"most {MAX_MICROVOLTS:g}; the file is damaged")
     return numbers[:, 0], signal.T, numbers[:, -1] if column else np.zeros(len(numbers)), column
+
+
+def _numbers(column):
+    """The values of a column; NaN for what is no number. pandas.to_numeric fails on integers beyond floats."""
+    def number(value):
+        try:
+            return float(value)
+        except (ValueError, TypeError, OverflowError):
+            return np.nan
+
+    return column.to_numpy(float) if column.dtype.kind in "iufb" else np.array([number(value) for value in column], float)
 
 
 def check_clock(times: np.ndarray, path: Path | str) -> tuple[np.ndarray, int]:

@@ -171,6 +171,7 @@ def change(path, edit):
     (lambda t: t.iloc[::-1], "before an earlier one"),
     (lambda t: t.assign(timestamps=t.timestamps * 2), "128.0 samples/s"),
     (lambda t: t.assign(TP9=t.TP9.astype(str).where(t.index != 7, "1.2#")), "line 9: TP9 is '1.2#'"),
+    (lambda t: t.assign(TP9=t.TP9.astype(int).astype(str).where(t.index != 7, "9" * 400)), "line 9: TP9 is '999"),
     (lambda t: t.assign(TP9=t.TP9.where(t.index != 7, np.inf)), "line 9: TP9 is 'inf'"),
     (lambda t: t.assign(TP9=t.TP9.where(t.index != 7, -1e300)), "line 9: TP9 is -1e+300, expected microvolts"),
     (lambda t: t.iloc[:300], "lasts 1.17 s, but the filters"),
