@@ -12,6 +12,7 @@ from runtime.draws import seed_of
 from runtime.errors import InputError
 from runtime.model_files import model_key
 from runtime.runs import atomic_path, cache_dir, file_hash
+from runtime.text_files import parse_json
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -79,7 +80,7 @@ def _read_rows(file):
             facts, rows = cache.metadata(), cache.get_tensor("embeddings")
         if facts.get("sha256", (found := _hash(facts["pictures"], rows))) != found:  # an earlier version wrote none
             raise ValueError("its hash differs from the one that was written with it")
-        return dict(zip(json.loads(facts["pictures"]), rows, strict=True))
+        return dict(zip(parse_json(facts["pictures"]), rows, strict=True))
     except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{file}: damaged cache of picture embeddings ({error}); delete it and run again") from None
 

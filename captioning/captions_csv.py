@@ -11,7 +11,7 @@ from runtime.model_files import model_key
 from runtime.options import Options
 from runtime.runs import atomic_path, content_key, file_hash, read_json, training_warnings, versions, write_record
 from runtime.secrets import without_secrets
-from runtime.text_files import write_csv
+from runtime.text_files import parse_json, write_csv
 from runtime.wording import listed
 
 import torch
@@ -286,7 +286,7 @@ def _resume_partial(path, key):
     if lines[:1] == [json.dumps(key)]:
         for line in lines[1:]:
             try:
-                checksum, pairs = json.loads(line)
+                checksum, pairs = parse_json(line)
                 if checksum == content_key(pairs):
                     done |= dict(pairs)
             except (ValueError, TypeError):

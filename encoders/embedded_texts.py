@@ -7,6 +7,7 @@ from pathlib import Path
 from runtime.checkpoints import read_tensors
 from runtime.errors import InputError
 from runtime.runs import atomic_path
+from runtime.text_files import parse_json
 
 import torch
 from safetensors import safe_open
@@ -34,7 +35,7 @@ class EmbeddedTexts:
         tensors = read_tensors(file)
         try:
             with safe_open(file, "pt") as content:
-                texts = json.loads(content.metadata()["texts"])
+                texts = parse_json(content.metadata()["texts"])
             embeddings = tensors.pop("embeddings")
             fits = all(isinstance(text, str) for text in texts) and embeddings.shape == (len(texts), embedding_size)
         except (KeyError, TypeError, ValueError) as error:

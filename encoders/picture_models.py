@@ -9,7 +9,6 @@ A model's `final` features are its own embedding of a picture. Its layers are nu
 stages of a convolutional network.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from runtime import pretrained
 from runtime.errors import InputError
 from runtime.small_models import offline_advice
+from runtime.text_files import parse_json
 
 import torch
 from PIL import Image
@@ -81,7 +81,7 @@ def kind_of(name: str) -> str:
 def _config(file):
     """Its content, {} where it cannot be read: then the model's loader says so."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from runtime.errors import InputError
 from runtime.runs import LEDGER, content_key
+from runtime.text_files import parse_json
 from runtime.wording import counted, joined
 
 AGAIN = "Each further scoring makes a lucky result more likely"
@@ -156,7 +157,7 @@ def _read(file):
     entries, damaged = [], 0
     for line in filter(str.strip, lines):
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
             entries.append({key: str(entry[key]) for key in KEYS}
                            | {key: str(entry.get(key, "")) for key in ("split", "subject")})
         except (ValueError, TypeError, KeyError):

@@ -5,7 +5,6 @@ condition, prompt, probability and model, where pictures have several captions `
 captions were made, `<file>.json`.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from runtime.errors import InputError
 from runtime.names import HALF
 from runtime.runs import read_json
-from runtime.text_files import read_csv, unguarded
+from runtime.text_files import parse_json, read_csv, unguarded
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -105,7 +104,7 @@ class Captions:
         """All true captions of each row."""
         if REFERENCES not in self.table:
             return [[text] for text in self.references]
-        return [json.loads(cell) for cell in self.table[REFERENCES]]
+        return [parse_json(cell) for cell in self.table[REFERENCES]]
 
     @property
     def without_classes(self) -> bool:
@@ -180,8 +179,8 @@ def _check_rows(path, table):
 
 def _check_references(place, cell, first):
     try:
-        texts = json.loads(cell)
-    except (ValueError, RecursionError):
+        texts = parse_json(cell)
+    except ValueError:
         texts = None
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
         raise InputError(f"{place} has {cell[:60]!r} as {REFERENCES}; expected a JSON list of texts as inference.py writes")

@@ -5,12 +5,12 @@ Reading all of 14 GB takes half a minute. Of a large file, samples of each tenso
 """
 
 import hashlib
-import json
 import struct
 from collections.abc import Iterable
 from pathlib import Path
 
 from runtime.runs import content_key, file_hash, read_json
+from runtime.text_files import parse_json
 
 SMALL_FILES = ("config.json", "generation_config.json", "adapter_config.json", "open_clip_config.json",
                "preprocessor_config.json", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json",
@@ -116,7 +116,7 @@ def small_hash(path: Path, without: Iterable[str] = ()) -> str:
     """Hash of a small file; of a config.json, of what it says of the model. without: further keys that do not count."""
     if path.name == "config.json":
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8"))
         except ValueError:
             content = None  # whoever loads it complains
         if isinstance(content, dict):
@@ -147,7 +147,7 @@ def _tensor_places(file, size, digest):
     header = file.read(length)
     digest.update(header)
     try:
-        entries = [entry["data_offsets"] for key, entry in json.loads(header).items() if key != "__metadata__"]
+        entries = [entry["data_offsets"] for key, entry in parse_json(header).items() if key != "__metadata__"]
     except (ValueError, TypeError, KeyError, AttributeError):
         return
     for begin, end in entries:

@@ -58,6 +58,8 @@ def _without_code(name, call):
             raise
         raise InputError(f"{name}: brings Python code of its own (auto_map in its config), which is not run; read that "
                          "code, and give --trust_remote_code if you trust it, or choose another model") from None
+    except RecursionError as error:
+        raise ValueError(f"lists or objects in its JSON files stand too deep in each other ({error})") from error
     except (OSError, ImportError, RuntimeError, MemoryError):  # no such model, a missing package, no memory
         raise
     except Exception as error:  # tokenizers raises plain ones, and a value of a wrong type makes anything happen

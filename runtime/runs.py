@@ -20,7 +20,7 @@ from runtime import processes
 from runtime.errors import InputError
 from runtime.run_facts import run_facts
 from runtime.secrets import without_secrets
-from runtime.text_files import read_text
+from runtime.text_files import parse_json, read_text
 
 T = TypeVar("T")
 CHECKSUM, MARK = "checksum", "sha256 of the rest: "  # key of a record, and the beginning of its value
@@ -135,10 +135,10 @@ def read_json(path: str | Path, kind: type[T] = dict, advice: str = "write it ag
     """The content of a JSON file that an earlier stage wrote. Any type but `kind` is an InputError, whose end is advice,
     and so is content that does not fit the checksum that a record holds."""
     try:
-        content = json.loads(read_text(path, advice=advice))
+        content = parse_json(read_text(path, advice=advice))
     except FileNotFoundError:
         raise InputError(f"{path}: not found; expected a JSON file written by an earlier stage") from None
-    except (json.JSONDecodeError, IsADirectoryError) as error:
+    except (ValueError, IsADirectoryError) as error:
         raise InputError(f"{path}: not readable as JSON ({error}); {advice}") from None
     if not isinstance(content, kind):
         raise InputError(f"{path}: holds a {type(content).__name__}, expected a {kind.__name__}; {advice}")

@@ -7,6 +7,7 @@ Text is UTF-8 without a byte order mark. Files of other people are read as their
 import codecs
 import csv
 import io
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from runtime.errors import InputError
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 FORMULA = re.compile("'*[=+@\t\r-]")  # what spreadsheets run (OWASP, CSV injection); apostrophes: what guarded() writes
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", re.I)
+MAX_DEPTH = 100  # of lists and objects in JSON
 ADVICE = "get the file again, or save it as UTF-8 text"
 
 
@@ -38,6 +40,23 @@ def read_text(path: str | Path, what: str | None = None, advice: str = ADVICE) -
 def read_lines(path: str | Path, what: str | None = None) -> list[str]:
     """The lines of `read_text`. Only line ends divide them, not the other characters at which str.splitlines does."""
     return read_text(path, what).removesuffix("\n").split("\n")
+
+
+def parse_json(text: str | bytes) -> object:
+    """What JSON says. ValueError for text that is none, also where numbers are too long, or lists and objects stand so deep
+    in each other that reading or copying them would exceed Python's stack."""
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        content, level = None, True
+    else:
+        level = [content]
+        for _ in range(MAX_DEPTH):
+            level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)
+                     if isinstance(inner, dict | list)] if isinstance(content, dict | list) else []
+    if level:
+        raise ValueError(f"lists or objects stand more than {MAX_DEPTH} deep in each other")
+    return content
 
 
 def _decoded(content, errors="strict"):

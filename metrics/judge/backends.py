@@ -14,6 +14,7 @@ from runtime.errors import InputError
 from runtime.model_files import model_identity, model_key
 from runtime.runs import content_key
 from runtime.secrets import HIDDEN, secrets_of, without_secrets
+from runtime.text_files import parse_json
 
 from pydantic import TypeAdapter
 
@@ -58,11 +59,11 @@ class AnswerCache:
         self.separator = b"" if content.endswith(b"\n") else b"\n"  # closes a line that was interrupted
         for line in content.splitlines():
             try:
-                entry = json.loads(line)
+                entry = parse_json(line)
                 answer = Answer(**entry["answer"])
                 FORM.validate_python(asdict(answer))
                 self.answers[entry["key"]] = answer
-            except (ValueError, TypeError, KeyError, RecursionError):
+            except (ValueError, TypeError, KeyError):
                 continue
 
     def key(self, question: str) -> str:

@@ -1,12 +1,13 @@
 """Any value in any place of our JSON files: each file is used, or refused with one message."""
 
+import contextlib
 import json
 import random
 import shutil
 
 from runtime.checkpoint_files import check_whole
 from runtime.errors import InputError
-from runtime.runs import read_json, training_warnings
+from runtime.runs import LEDGER, read_json, training_warnings
 
 import pytest
 import torch
@@ -15,12 +16,16 @@ import evaluate
 from audit.page import finding_texts, read_audit
 from bench.mutations import mutated
 from captioning.captioner import Captioner
+from captioning.captions_csv import _resume_partial
 from config import ChannelNetConfig, NICEConfig
 from eegdata.pictures import machine_made
 from encoders import build_encoder, encode, load_encoder, save_encoder
 from encoders.clip import check_clip
+from encoders.picture_models import load_picture_model
+from evaluation.ledger import count_scorings
 from evaluation.provenance import same_split, trained_on
 from language_model.prompt_date import kept_date
+from language_model.tokenizer import load_tokenizer
 from report import read_beside, sections, tables
 from report.run import Run, read_captioner, read_encoder
 from report_material import make_results, make_run, write
@@ -153,3 +158,39 @@ def test_records_of_captions(run, capsys):
             raise InputError(capsys.readouterr().err.strip().removeprefix("error: ")) from None
 
     assert refusals(file, use, 40) > 5
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ' * 5000 + "1" + "}" * 5000, f'{{"a": {"[" * 400}{"]" * 400}}}',
+                                  f'{{"a": {"9" * 5000}}}'])
+def test_json_that_is_too_deep_or_has_too_long_numbers(captioner, llm, clip, tmp_path, text):
+    for name in ("args.json", "config.json", "id2label.json", "adapter/adapter_config.json", "eeg_encoder/config.json"):
+        folder = shutil.copytree(captioner, tmp_path / name.replace("/", "_"))
+        (folder / name).write_text(text)
+        with pytest.raises(InputError, match=name):
+            Captioner(folder, "cpu")
+    for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
+        folder = shutil.copytree(llm, tmp_path / f"llm_{name}")
+        (folder / name).write_text(text)
+        with refused_or_used(folder.name):
+            Captioner(captioner, "cpu", llm=str(folder))
+            load_tokenizer(folder)
+    folder = shutil.copytree(clip, tmp_path / "clip")
+    (folder / "config.json").write_text(text)
+    with refused_or_used("--clip_model"):
+        load_picture_model(str(folder), "cpu")
+
+
+@contextlib.contextmanager
+def refused_or_used(name):
+    """Others' libraries read these files; where they take what is in them, it is right."""
+    try:
+        yield
+    except InputError as error:
+        assert name in str(error)
+
+
+def test_lines_of_json_that_is_too_deep_count_as_damaged(tmp_path):
+    (tmp_path / LEDGER).write_text("[" * 100_000 + "\n")
+    assert "of the ledgers cannot be read" in count_scorings([tmp_path], "x")["text"]
+    (tmp_path / "captions.csv.partial").write_text('"key"\n' + "[" * 100_000 + "\n")
+    assert _resume_partial(tmp_path / "captions.csv.partial", "key") == {}
