@@ -90,8 +90,9 @@ def load_clip_text(name: str, device: str) -> Callable[[list[str]], torch.Tensor
             import open_clip
 
             arguments = open_clip_arguments(name)
-            model = open_clip.create_model_and_transforms(**arguments)[0].eval().to(device)
-            tokenize = open_clip.get_tokenizer(arguments["model_name"])
+            with pretrained.no_code("--clip_model", name):
+                model = open_clip.create_model_and_transforms(**arguments)[0].eval().to(device)
+                tokenize = open_clip.get_tokenizer(arguments["model_name"])
             return lambda texts: model.encode_text(tokenize(texts).to(device)).float()
         from transformers import AutoTokenizer, CLIPTextModelWithProjection
 

@@ -114,7 +114,8 @@ def open_clip_arguments(name: str) -> dict:
 def _open_clip(name, device):
     import open_clip
 
-    model, _, preprocess = open_clip.create_model_and_transforms(**open_clip_arguments(name))
+    with pretrained.no_code("--clip_model", name):
+        model, _, preprocess = open_clip.create_model_and_transforms(**open_clip_arguments(name))
     model = model.eval().to(device)
     trunk = getattr(model.visual, "trunk", model.visual)
     blocks = getattr(trunk, "blocks", None) or getattr(getattr(trunk, "transformer", None), "resblocks", ())

@@ -25,7 +25,7 @@ from collections.abc import Callable, Hashable, Iterable
 
 from runtime.errors import InputError
 from runtime.options import resolve_device
-from runtime.pretrained import check_code
+from runtime.pretrained import check_code, no_code
 
 import numpy as np
 
@@ -312,7 +312,8 @@ def _bert_scorer(model, layers, batch_size, device):
                          "give --bertscore_layers, from 1 to the model's number of layers")
     try:
         check_code(model)
-        scorer = BERTScorer(model_type=str(model), num_layers=layers, batch_size=batch_size, device=device)
+        with no_code("--bertscore_model", model):
+            scorer = BERTScorer(model_type=str(model), num_layers=layers, batch_size=batch_size, device=device)
     except (OSError, ValueError, AssertionError) as error:
         raise InputError(f"--bertscore_model {model}: cannot be used ({str(error).splitlines()[0]}); expected a "
                          "Hugging Face encoder (folder or Hub name) and --bertscore_layers within its layers") from None

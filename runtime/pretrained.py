@@ -49,6 +49,25 @@ def panics_are_errors() -> Iterator[None]:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
+@contextlib.contextmanager
+def no_code(flag: str, name: str | Path) -> Iterator[None]:
+    """A context for a library that loads parts of a model by transformers, as open_clip loads its text tower: it would ask
+    on the terminal whether to run code of theirs. InputError in place of the question; --trust_remote_code does not reach
+    there. flag: the option that named the model."""
+    from transformers import dynamic_module_utils
+
+    seconds, dynamic_module_utils.TIME_OUT_REMOTE_CODE = dynamic_module_utils.TIME_OUT_REMOTE_CODE, 0
+    try:
+        yield
+    except ValueError as error:
+        if "trust_remote_code" not in str(error):
+            raise
+        raise InputError(f"{flag} {name}: a part of it brings Python code of its own (auto_map in its config), which is "
+                         "not run; choose another model") from None
+    finally:
+        dynamic_module_utils.TIME_OUT_REMOTE_CODE = seconds
+
+
 def _without_code(name, call):
     try:
         with panics_are_errors():

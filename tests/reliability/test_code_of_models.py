@@ -7,12 +7,15 @@ import shutil
 from pathlib import Path
 
 from runtime import pretrained
+from runtime.errors import InputError
 
 import pytest
 
 import evaluate
 import finetune_llm
 import prepare_data
+from encoders.clip import load_clip_text
+from encoders.picture_models import load_picture_model
 from finetuning import finetune
 from report_material import make_run
 from tiny import data_arguments
@@ -66,6 +69,21 @@ def test_no_script_runs_it(evil, data, clip, encoder, tmp_path, capsys):
         said = refusal(capsys, main, *arguments)
         assert "evil" in said and not mark.exists(), said
     assert "--trust_remote_code" in said
+
+
+def test_the_text_tower_of_an_open_clip_model_does_not_run_it(evil, tmp_path):
+    pytest.importorskip("open_clip")
+    folder, mark = evil
+    clip = tmp_path / "clip"
+    clip.mkdir()
+    (clip / "open_clip_config.json").write_text(json.dumps({"model_cfg": {
+        "embed_dim": 16, "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "patch_size": 8, "head_width": 16},
+        "text_cfg": {"hf_model_name": str(folder), "hf_tokenizer_name": str(folder), "hf_proj_type": "mlp"}},
+        "preprocess_cfg": {}}))
+    for load in (load_clip_text, load_picture_model):
+        with pytest.raises(InputError, match=r"--clip_model .*code of its own"):
+            load(str(clip), "cpu")
+    assert not mark.exists()
 
 
 def test_the_flag_allows_it_and_the_record_says_so(evil, data, clip, encoder, tmp_path):
