@@ -34,9 +34,13 @@ def attach(llm: nn.Module, folder: str | Path) -> nn.Module:
     from peft import LoraConfig, get_peft_model
 
     file = Path(folder) / CONFIG
-    kind = read_json(file).get("peft_type")
+    content = read_json(file)
+    kind = content.get("peft_type")
     if kind != "LORA":
         raise InputError(f"{file}: peft_type is {str(kind)[:40]!r}, expected 'LORA'; other adapters cannot be loaded")
+    if content.get("megatron_config"):  # older versions of peft import, and so run, whatever megatron_core names
+        raise InputError(f"{file}: is for Megatron (megatron_config), whose code is not run here; expected a plain LoRA "
+                         "adapter, so take it out or choose another model")
     try:
         config = LoraConfig.from_pretrained(folder)
         config.base_model_name_or_path = None  # peft warns where the LLM that is given lies elsewhere

@@ -178,6 +178,18 @@ def test_damaged_adapters(tmp_path):
         assert len(str(error.value)) < 1000
 
 
+def test_an_adapter_runs_no_module_that_it_names(tmp_path, monkeypatch):
+    monkeypatch.setattr("peft.tuners.lora.tp_layer.get_default_module_allowlist", lambda: ["evil"])  # as peft 0.18, any
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    (tmp_path / "adapter_config.json").write_text(json.dumps({
+        "peft_type": "LORA", "r": 2, "target_modules": ["0"], "megatron_config": {"a": 1}, "megatron_core": "evil.code"}))
+    with pytest.raises(InputError, match="megatron_config"):
+        adapter_files.attach(torch.nn.Sequential(torch.nn.Linear(2, 2)), tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_values_of_a_wrong_kind(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "a_1_caption.txt").write_text("A cat.\n")
