@@ -15,7 +15,8 @@ from pathlib import Path
 from runtime.errors import InputError
 
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
-FORMULA = re.compile("'*[=+@\t\r-]")  # what spreadsheets run (OWASP, CSV injection); apostrophes: what guarded() writes
+# what spreadsheets run, also in full width (OWASP, CSV injection); apostrophes: what guarded() writes
+FORMULA = re.compile("'*[=+@\t\r\n\uff1d\uff0b\uff0d\uff20-]")
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", re.I)
 MAX_DEPTH = 100  # of lists and objects in JSON
 ADVICE = "get the file again, or save it as UTF-8 text"
@@ -75,7 +76,7 @@ def write_csv(path: str | Path, columns: Sequence[object], rows: Iterable[Sequen
     """
     with open(path, "w", encoding="utf-8", errors="surrogatepass", newline="") as file:
         table = csv.writer(_Rows(file))
-        table.writerow(columns)
+        table.writerow(map(guarded, columns))  # a confusion matrix has class names there
         table.writerows([None if cell != cell else guarded(cell) for cell in row] for row in rows)
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
+from evaluation.encoder_scores import write_tables
 from evaluation.score_chart import condition_colours
 from metrics.conditions import NAMES
 from report.charts import colour_of
@@ -75,6 +76,15 @@ def test_the_confusion_matrix_is_a_table(run, page):
     found = confusion(run / "eeg_encoder" / "test" / "confusion_matrix.csv")
     assert found["classes"] == ["ball", "house", "tree", "star"] and found["rows"][0] == ("ball", [78, 22, 0, 0])
     assert '<td style="--share: 78%" class="much">78</td>' in section(page, "encoder")
+
+
+def test_class_names_that_are_formulas_are_none_in_the_confusion_matrix_and_come_back(tmp_path):
+    names, labels = {0: "=1+1", 1: "-x", 2: "\uff1d1"}, np.array([0, 1, 2])
+    write_tables(tmp_path, labels, np.eye(3), labels, names)
+    lines = (tmp_path / "confusion_matrix.csv").read_text().splitlines()
+    assert lines[0] == "true,'=1+1,'-x,'\uff1d1" and lines[1].startswith("'=1+1,")
+    found = confusion(tmp_path / "confusion_matrix.csv")
+    assert found["classes"] == list(names.values()) == [name for name, _ in found["rows"]]
 
 
 def verdicts(**holds):
