@@ -99,7 +99,8 @@ class Parser(argparse.ArgumentParser):
             shown = options_of(self)
             message = "; ".join(f"{name}: there is no such option{did_you_mean(name, shown)}" for name in strange)
         message = message.rstrip(".")
-        self.exit(2, f"error: {message}{'' if message.endswith('?') else '.'} All options: {self.call} --help\n")
+        message = without_secrets(f"error: {message}{'' if message.endswith('?') else '.'}")
+        self.exit(2, f"{message} All options: {self.call} --help\n")
 
 
 def make_parser(description: str) -> Parser:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 
 from runtime import processes
+from runtime.secrets import without_secrets
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST,
               errno.ENOTDIR, errno.ENAMETOOLONG)
@@ -82,7 +83,7 @@ def exits_cleanly(main: Callable) -> Callable:
                 message = f"{place}: cannot be written ({error}); free space or choose another path"
             else:
                 raise
-        _say(f"error: {processes.wait_to_speak()}{message}")
+        _say(without_secrets(f"error: {processes.wait_to_speak()}{message}"))
         sys.exit(2)
 
     return run

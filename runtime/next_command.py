@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 from runtime.command_line import Options
+from runtime.secrets import without_secrets
 
 CARRIED = ("eeg_dataset", "splits_path", "image_dir", "split_num", "subject", "splits_index", "time_low", "time_high",
            "picture", "cache_dir", "device")
@@ -12,11 +13,11 @@ CARRIED = ("eeg_dataset", "splits_path", "image_dir", "split_num", "subject", "s
 def say_next(script: str, args: Options, *words: str, carry: tuple[str, ...] = CARRIED,
              **options: object) -> None:
     """Print the command that runs `script` next. words: those that come first; carry: options of `args` that it takes over
-    as they were given; options: its own, None: left out."""
+    as they were given; options: its own, None: left out. Passwords and keys in URLs are left out: terminals are kept."""
     given = {name: value for name, value in args.given().items() if name in carry} | options
     texts = [part for name, value in given.items() if value is not None
              for part in ([f"--{name}"] if value is True else [f"--{name}", *map(str, _several(value))])]
-    print(f"next: {' '.join(['python', script, *map(quoted, words), *map(quoted, texts)])}")
+    print(without_secrets(f"next: {' '.join(['python', script, *map(quoted, words), *map(quoted, texts)])}"))
 
 
 def _several(value):

@@ -3,7 +3,9 @@
 import re
 from urllib.parse import unquote
 
-USER = re.compile(r"//[^\s/?#]*@|(?:^|(?<=\s))[^\s/?#]+:[^\s/?#]*@")  # of a URL, and of one whose scheme was forgotten
+USER = re.compile(r"//[^\s/?#]*@"  # of a URL
+                  r"|//[^\s/?#:@]*:(?!\d+(?:[/?#\s'\"]|$))\S*@"  # with a password that should have its / ? # as %2F %3F %23
+                  r"|(?:^|(?<=\s))[^\s/?#]+:[^\s/?#]*@")  # of a URL whose scheme was forgotten
 PARAMETER = re.compile(r"([?&;#][^\s=&;#]*(?:key|token|secret|pass|pw|auth|sig|credential)[^\s=&;#]*=)[^\s&;#]+", re.I)
 HIDDEN = "***"
 

@@ -345,7 +345,7 @@ def test_what_stops_a_run_is_said_in_one_line(server, judge, answer, requests, w
 
 
 @pytest.mark.parametrize("place", ["http://me:s3cr%2Ft@{}", "http://{}?api_key=s3cr%2Ft&v=1", "http://tok3n@{}",
-                                   "me:s3cr%2Ft@{}", "http://me:s3@cr@{}"])
+                                   "me:s3cr%2Ft@{}", "http://me:s3@cr@{}", "http://me:s3cr/t@{}"])
 def test_password_and_key_of_the_url_reach_no_file_and_no_message(server, tmp_path, capsys, monkeypatch, place):
     host = server.url.removeprefix("http://")
     url = place.format(host)
@@ -356,10 +356,15 @@ def test_password_and_key_of_the_url_reach_no_file_and_no_message(server, tmp_pa
     monkeypatch.setattr(Endpoint, "_request", lambda self, question: (Answer("4"), 0))
     with contextlib.suppress(SystemExit):  # of the URL without a scheme
         evaluate.main(arguments)
+    with contextlib.suppress(SystemExit):  # the next command, which --report leaves out
+        evaluate.main(["--judge_cache", str(tmp_path / "third"), *(word for word in arguments[:-2] if word not in (
+            "--report", str(tmp_path / "report")))])
     monkeypatch.setattr(Endpoint, "_request", lambda self, question: (_ for _ in ()).throw(self._failure(
         RuntimeError(f"cannot serve {url}, {unquote(url)}"))))
     with pytest.raises(SystemExit):
         evaluate.main([*arguments[:-1], str(tmp_path / "other")])
+    with pytest.raises(SystemExit):
+        evaluate.main([url, "--judge_uri", url, "--judge_price", url])
     said = capsys.readouterr()
     texts = [said.out, said.err, *(path.read_text() for path in tmp_path.rglob("*") if path.is_file()
                                    and path.suffix in (".json", ".html", ".tex", ".csv", ".jsonl"))]

@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from runtime.errors import InputError
 from runtime.options import bounded, code_option, positive
@@ -59,6 +60,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        "for twice. Unset: judge in $EEG_TO_TEXT_CACHE or ~/.cache/eeg_to_text")
 
 
+def _is_url(text):
+    """Whether a text is a URL with a host that HTTP libraries take: their own errors would show a password."""
+    try:
+        parts = urlsplit(text)
+        good = parts.port is None or parts.port > 0
+    except ValueError:  # of a port that is no number, such as the rest of a password
+        return False
+    return good and parts.scheme in ("http", "https") and bool(parts.hostname) and not any(map(str.isspace, text))
+
+
 def drawn_rows(pictures: Sequence, limit: int | None, seed: int = 0) -> np.ndarray:
     """Which rows to judge, bool [n]: all rows of pictures drawn with the seed, at most `limit` rows; all rows for None.
 
@@ -102,9 +113,10 @@ class Judge:
     def __init__(self, model: str, url: str | None = None, key_env: str = KEY_ENV, price: Sequence[float] | None = None,
                  limit: int | None = None, cache: str | Path | None = None, threads: int = 4, tokens: int = 64,
                  device: str = "cpu", seed: int = 0):
-        if url and not url.startswith(("http://", "https://")):
+        if url and not _is_url(url):
             raise InputError(f"--judge_url {without_secrets(url)}: expected the base URL of an OpenAI-compatible endpoint, "
-                             "which begins with http:// or https://, such as http://localhost:8000/v1")
+                             "which begins with http:// or https://, such as http://localhost:8000/v1; in a password, / ? "
+                             "and # are written %2F %3F and %23")
         self.name = Path(model).resolve().name if not url and Path(model).is_dir() else model
         self.price, self.limit, self.tokens, self.seed = price, limit, tokens, seed
         self.url = without_secrets(url.rstrip("/")) if url else None
