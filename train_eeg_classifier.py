@@ -195,6 +195,7 @@ def _run(args):
     from transformers import set_seed
 
     from eegdata.data_paths import find_data
+    from eegdata.pictures import picture_hashes
     from eegdata.source import eeg_text
     from eegdata.splits import load_split
     from eegdata.trials import load_trials
@@ -270,14 +271,18 @@ def _run(args):
     objective = EncoderObjective(encoder, args.loss, args.loss_weight, args.label_smoothing, mean / scale, augmentation,
                                  average, weights, args.soft_targets, blurred)
     batches = gather({"eeg": eeg, "labels": labels, "target": target, "image": trials.image[needed]})
-    identity = clip_identity(args.clip_model) if args.loss_weight else None
+    names = {part: sorted(set(trials.names(split[part]))) if trials.has_pictures else [] for part in ("train", "val")}
+    identity, seen = None, None
+    if args.loss_weight:  # the pictures themselves: what lies under their names may change before a --resume
+        identity = clip_identity(args.clip_model)
+        seen = [picture_hashes(paths.image_dir, names[part], paths.picture) for part in names]
     profiler.stage("training")
     if not args.resume:
         remove_folder(output / "epochs")
     log = fit(objective, batches, rows, arguments, resume=args.resume and not in_pretraining, overwrite=args.overwrite,
               patience=args.patience,
               options_key=[args.asked(), trials.fingerprint, [split[part].tolist() for part in rows],
-                           identity and model_key(identity), "standardised targets"],
+                           identity and model_key(identity), seen, "standardised targets"],
               save_every=args.save_steps, compute_metrics=validation_scores,
               callbacks=([AverageWeights(average, encoder)] if average else [])
               + ([KeepEpochs(encoder, output, mean, scale)] if args.keep_epochs else []))
@@ -299,7 +304,6 @@ def _run(args):
     if one_class:
         encoder.config.confidence = measure_confidence(encoder, eeg, unfitted, logits, labels[unfitted], device)
         print(confidence_text(encoder.config))
-    names = {part: sorted(set(trials.names(split[part]))) if trials.has_pictures else [] for part in ("train", "val")}
     known = {part: dict.fromkeys(names[part]) | earlier_pictures.get(part, {}) for part in names}  # by name, without files
     begin_saving(output)
     save_encoder(encoder, output)

@@ -48,6 +48,16 @@ def test_stage1(data, clip, tmp_path, stopped, step, more):
     same(whole, stage1(data, clip, tmp_path / "part", *more, "--resume"))
 
 
+def test_other_pictures_under_the_same_names_are_other_targets(data, clip, tmp_path, stopped, capsys):
+    copy = shutil.copytree(data, tmp_path / "data")
+    stopped(4, stage1, copy, clip, tmp_path / "part", "--branches", "neural")
+    for path in (copy / "images").glob("cat/*_sketch.JPEG"):
+        shutil.copy(copy / "images" / "dog" / path.name.replace("cat", "dog"), path)
+    with pytest.raises(SystemExit):
+        stage1(copy, clip, tmp_path / "part", "--branches", "neural", "--resume")
+    assert "were made with other options or data" in capsys.readouterr().err
+
+
 def test_pretraining(tmp_path, stopped):
     for part, trials in (("train", 40), ("val", 8)):
         samples = torch.randn(trials, 5, 64, generator=torch.Generator().manual_seed(0))
