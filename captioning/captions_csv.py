@@ -1,5 +1,6 @@
 """Captions of one part of a split under each condition: one CSV per condition, with a record of how it was made."""
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -187,7 +188,11 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
                                 captioner.learned)
         rows = shown.rows
         models = {name: model_key(identity) for name, identity in used.items() if name != "other_llm"}
-        seen = [args.time_low, args.time_high, str(encoded.paths.image_dir) if condition == "image" else None]
+        seen = [args.time_low, args.time_high, None]
+        if condition == "image":  # the pictures themselves, as others may lie under their names by now
+            seen[2:] = [hashlib.sha256(shown.embeddings.cpu().numpy().tobytes()).hexdigest()]
+        if args.do_sample:  # the captions of a batch are drawn one after the other
+            seen += [batch_size]
         key = content_key([captioner.weights, models, trials.fingerprint, seen, positions.tolist(), condition, args.asked(),
                            captioner.model.config.to_dict(), settings])
         texts = _generated(captioner, condition, shown, answered, args, batch_size, partial, key)

@@ -93,6 +93,25 @@ def test_captions_that_were_asked_for_otherwise_are_set_aside(captioner, data, t
     assert (tmp_path / "part.csv.partial.old").read_bytes() == held
 
 
+def test_captions_of_other_pictures_or_other_draws_are_set_aside(captioner, data, tmp_path, monkeypatch, capsys):
+    def stop(*more):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            interrupt_at(2, patch)
+            write(captioner, copy, tmp_path / "part.csv", *more)
+
+    copy = shutil.copytree(data, tmp_path / "data")
+    image = ["--condition", "image", "--batch_size", "2"]
+    stop(*image)
+    for path in (copy / "images").glob("cat/*_sketch.JPEG"):
+        shutil.copy(copy / "images" / "dog" / path.name.replace("cat", "dog"), path)
+    write(captioner, copy, tmp_path / "part.csv", *image)
+    assert "asked for with other options" in capsys.readouterr().out
+    (tmp_path / "part.csv").unlink()
+    stop("--do_sample", "--batch_size", "8")
+    write(captioner, copy, tmp_path / "part.csv", "--do_sample", "--batch_size", "5")
+    assert "asked for with other options" in capsys.readouterr().out
+
+
 def test_captions_of_another_window_of_time_are_set_aside(captioner, data, tmp_path, monkeypatch, capsys):
     """They were gone on with, so that one file held captions of two windows."""
     content = torch.load(data / "eeg.pth", weights_only=False)
