@@ -9,7 +9,7 @@ from runtime import processes
 from runtime.checkpoint_files import check_files, written_files
 from runtime.model_files import model_identity, model_key
 from runtime.options import Options
-from runtime.runs import cache_dir, content_key, read_json, remove_folder, write_record
+from runtime.runs import atomic_folder, cache_dir, content_key, read_json, remove_folder, write_record
 from runtime.trainer_arguments import checkpointing, training_arguments
 
 import torch
@@ -240,9 +240,11 @@ class Stage:
         else:
             checkpoints = Path(self.args.output) / "checkpoints" / "stage2"
             log = self.run("image", embeddings, labels, exemplars, captions, epochs, checkpoints)
-            self.model.save_trainable(folder)
-            # last: its presence says that the folder is whole
-            write_record(folder / "stage2.json", {"log": log, "files": written_files(folder)})
+            if not (folder / "stage2.json").is_file():
+                remove_folder(folder)  # of an earlier version that was killed here
+            with atomic_folder(folder) as kept:  # another run with the same stage 2 may be about to write it, too
+                self.model.save_trainable(kept)
+                write_record(kept / "stage2.json", {"log": log, "files": written_files(kept)})
             remove_folder(checkpoints)
         self.before = key
         return log

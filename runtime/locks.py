@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import os
-import shutil
 import socket
 from collections.abc import Iterator
 from datetime import datetime
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from runtime import processes
 from runtime.errors import InputError
-from runtime.runs import TEMPORARY
+from runtime.runs import TEMPORARY, of_another_run, remove_leftover
 
 LOCK = ".lock"
 
@@ -67,12 +66,10 @@ def only_writer(files: dict[str, Path], flag: str) -> Iterator[None]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what `runs.atomic_path` and `runs.remove_folder` left in a folder when their process was killed."""
+    """Remove what killed processes left in a folder, but not what a run in a folder below is writing."""
     for leftover in list(folder.rglob(f"{TEMPORARY}*")):
-        if leftover.is_dir() and not leftover.is_symlink():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink(missing_ok=True)
+        if not of_another_run(leftover):
+            remove_leftover(leftover)
 
 
 def _owner(file):

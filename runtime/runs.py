@@ -47,9 +47,7 @@ def atomic_path(path: str | Path, sync: bool = True) -> Iterator[Path]:
         temporary = _temporary(path, sync)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); free space or choose another path") from None
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files; results are for everybody
+    os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files; results are for everybody
     try:
         yield Path(temporary)
         if processes.is_main():
@@ -62,36 +60,93 @@ def atomic_path(path: str | Path, sync: bool = True) -> Iterator[Path]:
         Path(temporary).unlink(missing_ok=True)
 
 
-def _temporary(path, clean):
-    """The name of a new temporary file for `path`. clean: remove those that killed processes of this machine left for it.
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`, which is renamed to `path` if the block ends without an error.
+
+    If another run has made that folder by then, its folder stays. Several processes write to the folder of process 0.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(processes.from_main(lambda: _temporary(path, True, folder=True)))
+    try:
+        yield temporary
+        processes.wait()
+        if processes.is_main():
+            try:
+                os.replace(temporary, path)
+                _to_disk(path.parent)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+    finally:
+        if processes.is_main():
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary(path, clean, folder=False):
+    """The name of a new temporary file or folder for `path`. clean: remove those that killed processes of this machine left
+    for it.
 
     The name tells the process. A lock on the file would not: what writes to it may put another file in its place, as
     safetensors does.
     """
-    machine = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-    prefix = f"{TEMPORARY}{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}-{machine}-"
+    prefix = f"{TEMPORARY}{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}-{_machine()}-"
     for leftover in path.parent.glob(f"{prefix}*") if clean else ():
-        process = leftover.name.removeprefix(prefix).split("-")[0]
-        if process.isdecimal() and not _is_running(int(process)):
-            leftover.unlink(missing_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{prefix}{os.getpid()}-", suffix=path.suffix)
+        if not _is_running(_writer(leftover)):
+            remove_leftover(leftover)
+    prefix = f"{prefix}{os.getpid()}-"
+    if folder:
+        made = Path(tempfile.mkdtemp(dir=path.parent, prefix=prefix))
+        made.chmod(0o777 & ~_umask())  # mkdtemp makes private folders
+        return str(made)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
     os.close(handle)
     return temporary
 
 
+def remove_leftover(path: Path) -> None:
+    """Remove a temporary file or folder."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def of_another_run(path: Path) -> bool:
+    """Whether another process that is running on this machine made a temporary file or folder."""
+    return _writer(path) != os.getpid() and _is_running(_writer(path))
+
+
+def _writer(path):
+    """The process of this machine that made a temporary file; None for one of another machine or of an earlier version."""
+    parts = path.name.removeprefix(TEMPORARY).split("-")
+    return int(parts[2]) if len(parts) > 2 and parts[1] == _machine() and parts[2].isdecimal() else None
+
+
 def _is_running(process):
-    if process == os.getpid():
-        return True
+    if process in (None, os.getpid()):
+        return process is not None
     import psutil
 
     return psutil.pid_exists(process)
+
+
+def _machine():
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _umask():
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
 
 
 def remove_folder(folder: str | Path) -> None:
     """Remove a folder with all it holds. It loses its name first, so that a killed run leaves a whole folder, or none."""
     folder = Path(folder)
     if processes.is_main() and folder.is_dir():
-        doomed = Path(tempfile.mkdtemp(dir=folder.parent, prefix=TEMPORARY))
+        doomed = _temporary(folder, False, folder=True)
         os.replace(folder, doomed)
         shutil.rmtree(doomed)
 

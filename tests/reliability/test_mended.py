@@ -9,7 +9,8 @@ import sys
 
 from runtime.checkpoint_files import written_files
 from runtime.errors import InputError
-from runtime.runs import CHECKSUM, TEMPORARY, atomic_path, read_json, write_json, write_record
+from runtime.locks import remove_leftovers
+from runtime.runs import CHECKSUM, TEMPORARY, atomic_folder, atomic_path, read_json, write_json, write_record
 
 import mne
 import numpy as np
@@ -51,6 +52,8 @@ def test_what_killed_writers_of_a_file_left_is_removed_and_no_others(tmp_path):
     assert len(list(tmp_path.glob(f"{TEMPORARY}*"))) == 2  # of another file
     write_json(file, {"a": 1})
     assert len(list(tmp_path.glob(f"{TEMPORARY}*"))) == 1 and read_json(file) == {"a": 1}
+    remove_leftovers(tmp_path.parent)  # as a run in the folder above begins
+    assert len(list(tmp_path.glob(f"{TEMPORARY}*"))) == 1
     alive.communicate("")
     assert not list(tmp_path.glob(f"{TEMPORARY}*")) and file.read_text() == "half"
 
@@ -63,6 +66,20 @@ def test_a_temporary_file_in_whose_place_another_was_put_is_no_leftover(tmp_path
         other.replace(temporary)
         subprocess.run([sys.executable, "-c", KILLED, file], input="\n", text=True, check=True, capture_output=True)
     assert file.read_text() == "whole"
+
+
+def test_a_folder_is_made_as_a_whole_by_the_first(tmp_path):
+    """As two runs keep the same stage 2: their files are not mixed."""
+    folder = tmp_path / "kept"
+    with atomic_folder(folder) as ours:
+        write_json(ours / "a.json", {"run": 1})
+        with atomic_folder(folder) as theirs:
+            write_json(theirs / "a.json", {"run": 2})
+        write_json(ours / "b.json", {"run": 1})
+    assert [path.name for path in tmp_path.rglob("*")] == ["kept", "a.json"] and read_json(folder / "a.json") == {"run": 2}
+    with pytest.raises(ZeroDivisionError), atomic_folder(tmp_path / "other") as temporary:
+        write_json(temporary / "a.json", {"run": 1 / 0})
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
 def test_no_flipped_bit_of_a_record_is_used(tmp_path):
