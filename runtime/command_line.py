@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from runtime import pretrained
 from runtime.config_file import with_config
-from runtime.given_options import Former, check_text, did_you_mean, former_of, options_of
+from runtime.given_options import Former, check_filled, check_text, did_you_mean, former_of, options_of
 from runtime.secrets import without_secrets
 
 EVERYTHING = "everything"
@@ -129,6 +129,7 @@ def parse(parser: Parser, argv: list[str] | None) -> Options:
     args = parser.parse_args(words, Options())
     check_text(args)
     actions = _actions(parser, args)
+    check_filled(args, actions)
     neutral_of = {action.dest: action.neutral for action in actions if hasattr(action, "neutral")}
     object.__setattr__(args, "_command_line", without_secrets(f"{parser.call} {shlex.join(given)}"))
     object.__setattr__(args, "_words", words)

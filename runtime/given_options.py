@@ -1,5 +1,5 @@
-"""What is refused of a command line before anything else: flags of the earlier repositories, names of no option, and texts
-that are none."""
+"""What is refused of a command line before anything else: flags of the earlier repositories, names of no option, empty
+values, and texts that are none."""
 
 import argparse
 import difflib
@@ -69,3 +69,15 @@ def check_text(args: argparse.Namespace) -> None:
     for flag, text in (*given, ("the current folder", os.getcwd())):
         if isinstance(text, str) and not is_text(text):
             raise InputError(f"{flag} {text}: is not UTF-8 text; rename the file or folder, or write it in UTF-8")
+
+
+def check_filled(args: argparse.Namespace, actions: Iterable[argparse.Action]) -> None:
+    """Raise InputError for an option whose value is empty, as a shell makes it of a variable that is not set. It would be
+    taken for an option that was not given, or for the current folder."""
+    for action in actions:
+        value = getattr(args, action.dest, None)
+        for text in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(text, str) and not text.strip() and text != action.default:
+                name = action.option_strings[0] if action.option_strings else action.metavar or action.dest
+                raise InputError(f"{name}: its value {text!r} is empty; give one (is a variable of your shell not set?), "
+                                 "or leave the option out")

@@ -16,6 +16,7 @@ import evaluate
 import finetune_llm
 import inference
 import prepare_data
+import stream
 import train_eeg_classifier
 from documented import ROOT
 from tiny import data_arguments
@@ -55,6 +56,21 @@ def test_an_option_that_help_hides_is_not_blamed_for_another_mistake(capsys):
                                                                                   "--batch_size", "x")
     assert "error: --batch_siz: there is no such option; did you mean --batch_size? All" in refused(
         capsys, inference.main, *argv, "--batch_siz", "3")
+
+
+@pytest.mark.parametrize(("script", "argv", "flag"), [
+    (inference, ["--model_path", "x", "--prompt", ""], "--prompt"),  # was --prompt_type basic
+    (inference, ["--model_path", "x", "--eeg_file="], "--eeg_file"),  # captioned a whole split
+    (inference, ["--model_path", "x", "--dest", " "], "--dest"),
+    (inference, ["--model_path", ""], "--model_path"),  # was the current folder
+    (finetune_llm, ["--output", "x", "--eeg_dataset", "x", "--eeg_encoder_path", "x", "--vocabulary", ""], "--vocabulary"),
+    (evaluate, ["a.csv", ""], "CSV")])
+def test_an_empty_value_is_not_taken_for_none(capsys, script, argv, flag):
+    assert refused(capsys, script.main, *argv).startswith(f"error: {flag}: its value '")
+
+
+def test_an_option_that_is_empty_by_default_may_be_given_so():
+    assert stream.parse(["--model_path", "x", "--lsl", "a", "--every", "1", "--bads", ""]).bads == ""
 
 
 @pytest.mark.parametrize(("script", "argv", "said"), [
