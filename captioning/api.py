@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime import hub
+from runtime import hub, small_models
 from runtime.errors import InputError
 from runtime.options import generation_options, resolve_device
 
@@ -73,7 +73,8 @@ class Captioner(captioner.Captioner):
         loading : {"as trained", "8bit", "4bit", None}
             How the LLM is loaded.
         llm : str, optional
-            Where the base LLM lies now. By default the place that the captioner names.
+            Where the base LLM lies now, or ``small`` as the option ``--llm`` has it. By default the place that the
+            captioner names.
 
         Returns
         -------
@@ -84,6 +85,9 @@ class Captioner(captioner.Captioner):
         InputError
             If there is no captioner, or it is damaged.
         """
+        if llm is not None:
+            llm = small_models.llm(str(llm))
+            small_models.check_llm(llm, "llm")
         return cls(name, resolve_device(device), dtype, loading, llm)
 
     @property

@@ -246,6 +246,15 @@ def test_a_captioner_on_the_hub_has_a_card(hub, captioner, llm, results, tmp_pat
     assert not {path.name for path in (hub / "model").rglob("*")} & {"checkpoints", "profile", "model-00001.safetensors"}
 
 
+def test_the_small_llm_is_meant_by_its_word(captioner, llm, tmp_path, monkeypatch):
+    """As on the command line. It was looked for on the Hub."""
+    monkeypatch.setenv("EEG_TO_TEXT_CACHE", str(tmp_path))
+    with pytest.raises(InputError, match=r"llm small: .* is not made yet; make it"):
+        Captioner.from_pretrained(captioner, llm="small")
+    shutil.copytree(llm, tmp_path / "small_llm")
+    assert Captioner.from_pretrained(captioner, llm="small", device="cpu").llm_name == str(tmp_path / "small_llm")
+
+
 def test_push_to_hub_from_python(hub, reader, study, expected, epochs, llm):
     reader.push_to_hub("org/made")
     text = (hub / "model" / "org" / "made" / "README.md").read_text()
