@@ -16,7 +16,7 @@ import torch
 from captioning import captioner, model_card
 from captioning.given_trials import fitted, of_array, of_epochs
 from captioning.readings import readings
-from captioning.requests import GREEDY, Request
+from captioning.requests import GREEDY, Request, check_values
 from eegdata.data_paths import find_data
 from eegdata.preprocessing_schema import Preprocessing
 from eegdata.trials import load_trials
@@ -154,7 +154,7 @@ class Captioner(captioner.Captioner):
         Raises
         ------
         InputError
-            If rate, channels, units or window do not fit the model, or an argument is not known.
+            If rate, channels, units or window do not fit the model, or an argument is not known or out of range.
         """
         import pandas
 
@@ -163,6 +163,8 @@ class Captioner(captioner.Captioner):
             raise InputError(f"{unknown[0] if unknown and not isinstance(controls, str) else repr(controls)}: not known; "
                              f"controls is a list of {', '.join(OF_UNKNOWN)}, and generation takes "
                              f"{', '.join(GREEDY | SAMPLING)}")
+        check_values({"prompt": prompt, "abstain_below": abstain_below, "words": words, "batch_size": batch_size,
+                      "seed": seed, **generation})
         request = Request(prompt, tuple(controls), abstain_below, words, batch_size, seed,
                           generation_options(Namespace(**{**GREEDY, **SAMPLING, **generation})))
         if isinstance(eeg, str | Path):

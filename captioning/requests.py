@@ -4,6 +4,7 @@ import argparse
 from dataclasses import dataclass, field
 
 from runtime import options
+from runtime.errors import InputError
 
 from metrics.caption_files import ABSTAINED
 from metrics.conditions import OF_UNKNOWN
@@ -11,6 +12,8 @@ from metrics.conditions import OF_UNKNOWN
 # The defaults of the options.
 GREEDY = {"max_new_tokens": 100, "do_sample": False, "repetition_penalty": 1.1, "guidance": 1.0, "candidates": 1,
           "min_new_tokens": 0}
+
+_EXPECTED = {"bool": "True or False", "str": "a text that is not empty", "int": "a whole number", "float": "a number"}
 
 
 @dataclass(frozen=True)
@@ -53,3 +56,26 @@ def request_of(args: argparse.Namespace) -> Request:
     controls = () if args.control is None else tuple(args.control) or ("noise",)
     return Request(instruction_of(args.prompt_type or "basic", args.prompt), controls, args.abstain_below, args.words,
                    args.batch_size, args.seed, options.generation_options(args))
+
+
+def check_values(values: dict[str, object]) -> None:
+    """Raise InputError for a value from Python, {name of an option: value}, that the command line would refuse. None is an
+    option that is not given."""
+    parser = argparse.ArgumentParser()
+    request_options(parser)
+    options.seed_option(parser)
+    actions = {action.dest: action for action in parser._actions}
+    for name, value in values.items():
+        action = actions[name]
+        kind = bool if action.nargs == 0 else action.type or str
+        try:
+            if value is None and action.default is None:
+                continue
+            if kind not in (bool, str):
+                kind(str(value))
+            elif not isinstance(value, kind) or value == "":
+                raise ValueError
+        except argparse.ArgumentTypeError as error:
+            raise InputError(f"{name}: {error}") from None
+        except ValueError:
+            raise InputError(f"{name}: {value!r}, expected {_EXPECTED[kind.__name__]}") from None

@@ -246,6 +246,18 @@ def test_a_captioner_on_the_hub_has_a_card(hub, captioner, llm, results, tmp_pat
     assert not {path.name for path in (hub / "model").rglob("*")} & {"checkpoints", "profile", "model-00001.safetensors"}
 
 
+@pytest.mark.parametrize(("given", "said"), [
+    ({"max_new_tokens": 0}, "max_new_tokens: 0 is out of range"), ({"max_new_tokens": 4.5}, "4.5, expected a whole number"),
+    ({"temperature": -1, "do_sample": True}, "temperature: -1 is out"), ({"temperature": None}, "None, expected a number"),
+    ({"top_p": 2}, "top_p: 2 is out of range, expected 0 to 1"), ({"do_sample": "no"}, "'no', expected True or False"),
+    ({"batch_size": 0}, "batch_size: 0 is out"), ({"words": -1}, "words: -1 is out"), ({"prompt": ""}, "prompt: ''"),
+    ({"abstain_below": float("nan")}, "abstain_below: nan is not"), ({"seed": 1.5}, "seed: 1.5, expected a whole")])
+def test_values_are_those_that_the_command_line_takes(reader, epochs, given, said):
+    """Some ended in a traceback, others, such as top_p=2, had another effect than asked for."""
+    with pytest.raises(InputError, match=said):
+        reader.caption(epochs, **given)
+
+
 def test_the_small_llm_is_meant_by_its_word(captioner, llm, tmp_path, monkeypatch):
     """As on the command line. It was looked for on the Hub."""
     monkeypatch.setenv("EEG_TO_TEXT_CACHE", str(tmp_path))
