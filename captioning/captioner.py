@@ -37,6 +37,7 @@ from encoders.words import words_of
 from language_model import adapter_files
 from language_model.candidates import Draw
 from language_model.memory import batch_that_fits
+from language_model.positions import check_length
 from language_model.prompt_date import fixed_date
 from language_model.prompts import IMAGE, choose_template, pad_id, prompt_ids, render
 from language_model.special_tokens import check_ends, end_ids, token_count
@@ -191,7 +192,13 @@ class Captioner:
             candidates = 1
             options = {name: value for name, value in options.items() if name != "guidance"}
         examples = [dataset.example(i, label, with_embedding) for i, label in enumerate(labels)]
-        order = sorted(range(len(labels)), key=lambda i: len(examples[i]["before"]) + len(examples[i]["after"]))
+        lengths = [len(example["before"]) + len(example["after"]) for example in examples]
+        new, soft = options["max_new_tokens"], with_embedding * self.model.config.soft_tokens
+        longest = max(lengths, default=0) + soft
+        read = longest + new - 1  # the last token is written only
+        check_length(self.model.base_llm(), read, f"--max_new_tokens {new} after prompts",
+                     f"the longest prompt has {longest} of them; give a smaller number, or a shorter --prompt")
+        order = sorted(range(len(labels)), key=lengths.__getitem__)
         texts = dict(done or {})
         starts = [start for start in range(0, len(order), batch_size)
                   if not texts.keys() >= set(order[start:start + batch_size])]

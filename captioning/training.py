@@ -29,6 +29,7 @@ from encoders.targets import mean_and_scale
 from encoders.training import SaveEvery, checkpoint_of, train
 from language_model import sharding
 from language_model.compiled import eager
+from language_model.positions import check_length
 from language_model.prompt_date import keep_date
 from language_model.prompts import choose_template, instruction_of, pad_id, render
 from language_model.special_tokens import check_ends, end_id, token_count
@@ -165,9 +166,13 @@ class Stage:
         drawn = {"label_dropout": self.args.label_dropout, "embedding_dropout": self.args.embedding_dropout,
                  "seed": self.args.seed}
         instruction = instruction_of(self.args.prompt_type)
-        return CaptionDataset(self.tokenizer, self.template, instruction, embeddings.cpu(), labels, captions,
-                              self.args.max_caption_tokens, token_count=self.token_count, exemplars=exemplars,
-                              **drawn if training else {})
+        dataset = CaptionDataset(self.tokenizer, self.template, instruction, embeddings.cpu(), labels, captions,
+                                 self.args.max_caption_tokens, token_count=self.token_count, exemplars=exemplars,
+                                 **drawn if training else {})
+        check_length(self.model.base_llm(), max(dataset.lengths, default=0) + self.model.config.soft_tokens,
+                     "prompts with their captions", f"give a smaller --max_caption_tokens (now "
+                     f"{self.args.max_caption_tokens}), fewer --exemplars (now {self.args.exemplars}), or another LLM")
+        return dataset
 
     def run(self, modality: str, embeddings: dict, labels: dict, exemplars: dict, captions: dict, epochs: float,
             folder: Path, statistics: tuple[torch.Tensor, float] | None = None) -> list[dict]:
