@@ -14,6 +14,7 @@ from runtime.places import check_checkpoint
 
 PROMPT_TYPES = ("basic", "detailed", "creative")
 TRAIN_LABELS = ("true", "predicted", "mixed", "out_of_fold")
+LEAST_TEMPERATURE = 1e-6  # scores divided by less may overflow
 LABELS = ("class", "words", "none")  # what stands for the class in prompts (captioning/routes.py)
 
 
@@ -99,9 +100,10 @@ def generation_options(args: argparse.Namespace) -> dict[str, object]:
             raise InputError(f"--candidates {args.candidates} with --do_sample: candidates are drawn already; leave one of "
                              "the two out")
         options |= {"candidates": args.candidates, "draw_temperature": args.temperature}
-    if (args.do_sample or args.candidates > 1) and not args.temperature:
+    if (args.do_sample or args.candidates > 1) and args.temperature < LEAST_TEMPERATURE:
         which = "--do_sample" if args.do_sample else f"--candidates {args.candidates}"
-        raise InputError(f"--temperature 0 with {which}: nothing can be sampled; leave {which} out to decode greedily")
+        raise InputError(f"--temperature {args.temperature:g} with {which}: nothing can be sampled below "
+                         f"{LEAST_TEMPERATURE:g}; leave {which} out to decode greedily")
     if args.do_sample:
         options |= {"temperature": args.temperature, "top_p": args.top_p, "top_k": 50}  # transformers' default, named
     else:

@@ -324,6 +324,7 @@ def test_candidates_under_all_conditions(told, data, tmp_path):
     (["--min_new_tokens", "200"], "--max_new_tokens 12"),
     (["--candidates", "2", "--do_sample"], "candidates are drawn already"),
     (["--candidates", "2", "--temperature", "0"], "nothing can be sampled"),
+    (["--do_sample", "--temperature", "1e-40"], "nothing can be sampled below 1e-06"),
     (["--prompt", "Look at <image>:"], "--prompt 'Look at <image>:': holds <image>, which marks the place"),
     (["--candidates", "2"], "tokenize"),  # that CLIP embeds pictures only
 ])
