@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from runtime import hub, small_models
 from runtime.errors import InputError
-from runtime.options import generation_options, resolve_device
+from runtime.options import generation_options, idle_sampling, resolve_device
 
 import numpy as np
 import torch
@@ -165,8 +165,10 @@ class Captioner(captioner.Captioner):
                              f"{', '.join(GREEDY | SAMPLING)}")
         check_values({"prompt": prompt, "abstain_below": abstain_below, "words": words, "batch_size": batch_size,
                       "seed": seed, **generation})
-        request = Request(prompt, tuple(controls), abstain_below, words, batch_size, seed,
-                          generation_options(Namespace(**{**GREEDY, **SAMPLING, **generation})))
+        asked = Namespace(**{**GREEDY, **SAMPLING, **generation})
+        request = Request(prompt, tuple(controls), abstain_below, words, batch_size, seed, generation_options(asked))
+        if idle := idle_sampling(asked):
+            warnings.warn(idle.removeprefix("note: "), UserWarning, stacklevel=2)
         if isinstance(eeg, str | Path):
             trials, rows = self._of_folder(eeg)
         else:

@@ -266,6 +266,8 @@ def load_captioner(args: Options) -> Captioner:
     device = options.resolve_device(args.device)
     captioner = Captioner(args.model_path, device, dtype_of(asked_half(args, device)), loading,
                           args.llm_backbone_name_or_path, args.label, vars(args).get("clip_model"))
+    if idle := options.idle_sampling(args):
+        print(idle)
     if captioner.knows_simulated_eeg:
         print("note: this captioner was trained on simulated EEG, so it says nothing about the EEG of people")
     return captioner

@@ -111,6 +111,16 @@ def generation_options(args: argparse.Namespace) -> dict[str, object]:
     return options
 
 
+def idle_sampling(args: argparse.Namespace) -> str | None:
+    """A sentence on the options of sampling that have no effect, as nothing is sampled; None where there are none. The
+    predecessors' commands carry them, so they are no error."""
+    drawn = {"temperature": args.do_sample or args.candidates > 1, "top_p": args.do_sample}
+    idle = [f"--{name} {getattr(args, name):g}" for name, used in drawn.items() if not used and getattr(args, name) != 1]
+    how = ("takes the likeliest token each time; give --do_sample to draw" if args.candidates == 1 else
+           "draws candidates by --temperature alone")
+    return f"note: {' and '.join(idle)}: without effect, as this command {how}" if idle else None
+
+
 def csv_file(name: str, flag: str, advice: str = "") -> Path:
     """The Path of a CSV file to write; InputError where it is a folder."""
     if name.endswith("/") or Path(name).is_dir():

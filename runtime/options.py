@@ -16,6 +16,7 @@ from runtime.caption_options import (  # noqa: F401
     captioner_options,
     csv_file,
     generation_options,
+    idle_sampling,
     inference_options,
     writing_options,
 )

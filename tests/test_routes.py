@@ -334,6 +334,17 @@ def test_inference_refuses(captioner, data, tmp_path, capsys, more, message):
     assert ended.value.code == 2 and message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("more", "said"), [
+    (["--temperature", "0.5", "--top_p", "0.9"], "note: --temperature 0.5 and --top_p 0.9: without effect, as this command "
+                                                 "takes the likeliest token each time; give --do_sample"),
+    (["--temperature", "0.5", "--do_sample"], ""), ([], "")])
+def test_sampling_without_samples_is_said(captioner, data, tmp_path, capsys, more, said):
+    """The predecessors' commands hold these options, which did nothing without a word."""
+    write(captioner, data, tmp_path / "captions.csv", *more)
+    printed = capsys.readouterr().out
+    assert said in printed and ("without effect" in printed) == bool(said)
+
+
 @pytest.mark.parametrize(("more", "message"), [
     (["--label", "words"], "tokenize"), (["--vocabulary", "words.txt"], "--label words"),
     (["--exemplars", "15"], "15 pictures"), (["--soft_tokens", "0", "--label", "none"], "told nothing"),
