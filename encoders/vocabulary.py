@@ -27,8 +27,13 @@ LEAST_PICTURES = 2  # whose captions hold a word of the default vocabulary
 
 
 def words_in(file: str | Path) -> list[str]:
-    """The vocabulary of a file: one word or name a line, each once."""
-    words = list(dict.fromkeys(line.strip() for line in read_lines(file, f"--vocabulary {file}") if line.strip()))
+    """The vocabulary of a file: one word or name a line, each once, in capital or small letters: captions are searched
+    without regard to them."""
+    lines = [line.strip() for line in read_lines(file, f"--vocabulary {file}") if line.strip()]
+    first = {}
+    for line in lines:
+        first.setdefault(line.casefold(), line)
+    words = list(first.values())
     if not words:
         raise InputError(f"--vocabulary {file}: holds no word; expected one a line")
     return words

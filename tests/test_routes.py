@@ -23,7 +23,7 @@ from eegdata.splits import read_splits
 from eegdata.trials import load_trials
 from encoders import out_of_fold as folds
 from encoders.embedded_texts import EmbeddedTexts
-from encoders.vocabulary import Vocabulary, present, words_of_captions
+from encoders.vocabulary import Vocabulary, present, words_in, words_of_captions
 from finetuning import finetune, write, write_controls
 from language_model.candidates import Draw, GumbelNoise
 from recipes import make_small_clip
@@ -83,6 +83,12 @@ def test_probabilities_are_platts_and_noise_names_no_word():
     noise = torch.from_numpy(rng.normal(size=(200, 8))).float()
     nothing = plain.calibrated(noise, truth)
     assert set(nothing.words_of(nothing.probabilities(noise))) == {""}
+
+
+def test_a_vocabulary_holds_a_word_once_however_it_is_written(tmp_path):
+    """Dog and dog took two of the places in a prompt, and counted twice where probabilities are fitted."""
+    (tmp_path / "words.txt").write_text("Dog\nred\n\ndog\n  RED \nHündin\npolar bear\n", encoding="utf-8")
+    assert words_in(tmp_path / "words.txt") == ["Dog", "red", "Hündin", "polar bear"]
 
 
 def test_words_of_captions():
