@@ -18,9 +18,11 @@ Analog Channel 1, Sample Index, Timestamp, Timestamp (Formatted), Other, Packet 
 Validation Indicator, Photodiode, ChinEMG, Erg1, Plet, HR, Heart Rate, PulseRate, LOC, ROC, E1-M2, E2-A1, GYR_X, GyrX,
 Package Num Channel, PacketNum, Optics1, fNIRS_1, Temperature, Temp, Ref, GND, LightSensor, GazeX, Gaze_Y, Pupil, Blink,
 Key, Jaw Clench, Concentration, Delta_TP9, Alpha_AF7, Elements, HeadBandOn, Response, Button, BUTTON1, TriggerIn, SyncIn,
-X1 DC, AUX_R, Left AUX, EXG8, GSR2, EKG, BIP65, DIN1, DC01"""
-OTHERS = ["A1", "E12", "EEG 001", "EEG Channel 0", "ECoG1", "Ex", "RM", "CB1", "C3-A2", "B23", "Ch 3", "LA1", "ROF2", "1",
-          "VREF", "E1", "E129", "E2", "LOC1", "D11", "M1", "CB2", "TP10", "T1", "Sp1"]
+X1 DC, AUX_R, Left AUX, EXG8, GSR2, EKG, BIP65, DIN1, DC01, horEOG, EOGleft, EMGchin, LHEye, left_eye, PupilDiam, L-GAZE-X,
+R-AREA, L-VEL-Y, xpos_left, Respiration, Breath, Thermistor, Snoring, TTL, Annotations, Not Used, Unused, Reference,
+Microphone, BatteryLevel, AuxLeft, TriggerChannel, PulseOx"""
+OTHERS = ["A1", "E12", "EEG 001", "EEG Channel 0", "EXG Channel 0", "ECoG1", "Ex", "RM", "CB1", "C3-A2", "B23", "Ch 3",
+          "LA1", "ROF2", "1", "VREF", "E1", "E129", "E2", "LOC1", "D11", "M1", "CB2", "TP10", "T1", "Sp1"]
 
 
 def test_names():
