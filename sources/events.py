@@ -64,7 +64,7 @@ def read_events(path: Path | str, flag: str = "--events", captions: Captions | N
         place = f"{flag} {path}, line {line}"
         event = Event(first_of(row, (*NAME_COLUMNS, "class", *pictures)) or "n/a", place, listed=True,
                       picture=first_of(row, pictures), kind=row.get("class", ""), captions=captions_of(row))
-        if not row[when[0]] and not event.picture and not event.kind:  # BIDS writes n/a; an error only if it is shown
+        if not row[when[0]]:  # BIDS writes n/a; an error only if it is shown
             event.onset = math.nan
             events.append((row.get("file", ""), event))
             continue
