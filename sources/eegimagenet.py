@@ -89,6 +89,12 @@ def _check(place, entry):
     if not isinstance(eeg, torch.Tensor) or eeg.ndim != 2 or len(eeg) != len(CHANNELS) or eeg.shape[1] < HIGH:
         found = f"of shape {tuple(eeg.shape)}" if isinstance(eeg, torch.Tensor) else brief(eeg)
         raise InputError(f"{place} has EEG {found}; expected {len(CHANNELS)} channels and {HIGH} samples or more")
+    try:
+        person = float(entry["subject"])
+    except (TypeError, ValueError, RuntimeError):
+        person = -1.
+    if person < 0 or not person.is_integer():
+        raise InputError(f"{place} has subject {brief(entry['subject'])}; expected its number, 0 or more")
     for key in ("label", "image", "granularity"):
         if not isinstance(entry[key], str) or not entry[key] or "/" in entry[key] or "_" in entry["label"]:
             raise InputError(f"{place} has {key} {brief(entry[key])}; expected a synset, a file name, coarse or fine")
