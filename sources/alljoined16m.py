@@ -28,6 +28,7 @@ from eegdata.records import Block, DataSet, Picture, Recording
 from . import raw
 from .safe_npy import read_object_npy
 from .stimuli import NamePattern, find_stimuli
+from .things_shared import array_of, names_and_times
 from .unused import refuse
 
 EVENT, NAME = r"stim_(?:train|test),(\d+),-1,\d+", "{1:5}"
@@ -183,12 +184,11 @@ def _open(path):
     missing = [key for key in ("preprocessed_eeg_data", "ch_names", "times") if key not in content]
     if missing:
         raise InputError(f"{path}: '{missing[0]}' is missing; expected preprocessed_eeg_data, ch_names and times")
-    eeg, times = content["preprocessed_eeg_data"], np.asarray(content["times"])
-    names = list(map(str, content["ch_names"]))
-    if eeg.ndim != 3 or eeg.shape[1] != len(names) or len(times) < eeg.shape[2]:
-        raise InputError(f"{path}: EEG of shape {eeg.shape} with {len(names)} channel names and {len(times)} times; "
-                         "expected [trials, channels, samples]")
-    return eeg, names, np.round(times[-eeg.shape[2]:].astype(float), 6).tolist()
+    eeg = array_of(path, "preprocessed_eeg_data", content["preprocessed_eeg_data"])
+    if eeg.ndim != 3 or eeg.dtype.kind != "f":
+        raise InputError(f"{path}: 'preprocessed_eeg_data' is of shape {eeg.shape} and {eeg.dtype}, expected floats of "
+                         "three axes (trials, channels, samples)")
+    return eeg, *names_and_times(path, content["ch_names"], content["times"], eeg.shape[1:])
 
 
 def _read(path: Path, rows: np.ndarray, names: list[str]) -> Iterator[Block]:

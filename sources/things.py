@@ -34,7 +34,15 @@ from eegdata.records import Block, DataSet, Picture, Recording
 
 from . import epochs
 from .safe_npy import read_object_npy
-from .things_shared import ConceptPicture, averaged, check_metadata, choose_validation, class_facts, find_concept_pictures
+from .things_shared import (
+    ConceptPicture,
+    averaged,
+    check_metadata,
+    choose_validation,
+    class_facts,
+    find_concept_pictures,
+    names_and_times,
+)
 from .unused import refuse
 
 FILES = {"training": "preprocessed_eeg_training.npy", "test": "preprocessed_eeg_test.npy"}
@@ -176,22 +184,7 @@ def open_eeg(path: Path | str) -> tuple[np.ndarray, list[str], list[float]]:
         found = f"of shape {eeg.shape} and {eeg.dtype}" if isinstance(eeg, np.ndarray) else f"a {type(eeg).__name__}"
         raise InputError(f"{path}: 'preprocessed_eeg_data' is {found}, expected floats of four axes (pictures, "
                          "repetitions, channels, samples)")
-    named = isinstance(names, list) or (isinstance(names, np.ndarray) and names.ndim == 1)
-    names = list(map(str, names)) if named else []
-    if len(names) != eeg.shape[2] or len(set(names)) < len(names):
-        raise InputError(f"{path}: 'ch_names' has {len(set(names))} different names, the EEG {eeg.shape[2]} channels")
-    try:
-        times = np.asarray(times)
-    except ValueError:  # lists of unlike length
-        times = np.empty((0, 0))
-    if times.ndim != 1 or times.dtype.kind not in "fi" or len(times) < max(2, eeg.shape[3]):
-        raise InputError(f"{path}: 'times' has shape {times.shape} and type {times.dtype}, expected the time in s of each "
-                         f"of the {eeg.shape[3]} samples at least")
-    times = times[-eeg.shape[3]:].astype(float)  # NICE-EEG's files name the times of samples that were cut off at the start
-    steps = np.diff(times)
-    if not np.isfinite(times).all() or not len(steps) or steps.min() <= 0 or np.ptp(steps) > .01 * steps.mean():
-        raise InputError(f"{path}: 'times' does not rise in even steps; expected the time of each sample in s")
-    return eeg, names, [round(t, 6) for t in times.tolist()]
+    return eeg, *names_and_times(path, names, times, eeg.shape[2:])
 
 
 def check_eeg(path: Path | str, eeg: np.ndarray, pictures: list[ConceptPicture], part: str, average: str | int) -> None:

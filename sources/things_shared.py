@@ -15,6 +15,7 @@ from eegdata.pictures import picture_files
 from .safe_npy import read_object_npy
 
 PARTS = ("training", "test")
+LONGEST_STEP = .1  # s from sample to sample
 
 
 @dataclass
@@ -90,6 +91,39 @@ def check_metadata(path: Path, pictures: dict[str, list[ConceptPicture]]) -> Non
                 f"{listed[row]} as picture {row}, here is {here[row]}")
             raise InputError(f"{path}: '{prefix}_img_files' lists {what} in {part}_images; the EEG's rows follow that "
                              "list, so unpack the pictures again")
+
+
+def names_and_times(path: Path | str, names: object, times: object,
+                    shape: tuple[int, int]) -> tuple[list[str], list[float]]:
+    """The checked 'ch_names' and 'times' in s of a file whose EEG has `shape` (channels, samples). Of more times the last
+    ones count: NICE-EEG's files name those of samples that were cut off at the start."""
+    named = isinstance(names, list | tuple) or (isinstance(names, np.ndarray) and names.ndim == 1)
+    names = list(map(str, names)) if named else []
+    if len(names) != shape[0] or len(set(names)) < len(names):
+        raise InputError(f"{path}: 'ch_names' has {len(set(names))} different names, the EEG {shape[0]} channels")
+    times = array_of(path, "times", times)
+    if times.ndim != 1 or times.dtype.kind not in "fi" or len(times) < max(2, shape[1]):
+        raise InputError(f"{path}: 'times' has shape {times.shape} and type {times.dtype}, expected the time in s of each "
+                         f"of the {shape[1]} samples at least")
+    times = times[-shape[1]:].astype(float)
+    steps = np.diff(times)
+    if not np.isfinite(times).all() or not len(steps) or steps.min() <= 0 or np.ptp(steps) > .01 * steps.mean():
+        raise InputError(f"{path}: 'times' does not rise in even steps; expected the time of each sample in s")
+    if steps.mean() > LONGEST_STEP:
+        raise InputError(f"{path}: 'times' rises by {steps.mean():g} from sample to sample, expected the time of each "
+                         "sample in s; are they milliseconds?")
+    return names, [round(t, 6) for t in times.tolist()]
+
+
+def array_of(path: Path | str, key: str, value: object) -> np.ndarray:
+    """A value of a file as an array, whatever holds it: a list, an array or a tensor."""
+    try:
+        if hasattr(value, "detach"):  # a tensor, perhaps of a type that NumPy has not, or one that was trained
+            value = value.detach().cpu()
+            value = value.float() if "bfloat16" in str(value.dtype) else value
+        return np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"{path}: '{key}' is no array of numbers or texts ({str(error)[:100]}); copy it again") from None
 
 
 def choose_validation(concepts: list[str], share: float) -> set[str]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from eegdata.records import Block, DataSet, Picture, Recording
 
-from .things_shared import ConceptPicture, averaged, choose_validation, class_facts
+from .things_shared import ConceptPicture, array_of, averaged, choose_validation, class_facts, names_and_times
 
 FILES = {"training": "train.pt", "test": "test.pt"}
 KEYS = ("eeg", "img", "session", "ch_names", "times")
@@ -36,7 +36,7 @@ def find_whitened(args: argparse.Namespace, subjects: dict[int, Path],
         found = {}
         for part, name in FILES.items():
             content, digest = open_file(folder / name)
-            known[folder / name] = (tuple(map(str, content["ch_names"])), tuple(np.round(content["times"], 6).tolist()))
+            known[folder / name] = (tuple(content["ch_names"]), tuple(content["times"]))
             check_pictures(folder / name, content["img"], part, by_path)
             for session in sessions_of(content["session"], average[part]):
                 found.setdefault(session, []).append((part, folder / name, digest))
@@ -70,17 +70,18 @@ def open_file(path: Path) -> tuple[dict, str]:
     missing = [key for key in KEYS if not isinstance(content, dict) or key not in content]
     if missing:
         raise InputError(f"{path}: '{missing[0]}' is missing; expected a dict of {', '.join(KEYS)}")
-    eeg = np.asarray(content["eeg"])
+    eeg, img, session = (array_of(path, key, content[key]) for key in ("eeg", "img", "session"))
     if eeg.ndim != 4 or eeg.dtype.kind != "f":
         raise InputError(f"{path}: 'eeg' is of shape {eeg.shape} and {eeg.dtype}, expected floats of four axes (pictures, "
                          "repetitions, channels, samples)")
-    content = {**content, "eeg": eeg, **{key: np.asarray(content[key]) for key in ("img", "session", "times")}}
-    for key in ("img", "session"):
-        if content[key].shape != eeg.shape[:2]:
-            raise InputError(f"{path}: '{key}' has shape {content[key].shape}, expected {eeg.shape[:2]}, a value a trial")
-    if len(content["ch_names"]) != eeg.shape[2] or content["times"].shape != (eeg.shape[3],):
-        raise InputError(f"{path}: {len(content['ch_names'])} 'ch_names' and {len(content['times'])} 'times' for EEG of "
-                         f"{eeg.shape[2]} channels and {eeg.shape[3]} samples")
+    for key, value in (("img", img), ("session", session)):
+        if value.shape != eeg.shape[:2]:
+            raise InputError(f"{path}: '{key}' has shape {value.shape}, expected {eeg.shape[:2]}, a value a trial")
+    if session.dtype.kind not in "iuf" or not ((session >= 0) & (session == np.round(session))).all():
+        raise InputError(f"{path}: 'session' holds {session.ravel()[0]!s} and others of type {session.dtype}, expected "
+                         "whole numbers, 0 or more")
+    names, times = names_and_times(path, content["ch_names"], content["times"], eeg.shape[2:])
+    content = {**content, "eeg": eeg, "img": img, "session": session, "ch_names": names, "times": times}
     return content, digest
 
 

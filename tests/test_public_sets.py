@@ -110,6 +110,40 @@ def test_whitened_files_of_other_pictures_are_refused(things_pictures, tmp_path,
         capsys, "things", tmp_path / "out", "--folder", tmp_path / "w", "--images", things_pictures)
 
 
+@pytest.mark.parametrize(("key", "change", "said"), [
+    ("times", lambda times: times * 1000, "'times' rises by 4 from sample to sample"),
+    ("times", lambda times: times * 0, "'times' does not rise in even steps"),
+    ("times", lambda times: times[:100], "'times' has shape (100,)"),
+    ("ch_names", lambda names: ["Oz"] * len(names), "'ch_names' has 1 different names"),
+    ("ch_names", lambda names: len(names), "'ch_names' has 0 different names"),
+    ("img", lambda img: [*img.tolist(), ["one"]], "'img' is no array"),
+    ("session", lambda session: session.astype(str), "'session' holds 0.0 and others of type <U"),
+    ("session", lambda session: session - 1, "'session' holds -1.0"),
+])
+def test_whitened_files_that_are_not_as_they_should_be(things_pictures, tmp_path, capsys, key, change, said):
+    """Times in ms gave trials of 1000 s, and a session of -1 passed for averages."""
+    made = whitened(tmp_path / "w", things_pictures)
+    for part, name in (("training", "train.pt"), ("test", "test.pt")):
+        torch.save({**made[part], key: change(made[part][key])}, tmp_path / "w" / "sub-01" / name)
+    message = fails(capsys, "things", tmp_path / "out", "--folder", tmp_path / "w", "--images", things_pictures)
+    assert "sub-01/train.pt: " + said in message
+
+
+def test_whitened_files_of_tensors(things_pictures, tmp_path):
+    """Also of bfloat16, which NumPy has not, and with a gradient."""
+    made = whitened(tmp_path / "w", things_pictures)
+    for part, name in (("training", "train.pt"), ("test", "test.pt")):
+        eeg = torch.from_numpy(made[part]["eeg"]).bfloat16()
+        made[part] |= {"eeg": eeg if part == "test" else eeg.float().requires_grad_(),
+                       "session": torch.from_numpy(made[part]["session"]), "times": torch.from_numpy(made[part]["times"])}
+        torch.save(made[part], tmp_path / "w" / "sub-01" / name)
+    record, eeg, _ = prepare("things", tmp_path / "out", "--folder", tmp_path / "w", "--images", things_pictures,
+                             "--average_test", "none")
+    expected = [made[part]["eeg"].detach().float().numpy()[made[part]["session"].numpy() == session]
+                for session in (0, 1) for part in ("training", "test")]
+    assert record["sfreq"] == 250 and np.array_equal(eeg, np.concatenate(expected))
+
+
 def test_raw_things_in_the_order_of_presentation(things_pictures, tmp_path, capsys):
     rng, names, kept = np.random.default_rng(0), ["Oz", "P7", "Cz"], {}
     sessions = ((1, "training", (5, 99999, 20, 1)), (1, "test", (4, 4)), (2, "training", (7, 7, 99999, 2)))
@@ -213,6 +247,14 @@ def test_alljoined_1_6m_preprocessed(tmp_path, capsys):
     assert columns["session"].tolist() == [session for *_, session, _ in expected]
     for flag, value in (("--l_freq", "5"), ("--event_delay", ".1"), ("--exclude", "Cz"), ("--picture_list", "none.tsv")):
         assert f"{flag}: the " in fails(capsys, "alljoined16m", tmp_path / "no", *options, flag, value)
+    test_file = folder / "preprocessed_eeg_test_flat.npy"
+    content = np.load(test_file, allow_pickle=True).item()
+    for change, said in (({"times": content["times"] * 1000}, "'times' rises by 10 "),
+                         ({"times": content["times"] * 0}, "'times' does not rise"),
+                         ({"preprocessed_eeg_data": [1, 2]}, "'preprocessed_eeg_data' is of shape (2,)")):
+        np.save(test_file, content | change, allow_pickle=True)
+        assert said in fails(capsys, "alljoined16m", tmp_path / "no", *options)
+    np.save(test_file, content, allow_pickle=True)
     record, _, columns = prepare("alljoined16m", tmp_path / "named", *options, "--concepts",
                                  tmp_path / "image_metadata.npy")
     assert record["class_names"][columns["label"][0]] == "thing 0" and "thing-1654" in record["class_ids"]
@@ -248,6 +290,15 @@ def test_eeg_imagenet_and_its_blocks(tmp_path):
     audit = json.loads((tmp_path / "out" / "audit.json").read_text())
     order = next(one for one in audit["findings"] if "pure" in one["numbers"])
     assert order["severity"] == "severe" and order["numbers"]["pure"] == 1  # each class was one block
+
+
+@pytest.mark.parametrize("subject", ["sub0", None, -1, 1.5])
+def test_eeg_imagenet_of_people_without_a_number(tmp_path, capsys, subject):
+    records = eegimagenet(tmp_path)
+    records[3]["subject"] = subject
+    torch.save({"dataset": records}, tmp_path / "EEG-ImageNet_1.pth")
+    message = fails(capsys, "eegimagenet", tmp_path / "out", "--files", tmp_path / "EEG-ImageNet_1.pth")
+    assert "record 3 has subject " in message and "expected its number" in message
 
 
 def test_seed_dv(tmp_path):
