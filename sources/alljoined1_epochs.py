@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     import mne
 
 SFREQ, TMIN = 512., -.05  # of the tables
-COLUMNS = ("subject_id", "session", "73k_id", "coco_id", "curr_time")
+NUMBERS = ("subject_id", "session", "73k_id", "coco_id")
+COLUMNS = (*NUMBERS, "curr_time")
 SUFFIXES = ("_epo.fif", ".h5", ".parquet")
 ROWS = 500  # read at a time
 MAX_VOLT = 1e-2  # larger values are microvolts
@@ -143,8 +144,10 @@ def _table_sessions(path, shown):
     if missing:
         raise InputError(f"{path}: column {missing[0]} is missing (found {', '.join(table)[:200]}); expected "
                          f"{', '.join(COLUMNS)} and the EEG")
+    for name in COLUMNS:
+        table[name] = [_number(path, row, name, value) for row, value in enumerate(table[name])]
     pictures = _pictures(path, table, shown)
-    who = list(zip(map(int, table["subject_id"]), map(int, table["session"]), strict=True))
+    who = list(zip(table["subject_id"], table["session"], strict=True))
     shape, digest = trials(0).shape, file_hash(path)
     for row in range(1, len(who)):
         if trials(row).shape != shape:
@@ -153,11 +156,22 @@ def _table_sessions(path, shown):
     found = []
     for subject, session in sorted(set(who)):
         rows = [row for row, each in enumerate(who) if each == (subject, session)]
-        rows.sort(key=lambda row: float(table["curr_time"][row]))
+        rows.sort(key=lambda row: table["curr_time"][row])
         found.append(_Session(f"{path.name}, subject {subject}, session {session}", subject, session, [digest], names,
                               shape[1], SFREQ, TMIN, [pictures[row] for row in rows],
                               partial(_read_table, path, rows, pictures, table["curr_time"])))
     return found
+
+
+def _number(path, row, name, value):
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    whole = name in NUMBERS
+    if not np.isfinite(number) or (whole and not number.is_integer()):
+        raise InputError(f"{path}: row {row} has {name} {str(value)[:40]!r}, expected a {'whole ' * whole}number")
+    return int(number) if whole else number
 
 
 def _channels(path, count):
@@ -175,8 +189,8 @@ def _pictures(path, table, shown):
     by_coco, counted = {picture.coco: picture.nsd for picture in shown.values()}, None
     found = []
     for row, (coco, listed) in enumerate(zip(table["coco_id"], table["73k_id"], strict=True)):
-        nsd = by_coco.get(str(int(coco)))
-        shift = None if nsd is None else int(listed) - int(nsd)
+        nsd = by_coco.get(str(coco))
+        shift = None if nsd is None else listed - int(nsd)
         if shift not in (0, 1) or shift != (counted if counted is not None else shift):
             raise InputError(f"{path}: row {row} has coco_id {coco} and 73k_id {listed}, which are not of one picture that "
                              f"was shown ({nsd} of NSD, counted from 0); expected the publishers' table and their --ids")
@@ -228,4 +242,4 @@ def _read_table(path: Path, rows: list[int], pictures: list[str], onset: list[fl
     for start in range(0, len(rows), ROWS):
         own = rows[start:start + ROWS]
         yield _block(np.stack([trial(row) for row in own]) * scale, [pictures[row] for row in own],
-                     [float(onset[row]) for row in own])
+                     [onset[row] for row in own])

@@ -207,6 +207,18 @@ def test_table_of_the_hub(ids, pictures, tmp_path, capsys, first):
     assert ("counts from 1" in capsys.readouterr().out) == bool(first)
 
 
+@pytest.mark.parametrize(("name", "value"), [("subject_id", "subj01"), ("session", None), ("coco_id", 1.5),
+                                             ("curr_time", None)])
+def test_table_of_the_hub_with_a_cell_that_is_no_number(ids, pictures, tmp_path, capsys, name, value):
+    _, eeg, content = table(1, 1, 0)
+    content[name] = [value] * len(eeg)
+    content["EEG"] = [trial.tolist() for trial in eeg]
+    pyarrow.parquet.write_table(pyarrow.table(content), tmp_path / "train-00000.parquet")
+    message = fails(capsys, tmp_path / "out", "--epochs", tmp_path / "train-00000.parquet", "--pictures", pictures, "--ids",
+                    ids)
+    assert f"row 0 has {name} '{value}', expected a " in message
+
+
 def test_h5_of_osf(ids, pictures, tmp_path):
     """A file as pandas 3.1 with PyTables writes it, made here with h5py: three blocks, one of them a pickle."""
     import pickle
