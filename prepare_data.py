@@ -21,7 +21,7 @@ from pathlib import Path
 
 from runtime import hub, locks, options
 from runtime.errors import InputError, exits_cleanly
-from runtime.next_command import say_next
+from runtime.next_command import quoted, say_next
 
 from sources import SOURCES
 
@@ -89,7 +89,7 @@ def _prepare(args):
         split_folder(args, args.output, args.split_by or record["split_by"])
     except InputError as error:
         raise InputError(f"{error}. The trials are in {args.output}; make the splits with prepare_data.py split "
-                         f"{args.output} --split_by ...") from None
+                         f"{quoted(str(args.output))} --split_by ...") from None
     if not args.no_audit:
         audit_data(args.output, permutations=args.permutations)
     print(f"data set written to {args.output}")

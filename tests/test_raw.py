@@ -33,6 +33,12 @@ def test_formats(tmp_path, name):
     assert set(columns["picture"]) == {f"{each.replace('/', '-')}_unknown" for each in record["class_names"]}
 
 
+def test_a_split_that_fails_names_a_command_that_runs(tmp_path, capsys):
+    path = save(make_raw(), tmp_path / "one_raw.fif")
+    message = fails(capsys, tmp_path / "my data", "--recordings", path, "--event_names", ".*", "--split_by", "subject")
+    assert f"prepare_data.py split '{tmp_path / 'my data'}' --split_by" in message
+
+
 def test_a_first_sample_other_than_0(tmp_path):
     """FIF files may begin at any sample of a clock, with or without a date; annotations and stim channels follow it."""
     for number, date in enumerate((None, 1_600_000_000)):
