@@ -4,6 +4,7 @@ Whatever MNE's readers raise becomes one InputError that names the file; what th
 """
 
 import contextlib
+import math
 import re
 import warnings
 from collections.abc import Iterator
@@ -122,6 +123,8 @@ def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: 
     if not raw.ch_names:
         raise InputError(f"{path}: holds no signals, only {len(raw.annotations)} annotations; give the recording that they "
                          "belong to, and these as a table with --events")
+    if not 0 < raw.info["sfreq"] < math.inf:
+        raise InputError(f"{path}: its sampling rate is {raw.info['sfreq']:g} Hz; {DAMAGED}")
     with mne_reads(path):
         raw.get_channel_types()  # a damaged file may name kinds of channels that there are not
     if not raw.n_times:

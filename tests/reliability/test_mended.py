@@ -2,8 +2,10 @@
 
 import io
 import json
+import math
 import random
 import shutil
+import struct
 import subprocess
 import sys
 
@@ -164,6 +166,12 @@ def test_fif_files_of_circles_and_of_unknown_kinds_of_channels(tmp_path):
     path.write_bytes(whole[:place] + (4098).to_bytes(4) + whole[place + 4:])
     with pytest.raises(InputError, match="not readable"):
         open_raw(path)
+    rate = (201).to_bytes(4) + (4).to_bytes(4) + (4).to_bytes(4) + (0).to_bytes(4)  # FIFF_SFREQ, a float of 4 bytes
+    place = whole.index(rate) + len(rate)
+    for wrong in (-100., math.inf, 0.):
+        path.write_bytes(whole[:place] + struct.pack(">f", wrong) + whole[place + 4:])
+        with pytest.raises(InputError, match=r"a_raw\.fif: (its sampling rate|not readable)"):
+            open_raw(path)
 
 
 @pytest.mark.parametrize(("file", "key", "value"), [
