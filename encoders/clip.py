@@ -80,6 +80,7 @@ def check_clip(folder: str | Path, clip_model: str, picture: str) -> None:
                              f"{trained_with.get(flag)}; give the same")
 
 
+@torch.random.fork_rng(devices=[])  # as load_picture_model
 def load_clip_text(name: str, device: str) -> Callable[[list[str]], torch.Tensor]:
     """Return a function from texts, which are cut at the model's length, to embeddings [n, E] float32, not normalised."""
     if kind_of(name) in ("target", "timm"):

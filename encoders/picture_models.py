@@ -95,6 +95,7 @@ def not_loadable(name: str, reason: object) -> InputError:
                       f"if the folder was moved after training, give its new path{offline}")
 
 
+@torch.random.fork_rng(devices=[])  # else training after it would depend on whether the pictures were embedded before
 def load_picture_model(name: str, device: str) -> PictureModel:
     """Load a model by name or folder; not a picture target."""
     try:

@@ -9,7 +9,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import app
+from datautils import image_embeddings
 from eegdata.pictures import write_captions
+from encoders.clip import embed_texts
 from recipes import make_small_clip, make_small_llm
 from sources import drawings
 
@@ -39,6 +41,15 @@ def test_open_clip_loads_it_with_equal_embeddings(trained, data):
         for given, expected in ((model.eval().encode_image(pixels), written.eval().encode_image(pixels)),
                                 (model.encode_text(tokens), written.encode_text(tokens))):
             assert given.shape == (1, 8) and torch.equal(given, expected)
+
+
+def test_embedding_pictures_and_texts_leaves_the_seed_alone(trained, data, tmp_path):
+    """open_clip draws a model's weights before it reads them, so a training after it depended on whether the pictures'
+    embeddings were kept from a run before."""
+    state = torch.manual_seed(0).get_state()
+    image_embeddings(["cat_0"], data / "images", str(trained), "photo", cache=tmp_path)
+    embed_texts(["A red cat."], str(trained), "cpu")
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_saved_weights_are_those_in_memory(tmp_path, monkeypatch):
