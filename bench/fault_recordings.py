@@ -34,11 +34,12 @@ MARKERS = "MARKERS['Blank','Image']"
 
 # Does what `python -c` would, in forks of a small process: that starts a hundred times faster.
 TRIER = """
-import ctypes, json, os, signal, sys
+import ctypes, json, os, resource, signal, sys
 import pymatreader  # with the next two, what the commands load
 from mne.io import read_raw_eeglab
 from scipy.io import loadmat
 ctypes.CDLL(None).mallopt(-6, 165)  # MALLOC_PERTURB_
+resource.setrlimit(resource.RLIMIT_AS, (3 << 29, 3 << 29))  # filling more, as a damaged size asks for, takes long
 for line in sys.stdin:
     read, write = os.pipe()
     process = os.fork()
