@@ -39,7 +39,8 @@ import pymatreader  # with the next two, what the commands load
 from mne.io import read_raw_eeglab
 from scipy.io import loadmat
 ctypes.CDLL(None).mallopt(-6, 165)  # MALLOC_PERTURB_
-resource.setrlimit(resource.RLIMIT_AS, (3 << 29, 3 << 29))  # filling more, as a damaged size asks for, takes long
+most = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + (1 << 26)
+resource.setrlimit(resource.RLIMIT_AS, (most, most))  # filling what a damaged size asks for takes long
 for line in sys.stdin:
     read, write = os.pipe()
     process = os.fork()
