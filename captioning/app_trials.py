@@ -138,12 +138,14 @@ def of_recording(captioner: Captioner, files: list[str], onsets: str) -> Source:
 
 def _onsets(text):
     """(seconds between onsets or None, onsets or None) of what was typed."""
-    numbers = re.fullmatch(r"\s*(every)?((?:[\s,]*\d+(?:\.\d+)?)*)\s*(?:s|seconds)?\s*", text or "", re.I)
-    values = numbers and [float(value) for value in re.findall(r"\d+(?:\.\d+)?", numbers[2])]
-    if numbers is None or (numbers[1] and (len(values) != 1 or not values[0])):
+    typed = re.fullmatch(r"(every)?([\d.,\s]*)(?:s|seconds)?", (text or "").strip(), re.I)
+    # taken apart first: one pattern for all of them tries each digit as the beginning of a number
+    words = re.split(r"[\s,]+", typed[2]) if typed else []
+    values = [float(word) for word in words if re.fullmatch(r"\d+(?:\.\d+)?", word)]
+    if typed is None or len(values) < sum(map(bool, words)) or (typed[1] and (len(values) != 1 or not values[0])):
         raise InputError(f"onsets {text!r}: expected seconds such as 3.0 4.5, every 1.0, or nothing for the recording's "
                          "own events")
-    return (values[0], None) if numbers[1] else (None, values or None)
+    return (values[0], None) if typed[1] else (None, values or None)
 
 
 def view(captioner: Captioner, source: Source, row: int) -> str:

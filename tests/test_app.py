@@ -1,5 +1,7 @@
 """app.py in headless Chromium: a trial, a dropped recording, by keyboard, in both widths and both colour schemes."""
 
+import time
+
 from runtime.errors import InputError
 
 import numpy as np
@@ -56,6 +58,24 @@ def test_what_cannot_be_read_is_one_sentence(captioner, study, tmp_path, files, 
     with pytest.raises(InputError, match=named) as told:
         app_trials.of_recording(captioner, given, onsets)
     assert "/tmp/tmp" not in str(told.value)
+
+
+@pytest.mark.parametrize("typed, meant", [
+    ("", (None, None)), (None, (None, None)), (" 3.0, 4.5 ", (None, [3., 4.5])), ("3 4.25s", (None, [3., 4.25])),
+    ("every 1.0", (1., None)), ("Every2 seconds", (2., None))])
+def test_onsets_as_they_are_typed(typed, meant):
+    assert app_trials._onsets(typed) == meant
+
+
+@pytest.mark.parametrize("typed", [" ".join(f"{n}.345" for n in range(100, 400)) + " ms", "1" * 5000 + "x",
+                                   " " * 20000 + "x", "1" + " " * 20000 + "x", "1.5.5", "1; 2", "-1", "every 0",
+                                   "every 1 2"])
+def test_a_typo_behind_many_onsets_is_told_at_once(typed):
+    """Ten numbers with a word behind them kept the app busy for hours."""
+    begun = time.perf_counter()
+    with pytest.raises(InputError, match="expected seconds"):
+        app_trials._onsets(typed)
+    assert time.perf_counter() - begun < 2
 
 
 def test_another_model_forgets_the_recording_of_the_last(study):
