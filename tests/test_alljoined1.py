@@ -1,7 +1,10 @@
 """Alljoined1 in every published layout: trials against NumPy, the chain of ids, parts, captions, objects."""
 
 import json
+import re
 import shutil
+
+from runtime.errors import InputError
 
 import mne
 import numpy as np
@@ -17,6 +20,7 @@ from eegdata.pictures import read_captions
 from eegdata.splits import load_split
 from eegdata.trials import load_trials
 from raw_runs import AS_IT_IS
+from sources import pandas_h5
 
 NAMES = mne.channels.make_standard_montage("biosemi64").ch_names
 SHOWN = 12  # pictures that the made sessions show
@@ -244,6 +248,41 @@ def test_h5_of_osf(ids, pictures, tmp_path):
     record["tmin"] = -26 / 512
     check(record, got, shown, columns["curr_time"])
     assert found == pytest.approx(eeg * 1e6, abs=1e-3)
+
+
+@pytest.mark.parametrize("hostile, named", [
+    ("link", "/df leads to another place"), ("raw", "/df/block0_values leads to another place"),
+    ("virtual", "/df/block0_values leads to another place"), ("size", "/df/axis1 claims 1073741824 bytes, but 0")])
+def test_h5_holds_all_itself(tmp_path, hostile, named):
+    """An HDF5 file may take its values from any other file, as EEG, or claim a terabyte in a few kB."""
+    import h5py
+
+    def write(name, rows=4, **options):
+        with h5py.File(tmp_path / name, "w") as file:
+            group = file.create_group("df")
+            group.attrs["pandas_type"], group.attrs["nblocks"] = np.bytes_("frame"), 1
+            group.create_dataset("axis1", (rows,), "i1", chunks=(4,), data=np.zeros(4, "i1") if rows == 4 else None)
+            group["block0_items"] = np.array([b"session"])
+            group.create_dataset("block0_values", (rows, 1), "f8", **options)
+
+    (tmp_path / "secret").write_bytes(bytes(32))
+    write("sound.h5", data=np.ones((4, 1)))
+    assert pandas_h5.read_frame(tmp_path / "sound.h5", "df")["session"].tolist() == [1.] * 4
+    if hostile == "link":
+        with h5py.File(tmp_path / "hostile.h5", "w") as file:
+            file["df"] = h5py.ExternalLink("sound.h5", "/df")
+    elif hostile == "virtual":
+        write("hostile.h5")
+        with h5py.File(tmp_path / "hostile.h5", "r+") as file:
+            del file["df/block0_values"]
+            layout = h5py.VirtualLayout((4, 1), "f8")
+            layout[:] = h5py.VirtualSource(tmp_path / "sound.h5", "df/block0_values", shape=(4, 1))
+            file["df"].create_virtual_dataset("block0_values", layout)
+    else:
+        write("hostile.h5", **({"external": [(str(tmp_path / "secret"), 0, 32)]} if hostile == "raw" else
+                               {"rows": 1 << 30, "chunks": (1 << 16, 1)}))
+    with pytest.raises(InputError, match=re.escape(named)):
+        pandas_h5.read_frame(tmp_path / "hostile.h5", "df")
 
 
 def test_pickles_of_code_in_h5_are_refused(ids, pictures, tmp_path, capsys):
