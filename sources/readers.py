@@ -36,6 +36,7 @@ PAUSES = {".set": ("-99", "-99.0"), ".gdf": ("32766",)}  # of formats whose type
 EDF_TRIGGERS = [each(name) for name in ("status", "trigger") for each in (str.lower, str.title, str.upper)]
 EDF_OPTIONS = {"stim_channel": None, "misc": EDF_TRIGGERS}  # MNE cuts the decimals of a stim channel: 1.99 is 1
 SAMPLE_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}  # of a sample in BrainVision files
+NO_SECONDS = "incorrect for record length"  # EDF, BDF and GDF, where MNE takes 1 s
 OMITTED = re.compile(r"Omitted (\d+) annotation")  # MNE's word on marks outside of the data
 SMALL_ENDINGS = ("MNE reads EEGLAB files whose names end in .set and .fdt, in small letters; rename them, and save the "
                  "recording in EEGLAB again where it names its data")
@@ -118,6 +119,9 @@ def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: 
             what = ("its header tells of more or fewer data than it holds" if truncated else
                     f"{missing} of its markers lie after the end of its data file")
             raise InputError(f"{path}: {what}; {CUT_SHORT}")
+    if any(NO_SECONDS in note for note in notes):
+        raise InputError(f"{path}: its header gives its records no length in seconds, so its sampling rate is not known; "
+                         "export the recording again")
     if suffix in HEADERS and not cut_short:
         _check_brainvision(path, raw)
     if not raw.ch_names:
@@ -127,8 +131,9 @@ def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: 
         raise InputError(f"{path}: its sampling rate is {raw.info['sfreq']:g} Hz; {DAMAGED}")
     with mne_reads(path):
         raw.get_channel_types()  # a damaged file may name kinds of channels that there are not
-    if not raw.n_times:
-        raise InputError(f"{path}: holds no samples; get it again or leave it out")
+    if raw.n_times < 1:  # GDF counts -1 records while it is being written
+        raise InputError(f"{path}: holds no samples{f' (its header counts {raw.n_times})' if raw.n_times else ''}; get it "
+                         "again or leave it out")
     if suffix in (".edf", ".bdf", ".lay"):
         with mne_reads(path) as more:
             clock, marks = (edf_gaps(path, raw) if suffix != ".lay" else

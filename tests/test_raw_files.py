@@ -5,6 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
+from edf_material import write_edf_plus
+from other_formats import write_gdf
 from raw_material import ONSETS, make_raw, save
 from raw_runs import AS_IT_IS, fails, prepare
 from sources import damage
@@ -148,6 +150,18 @@ def test_wrong_header_numbers(shared, tmp_path, capsys):
         path = tmp_path / "one.vhdr"
         path.write_text(header.replace(old, new), encoding="utf-8")
         assert "one.vhdr" in fails(capsys, tmp_path / "out", "--recordings", path, "--event_names", "Stimulus/.*"), new
+
+
+def test_headers_without_time_or_samples(tmp_path, capsys):
+    """MNE took 1 s for the length of an EDF record of 0 s, and so made a sampling rate up."""
+    edf = write_edf_plus(tmp_path / "one.edf", np.zeros((2, 600)), 200, [0, 1, 2], kind="EDF+C")
+    content = edf.read_bytes()
+    _file(edf, content[:244] + b"0".ljust(8) + content[252:])
+    assert "no length in seconds" in fails(capsys, tmp_path / "out", "--recordings", edf, "--event_names", ".*")
+    gdf = write_gdf(tmp_path / "one.gdf", np.zeros((2, 600), int), ["Fz", "Cz"], 200, [(100, 1)])
+    content = gdf.read_bytes()
+    _file(gdf, content[:236] + (-5).to_bytes(8, "little", signed=True) + content[244:])
+    assert "its header counts -5" in fails(capsys, tmp_path / "out", "--recordings", gdf, "--event_names", ".*")
 
 
 def test_cut_short_on_purpose(shared, tmp_path):
