@@ -17,6 +17,7 @@ from runtime.secrets import without_secrets
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST,
               errno.ENOTDIR, errno.ENAMETOOLONG)
+STOPS = {signal.SIGTERM: "terminated", signal.SIGHUP: "terminal closed"}  # signals, and what is said of them
 LONGEST = 2000  # letters of a message
 
 
@@ -32,13 +33,13 @@ class InputError(Exception):
 
 
 class Interrupted(SystemExit, KeyboardInterrupt):
-    """Ends a script with code 130, as a shell reports Ctrl-C, or 143 (SIGTERM), and without a traceback; a caller in
-    Python can still tell it from other exits."""
+    """Ends a script with code 130, as a shell reports Ctrl-C, 143 (SIGTERM) or 129 (SIGHUP), and without a traceback; a
+    caller in Python can still tell it from other exits."""
 
 
 def exits_cleanly(main: Callable) -> Callable:
     """Decorate a script's `main(argv)`: `InputError` and a full disk become one line on stderr and exit code 2, as does
-    memory that is used up; Ctrl-C and SIGTERM become one that says how to go on, and code 130 or 143.
+    memory that is used up; Ctrl-C, SIGTERM and SIGHUP become one that says how to go on, and code 130, 143 or 129.
 
     With several processes only process 0 prints, so an error that all of them meet is printed once.
     """
@@ -49,7 +50,7 @@ def exits_cleanly(main: Callable) -> Callable:
             if isinstance(stream, io.TextIOWrapper):  # a notebook's is none
                 stream.reconfigure(errors="backslashreplace")  # a terminal cannot show all that a caption or name holds
         try:
-            with _sigterm_stops(), processes.only_main_speaks():
+            with _signals_stop(), processes.only_main_speaks():
                 result = main(argv)
             processes.end()
             sys.stdout.flush()
@@ -60,8 +61,8 @@ def exits_cleanly(main: Callable) -> Callable:
             raise
         except KeyboardInterrupt as stop:  # its text, if any, is that of encoders.training.train
             if processes.is_main():
-                _say(f"\n{'terminated' if _terminated else 'interrupted'}: {str(stop) or 'run the same command again'}")
-            raise Interrupted(128 + (signal.SIGTERM if _terminated else signal.SIGINT)) from None
+                _say(f"\n{STOPS.get(_stopped_by, 'interrupted')}: {str(stop) or 'run the same command again'}")
+            raise Interrupted(128 + _stopped_by) from None
         except InputError as error:
             message = str(error)
         except BrokenPipeError:
@@ -89,40 +90,50 @@ def exits_cleanly(main: Callable) -> Callable:
     return run
 
 
-_terminated = False  # whether the last stop of this process was SIGTERM
+_stopped_by = signal.SIGINT  # the signal of this process's last stop
 
 
 @contextlib.contextmanager
-def _sigterm_stops():
-    """SIGTERM, as batch systems send it at a job's end, stops as Ctrl-C does."""
-    global _terminated
-    _terminated = False
+def _signals_stop():
+    """SIGTERM, as batch systems send it at a job's end, and SIGHUP, which comes where a terminal closes, stop as Ctrl-C
+    does. A run that was started with nohup ignores SIGHUP and goes on."""
+    global _stopped_by
+    _stopped_by = signal.SIGINT
 
-    def stop(_number, _frame):
-        global _terminated
-        _terminated = True
+    def stop(number, _frame):
+        global _stopped_by
+        _stopped_by = number
+        for output in (1, 2):  # standard output and errors: what is written to a closed terminal would be an error
+            _drop_if_gone(output, select.POLLERR | select.POLLHUP)
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():  # which alone may set handlers
         yield
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.getsignal(number) for number in STOPS}
+    for number in STOPS:
+        if (number, before[number]) != (signal.SIGHUP, signal.SIG_IGN):
+            signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _reader_has_gone():
     """Whether standard output is a pipe that nobody reads any more. What is left for it is then dropped, since Python would
     complain of it at its end."""
-    if not isinstance(sys.stdout, io.TextIOWrapper):  # a notebook's
-        return False
-    number, poll = sys.stdout.fileno(), select.poll()
-    poll.register(number, select.POLLERR)
-    gone = any(event & select.POLLERR for _, event in poll.poll(0))
+    return isinstance(sys.stdout, io.TextIOWrapper) and _drop_if_gone(sys.stdout.fileno(), select.POLLERR)  # no notebook's
+
+
+def _drop_if_gone(output, signs):
+    """Whether poll() reports one of `signs` for the file of this number, which then leads nowhere."""
+    poll = select.poll()
+    poll.register(output, select.POLLERR)
+    gone = any(event & signs for _, event in poll.poll(0))
     if gone:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
     return gone
 
 

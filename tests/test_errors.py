@@ -62,10 +62,13 @@ def test_interrupted_writes_leave_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"),
-                                                      (signal.SIGTERM, 143, "terminated")])
+                                                      (signal.SIGTERM, 143, "terminated"),
+                                                      (signal.SIGHUP, 129, "terminal closed")])
 def test_a_signal_is_one_line_that_says_how_to_go_on(capsys, number, code, word, request):
     request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    request.addfinalizer(partial(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP)))
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it
     before = signal.getsignal(signal.SIGTERM)
 
     @exits_cleanly
@@ -75,7 +78,40 @@ def test_a_signal_is_one_line_that_says_how_to_go_on(capsys, number, code, word,
     with pytest.raises(SystemExit) as stop:
         main()
     assert stop.value.code == code and capsys.readouterr().err.strip() == f"{word}: run the same command again"
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(signal.SIGTERM) is before and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+
+
+SLEEPS = """
+import sys, time
+from runtime.errors import exits_cleanly
+def main(argv):
+    print("begun", flush=True)
+    try:
+        time.sleep(float(sys.argv[1]))
+    finally:
+        print("ends")
+exits_cleanly(main)()
+"""
+
+
+def test_a_terminal_that_closes_ends_a_run_cleanly(tmp_path):
+    """The run died without a word, and its clean-up never ran. Writing to the closed terminal is no error."""
+    ours, its = os.openpty()
+    with open(tmp_path / "log", "wb") as log:
+        run = subprocess.Popen(["setsid", "--ctty", sys.executable, "-c", SLEEPS, "60"], stdin=its, stdout=its, stderr=log,
+                               cwd=Path(__file__).parents[1])
+    os.close(its)
+    assert os.read(ours, 100).strip() == b"begun"
+    os.close(ours)
+    assert run.wait(30) == 129 and (tmp_path / "log").read_text().strip() == "terminal closed: run the same command again"
+
+
+def test_a_run_under_nohup_goes_on():
+    run = subprocess.Popen(["nohup", sys.executable, "-c", SLEEPS, "1"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           text=True, cwd=Path(__file__).parents[1])
+    assert run.stdout.readline() == "begun\n"
+    run.send_signal(signal.SIGHUP)
+    assert run.communicate()[0] == "ends\n" and run.returncode == 0
 
 
 @pytest.mark.parametrize("allocate", [lambda: np.ones(10**15), lambda: torch.ones(10**15), lambda: bytearray(10**15)])
