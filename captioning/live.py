@@ -19,7 +19,7 @@ from eegdata.preprocessing_schema import Preprocessing
 from sources import new_recording, preprocessing
 from sources.events import NO_EVENT, Event, choose_by_name
 from sources.live_trials import LiveTrial, LiveTrials
-from sources.lsl import PULL_SECONDS, Inlet, channels_of
+from sources.lsl import LOOK_SECONDS, PULL_SECONDS, Inlet, channels_of
 
 if TYPE_CHECKING:
     from captioning.captioner import Captioner
@@ -114,13 +114,14 @@ def run(args: Namespace, captioner: "Captioner", kept: Preprocessing, request: R
         for name, values in columns.items():
             session.columns.setdefault(name, []).extend(values)
 
+    marked = True
     while not _enough(args, live, session):
         pulled = inlet.pull(PULL_SECONDS)
-        if markers and (marks := markers.pull()):
-            _mark(live, *marks, args)
+        if markers:
+            marked = _take_marks(live, markers, marked, args)
         if pulled is None:
             write(live.finish())
-            if _enough(args, live, session) or not ((markers is None or markers.again()) and inlet.again()):
+            if _enough(args, live, session) or not inlet.again():
                 break
             continue
         values, times = pulled
@@ -133,6 +134,20 @@ def run(args: Namespace, captioner: "Captioner", kept: Preprocessing, request: R
 def _enough(args, live, session):
     return ((args.seconds is not None and live.received >= args.seconds * live.sfreq)
             or (args.trials is not None and len(session.time) >= args.trials))
+
+
+def _take_marks(live, markers, there, args):
+    """Hand on the markers that came; whether their stream is there. Its program may be started again, as between blocks,
+    while the EEG goes on. there: whether it was before."""
+    marks = markers.pull()
+    if marks is not None:
+        _mark(live, *marks, args)
+    elif there:
+        print(f"note: the stream of markers {args.markers} is gone; it is looked for while the EEG goes on", flush=True)
+    elif markers.again(LOOK_SECONDS):
+        print(f"note: the stream of markers {args.markers} is back", flush=True)
+        return True
+    return marks is not None
 
 
 def _mark(live, values, times, args):

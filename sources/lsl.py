@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pylsl
 
 PULL_SECONDS = .05  # that a look for new samples waits
+LOOK_SECONDS = .5  # that a look for a stream that is gone waits, where another one goes on
 MAX_CHUNK = 4096  # samples
 
 
@@ -76,9 +77,9 @@ class Inlet:
             return None
         return values, np.asarray(times, float)
 
-    def again(self) -> bool:
-        """Wait for a stream that is gone; whether it came back."""
-        inlet = self._open(self.wait)
+    def again(self, seconds: float | None = None) -> bool:
+        """Wait for a stream that is gone, --wait seconds or so many; whether it came back."""
+        inlet = self._open(self.wait if seconds is None else seconds)
         if inlet is not None:
             self.inlet, self.reconnects = inlet, self.reconnects + 1
         return inlet is not None

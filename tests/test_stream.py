@@ -25,6 +25,7 @@ from new_recordings import SHORT, read
 from raw_material import CHANNELS, ONSETS, make_raw
 from sources import epochs, preprocessing
 from sources.live_trials import LiveTrial, LiveTrials, reach_seconds
+from sources.lsl import Inlet
 
 os.environ["LSLAPICFG"] = str(Path(__file__).with_name("lsl_api.cfg"))  # read when pylsl is imported first
 ROOT = Path(__file__).resolve().parents[1]
@@ -175,6 +176,31 @@ def test_it_stops_after_as_many_captions_as_asked_for(monkeypatch):
     assert counts == [(0, 3), (3, 1)]
 
 
+class Markers:
+    """A stream of markers that is lost after its first one, and comes back at the third look for it."""
+
+    def __init__(self):
+        self.pieces, self.looks = [([["a"]], np.ones(1)), None], 0
+
+    def pull(self):
+        return self.pieces.pop(0) if self.pieces else None
+
+    def again(self, seconds):
+        self.looks += 1
+        self.pieces += [([["b"]], np.full(1, 2.)), ([], np.zeros(0))] * (self.looks == 3)
+        return bool(self.pieces)
+
+
+def test_markers_that_come_back_count_again(capsys):
+    """Where the program that shows the pictures was started again, all its later markers were lost without a word."""
+    markers, trials, there = Markers(), LiveTrials(list(CHANNELS), SFREQ, SETTINGS), True
+    args = Namespace(markers="M", event_names=None, event_delay=0.)
+    for _ in range(6):
+        there = captioning.live._take_marks(trials, markers, there, args)
+    assert trials.pending == [(1., "a"), (2., "b")] and there
+    assert re.findall("markers M is (gone|back)", capsys.readouterr().out) == ["gone", "back"]
+
+
 # --- over LSL ---
 
 
@@ -226,6 +252,34 @@ def test_lost_samples_over_lsl(study, replayed, tmp_path, capsys):
     assert 5 < len(table) < 14 and set(table["event"]) == {"cat"}
     assert not table["time"].astype(float).between(10 - .8, 12 + .2).any()
     assert "lost: 400 in 1 gaps" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_stream_of_markers_that_comes_back():
+    """pylsl tells that it is lost, but does not find the next one of that name by itself."""
+    pylsl = pytest.importorskip("pylsl", reason="pylsl is not installed (requirements-live.txt)")
+    name = f"eeg-to-text-markers-{os.getpid()}"
+
+    def outlet(source):
+        return pylsl.StreamOutlet(pylsl.StreamInfo(name, "Markers", 1, 0, pylsl.cf_string, source))
+
+    def pulled(until):
+        for _ in range(100):
+            found = inlet.pull(.1)
+            if until(found):
+                return found
+        raise AssertionError("nothing came")
+
+    first = outlet("first")
+    inlet = Inlet(name, "--markers", 20)
+    first.push_sample(["a"])
+    assert pulled(lambda found: found and found[0])[0] == [["a"]]
+    del first
+    assert pulled(lambda found: found is None) is None and not inlet.again(.1)
+    second = outlet("second")
+    assert any(inlet.again(.5) for _ in range(20))
+    second.push_sample(["b"])
+    assert pulled(lambda found: found and found[0])[0] == [["b"]]
 
 
 @pytest.mark.slow
