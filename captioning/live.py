@@ -19,7 +19,7 @@ from eegdata.preprocessing_schema import Preprocessing
 from sources import new_recording, preprocessing
 from sources.events import NO_EVENT, Event, choose_by_name
 from sources.live_trials import LiveTrial, LiveTrials
-from sources.lsl import LOOK_SECONDS, PULL_SECONDS, Inlet, channels_of
+from sources.lsl import LOOK_SECONDS, PULL_SECONDS, Inlet, StreamChannels, channels_of, check_same
 
 if TYPE_CHECKING:
     from captioning.captioner import Captioner
@@ -72,8 +72,8 @@ def calibrated_scale(args: Namespace, kept: Preprocessing) -> ChannelScale | Non
     return ChannelScale(new_recording.read_new(options, kept).scale)
 
 
-def open_stream(args: Namespace, kept: Preprocessing) -> tuple[Inlet, LiveTrials, list[int], np.ndarray]:
-    """The EEG stream, its LiveTrials, the rows of the stream that are EEG, and their factors to microvolts."""
+def open_stream(args: Namespace, kept: Preprocessing) -> tuple[Inlet, LiveTrials, StreamChannels]:
+    """The EEG stream, its LiveTrials and its channels."""
     inlet = Inlet(args.lsl, "--lsl", args.wait)
     channels = channels_of(inlet)
     names = [channels.names[row] for row in channels.eeg]
@@ -85,7 +85,7 @@ def open_stream(args: Namespace, kept: Preprocessing) -> tuple[Inlet, LiveTrials
         raise InputError(f"--bads {unknown[0]}: no channel of that name in the stream (channels {', '.join(names)[:300]})")
     settings = replace(preprocessing.settings_of(kept), bads=bads or "none")
     live = LiveTrials(names, channels.sfreq, settings, args.every, f"--lsl {args.lsl}")
-    return inlet, live, channels.eeg, channels.factor[channels.eeg]
+    return inlet, live, channels
 
 
 def run(args: Namespace, captioner: "Captioner", kept: Preprocessing, request: Request, session: Session) -> tuple:
@@ -95,7 +95,8 @@ def run(args: Namespace, captioner: "Captioner", kept: Preprocessing, request: R
     """
     scale = calibrated_scale(args, kept)
     markers = Inlet(args.markers, "--markers", args.wait) if args.markers else None  # first, so that it misses none
-    inlet, live, rows, factor = open_stream(args, kept)
+    inlet, live, channels = open_stream(args, kept)
+    rows, factor = channels.eeg, channels.factor[channels.eeg]
     print(f"{len(rows)} channels at {live.sfreq:g} Hz; a caption comes {live.wait:.2f} s after its onset at the earliest, "
           "as the window and the filters reach so far")
 
@@ -123,6 +124,7 @@ def run(args: Namespace, captioner: "Captioner", kept: Preprocessing, request: R
             write(live.finish())
             if _enough(args, live, session) or not inlet.again():
                 break
+            check_same(inlet, channels)
             continue
         values, times = pulled
         if len(times):

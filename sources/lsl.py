@@ -109,3 +109,14 @@ def channels_of(inlet: Inlet) -> StreamChannels:
         raise InputError(f"{inlet.flag} {inlet.name}: no channel of type EEG in a unit of volts among "
                          f"{', '.join(names)[:300]}; let the program that sends it write types and units")
     return StreamChannels(names, eeg, np.array([MICROVOLTS.get(unit, 1.) for unit in units]), sfreq)
+
+
+def check_same(inlet: Inlet, before: StreamChannels) -> None:
+    """Raise InputError where a stream that came back is not as it was: its values would be taken for other channels'."""
+    now = channels_of(inlet)
+    for what, old, new in (("the channels", before.names, now.names), ("the rate in Hz", before.sfreq, now.sfreq),
+                           ("the EEG channels", before.eeg, now.eeg),
+                           ("the units", before.factor.tolist(), now.factor.tolist())):
+        if old != new:
+            raise InputError(f"{inlet.flag} {inlet.name}: came back with other settings: {what} were {str(old)[:300]}, now "
+                             f"{str(new)[:300]}; set the amplifier as before, or start again")

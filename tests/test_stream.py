@@ -25,7 +25,7 @@ from new_recordings import SHORT, read
 from raw_material import CHANNELS, ONSETS, make_raw
 from sources import epochs, preprocessing
 from sources.live_trials import LiveTrial, LiveTrials, reach_seconds
-from sources.lsl import Inlet
+from sources.lsl import Inlet, StreamChannels, channels_of, check_same
 
 os.environ["LSLAPICFG"] = str(Path(__file__).with_name("lsl_api.cfg"))  # read when pylsl is imported first
 ROOT = Path(__file__).resolve().parents[1]
@@ -167,13 +167,35 @@ def test_it_stops_after_as_many_captions_as_asked_for(monkeypatch):
         return {"caption": ["A cat."] * len(eeg), "words": [[]] * len(eeg)}
 
     monkeypatch.setattr(captioning.live, "calibrated_scale", lambda args, kept: None)
-    monkeypatch.setattr(captioning.live, "open_stream", lambda args, kept: (source, source, [0], np.ones(1)))
+    monkeypatch.setattr(captioning.live, "open_stream", lambda args, kept: (
+        source, source, StreamChannels(["Cz"], [0], np.ones(1), 100.)))
     monkeypatch.setattr(captioning.live, "readings", readings)
     session = captioning.live.Session()
     args = Namespace(markers=None, trials=4, seconds=None)
     captioning.live.run(args, None, SimpleNamespace(taken=slice(0, 4)), None, session)
     assert len(session.time) == len(session.events) == len(session.columns["caption"]) == 4
     assert counts == [(0, 3), (3, 1)]
+
+
+class Described:
+    """A stream that only describes itself, for sources.lsl.channels_of."""
+
+    flag, name = "--lsl", "amplifier"
+
+    def __init__(self, names=("Fz", "Cz"), sfreq=200., units=("uV", "uV"), types=("EEG", "EEG")):
+        self.info = SimpleNamespace(channel_count=lambda: len(names), nominal_srate=lambda: sfreq,
+                                    get_channel_labels=lambda: list(names), get_channel_units=lambda: list(units),
+                                    get_channel_types=lambda: list(types))
+
+
+@pytest.mark.parametrize("options", [{"names": ("Cz", "Fz")}, {"sfreq": 500.}, {"units": ("uV", "mV")},
+                                     {"types": ("EEG", "misc")}, {"names": ("Fz",), "units": ("uV",), "types": ("EEG",)}])
+def test_a_stream_that_comes_back_otherwise_is_refused(options):
+    """Its rows were taken for the channels of the first one: Cz for Fz."""
+    before = channels_of(Described())
+    check_same(Described(), before)
+    with pytest.raises(InputError, match="--lsl amplifier: came back with other settings"):
+        check_same(Described(**options), before)
 
 
 class Markers:
