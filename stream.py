@@ -5,8 +5,8 @@
 
 Each marker, or each moment of a fixed rhythm, gives a trial, which is processed as a trial of a whole recording. What
 depends on a whole recording is settled before: --calibrate names an earlier one of the same person and device, from which
-the scale of the channels is taken. At the end, latency, lost samples and reconnects are printed. `python -m sources.replay`
-sends a recorded file as an amplifier does.
+the scale of the channels is taken. At the end, latency, lost samples and reconnects are printed. Ctrl-C ends it at once,
+and --out has what was captioned by then. `python -m sources.replay` sends a recorded file as an amplifier does.
 """
 
 import sys
@@ -77,13 +77,20 @@ def _run(args, file):
     refuse_single_trials(captioner.model.encoder.config, f"--model_path {args.model_path}",
                          "a stream gives one after the other")
     kept = preprocessing_of(captioner.model.encoder.config, captioner.folder, args.like)
-    told = [*summary(*run(args, captioner, kept, request, session), session), threshold_text(captioner, request)]
-    print("\n".join(told))
-    if file and session.time:
-        write_readings(file, session.time, session.events, session.columns, {
-            "options": without_secrets(vars(args)), "versions": versions(), "model": captioner.key, "llm": captioner.llm,
-            "other_llm": captioner.other_llm(), "preprocessing": kept.model_dump(), "session": told})
-        print(f"captions written to {file}")
+    told = ["ended before its time"]
+    try:
+        told = [*summary(*run(args, captioner, kept, request, session), session), threshold_text(captioner, request)]
+        print("\n".join(told))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{len(session.whole().time)} trials captioned") from None
+    finally:  # a session cannot be repeated, however it ends
+        done = session.whole()
+        if file and done.time:
+            write_readings(file, done.time, done.events, done.columns, {
+                "options": without_secrets(vars(args)), "versions": versions(), "model": captioner.key,
+                "llm": captioner.llm, "other_llm": captioner.other_llm(), "preprocessing": kept.model_dump(),
+                "session": told})
+            print(f"captions written to {file}")
 
 
 if __name__ == "__main__":

@@ -53,6 +53,12 @@ class Session:
     columns: dict[str, list] = field(default_factory=dict)
     latency: list[float] = field(default_factory=list)
 
+    def whole(self) -> "Session":
+        """Without a trial of which only a part was noted when the session was interrupted."""
+        count = min([len(self.time), len(self.events), *map(len, self.columns.values())] if self.columns else [0])
+        return Session(self.time[:count], self.events[:count], {name: values[:count] for name, values in
+                                                                self.columns.items()}, self.latency[:count])
+
 
 def calibrated_scale(args: Namespace, kept: Preprocessing) -> ChannelScale | None:
     """The ChannelScale that a stream's trials need: of the recording --calibrate, else over the trials so far; None where

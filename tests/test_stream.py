@@ -276,6 +276,26 @@ def test_lost_samples_over_lsl(study, replayed, tmp_path, capsys):
     assert "lost: 400 in 1 gaps" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("end, code, said", [(KeyboardInterrupt, 130, "interrupted: 1 trials captioned"),
+                                             (InputError("it came back otherwise"), 2, "it came back otherwise")])
+def test_what_was_captioned_is_kept_however_the_session_ends(study, tmp_path, capsys, monkeypatch, end, code, said):
+    """A session without --seconds goes on until Ctrl-C, which left nothing of it."""
+    pytest.importorskip("pylsl", reason="pylsl is not installed (requirements-live.txt)")
+
+    def run(args, captioner, kept, request, session):
+        session.time, session.events = [1., 2.], ["cat", "dog"]  # stopped while the second one was noted
+        session.columns = {"caption": ["A cat.", "A dog."], "class": ["cat"], "probability": [.9], "words": [[("cat", .9)]]}
+        raise end
+
+    monkeypatch.setattr(captioning.live, "run", run)
+    with pytest.raises(SystemExit) as stop:
+        stream(study[2], "absent", tmp_path / "live.csv", "--every", "1")
+    assert stop.value.code == code and said in capsys.readouterr().err
+    table = read(tmp_path / "live.csv")
+    assert table["caption"].tolist() == ["A cat."] and table["event"].tolist() == ["cat"]
+    assert json.loads((tmp_path / "live.csv.json").read_text())["session"] == ["ended before its time"]
+
+
 @pytest.mark.slow
 def test_a_stream_of_markers_that_comes_back():
     """pylsl tells that it is lost, but does not find the next one of that name by itself."""
