@@ -116,7 +116,9 @@ def split(args: argparse.Namespace) -> None:
     """Make the splits of a data set folder again."""
     if not args.splits_path and not Path(args.folder).is_dir():
         raise InputError(f"{args.folder}: not a data set folder; for a .pth file give --splits_path, the file to write")
-    split_folder(args, args.folder, args.split_by, args.splits_path)
+    given = args.splits_path
+    with (locks.only_writer({"splits": Path(given)}, "--splits_path") if given else locks.only_run(args.folder, "FOLDER")):
+        split_folder(args, args.folder, args.split_by, args.splits_path)
 
 
 def split_folder(args: argparse.Namespace, folder: Path | str, by: str | None, splits_path: str | None = None) -> None:
@@ -172,14 +174,19 @@ def caption(args: argparse.Namespace) -> None:
     from eegdata.machine_captions import caption_pictures
 
     folder, names = Path(args.folder), None
-    if (folder / "dataset.json").is_file() or (folder / "trials").is_dir():
+    if _is_data_set(folder):
         folder, names = folder / "images", read_record(folder)["pictures"]
     device = options.resolve_device(args.device)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected a data set folder, or a folder of pictures "
                          "<class>/<name>.JPEG")
-    with locks.only_run(folder, "FOLDER"):
+    of_data_set = folder.name == "images" and _is_data_set(folder.parent)  # preparing locks that, and may remove pictures
+    with locks.only_run(folder.parent if of_data_set else folder, "FOLDER"):
         caption_pictures(folder, names, args.model, device, args.overwrite, args.batch_size, args.max_new_tokens)
+
+
+def _is_data_set(folder):
+    return (folder / "dataset.json").is_file() or (folder / "trials").is_dir()
 
 
 def push(args: argparse.Namespace) -> None:

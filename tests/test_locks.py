@@ -42,6 +42,14 @@ def holder():
         process.wait()
 
 
+@pytest.fixture
+def captioned(tmp_path):
+    """A small data set folder with pictures."""
+    prepare_data.main(["simulated", "--output", str(tmp_path / "made"), "--n_subjects", "1", "--n_pictures", "24",
+                       "--trials_per_picture", "2", "--no_audit"])
+    return tmp_path / "made"
+
+
 def refusal(capsys, main, *arguments):
     with pytest.raises(SystemExit) as stop:
         main(list(map(str, arguments)))
@@ -63,6 +71,19 @@ def test_a_second_run_is_refused_and_told_of_the_first(holder, data, clip, tmp_p
     assert f"--dest {tmp_path}/captions.csv: another run writes to it" in said
     with locks.only_writer({"label": tmp_path / "captions_label.csv"}, "--dest"):  # another file of the folder is free
         pass
+
+
+@pytest.mark.parametrize("command, place", [("split", ""), ("caption", ""), ("caption", "images")])
+def test_nobody_changes_a_data_set_that_is_being_prepared(holder, captioned, capsys, command, place):
+    """`prepare_data.py ... --overwrite` could remove pictures that were being captioned, as each took a lock of its own."""
+    holder(captioned)
+    options = ("--model", "none", "--device", "cpu") if command == "caption" else ()
+    assert "another run writes to it" in refusal(capsys, prepare_data.main, command, captioned / place, *options)
+
+
+def test_splits_of_one_file_are_made_by_one_run(holder, captioned, tmp_path, capsys):
+    holder(tmp_path, "mine.pth")
+    assert "--splits_path" in refusal(capsys, prepare_data.main, "split", captioned, "--splits_path", tmp_path / "mine.pth")
 
 
 def test_the_lock_of_a_killed_run_is_free_and_its_half_files_go(holder, tmp_path):
