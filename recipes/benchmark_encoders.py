@@ -15,12 +15,14 @@ trials themselves.
 import argparse
 import subprocess
 import sys
+import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from runtime import options
-from runtime.errors import exits_cleanly
+from runtime.errors import InputError, exits_cleanly
 from runtime.runs import atomic_path
 
 import numpy as np
@@ -176,10 +178,28 @@ def cross_validated(task: Task, seed: int, output: Path, networks: list[str]) ->
             with atomic_path(file) as temporary, open(temporary, "wb") as stream:
                 np.savez(stream, **found)
             print(f"{task.name}, seed {seed}: fold {number + 1}", flush=True)
-        with np.load(file) as found:
-            for name in found.files:
-                said.setdefault(name, np.full(len(task.trials), -1))[fold[2]] = task.classes_of(found[name])
+        for name, probabilities in _kept(file, fold[2], networks).items():
+            said.setdefault(name, np.full(len(task.trials), -1))[fold[2]] = task.classes_of(probabilities)
     return said
+
+
+def _kept(file, tested, networks):
+    """{method: probabilities [m, K]} of a file of kept predictions. InputError where it is damaged or lacks a network."""
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            found = {name: stored[name] for name in stored.files}
+        wrong = next((name for name, each in found.items() if each.ndim != 2 or len(each) != len(tested)
+                      or not np.isfinite(each).all()), None)
+        if wrong or not found:
+            raise ValueError(f"{wrong or 'it'} holds no probabilities of {len(tested)} trials")
+    except (zipfile.BadZipFile, zlib.error, ValueError, TypeError, AttributeError, EOFError, OSError, MemoryError) as error:
+        raise InputError(f"{file}: kept predictions that cannot be read ({str(error)[:200]}); remove the file, and its "
+                         "fold is computed again") from None
+    missing = [name for name in networks if name not in found]
+    if missing:
+        raise InputError(f"{file}: kept predictions of a run without {', '.join(missing)}; remove {file.parent} to "
+                         "compute its folds again, or give --networks without them")
+    return found
 
 
 def _balanced(labels, said):

@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+from runtime.errors import InputError
+
 import numpy as np
 import pytest
 import torch
@@ -69,6 +71,29 @@ def test_data_sets_in_folders_of_one_name_share_no_predictions(few_trials, monke
     assert (one["x"] == 2 - two["x"]).all()
 
 
+@pytest.mark.parametrize("content, named", [
+    (b"", "cannot be read"), (b"PK\3\4 cut short", "cannot be read"), ({"x": np.ones(3)}, "x holds no probabilities of"),
+    ({"x": np.full((48, 3), np.nan)}, "x holds no probabilities of"), ({"x": np.ones((48, 3))}, "of a run without EEGNet")])
+def test_kept_predictions_are_checked(few_trials, monkeypatch, tmp_path, content, named):
+    """Damage was a traceback, and a network that was asked for later was left out of the table without a word."""
+    def predictions(task, fold, seed, folder, networks):
+        return {"x": np.eye(3)[task.trials.label.numpy()[fold[2]]]}
+
+    monkeypatch.setattr(benchmark, "predictions", predictions)
+    task = benchmark.Task("", "data", "person")
+    benchmark.cross_validated(task, 0, tmp_path, [])
+    file = sorted(tmp_path.rglob("*.npz"))[0]
+    rows = len(task.folds(0)[0][2])
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        np.savez(file, **{name: np.resize(values, (rows, 3)) if values.ndim == 2 else values for name, values in
+                          content.items()})
+    with pytest.raises(InputError, match=named) as told:
+        benchmark.cross_validated(task, 0, tmp_path, ["EEGNet"])
+    assert str(file) in str(told.value)
+
+
 @pytest.mark.parametrize(("best_of", "code"), [(benchmark.OURS, 0), (next(iter(BASELINES)), 1)])
 def test_the_exit_code_says_whether_a_baseline_is_ahead(few_trials, monkeypatch, tmp_path, capsys, best_of, code):
     def predictions(task, fold, seed, folder, networks):
@@ -80,7 +105,7 @@ def test_the_exit_code_says_whether_a_baseline_is_ahead(few_trials, monkeypatch,
     monkeypatch.setattr(benchmark, "tasks_of", lambda args: [benchmark.Task("SNR 0.5, all", "made", "person")])
     monkeypatch.setattr(ideal_observer, "ideal_accuracy", lambda folder: (.5, .9))
     with pytest.raises(SystemExit) as stop:
-        benchmark.main(["--output", str(tmp_path), "--simulated", "made", "--seeds", "0", "1"])
+        benchmark.main(["--output", str(tmp_path), "--simulated", "made", "--seeds", "0", "1", "--networks"])
     assert stop.value.code == code
     text = (tmp_path / "table.md").read_text()
     assert f"| {best_of} | 1.000 [1.000, 1.000] |" in text and "The ideal observer at SNR 0.5: 0.900." in text
