@@ -26,6 +26,7 @@ CONDITIONS = {"S1 obj": ("first", "first picture"), "S2 match": ("match", "same 
               "S2 nomatch": ("nomatch", "another picture")}  # as in `cond`: class id, class name
 NO_ELECTRODES = ("X", "Y", "nd")
 ARRAYS = {"X": ("f", 3), "subject": ("U", 1), "cond": ("U", 1), "ch": ("U", 1)}  # kind of dtype and dimensions
+MAX_RATIO, MIN_SIZE = 100, 1 << 20  # bytes that a packed byte may unpack to, and bytes below which it may be more
 MAX_MICROVOLTS = 1e5  # microvolts; anything above is a damaged number
 
 
@@ -69,6 +70,10 @@ def read_npz(path: Path | str) -> dict[str, np.ndarray]:
     """The file's arrays by name, checked; nothing in it is executed."""
     try:
         with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.file_size > MAX_RATIO * max(member.compress_size, MIN_SIZE):
+                    raise ValueError(f"{member.filename} is said to unpack to {member.file_size} bytes from "
+                                     f"{member.compress_size}, as no EEG does")
             damaged = archive.testzip()
         if damaged:
             raise ValueError(f"checksum of {damaged} is wrong")
@@ -82,7 +87,7 @@ def read_npz(path: Path | str) -> dict[str, np.ndarray]:
         raise InputError(f"--file {path}: no such file; expected uci_picture_evoked.npz") from None
     except IsADirectoryError:
         raise InputError(f"--file {path}: is a folder, expected the .npz file") from None
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError, MemoryError) as error:
         raise InputError(f"--file {path}: not a readable .npz file, damaged or cut short ({str(error)[:200]}); copy it "
                          "again") from None
     _check(content, path)

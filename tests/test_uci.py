@@ -1,5 +1,7 @@
 """prepare_data.py uci: the picture-evoked EEG of the UCI EEG Database into a data set folder."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -72,6 +74,22 @@ def spoiled(name, change):
 def test_wrong_contents_are_named(tmp_path, capsys, content, expected):
     np.savez(tmp_path / "made.npz", **content)
     assert expected in fails(capsys, tmp_path / "made.npz", tmp_path / "out")
+
+
+def test_an_npz_that_would_fill_the_memory_is_refused(tmp_path, capsys):
+    """A file of some kB that unpacks to gigabytes, or an array that claims petabytes: out of memory, a smaller --batch_size
+    was said to help."""
+    for name, shape, zeros in (("packed", (1, 64, 1 << 20), 128), ("claimed", (480, 64, 10**12), 0)):
+        with zipfile.ZipFile(tmp_path / f"{name}.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+            with archive.open("X.npy", "w") as file:
+                np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+                for _ in range(zeros):
+                    file.write(bytes(1 << 20))
+            for other in ("ch", "subject", "cond"):
+                with archive.open(f"{other}.npy", "w") as file:
+                    np.save(file, arrays()[other])
+    assert "X.npy is said to unpack to 134217" in fails(capsys, tmp_path / "packed.npz", tmp_path / "out")
+    assert "damaged or cut short (Unable to allocate" in fails(capsys, tmp_path / "claimed.npz", tmp_path / "out")
 
 
 def test_what_is_no_npz_is_named(tmp_path, capsys):
