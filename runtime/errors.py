@@ -17,7 +17,9 @@ from runtime.secrets import without_secrets
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST,
               errno.ENOTDIR, errno.ENAMETOOLONG)
-STOPS = {signal.SIGTERM: "terminated", signal.SIGHUP: "terminal closed"}  # signals, and what is said of them
+STOPS = {signal.SIGTERM: "terminated"}  # signals, and what is said of them
+if hasattr(signal, "SIGHUP"):  # not on Windows
+    STOPS[signal.SIGHUP] = "terminal closed"
 LONGEST = 2000  # letters of a message
 
 
@@ -112,7 +114,7 @@ def _signals_stop():
         return
     before = {number: signal.getsignal(number) for number in STOPS}
     for number in STOPS:
-        if (number, before[number]) != (signal.SIGHUP, signal.SIG_IGN):
+        if number == signal.SIGTERM or before[number] != signal.SIG_IGN:
             signal.signal(number, stop)
     try:
         yield
