@@ -16,7 +16,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from runtime import locks, options
+from runtime import idle_options, locks, options
 from runtime.errors import InputError, exits_cleanly
 from runtime.next_command import say_next
 from runtime.options import bounded, make_parser, positive
@@ -31,9 +31,6 @@ from metrics.judge import add_arguments as judge_options
 from metrics.text import CLEANINGS, METRICS, PROTOCOLS
 
 ALL_METRICS = (*METRICS, OBJECT_WORD, N_WAY)
-NEEDS = {**dict.fromkeys(("beside", "title", "examples", "effects"), "report"), "bertscore_layers": "bertscore_model",
-         **dict.fromkeys(("splits_path", "image_dir", "split_num", "subject", "splits_index", "time_low", "time_high"),
-                         "eeg_dataset")}
 
 
 def parse(argv: list[str] | None) -> options.Options:
@@ -99,9 +96,7 @@ def parse(argv: list[str] | None) -> options.Options:
 
 def refuse_without_effect(args: options.Options) -> None:
     """Raise InputError for an option that would be ignored beside the others."""
-    for name in args.given():
-        if name in NEEDS and not getattr(args, NEEDS[name]):
-            raise InputError(f"--{name}: has no effect without --{NEEDS[name]}; also give that, or leave --{name} out")
+    idle_options.refuse_idle(args, idle_options.EVALUATION)
     if args.protocol == "coco":
         known = (*COCO_TABLE, METRIC, OBJECT_WORD, N_WAY)
         unknown = [metric for metric in args.metrics if metric not in known] if "metrics" in args.given() else []

@@ -15,7 +15,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from runtime import locks, options, processes, profiler, seeds, small_models
+from runtime import idle_options, locks, options, processes, profiler, seeds, small_models
 from runtime.cuda import dtype_of
 from runtime.errors import InputError, exits_cleanly
 from runtime.next_command import CARRIED, beside, say_next
@@ -120,6 +120,7 @@ def parse(argv: list[str] | None) -> options.Options:
     if not args.soft_tokens and args.label == "none" and not args.exemplars:
         raise InputError("--soft_tokens 0 with --label none: the LLM would be told nothing of a trial; give --exemplars, "
                          "another --label, or soft tokens")
+    idle_options.refuse_idle(args, idle_options.FINETUNING)
     check_micro_batch(args)
     options.llm_loading(args)  # a contradiction ends here, before the long work
     return args

@@ -9,7 +9,7 @@
 
 import sys
 
-from runtime import locks, options, profiler, seeds
+from runtime import idle_options, locks, options, profiler, seeds
 from runtime.errors import InputError, exits_cleanly
 from runtime.next_command import CARRIED, say_next
 
@@ -42,11 +42,12 @@ def parse(argv: list[str] | None) -> options.Options:
                                           "samples], scaled like the training data")
     options.run_options(parser, seeds=True)
     args = options.parse(parser, argv)
-    if args.trial is None and not args.eeg_file:
-        return args
     if args.trial is not None and args.eeg_file:
         raise InputError(f"--trial {args.trial} and --eeg_file {args.eeg_file}: only one trial can be captioned; "
                          "give one of them")
+    idle_options.refuse_idle(args, idle_options.INFERENCE)
+    if args.trial is None and not args.eeg_file:
+        return args
     one = f"--trial {args.trial}" if args.trial is not None else f"--eeg_file {args.eeg_file}"
     if args.dest:
         raise InputError(f"--dest {args.dest}: {one} is captioned on the terminal and no CSV is written; leave --dest out, "

@@ -8,7 +8,7 @@ baselines, which use the training captions and no LLM. One CSV per condition.
 
 import sys
 
-from runtime import locks, options, profiler, seeds
+from runtime import idle_options, locks, options, profiler, seeds
 from runtime.errors import InputError, exits_cleanly
 from runtime.next_command import say_next
 
@@ -26,7 +26,9 @@ def parse(argv: list[str] | None) -> options.Options:
                                             "inference.py writes)"))
     options.run_options(parser, seeds=True)
     parser.set_defaults(abstain_below=None)  # inference.py's: the controls are for the captions of all trials
-    return options.parse(parser, argv)
+    args = options.parse(parser, argv)
+    idle_options.refuse_idle(args, idle_options.CONTROLS)
+    return args
 
 
 @exits_cleanly

@@ -19,7 +19,7 @@ from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
-from runtime import hub, locks, options
+from runtime import hub, idle_options, locks, options
 from runtime.errors import InputError, exits_cleanly
 from runtime.next_command import quoted, say_next
 
@@ -130,7 +130,9 @@ def split_folder(args: argparse.Namespace, folder: Path | str, by: str | None, s
 
     path = splits_path or Path(folder) / "splits.pth"
     trials = load_trials(folder)
-    by = by or trials.record.get("split_by", "picture")
+    if by is None:
+        by = trials.record.get("split_by", "picture")
+        idle_options.refuse_idle(args, idle_options.SPLITTING, split_by=by)
     splits = make_splits(trials, by, args.val_fraction, args.test_fraction, args.split_seed, args.split_gap,
                          args.unseen_pictures)
     write_splits(path, splits, made_from={
@@ -215,7 +217,10 @@ def parse(argv: list[str] | None) -> options.Options:
     for name, (what, _) in COMMANDS.items():
         add_command(name, commands.add_parser(name, help=what, description=what, formatter_class=parser.formatter_class,
                                               allow_abbrev=False))
-    return options.parse(parser, argv)
+    args = options.parse(parser, argv)
+    idle = {"split": idle_options.SPLITTING, "audit": idle_options.AUDIT}
+    idle_options.refuse_idle(args, idle_options.PREPARING if args.command in SOURCES else idle.get(args.command, ()))
+    return args
 
 
 @exits_cleanly

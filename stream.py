@@ -11,7 +11,7 @@ and --out has what was captioned by then. `python -m sources.replay` sends a rec
 
 import sys
 
-from runtime import locks, options
+from runtime import idle_options, locks, options
 from runtime.errors import exits_cleanly
 
 from captioning import requests
@@ -49,6 +49,7 @@ def parse(argv: list[str] | None) -> options.Options:
     options.run_options(parser, profile=False)
     args = options.parse(parser, argv)
     new_recording.check_onsets(args)
+    idle_options.refuse_idle(args, idle_options.STREAM)
     return args
 
 

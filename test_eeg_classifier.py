@@ -16,7 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from runtime import locks, options, profiler, seeds
+from runtime import idle_options, locks, options, profiler, seeds
 from runtime.errors import InputError, exits_cleanly
 from runtime.next_command import beside, say_next
 
@@ -60,6 +60,7 @@ def parse(argv: list[str] | None) -> options.Options:
     args = options.parse(parser, argv)
     if args.results_dir is None and not Path(args.output).is_dir():
         raise InputError(f"--output {args.output}: no such folder; for a Hub id give --results_dir too")
+    idle_options.refuse_idle(args, idle_options.SCORING)
     return args
 
 

@@ -23,7 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime import encoder_options, locks, options, profiler, seeds
+from runtime import encoder_options, idle_options, locks, options, profiler, seeds
 from runtime.errors import InputError, exits_cleanly
 from runtime.next_command import CARRIED, beside, say_next
 
@@ -231,6 +231,7 @@ def _run(args):
     one_class = trials.classes == "one"
     branched = args.encoder == "transformer" and args.branches == "auto" and bool(one_class or args.loss_weight)
     of_best_epoch = not branched or bool(args.patience)
+    idle_options.refuse_idle(args, idle_options.of_trials(trials.classes, of_best_epoch))
     arguments = _arguments_for(args, device, output, args.num_epochs, label_names=["labels", "target"],
                               metric_for_best_model=args.best_by, greater_is_better=args.best_by != "loss",
                               load_best_model_at_end=of_best_epoch,

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime import options
+from runtime import idle_options, options
 from runtime.errors import InputError, exits_cleanly
 from runtime.runs import atomic_path, save_run, write_json
 from runtime.small_models import small_folder
@@ -68,6 +68,7 @@ def parse(argv: list[str] | None) -> options.Options:
         raise InputError(f"--image_size {args.image_size} --width {args.width}: expected multiples of 32 and of 2")
     if not args.eeg_dataset and (args.splits_path or not args.image_dir):
         raise InputError("--eeg_dataset is missing; give it, or give --image_dir without --splits_path")
+    idle_options.refuse_idle(args, idle_options.SMALL_CLIP)
     return args
 
 

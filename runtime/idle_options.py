@@ -1,0 +1,128 @@
+"""Options that have no effect beside others. Given all the same they are refused, by one table a script: whoever gives one
+expects that it changes something."""
+
+import argparse
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from runtime.command_line import Options
+from runtime.errors import InputError
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Options, separated by blanks, that have no effect where when(args) is true. because: what makes them so, as
+    "with --no_stage3" or "without --report". only_said: earlier repositories' commands carry them, so they are no error."""
+
+    names: str
+    because: str
+    when: Callable[[argparse.Namespace], object]
+    only_said: bool = False
+
+
+def refuse_idle(args: Options, table: Iterable[Idle], **settled: object) -> None:
+    """Raise InputError for an option that is not at its default and has no effect; print a note on those only said.
+    settled: values that stand in place of those in args, of options for which the data decided."""
+    given, known = args.given(), argparse.Namespace(**vars(args) | settled)
+    for row in table:
+        for name in row.names.split():
+            if name not in given or not row.when(known):
+                continue
+            found = f"--{name}{_text(given[name])}: has no effect {row.because}"
+            if row.only_said:
+                print(f"note: {found}")
+            else:
+                advice = "also give that" if row.because.startswith("without") else "leave that out"
+                raise InputError(f"{found}; {advice}, or leave --{name} out")
+
+
+def _text(value):
+    """A value as it is typed; nothing for a switch."""
+    if isinstance(value, bool):
+        return ""
+    values = value if isinstance(value, list | tuple) else [value]
+    return "".join(f" {each:g}" if isinstance(each, float) else f" {each}" for each in values)
+
+
+def _is(name, *values):
+    return lambda args: getattr(args, name) in values
+
+
+def _is_not(name, *values):
+    return lambda args: getattr(args, name) not in values
+
+
+def _lacks(name):
+    return lambda args: getattr(args, name) in (None, False, 0)
+
+
+TRAINING = (  # stage 1
+    Idle("loss loss_weight class_head label_smoothing best_by keep_epochs target_layers target_mix target_tokens "
+         "target_head target_blur soft_targets time_shift noise channel_dropout branches num_epochs clip_model picture "
+         "time_low time_high split_num subject splits_index",
+         "with --pretrain, which learns no pictures and reads no data set", lambda args: args.pretrain),
+    Idle("mask_ratio pretrain_sfreq pretrain_epochs", "without --pretrained DIR", _lacks("pretrained")),
+    Idle("features", "without --encoder braindecode:NAME", lambda args: not args.encoder.startswith("braindecode:")),
+    Idle("residual_blocks", "without --encoder channelnet", _is_not("encoder", "channelnet")),
+    Idle("d_model attn_heads layers dropout spatial_filters patch_size", "without --encoder transformer",
+         _is_not("encoder", "transformer")),
+    Idle("loss soft_targets", "with --loss_weight 0, as no embedding is learned", _is("loss_weight", 0)),
+    Idle("label_smoothing", "with --class_head off", _is("class_head", "off")),
+    Idle("splits_index", "without --subject", _lacks("subject")))
+
+
+def of_trials(classes: str, of_best_epoch: bool) -> tuple[Idle, ...]:
+    """What the trials of stage 1 make idle. classes: "one", "several" or "none" of a picture are learned; of_best_epoch:
+    whether the best epoch is kept, not the mean of the weights."""
+    return (Idle("best_by", "without --branches neural or --patience, as no epoch is picked", lambda _: not of_best_epoch),
+            Idle("label_smoothing", "where no classes are learned", lambda _: classes == "none"))
+
+
+SCORING = (  # test_eeg_classifier.py
+    Idle("window_ms when_trials", "without --when_and_where", _lacks("when_and_where")),
+    Idle("splits_index", "without --subject", _lacks("subject")))
+
+FINETUNING = (  # stages 2 and 3
+    Idle("lora_r lora_alpha lora_dropout lora_target", "with --no-use_lora", _lacks("use_lora")),
+    Idle("projector projector_learning_rate", "with --soft_tokens 0, as there is no projector", _lacks("soft_tokens")),
+    Idle("embedding_dropout", "with --soft_tokens 0 and without --exemplars, as prompts hold nothing of the embedding",
+         lambda args: not args.soft_tokens and not args.exemplars),
+    Idle("label_dropout", "with --label none", _is("label", "none")),
+    Idle("train_label", "with --label none, as no prompt names a class (out_of_fold also chooses --exemplars)",
+         lambda args: args.label == "none" and not (args.exemplars and args.train_label == "out_of_fold")),
+    Idle("train_label num_epochs_eeg", "with --no_stage3", lambda args: args.no_stage3),
+    Idle("num_epochs_image saved_pretrained_model_path", "with --no_stage2", lambda args: args.no_stage2, only_said=True),
+    Idle("splits_index", "without --subject", _lacks("subject")))
+
+INFERENCE = (
+    Idle("eeg_dataset splits_path image_dir split_num subject splits_index time_low time_high split",
+         "with --eeg_file, which is all that is read", lambda args: args.eeg_file),
+    Idle("split", "with --trial, which is a number among all records", lambda args: args.trial is not None),
+    Idle("splits_index", "without --subject", _lacks("subject")))
+
+CONTROLS = (Idle("splits_index", "without --subject", _lacks("subject")),)  # inference_chance.py
+
+EVALUATION = (
+    Idle("beside title examples effects", "without --report", _lacks("report")),
+    Idle("bertscore_layers", "without --bertscore_model", _lacks("bertscore_model")),
+    Idle("splits_path image_dir split_num subject splits_index time_low time_high", "without --eeg_dataset",
+         _lacks("eeg_dataset")),
+    Idle("judge_url judge_key_env judge_price judge_limit judge_tokens judge_threads judge_cache", "without --judge_model",
+         _lacks("judge_model")),
+    Idle("judge_key_env judge_threads", "without --judge_url", _lacks("judge_url")))
+
+STREAM = (Idle("event_delay", "with --every, as there are no markers", lambda args: args.every),)
+
+SPLITTING = (  # of `prepare_data.py split`, and of what that command does after each source
+    Idle("split_gap", "without --split_by time", _is("split_by", "picture", "class", "session", "recording")),
+    Idle("unseen_pictures", "with --split_by picture or class, which keep pictures apart anyway",
+         _is("split_by", "picture", "class")),
+    Idle("split_seed", "with --split_by time, which draws nothing",
+         lambda args: args.split_by == "time" and not args.unseen_pictures))
+
+PREPARING = (*SPLITTING, Idle("permutations", "with --no_audit", lambda args: args.no_audit))
+AUDIT = (Idle("splits_index", "without --subject", _lacks("subject")),)
+
+SMALL_CLIP = (  # recipes.make_small_clip
+    Idle("extra_scenes", "without --extra_drawings", _lacks("extra_drawings")),
+    Idle("split_num", "without --eeg_dataset", _lacks("eeg_dataset")))

@@ -1,0 +1,97 @@
+"""Options that have no effect beside others: each was taken without a word."""
+
+from runtime import idle_options
+from runtime.errors import InputError
+
+import pytest
+
+import evaluate
+import finetune_llm
+import inference
+import prepare_data
+import stream
+import test_eeg_classifier
+import train_eeg_classifier
+from recipes import make_small_clip
+from test_options import parsers
+from tiny import data_arguments
+
+TRAIN = ["--eeg_dataset", "a", "--output", "b"]
+SCORE = ["--eeg_dataset", "a", "--output", "docs"]
+FINETUNE = [*TRAIN, "--eeg_encoder_path", "c"]
+READ = ["--model_path", "m", "--eeg_file", "one.npy"]
+SIMULATED = ["simulated", "--output", "o"]
+TABLES = {"train_eeg_classifier": "TRAINING", "test_eeg_classifier": "SCORING", "finetune_llm": "FINETUNING",
+          "inference": "INFERENCE", "inference_chance": "CONTROLS", "evaluate": "EVALUATION", "stream": "STREAM",
+          "prepare_data": "PREPARING", "recipes.make_small_clip": "SMALL_CLIP"}
+
+
+@pytest.mark.parametrize(("script", "argv", "said"), [
+    (train_eeg_classifier, [*TRAIN, "--mask_ratio", "0.3"],
+     "--mask_ratio 0.3: has no effect without --pretrained DIR; also give that, or leave --mask_ratio out"),
+    (train_eeg_classifier, ["--pretrain", "--pretrained", "d", "--output", "b", "--noise", "1"], "--noise 1: .* --pre"),
+    (train_eeg_classifier, [*TRAIN, "--features", "64"], "--features 64: .* without --encoder braindecode:NAME"),
+    (train_eeg_classifier, [*TRAIN, "--residual_blocks", "0"], "--residual_blocks 0: .* without --encoder channelnet"),
+    (train_eeg_classifier, [*TRAIN, "--encoder", "nice", "--layers", "3"], "--layers 3: .* without --encoder transformer"),
+    (train_eeg_classifier, [*TRAIN, "--loss_weight", "0", "--loss", "infonce"], "--loss infonce: .* with --loss_weight 0"),
+    (train_eeg_classifier, [*TRAIN, "--class_head", "off", "--label_smoothing", "0.1"], "with --class_head off; leave"),
+    (train_eeg_classifier, [*TRAIN, "--splits_index", "subject"], "--splits_index subject: .* without --subject"),
+    (test_eeg_classifier, [*SCORE, "--window_ms", "20"], "--window_ms 20: .* without --when_and_where"),
+    (finetune_llm, [*FINETUNE, "--no-use_lora", "--lora_r", "8"],
+     "--lora_r 8: has no effect with --no-use_lora; leave that out, or leave --lora_r out"),
+    (finetune_llm, [*FINETUNE, "--label", "none", "--train_label", "out_of_fold"], "--train_label out_of_fold: .* --label"),
+    (finetune_llm, [*FINETUNE, "--label", "none", "--exemplars", "2", "--train_label", "true"], "--train_label true: "),
+    (finetune_llm, [*FINETUNE, "--label", "none", "--label_dropout", "0.3"], "--label_dropout 0.3: .* with --label none"),
+    (finetune_llm, [*FINETUNE, "--soft_tokens", "0", "--projector", "linear"], "--projector linear: .* --soft_tokens 0"),
+    (finetune_llm, [*FINETUNE, "--soft_tokens", "0", "--embedding_dropout", "0"], "--embedding_dropout 0: "),
+    (finetune_llm, [*FINETUNE, "--no_stage3", "--num_epochs_eeg", "2"], "--num_epochs_eeg 2: .* with --no_stage3"),
+    (inference, [*READ, "--subject", "3"], "--subject 3: .* with --eeg_file"),
+    (inference, ["--model_path", "m", "--eeg_dataset", "d", "--trial", "3", "--split", "val"], "--split val: .* --trial"),
+    (evaluate, ["a.csv", "--judge_tokens", "9"], "--judge_tokens 9: .* without --judge_model"),
+    (evaluate, ["a.csv", "--judge_model", "m", "--judge_threads", "9"], "--judge_threads 9: .* without --judge_url"),
+    (stream, ["--model_path", "m", "--lsl", "a", "--every", "1", "--event_delay", "0.1"], "--event_delay 0.1: .* --every"),
+    (prepare_data, [*SIMULATED, "--no_audit", "--permutations", "99"], "--permutations 99: .* with --no_audit"),
+    (prepare_data, [*SIMULATED, "--split_by", "picture", "--unseen_pictures"], "--unseen_pictures: .* --split_by picture"),
+    (prepare_data, ["split", "f", "--split_by", "subject", "--split_gap", "9", "--split_seed", "1"], None),
+    (prepare_data, ["split", "f", "--split_by", "class", "--split_gap", "9"], "--split_gap 9: .* without --split_by time"),
+    (prepare_data, ["split", "f", "--split_by", "time", "--split_seed", "9"], "--split_seed 9: .* with --split_by time"),
+    (prepare_data, ["audit", "f", "--splits_index", "all"], "--splits_index all: .* without --subject"),
+    (make_small_clip, ["--image_dir", "i", "--extra_scenes", "objects"], "--extra_scenes objects: .* --extra_drawings")])
+def test_an_option_without_effect_is_refused(script, argv, said):
+    if said is None:
+        assert script.parse(argv)
+    else:
+        with pytest.raises(InputError, match=said):
+            script.parse(argv)
+
+
+@pytest.mark.parametrize("argv", [
+    ["--label", "none", "--exemplars", "2", "--train_label", "out_of_fold"], ["--no-use_lora", "--lora_r", "16"],
+    ["--soft_tokens", "0", "--exemplars", "1", "--embedding_dropout", "0"]])
+def test_what_has_an_effect_or_is_the_default_is_taken(argv):
+    assert finetune_llm.parse([*FINETUNE, *argv])
+
+
+def test_what_predecessors_give_is_only_said(capsys):
+    assert finetune_llm.parse([*FINETUNE, "--no_stage2", "--num_epochs_image", "6"])
+    assert capsys.readouterr().out == "note: --num_epochs_image 6: has no effect with --no_stage2\n"
+
+
+@pytest.mark.parametrize("script", TABLES)
+def test_tables_name_options_of_their_script(script):
+    known = {action.dest for parser in parsers(script) for action in parser._actions}
+    named = {name for row in getattr(idle_options, TABLES[script]) for name in row.names.split()}
+    assert named and named <= known
+
+
+def test_what_the_trials_make_idle(data, clip, tmp_path, capsys):
+    given = [*data_arguments(data), "--clip_model", str(clip), "--output", str(tmp_path / "e"), "--device", "cpu"]
+    with pytest.raises(SystemExit):
+        train_eeg_classifier.main([*given, "--best_by", "loss"])
+    assert "--best_by loss: has no effect without --branches neural or --patience" in capsys.readouterr().err
+    folder = tmp_path / "data"
+    prepare_data.main(["simulated", "--output", str(folder), "--n_subjects", "2", "--n_pictures", "30", "--image_size",
+                       "32", "--no_audit", "--classes", "cup", "car"])
+    with pytest.raises(SystemExit):  # the record says by picture
+        prepare_data.main(["split", str(folder), "--split_gap", "30"])
+    assert "--split_gap 30: has no effect without --split_by time" in capsys.readouterr().err
