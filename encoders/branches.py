@@ -32,7 +32,7 @@ from .linear_branch import (
     held_out_embeddings,
     window_samples,
 )
-from .log_loss import best_log_loss, fit_weights, gain_beyond_error, log_losses
+from .log_loss import best_log_loss, fit_weights, gain_beyond_error, log_losses, spread
 from .tangent_branch import (
     STRENGTHS,
     all_components,
@@ -242,9 +242,9 @@ def class_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
 def _shares(outputs):
     """The standard deviation of each branch's outputs [N, D] in that of all, {name: share}; logits count without their
     mean over the classes, which has no effect."""
-    spread = {name: float((values - values.mean(1, keepdim=True)).std()) for name, values in outputs.items()}
-    total = sum(spread.values()) or 1.
-    return {name: round(value / total, 3) for name, value in spread.items()}
+    sizes = {name: spread(values - values.mean(1, keepdim=True)) for name, values in outputs.items()}
+    total = sum(sizes.values()) or 1.
+    return {name: round(value / total, 3) for name, value in sizes.items()}
 
 
 def shares_text(branches: dict[str, dict[str, float]]) -> str:

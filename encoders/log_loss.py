@@ -15,6 +15,12 @@ def log_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(logits, labels, reduction="none") * weight
 
 
+def spread(values: torch.Tensor) -> float:
+    """The standard deviation of values; 0 of a single one, as the logit of one trial and one class, of which torch gives
+    NaN."""
+    return float(values.std()) if values.numel() > 1 else 0.
+
+
 def fit_weights(logits: list[torch.Tensor], labels: torch.Tensor) -> np.ndarray:
     """Weights >= 0 [B] of the logits [N, K] of several classifiers, whose weighted sum has the lowest log-loss.
 
@@ -22,7 +28,7 @@ def fit_weights(logits: list[torch.Tensor], labels: torch.Tensor) -> np.ndarray:
     """
     from scipy.optimize import minimize
 
-    scales = np.array([float(each.std()) or 1. for each in logits])
+    scales = np.array([spread(each) or 1. for each in logits])
     scaled = torch.stack([each.double() / scale for each, scale in zip(logits, scales, strict=True)])
 
     def loss(values):

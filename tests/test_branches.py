@@ -161,6 +161,20 @@ def test_shares_are_of_telling_the_known_classes_apart(tmp_path):
         {name: share["logits"] for name, share in shares.items()}, abs=.1)
 
 
+def test_one_class_and_one_validation_trial_give_an_encoder_that_loads(tmp_path):
+    """The spread of a single logit was NaN, so the shares and the linear branch of the saved encoder were, too."""
+    eeg, labels = evoked(2, classes=1)
+    model = build_encoder(EEGEncoderConfig(CHANNELS, SAMPLES, SFREQ, num_classes=1, embedding_size=4, d_model=16,
+                                           attn_heads=2, layers=1, spatial_filters=4))
+    targets = torch.tensor([[1., 0, 0, 0], [0, 1, 0, 0]])
+    fitting = BranchFitting(eeg, labels, targets, 1, {"train": torch.tensor([0]), "val": torch.tensor([1])}, np.arange(2),
+                            SFREQ, 0)
+    fitting.add_to(model, eeg, "cpu", 1.)
+    save_encoder(model, tmp_path)
+    assert load_encoder(tmp_path).config.branches == model.config.branches
+    assert all(torch.isfinite(part).all() for part in encode(model, eeg))
+
+
 def test_classes_of_one_trial_each_are_dealt_out_all_the_same():
     eeg, _ = evoked(12)
     rows = {"train": torch.arange(8), "val": torch.arange(8, 12)}
