@@ -245,6 +245,12 @@ def train(trainer: Trainer, checkpoint: str | None = None) -> list[dict]:
         trainer.train(resume_from_checkpoint=checkpoint)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(how_to_go_on(trainer.args.output_dir)) from None
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):  # PyTorch's words
+            raise
+        raise InputError(f"--batch_size {trainer.args.per_device_train_batch_size}: makes a batch of one trial of the "
+                         f"{len(trainer.train_dataset)} in training, and the batch norm of this encoder needs two; give "
+                         "another number") from None
     processes.wait()  # the others may still read the best weights
     if not all(math.isfinite(entry.get("eval_loss", 0)) for entry in trainer.state.log_history):
         remove_folder(trainer.args.output_dir)  # of no use to anybody

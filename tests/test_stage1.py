@@ -376,6 +376,13 @@ def test_bad_input_to_training(data, clip, tmp_path, capsys, options, said):
     assert not (tmp_path / "model.safetensors").exists()
 
 
+def test_a_batch_of_one_trial_that_batch_norm_cannot_take_is_one_sentence(data, tmp_path, capsys):
+    """38 samples leave one value a channel, and 60 trials in batches of 59 one trial."""
+    argv = [*data_arguments(data), "--output", str(tmp_path), "--loss_weight", "0", "--encoder", "nice", "-tl", "0", "-th",
+            "38", "--device", "cpu", "--num_epochs", "1", "--batch_size", "59"]
+    assert "--batch_size 59: makes a batch of one trial of the 60" in refusal(capsys, training.main, argv)
+
+
 def test_bad_pretraining_files(tmp_path, pretraining_files, capsys):
     def pretrain():
         training.main(["--pretrain", "--pretrained", str(pretraining_files), "--output", str(tmp_path / "pre"), *SMALL])
