@@ -15,6 +15,7 @@ from runtime.errors import InputError
 from runtime.places import resolve_checkpoint
 from runtime.quiet import watched
 from runtime.runs import atomic_path, read_json
+from runtime.wording import counted
 
 import numpy as np
 import torch
@@ -165,6 +166,7 @@ def encode(model: nn.Module, eeg: torch.Tensor, rows: Sequence[int] | None = Non
     """The trials `rows` (positions [n], None: all) of eeg [N, C, T] -> embeddings [n, E], logits [n, K] float32 on the CPU.
 
     eeg may also be a MappedEEG; a batch is read at a time. The model is put in evaluation mode and does not change.
+    InputError where its outputs are no numbers: scores would count a NaN as the best of all.
     """
     model = model.eval().to(device)
     if str(device) == "cpu":  # large batches leave its cache: 256 trials of 128 x 500 took twice the time of 4 x 64
@@ -174,4 +176,11 @@ def encode(model: nn.Module, eeg: torch.Tensor, rows: Sequence[int] | None = Non
         for part in tqdm(parts, desc="EEG", unit="batch", disable=sum(map(len, parts)) <= 1000 or not watched()):
             outputs.append(model(eeg[part].to(device)))
             profiler.step("EEG batch")
-    return torch.cat([e.float().cpu() for e, _ in outputs]), torch.cat([logits.float().cpu() for _, logits in outputs])
+    embeddings, logits = (torch.cat([part.float().cpu() for part in each]) for each in zip(*outputs, strict=True))
+    wrong = (~torch.isfinite(torch.cat([embeddings, logits], 1)).all(1)).nonzero()[:, 0]
+    if len(wrong):
+        first = torch.cat(parts)[wrong[0]]
+        raise InputError(f"the encoder gives NaN or infinite numbers for {counted(len(wrong), 'trial')} of {len(logits)}: "
+                         f"the values of the first reach {eeg[first[None]].abs().max():.2g}; leave such trials out, or "
+                         "scale the EEG as that which the encoder was trained on")
+    return embeddings, logits

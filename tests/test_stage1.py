@@ -383,6 +383,16 @@ def test_a_batch_of_one_trial_that_batch_norm_cannot_take_is_one_sentence(data, 
     assert "--batch_size 59: makes a batch of one trial of the 60" in refusal(capsys, training.main, argv)
 
 
+def test_trials_of_which_an_encoder_gives_no_numbers_are_refused(data, clip, encoder, tmp_path, capsys):
+    """Finite EEG that overflows in the encoder ended in a traceback, or counted as retrieved."""
+    content, split = torch.load(data / "eeg.pth"), torch.load(data / "splits.pth")["splits"][0]
+    content["dataset"][split["test"][1]]["eeg"] = torch.full((6, 64), 1e38)
+    torch.save(content, tmp_path / "eeg.pth")
+    line = refusal(capsys, score, data, clip, encoder, "--eeg_dataset", str(tmp_path / "eeg.pth"), "--splits_path",
+                   str(data / "splits.pth"), "--results_dir", str(tmp_path))
+    assert "NaN or infinite numbers for 1 trial of 24: the values of the first reach 1e+38" in line
+
+
 def test_bad_pretraining_files(tmp_path, pretraining_files, capsys):
     def pretrain():
         training.main(["--pretrain", "--pretrained", str(pretraining_files), "--output", str(tmp_path / "pre"), *SMALL])
