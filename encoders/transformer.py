@@ -52,7 +52,7 @@ def mean_and_covariance(eeg: torch.Tensor, rows: Sequence[int] | None = None) ->
     """Mean [C] and covariance [C, C] float64 of the channels over time and the trials `rows` (None: all) of eeg [N, C, T].
 
     A batch is read at a time. Each is centred by its own mean before they are merged (Chan, Golub and LeVeque 1983), so
-    that a large mean does not cost precision.
+    that a large mean does not cost precision. InputError where the covariance is 0 or overflows.
     """
     count, mean, scatter = 0, torch.zeros(eeg.shape[1], dtype=torch.float64), 0.
     for part in row_batches(eeg, rows):
@@ -64,6 +64,9 @@ def mean_and_covariance(eeg: torch.Tensor, rows: Sequence[int] | None = None) ->
         scatter += torch.outer(difference, difference) * (count * n / (count + n))
         count += n
         mean += difference * (n / count)
+    if not torch.isfinite(scatter).all() or scatter.trace() <= 0:
+        raise InputError("the covariance of the trials to train on is not usable: they are constant, or too large for "
+                         "float32; scale the EEG to about unit variance")
     return mean, scatter / count
 
 
@@ -126,9 +129,6 @@ class EEGTransformer(PreTrainedModel):
         mean, covariance = mean_and_covariance(eeg, rows)
         power = covariance.diagonal().mean()
         covariance = (1 - shrinkage) * covariance + shrinkage * power * torch.eye(len(covariance))
-        if not torch.isfinite(covariance).all() or covariance.trace() <= 0:
-            raise InputError("the covariance of the training trials is not usable: they are all zero, or too large for "
-                             "float32; scale the EEG to about unit variance")
         values, vectors = torch.linalg.eigh(covariance)
         self.patches.mean.copy_(mean[:, None])
         self.patches.whitening.copy_(vectors * values.rsqrt() @ vectors.T)

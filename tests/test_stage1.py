@@ -393,6 +393,18 @@ def test_trials_of_which_an_encoder_gives_no_numbers_are_refused(data, clip, enc
     assert "NaN or infinite numbers for 1 trial of 24: the values of the first reach 1e+38" in line
 
 
+@pytest.mark.parametrize("amplitude", [0., 1e30])
+def test_eeg_without_a_covariance_is_one_sentence(data, tmp_path, capsys, amplitude):
+    """The branches are fitted before the transformer, which had a sentence on this, and ended in a traceback."""
+    content = torch.load(data / "eeg.pth")
+    for record in content["dataset"]:
+        record["eeg"] = record["eeg"] * amplitude
+    torch.save(content, tmp_path / "eeg.pth")
+    argv = [*data_arguments(data), "--eeg_dataset", str(tmp_path / "eeg.pth"), "--output", str(tmp_path / "e"), *SMALL,
+            "--loss_weight", "0"]
+    assert "the covariance of the trials to train on is not usable" in refusal(capsys, training.main, argv)
+
+
 def test_bad_pretraining_files(tmp_path, pretraining_files, capsys):
     def pretrain():
         training.main(["--pretrain", "--pretrained", str(pretraining_files), "--output", str(tmp_path / "pre"), *SMALL])
