@@ -163,7 +163,12 @@ def classical_baseline(eeg: torch.Tensor, labels: np.ndarray, train: Sequence[in
         if given:
             filters = np.linalg.eigh(np.einsum("nct,ndt->cd", fitted, fitted, optimize=True))[1][:, -given:].T
             fitted, asked = filters @ fitted, filters @ asked
-    model = make_pipeline(*steps(fitted.shape[1], len(np.unique(train_labels)), seed)).fit(fitted, train_labels)
+    model = make_pipeline(*steps(fitted.shape[1], len(np.unique(train_labels)), seed))
+    try:
+        model.fit(fitted, train_labels)
+    except (ValueError, np.linalg.LinAlgError) as error:  # of matrices without an inverse, as those of a single sample
+        raise InputError(f"--classical_baseline: {name} cannot be fitted to trials of {eeg.shape[1]} channels x "
+                         f"{eeg.shape[2]} samples ({str(error).splitlines()[0][:200]}); leave the option out") from None
     return model.predict_proba(asked), model.classes_
 
 

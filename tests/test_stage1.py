@@ -6,6 +6,7 @@ import shutil
 from itertools import pairwise
 
 from runtime import options
+from runtime.errors import InputError
 from runtime.runs import file_hash, read_json
 from runtime.schema import check
 
@@ -23,6 +24,7 @@ from eegdata.pth_file import read_pth
 from eegdata.splits import read_splits, write_splits
 from encoders import load_encoder
 from encoders.averaging import AverageWeights
+from encoders.classical import BASELINES, classical_baseline
 from report.schema import EncoderScores
 from tiny import CHANNELS, CLASSES, data_arguments, forget_hashes
 
@@ -403,6 +405,13 @@ def test_eeg_without_a_covariance_is_one_sentence(data, tmp_path, capsys, amplit
     argv = [*data_arguments(data), "--eeg_dataset", str(tmp_path / "eeg.pth"), "--output", str(tmp_path / "e"), *SMALL,
             "--loss_weight", "0"]
     assert "the covariance of the trials to train on is not usable" in refusal(capsys, training.main, argv)
+
+
+def test_a_classical_baseline_that_cannot_be_fitted_is_one_sentence():
+    eeg = torch.randn(12, 3, 1, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(InputError, match=r"^--classical_baseline: .* cannot be fitted to trials of 3 channels x 1 samples"):
+        for name in BASELINES:
+            classical_baseline(eeg, np.arange(12) % 2, np.arange(12), np.arange(12), name, 100.)
 
 
 def test_bad_pretraining_files(tmp_path, pretraining_files, capsys):
