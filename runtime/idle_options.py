@@ -68,6 +68,8 @@ TRAINING = (  # stage 1
          _is_not("encoder", "transformer")),
     Idle("loss soft_targets", "with --loss_weight 0, as no embedding is learned", _is("loss_weight", 0)),
     Idle("label_smoothing", "with --class_head off", _is("class_head", "off")),
+    Idle("num_epochs pretrain_epochs", "with --max_steps, which says how long to train", _is_not("max_steps", -1),
+         only_said=True),
     Idle("splits_index", "without --subject", _lacks("subject")))
 
 
@@ -91,6 +93,8 @@ FINETUNING = (  # stages 2 and 3
     Idle("train_label", "with --label none, as no prompt names a class (out_of_fold also chooses --exemplars)",
          lambda args: args.label == "none" and not (args.exemplars and args.train_label == "out_of_fold")),
     Idle("train_label num_epochs_eeg", "with --no_stage3", lambda args: args.no_stage3),
+    Idle("num_epochs_image num_epochs_eeg", "with --max_steps, which says how long to train", _is_not("max_steps", -1),
+         only_said=True),
     Idle("num_epochs_image saved_pretrained_model_path", "with --no_stage2", lambda args: args.no_stage2, only_said=True),
     Idle("splits_index", "without --subject", _lacks("subject")))
 

@@ -129,7 +129,8 @@ def training_options(parser: argparse.ArgumentParser, *, batch_size: int, learni
     group.add_argument("--warmup_ratio", type=fraction, default=warmup_ratio, help="share of the steps spent warming up")
     group.add_argument("--lr_scheduler_type", default=lr_scheduler_type, help="learning rate schedule by its "
                                                                               "transformers name (constant, cosine, ...)")
-    group.add_argument("--max_steps", type=step_limit, default=-1, help="stop after this many steps; -1 means no limit")
+    group.add_argument("--max_steps", type=step_limit, default=-1, help="train for this many steps, "
+                       "however many epochs that makes; -1: as many as the epochs have")
     neutral(group.add_argument("--save_steps", type=positive, default=5000,
                                help="number of steps between checkpoints to resume from"))
     neutral(group.add_argument("--logging_steps", type=positive, help="number of steps between entries of the training "

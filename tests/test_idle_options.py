@@ -75,6 +75,8 @@ def test_what_has_an_effect_or_is_the_default_is_taken(argv):
 def test_what_predecessors_give_is_only_said(capsys):
     assert finetune_llm.parse([*FINETUNE, "--no_stage2", "--num_epochs_image", "6"])
     assert capsys.readouterr().out == "note: --num_epochs_image 6: has no effect with --no_stage2\n"
+    assert train_eeg_classifier.parse([*TRAIN, "--num_epochs", "2", "--max_steps", "100"])  # trained for 100 steps
+    assert capsys.readouterr().out.startswith("note: --num_epochs 2: has no effect with --max_steps, which says how long")
 
 
 @pytest.mark.parametrize("script", TABLES)
