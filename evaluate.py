@@ -96,7 +96,7 @@ def parse(argv: list[str] | None) -> options.Options:
 
 def refuse_without_effect(args: options.Options) -> None:
     """Raise InputError for an option that would be ignored beside the others."""
-    idle_options.refuse_idle(args, idle_options.EVALUATION)
+    idle_options.say_idle(args, idle_options.EVALUATION)
     if args.protocol == "coco":
         known = (*COCO_TABLE, METRIC, OBJECT_WORD, N_WAY)
         unknown = [metric for metric in args.metrics if metric not in known] if "metrics" in args.given() else []

@@ -120,7 +120,7 @@ def parse(argv: list[str] | None) -> options.Options:
     if not args.soft_tokens and args.label == "none" and not args.exemplars:
         raise InputError("--soft_tokens 0 with --label none: the LLM would be told nothing of a trial; give --exemplars, "
                          "another --label, or soft tokens")
-    idle_options.refuse_idle(args, idle_options.FINETUNING)
+    idle_options.say_idle(args, idle_options.FINETUNING)
     check_micro_batch(args)
     options.llm_loading(args)  # a contradiction ends here, before the long work
     return args

@@ -45,7 +45,7 @@ def parse(argv: list[str] | None) -> options.Options:
     if args.trial is not None and args.eeg_file:
         raise InputError(f"--trial {args.trial} and --eeg_file {args.eeg_file}: only one trial can be captioned; "
                          "give one of them")
-    idle_options.refuse_idle(args, idle_options.INFERENCE)
+    idle_options.say_idle(args, idle_options.INFERENCE)
     if args.trial is None and not args.eeg_file:
         return args
     one = f"--trial {args.trial}" if args.trial is not None else f"--eeg_file {args.eeg_file}"

@@ -132,7 +132,7 @@ def split_folder(args: argparse.Namespace, folder: Path | str, by: str | None, s
     trials = load_trials(folder)
     if by is None:
         by = trials.record.get("split_by", "picture")
-        idle_options.refuse_idle(args, idle_options.SPLITTING, split_by=by)
+        idle_options.say_idle(args, idle_options.SPLITTING, split_by=by)
     splits = make_splits(trials, by, args.val_fraction, args.test_fraction, args.split_seed, args.split_gap,
                          args.unseen_pictures)
     write_splits(path, splits, made_from={
@@ -219,7 +219,7 @@ def parse(argv: list[str] | None) -> options.Options:
                                               allow_abbrev=False))
     args = options.parse(parser, argv)
     idle = {"split": idle_options.SPLITTING, "audit": idle_options.AUDIT}
-    idle_options.refuse_idle(args, idle_options.PREPARING if args.command in SOURCES else idle.get(args.command, ()))
+    idle_options.say_idle(args, idle_options.PREPARING if args.command in SOURCES else idle.get(args.command, ()))
     return args
 
 

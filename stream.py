@@ -49,7 +49,7 @@ def parse(argv: list[str] | None) -> options.Options:
     options.run_options(parser, profile=False)
     args = options.parse(parser, argv)
     new_recording.check_onsets(args)
-    idle_options.refuse_idle(args, idle_options.STREAM)
+    idle_options.say_idle(args, idle_options.STREAM)
     return args
 
 

@@ -60,7 +60,7 @@ def parse(argv: list[str] | None) -> options.Options:
     args = options.parse(parser, argv)
     if args.results_dir is None and not Path(args.output).is_dir():
         raise InputError(f"--output {args.output}: no such folder; for a Hub id give --results_dir too")
-    idle_options.refuse_idle(args, idle_options.SCORING)
+    idle_options.say_idle(args, idle_options.SCORING)
     return args
 
 

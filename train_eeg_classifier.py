@@ -231,7 +231,7 @@ def _run(args):
     one_class = trials.classes == "one"
     branched = args.encoder == "transformer" and args.branches == "auto" and bool(one_class or args.loss_weight)
     of_best_epoch = not branched or bool(args.patience)
-    idle_options.refuse_idle(args, idle_options.of_trials(trials.classes, of_best_epoch))
+    idle_options.say_idle(args, idle_options.of_trials(trials.classes, of_best_epoch))
     arguments = _arguments_for(args, device, output, args.num_epochs, label_names=["labels", "target"],
                               metric_for_best_model=args.best_by, greater_is_better=args.best_by != "loss",
                               load_best_model_at_end=of_best_epoch,

@@ -68,7 +68,7 @@ def parse(argv: list[str] | None) -> options.Options:
         raise InputError(f"--image_size {args.image_size} --width {args.width}: expected multiples of 32 and of 2")
     if not args.eeg_dataset and (args.splits_path or not args.image_dir):
         raise InputError("--eeg_dataset is missing; give it, or give --image_dir without --splits_path")
-    idle_options.refuse_idle(args, idle_options.SMALL_CLIP)
+    idle_options.say_idle(args, idle_options.SMALL_CLIP)
     return args
 
 

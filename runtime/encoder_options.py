@@ -100,4 +100,4 @@ def check(parser: argparse.ArgumentParser, args: options.Options) -> None:
         raise InputError(f"--encoder_weights works with --encoder braindecode:NAME only, found --encoder {args.encoder}")
     if args.pretrained and args.encoder != "transformer":
         raise InputError(f"--pretrained works with --encoder transformer only, found --encoder {args.encoder}")
-    idle_options.refuse_idle(args, idle_options.TRAINING)
+    idle_options.say_idle(args, idle_options.TRAINING)

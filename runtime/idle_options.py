@@ -1,5 +1,6 @@
-"""Options that have no effect beside others. Given all the same they are refused, by one table a script: whoever gives one
-expects that it changes something."""
+"""Options that have no effect beside others, in one table a script. Whoever gives one expects that it changes something, so
+it is said. Commands that serve several runs, as of all encoders, may carry it, so it is no error unless no run would use
+it."""
 
 import argparse
 from collections.abc import Callable, Iterable
@@ -12,28 +13,25 @@ from runtime.errors import InputError
 @dataclass(frozen=True)
 class Idle:
     """Options, separated by blanks, that have no effect where when(args) is true. because: what makes them so, as
-    "with --no_stage3" or "without --report". only_said: earlier repositories' commands carry them, so they are no error."""
+    "with --no_stage3" or "without --report". refused: they are an error."""
 
     names: str
     because: str
     when: Callable[[argparse.Namespace], object]
-    only_said: bool = False
+    refused: bool = False
 
 
-def refuse_idle(args: Options, table: Iterable[Idle], **settled: object) -> None:
-    """Raise InputError for an option that is not at its default and has no effect; print a note on those only said.
+def say_idle(args: Options, table: Iterable[Idle], **settled: object) -> None:
+    """Print a note on each option that is not at its default and has no effect, or raise InputError for those refused.
     settled: values that stand in place of those in args, of options for which the data decided."""
     given, known = args.given(), argparse.Namespace(**vars(args) | settled)
     for row in table:
         for name in row.names.split():
             if name not in given or not row.when(known):
                 continue
-            found = f"--{name}{_text(given[name])}: has no effect {row.because}"
-            if row.only_said:
-                print(f"note: {found}")
-            else:
-                advice = "also give that" if row.because.startswith("without") else "leave that out"
-                raise InputError(f"{found}; {advice}, or leave --{name} out")
+            if row.refused:
+                raise InputError(f"--{name}: has no effect {row.because}; also give that, or leave --{name} out")
+            print(f"note: --{name}{_text(given[name])}: has no effect {row.because}")
 
 
 def _text(value):
@@ -68,8 +66,7 @@ TRAINING = (  # stage 1
          _is_not("encoder", "transformer")),
     Idle("loss soft_targets", "with --loss_weight 0, as no embedding is learned", _is("loss_weight", 0)),
     Idle("label_smoothing", "with --class_head off", _is("class_head", "off")),
-    Idle("num_epochs pretrain_epochs", "with --max_steps, which says how long to train", _is_not("max_steps", -1),
-         only_said=True),
+    Idle("num_epochs pretrain_epochs", "with --max_steps, which says how long to train", _is_not("max_steps", -1)),
     Idle("splits_index", "without --subject", _lacks("subject")))
 
 
@@ -93,9 +90,8 @@ FINETUNING = (  # stages 2 and 3
     Idle("train_label", "with --label none, as no prompt names a class (out_of_fold also chooses --exemplars)",
          lambda args: args.label == "none" and not (args.exemplars and args.train_label == "out_of_fold")),
     Idle("train_label num_epochs_eeg", "with --no_stage3", lambda args: args.no_stage3),
-    Idle("num_epochs_image num_epochs_eeg", "with --max_steps, which says how long to train", _is_not("max_steps", -1),
-         only_said=True),
-    Idle("num_epochs_image saved_pretrained_model_path", "with --no_stage2", lambda args: args.no_stage2, only_said=True),
+    Idle("num_epochs_image num_epochs_eeg", "with --max_steps, which says how long to train", _is_not("max_steps", -1)),
+    Idle("num_epochs_image saved_pretrained_model_path", "with --no_stage2", lambda args: args.no_stage2),
     Idle("splits_index", "without --subject", _lacks("subject")))
 
 INFERENCE = (
@@ -107,12 +103,11 @@ INFERENCE = (
 CONTROLS = (Idle("splits_index", "without --subject", _lacks("subject")),)  # inference_chance.py
 
 EVALUATION = (
-    Idle("beside title examples effects", "without --report", _lacks("report")),
-    Idle("bertscore_layers", "without --bertscore_model", _lacks("bertscore_model")),
+    Idle("beside title examples effects", "without --report", _lacks("report"), refused=True),
+    Idle("bertscore_layers", "without --bertscore_model", _lacks("bertscore_model"), refused=True),
     Idle("splits_path image_dir split_num subject splits_index time_low time_high", "without --eeg_dataset",
-         _lacks("eeg_dataset")),
-    Idle("judge_url judge_key_env judge_price judge_limit judge_tokens judge_threads judge_cache", "without --judge_model",
-         _lacks("judge_model")),
+         _lacks("eeg_dataset"), refused=True),
+    Idle("judge_tokens", "without --judge_model", _lacks("judge_model")),
     Idle("judge_key_env judge_threads", "without --judge_url", _lacks("judge_url")))
 
 STREAM = (Idle("event_delay", "with --every, as there are no markers", lambda args: args.every),)

@@ -155,12 +155,12 @@ def test_compare_to_a_file_from_which_controls_were_made(tmp_path):
 
 
 @pytest.mark.parametrize(("option", "said"), [
-    (["--subject", "3"], "--subject 3: has no effect without --eeg_dataset"),
-    (["--splits_path", "s.pth"], "--splits_path s.pth: has no effect without --eeg_dataset"),
-    (["--time_low", "20"], "--time_low 20: has no effect without --eeg_dataset"),
-    (["--bertscore_layers", "3"], "--bertscore_layers 3: has no effect without --bertscore_model"),
-    (["--title", "Ours"], "--title Ours: has no effect without --report"),
-    (["--beside", "results.json"], "--beside results.json: has no effect without --report"),
+    (["--subject", "3"], "--subject: has no effect without --eeg_dataset"),
+    (["--splits_path", "s.pth"], "--splits_path: has no effect without --eeg_dataset"),
+    (["--time_low", "20"], "--time_low: has no effect without --eeg_dataset"),
+    (["--bertscore_layers", "3"], "--bertscore_layers: has no effect without --bertscore_model"),
+    (["--title", "Ours"], "--title: has no effect without --report"),
+    (["--beside", "results.json"], "--beside: has no effect without --report"),
     (["--spice"], "--spice: has no effect with --protocol ours"),
     (["--protocol", "coco", "--metrics", "CIDEr", "chrF"], "--metrics chrF: not among the scores of --protocol coco")])
 def test_an_option_that_would_be_ignored_is_refused(tmp_path, capsys, option, said):

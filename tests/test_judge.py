@@ -485,6 +485,8 @@ def arguments(*words):
 
 def test_no_judge_unless_asked_for(server):
     assert Judge.from_arguments(arguments()) is None
+    with pytest.raises(InputError, match="--judge_url without --judge_model"):
+        Judge.from_arguments(arguments("--judge_url", server.url))
     with pytest.raises(InputError, match="http://"):
         Judge.from_arguments(arguments("--judge_model", "m", "--judge_url", "localhost:8000"))
     assert not server.asked

@@ -131,6 +131,9 @@ class Judge:
     def from_arguments(cls, args: argparse.Namespace) -> "Judge | None":
         """The judge that the options of `add_arguments` ask for."""
         if not args.judge_model:
+            for flag in ("judge_url", "judge_price", "judge_limit", "judge_cache"):
+                if getattr(args, flag) is not None:
+                    raise InputError(f"--{flag} without --judge_model; name the judge, or leave --{flag} out")
             return None
         return cls(args.judge_model, url=args.judge_url, key_env=args.judge_key_env, price=args.judge_price,
                    limit=args.judge_limit, cache=args.judge_cache, threads=args.judge_threads, tokens=args.judge_tokens,
