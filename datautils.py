@@ -8,10 +8,11 @@ from itertools import takewhile
 from pathlib import Path
 
 from runtime import processes, profiler
+from runtime.atomic_files import atomic_path
 from runtime.draws import seed_of
 from runtime.errors import InputError
 from runtime.model_files import model_key
-from runtime.runs import atomic_path, cache_dir, file_hash
+from runtime.runs import cache_dir, file_hash
 from runtime.text_files import parse_json
 
 import torch

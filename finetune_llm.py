@@ -144,11 +144,12 @@ def main(argv: list[str] | None = None) -> int | None:
 
 
 def _run(args):
+    from runtime.atomic_files import remove_folder
     from runtime.checkpoint_files import begin_saving, written_files
     from runtime.checkpoints import check_output
     from runtime.interrupted import check_interrupted
     from runtime.places import resolve_checkpoint
-    from runtime.runs import file_hash, read_run, remove_folder, save_run, training_warnings, write_json
+    from runtime.runs import file_hash, read_run, save_run, training_warnings, write_json
     from runtime.trainer_arguments import training_arguments
 
     from transformers import set_seed

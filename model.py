@@ -7,6 +7,7 @@ caption after it. The idea is Thought2Text's (Mishra et al., Findings of NAACL 2
 from pathlib import Path
 
 from runtime import cuda, processes
+from runtime.atomic_files import atomic_path
 from runtime.checkpoint_files import check_whole
 from runtime.checkpoints import check_tensors, load_strictly, read_tensors
 from runtime.config_schema import CaptionerConfig, made_of
@@ -14,7 +15,7 @@ from runtime.errors import InputError
 from runtime.model_files import has_weights
 from runtime.pickles import load_pickle
 from runtime.places import resolve_checkpoint
-from runtime.runs import atomic_path, read_json, write_json
+from runtime.runs import read_json, write_json
 
 import torch
 import torch.nn.functional as F

@@ -78,8 +78,9 @@ def _arguments_for(args, device, output, epochs, **more):
 
 def _pretrain(args, device, output):
     """Pretrain on train.pt and val.pt in --pretrained; writes an encoder folder and returns the encoder."""
+    from runtime.atomic_files import remove_folder
     from runtime.checkpoint_files import begin_saving, written_files
-    from runtime.runs import remove_folder, save_run, write_json
+    from runtime.runs import save_run, write_json
 
     from encoders import build_encoder, pretraining, save_encoder
     from sources.emotiv_insight import CHANNELS
@@ -185,11 +186,12 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _run(args):
+    from runtime.atomic_files import remove_folder
     from runtime.checkpoint_files import begin_saving, written_files
     from runtime.checkpoints import check_output
     from runtime.interrupted import check_interrupted, complete_checkpoints
     from runtime.model_files import model_key
-    from runtime.runs import file_hash, remove_folder, save_run, write_json
+    from runtime.runs import file_hash, save_run, write_json
 
     import torch
     from transformers import set_seed

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.atomic_files import atomic_path
 from runtime.errors import InputError
-from runtime.runs import atomic_path, file_hash, read_json, write_record
+from runtime.runs import file_hash, read_json, write_record
 from runtime.schema import check
 from runtime.wording import counted, listed
 

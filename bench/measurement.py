@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from runtime.atomic_files import atomic_path
 from runtime.errors import InputError
-from runtime.runs import atomic_path, versions
+from runtime.runs import versions
 
 TITLE = """# Measured speed and memory
 

@@ -28,9 +28,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime import options
+from runtime.atomic_files import atomic_path
 from runtime.errors import InputError, exits_cleanly
 from runtime.options import Options, bounded, neutral, positive
-from runtime.runs import atomic_path, read_json, versions, write_json
+from runtime.runs import read_json, versions, write_json
 
 from tqdm import tqdm
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.runs import atomic_path, write_json
+from runtime.atomic_files import atomic_path
+from runtime.runs import write_json
 
 import numpy as np
 

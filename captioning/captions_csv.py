@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime import options, processes, profiler
+from runtime.atomic_files import atomic_path
 from runtime.errors import InputError
 from runtime.model_files import model_key
 from runtime.options import Options
-from runtime.runs import atomic_path, content_key, file_hash, read_json, training_warnings, versions, write_record
+from runtime.runs import content_key, file_hash, read_json, training_warnings, versions, write_record
 from runtime.secrets import without_secrets
 from runtime.text_files import parse_json, write_csv
 from runtime.wording import listed

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from runtime.runs import atomic_path, file_hash, write_json
+from runtime.atomic_files import atomic_path
+from runtime.runs import file_hash, write_json
 from runtime.text_files import write_csv
 
 RECORD_FORMAT = "eeg-to-text readings 1"

@@ -6,10 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from runtime import processes
+from runtime.atomic_files import atomic_folder, remove_folder
 from runtime.checkpoint_files import check_files, written_files
 from runtime.model_files import model_identity, model_key
 from runtime.options import Options
-from runtime.runs import atomic_folder, cache_dir, content_key, read_json, remove_folder, write_record
+from runtime.runs import cache_dir, content_key, read_json, write_record
 from runtime.trainer_arguments import checkpointing, training_arguments
 
 import torch

@@ -5,10 +5,11 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+from runtime.atomic_files import atomic_path
 from runtime.errors import InputError
 from runtime.names import MAX_NAME, below, is_text
 from runtime.quiet import watched
-from runtime.runs import LEDGER, atomic_path, content_key, file_hash, read_json, versions, write_json, write_record
+from runtime.runs import LEDGER, content_key, file_hash, read_json, versions, write_json, write_record
 
 import numpy as np
 

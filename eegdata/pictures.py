@@ -7,9 +7,10 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from runtime.atomic_files import atomic_path
 from runtime.errors import InputError
 from runtime.names import below
-from runtime.runs import atomic_path, file_hash, read_json, write_json
+from runtime.runs import file_hash, read_json, write_json
 from runtime.text_files import read_lines
 
 from eegdata.picture_file import in_rgb, is_plain, read_picture

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime import profiler
+from runtime.atomic_files import atomic_path
 from runtime.checkpoint_files import check_whole
 from runtime.checkpoints import load_strictly, read_tensors
 from runtime.config_schema import OF_ENCODERS, made_of
 from runtime.errors import InputError
 from runtime.places import resolve_checkpoint
 from runtime.quiet import watched
-from runtime.runs import atomic_path, read_json
+from runtime.runs import read_json
 from runtime.wording import counted
 
 import numpy as np

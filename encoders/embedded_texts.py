@@ -4,9 +4,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.atomic_files import atomic_path
 from runtime.checkpoints import read_tensors
 from runtime.errors import InputError
-from runtime.runs import atomic_path
 from runtime.text_files import parse_json
 
 import torch

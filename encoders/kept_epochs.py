@@ -6,9 +6,9 @@ They show what picking the epoch on the test pictures adds to a score: the train
 import copy
 from pathlib import Path
 
+from runtime.atomic_files import atomic_path
 from runtime.checkpoints import load_strictly, read_tensors
 from runtime.errors import InputError
-from runtime.runs import atomic_path
 
 import torch
 from safetensors.torch import save_file

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from runtime.atomic_files import atomic_path
 from runtime.checkpoints import read_tensors
 from runtime.errors import InputError
 from runtime.model_files import differing_files
 from runtime.run_schema import ModelIdentity
-from runtime.runs import atomic_path, read_json, write_json
+from runtime.runs import read_json, write_json
 from runtime.schema import PathText, Schema, Text, check
 
 import torch

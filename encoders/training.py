@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtime import processes, profiler
+from runtime.atomic_files import remove_folder
 from runtime.draws import seed_of
 from runtime.errors import InputError
 from runtime.interrupted import check_not_lost, complete_checkpoints, drop_old, how_to_go_on, step_of
-from runtime.runs import content_key, read_json, remove_folder, write_json
+from runtime.runs import content_key, read_json, write_json
 from runtime.trainer_state import STATE, best_of, check_checkpoint, mark_whole
 
 import torch

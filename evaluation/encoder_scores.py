@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from runtime.runs import atomic_path
+from runtime.atomic_files import atomic_path
 from runtime.text_files import write_csv
 from runtime.wording import interval
 

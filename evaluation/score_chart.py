@@ -3,8 +3,8 @@
 import math
 from pathlib import Path
 
+from runtime.atomic_files import atomic_path
 from runtime.figures import INK, PALETTE, style
-from runtime.runs import atomic_path
 
 from metrics.caption_files import Captions
 from metrics.conditions import KINDS, TABLE

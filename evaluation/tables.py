@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from runtime import text_files
-from runtime.runs import atomic_path
+from runtime.atomic_files import atomic_path
 
 from metrics.caption_files import Captions
 

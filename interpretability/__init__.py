@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from runtime.runs import atomic_path, write_record
+from runtime.atomic_files import atomic_path
+from runtime.runs import write_record
 
 import numpy as np
 import torch

@@ -22,8 +22,8 @@ from functools import cached_property
 from pathlib import Path
 
 from runtime import options
+from runtime.atomic_files import atomic_path
 from runtime.errors import InputError, exits_cleanly
-from runtime.runs import atomic_path
 
 import numpy as np
 

@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 
 from runtime import options
+from runtime.atomic_files import atomic_path
 from runtime.errors import exits_cleanly
-from runtime.runs import atomic_path
 
 LOSSES = (("mse",), ("infonce",), ("mse", "infonce"))
 

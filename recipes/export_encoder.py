@@ -35,7 +35,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 @exits_cleanly
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    from runtime.runs import atomic_path
+    from runtime.atomic_files import atomic_path
 
     import torch
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime import idle_options, options
+from runtime.atomic_files import atomic_path
 from runtime.errors import InputError, exits_cleanly
-from runtime.runs import atomic_path, save_run, write_json
+from runtime.runs import save_run, write_json
 from runtime.small_models import small_folder
 
 from eegdata.picture_file import read_picture

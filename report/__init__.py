@@ -18,7 +18,7 @@ def write_report(folder: str | Path, results: dict, files: list[dict], other: tu
     import json
     from contextlib import ExitStack
 
-    from runtime.runs import atomic_path
+    from runtime.atomic_files import atomic_path
 
     from .index import index
     from .latex import tables

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
+from runtime.atomic_files import TEMPORARY
 from runtime.errors import InputError
 from runtime.locks import LOCK
-from runtime.runs import TEMPORARY
 
 
 def push_options(command: argparse.ArgumentParser, what: str) -> None:

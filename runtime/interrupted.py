@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from runtime import processes
+from runtime.atomic_files import remove_folder
 from runtime.errors import InputError
-from runtime.runs import remove_folder
 
 COMPLETE_MARK = "whole"  # an empty file, written into a checkpoint when all else in it is written
 PLACES = ("checkpoints", "checkpoints/*", "pretrained/checkpoints")  # below --output

@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 from runtime import processes
+from runtime.atomic_files import remove_leftovers
 from runtime.errors import InputError
-from runtime.runs import TEMPORARY, of_another_run, remove_leftover
 
 LOCK = ".lock"
 
@@ -63,13 +63,6 @@ def only_writer(files: dict[str, Path], flag: str) -> Iterator[None]:
         for file in files.values():
             stack.enter_context(only_run(file.parent, flag, file.name))
         yield
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left in a folder, but not what a run in a folder below is writing."""
-    for leftover in list(folder.rglob(f"{TEMPORARY}*")):
-        if not of_another_run(leftover):
-            remove_leftover(leftover)
 
 
 def _owner(file):

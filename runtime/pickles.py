@@ -7,8 +7,9 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from runtime.atomic_files import atomic_path
 from runtime.errors import InputError
-from runtime.runs import atomic_path, file_hash
+from runtime.runs import file_hash
 
 import numpy as np
 import torch

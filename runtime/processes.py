@@ -2,9 +2,10 @@
 nothing.
 
 Every process runs the whole script on its own share of each batch. Only process 0 prints, and only its files are kept
-(errors.exits_cleanly, runs.atomic_path). All processes must come to the same decisions, since each waits for the others in
-every training step. Decisions that depend on files which may change are therefore made by process 0 (`from_main`). The
-environment variables of the launcher tell the number of a process before torch is imported, which takes seconds.
+(errors.exits_cleanly, atomic_files.atomic_path). All processes must come to the same decisions, since each waits for the
+others in every training step. Decisions that depend on files which may change are therefore made by process 0
+(`from_main`). The environment variables of the launcher tell the number of a process before torch is imported, which takes
+seconds.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runtime import processes
-from runtime.runs import atomic_path
+from runtime.atomic_files import atomic_path
 
 OPERATOR_ROWS = 25  # of the table
 _running: "Profile | None" = None  # the profile of this run

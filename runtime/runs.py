@@ -1,22 +1,17 @@
-"""Run records: what was run, with which options and versions, on which data. Every write is atomic."""
+"""Run records: what was run, with which options and versions, on which data."""
 
 import argparse
 import contextlib
-import errno
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
-import shutil
-import socket
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from runtime import processes
+from runtime.atomic_files import atomic_path
 from runtime.errors import InputError
 from runtime.run_facts import run_facts
 from runtime.secrets import without_secrets
@@ -24,142 +19,11 @@ from runtime.text_files import parse_json, read_text
 
 T = TypeVar("T")
 CHECKSUM, MARK = "checksum", "sha256 of the rest: "  # key of a record, and the beginning of its value
-TEMPORARY = ".writing-"  # begins the name of a file that is not whole yet
 LEDGER = "test_ledger.jsonl"  # counts the scorings of test data (evaluation/ledger.py), in data set and run folders
 PACKAGES = (  # those that make or read the numbers
     "torch", "transformers", "peft", "accelerate", "bitsandbytes", "open_clip_torch", "numpy", "scipy", "pandas",
     "scikit-learn", "mne", "mne-bids", "datasets", "pillow", "pyriemann", "nltk", "rouge-score", "rouge", "sacrebleu",
     "pycocoevalcap", "bert-score", "sentence-transformers")
-
-
-@contextlib.contextmanager
-def atomic_path(path: str | Path, sync: bool = True) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, which is renamed to `path` only if the block ends without an error.
-
-    Several processes all write the same; the file of process 0 is kept. sync: the file is on the disk before it takes its
-    name, so that a loss of power leaves the old file or the new one; without it for one of very many files.
-    """
-    path = Path(os.path.realpath(path))  # a link stays a link
-    try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: is a folder or a device, expected a file to write; choose another path")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary(path, sync)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); free space or choose another path") from None
-    os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files; results are for everybody
-    try:
-        yield Path(temporary)
-        if processes.is_main():
-            if sync:
-                _to_disk(temporary)
-            os.replace(temporary, path)
-            if sync:
-                _to_disk(path.parent)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`, which is renamed to `path` if the block ends without an error.
-
-    If another run has made that folder by then, its folder stays. Several processes write to the folder of process 0.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(processes.from_main(lambda: _temporary(path, True, folder=True)))
-    try:
-        yield temporary
-        processes.wait()
-        if processes.is_main():
-            try:
-                os.replace(temporary, path)
-                _to_disk(path.parent)
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-    finally:
-        if processes.is_main():
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _temporary(path, clean, folder=False):
-    """The name of a new temporary file or folder for `path`. clean: remove those that killed processes of this machine left
-    for it.
-
-    The name tells the process. A lock on the file would not: what writes to it may put another file in its place, as
-    safetensors does.
-    """
-    prefix = f"{TEMPORARY}{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}-{_machine()}-"
-    for leftover in path.parent.glob(f"{prefix}*") if clean else ():
-        if not _is_running(_writer(leftover)):
-            remove_leftover(leftover)
-    prefix = f"{prefix}{os.getpid()}-"
-    if folder:
-        made = Path(tempfile.mkdtemp(dir=path.parent, prefix=prefix))
-        made.chmod(0o777 & ~_umask())  # mkdtemp makes private folders
-        return str(made)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
-    os.close(handle)
-    return temporary
-
-
-def remove_leftover(path: Path) -> None:
-    """Remove a temporary file or folder."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def of_another_run(path: Path) -> bool:
-    """Whether another process that is running on this machine made a temporary file or folder."""
-    return _writer(path) != os.getpid() and _is_running(_writer(path))
-
-
-def _writer(path):
-    """The process of this machine that made a temporary file; None for one of another machine or of an earlier version."""
-    parts = path.name.removeprefix(TEMPORARY).split("-")
-    return int(parts[2]) if len(parts) > 2 and parts[1] == _machine() and parts[2].isdecimal() else None
-
-
-def _is_running(process):
-    if process in (None, os.getpid()):
-        return process is not None
-    import psutil
-
-    return psutil.pid_exists(process)
-
-
-def _machine():
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-
-
-def _umask():
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
-
-
-def remove_folder(folder: str | Path) -> None:
-    """Remove a folder with all it holds. It loses its name first, so that a killed run leaves a whole folder, or none."""
-    folder = Path(folder)
-    if processes.is_main() and folder.is_dir():
-        doomed = _temporary(folder, False, folder=True)
-        os.replace(folder, doomed)
-        shutil.rmtree(doomed)
-
-
-def _to_disk(path):
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # a file system that cannot
-            raise
-    finally:
-        os.close(handle)
 
 
 def write_json(path: str | Path, content: object) -> None:

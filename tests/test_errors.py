@@ -9,8 +9,9 @@ import threading
 from functools import partial
 from pathlib import Path
 
+from runtime.atomic_files import atomic_path
 from runtime.errors import InputError, exits_cleanly
-from runtime.runs import atomic_path, write_json
+from runtime.runs import write_json
 
 import numpy as np
 import pytest

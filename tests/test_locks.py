@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 from runtime import locks
+from runtime.atomic_files import TEMPORARY, atomic_path, remove_leftovers
 from runtime.errors import InputError
-from runtime.runs import TEMPORARY, atomic_path, write_json
+from runtime.runs import write_json
 
 import pytest
 
@@ -110,12 +111,13 @@ def test_a_run_that_fails_before_it_writes_leaves_no_folder(tmp_path):
 
 
 def test_a_file_is_whole_or_the_old_one(tmp_path):
-    code = ("import os, signal, sys\nfrom runtime.runs import atomic_path\nwith atomic_path(sys.argv[1]) as temporary:\n"
+    code = ("import os, signal, sys\nfrom runtime.atomic_files import atomic_path\n"
+            "with atomic_path(sys.argv[1]) as temporary:\n"
             "    temporary.write_text('new')\n    os.kill(os.getpid(), signal.SIGKILL)")
     (tmp_path / "file.json").write_text("old")
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "file.json")], cwd=Path(__file__).parents[1])
     assert (tmp_path / "file.json").read_text() == "old" and len(list(tmp_path.glob(f"{TEMPORARY}*"))) == 1
-    locks.remove_leftovers(tmp_path)
+    remove_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["file.json"]
 
 

@@ -9,10 +9,10 @@ import struct
 import subprocess
 import sys
 
+from runtime.atomic_files import TEMPORARY, atomic_folder, atomic_path, remove_leftovers
 from runtime.checkpoint_files import written_files
 from runtime.errors import InputError
-from runtime.locks import remove_leftovers
-from runtime.runs import CHECKSUM, TEMPORARY, atomic_folder, atomic_path, read_json, write_json, write_record
+from runtime.runs import CHECKSUM, read_json, write_json, write_record
 
 import mne
 import numpy as np
@@ -34,7 +34,7 @@ from sources.readers import open_raw
 
 KILLED = """
 import os, sys
-from runtime.runs import atomic_path
+from runtime.atomic_files import atomic_path
 with atomic_path(sys.argv[1]) as temporary:
     temporary.write_text("half")
     print("half", flush=True)

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from runtime import interrupted
-from runtime.runs import TEMPORARY
+from runtime.atomic_files import TEMPORARY
 
 import pytest
 
