@@ -107,8 +107,8 @@ def make_parser(description: str) -> Parser:
     """A parser whose help keeps the script's docstring as it is and names the default of each option."""
 
     class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-        def _get_help_string(self, action):  # for None and for a flag that is not given, the text says what they mean
-            if action.default is None or action.default is False:
+        def _get_help_string(self, action):  # for None, "" and a flag that is not given, the text says what they mean
+            if action.default is None or action.default is False or action.default == "":
                 return action.help
             if isinstance(action.default, list | tuple):
                 return f"{action.help} (default: {' '.join(map(str, action.default))})"

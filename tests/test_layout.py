@@ -122,6 +122,7 @@ def test_help_needs_no_heavy_import(script):
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_every_option_is_explained(script):
     done = subprocess.run([sys.executable, f"{script}.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "(default: )" not in done.stdout
     lines = done.stdout.splitlines()
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         if line.startswith("  -"):
