@@ -18,7 +18,7 @@ from pathlib import Path
 
 from runtime import idle_options, locks, options
 from runtime.errors import InputError, exits_cleanly
-from runtime.next_command import say_next
+from runtime.next_command import report_folder, say_next
 from runtime.options import bounded, make_parser, positive
 
 from evaluation.scoring import N_WAY, OBJECT_WORD
@@ -213,7 +213,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"next: open {Path(args.report) / 'report.html'} in a browser")
     else:
         same = tuple(name for name in args.given() if name not in ("csv_files", "json", "csv", "chart", "all"))
-        say_next("evaluate.py", args, *args.csv_files, carry=same, report=Path(args.csv_files[0]).parent.parent)
+        say_next("evaluate.py", args, *args.csv_files, carry=same, report=report_folder(Path(args.csv_files[0]).parent))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import sys
 
 from runtime import idle_options, locks, options, profiler, seeds
 from runtime.errors import InputError, exits_cleanly
-from runtime.next_command import say_next
+from runtime.next_command import report_folder, say_next
 
 from metrics import conditions
 
@@ -61,7 +61,7 @@ def _run(args, files):
         print(f"{', '.join(left_out)} are left out, as they need {what}")
     write_captions(captioner, args, {condition: file for condition, file in files.items() if condition not in others})
     folder = next(iter(files.values())).parent
-    say_next("evaluate.py", args, f"{folder}/*.csv", carry=("allow_overlap",), report=folder.parent)
+    say_next("evaluate.py", args, f"{folder}/*.csv", carry=("allow_overlap",), report=report_folder(folder))
     return 0
 
 

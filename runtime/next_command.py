@@ -30,6 +30,12 @@ def quoted(text: str) -> str:
     return f"{shlex.quote(head)}*{shlex.quote(tail)}" if star else shlex.quote(text)
 
 
+def report_folder(captions: Path) -> Path:
+    """Where the report on a folder of caption files goes: to the folder above it, which is the run's, but not to the root
+    or the current folder, which hold everything."""
+    return captions.parent if captions.parent.name else captions
+
+
 def beside(folder: str | Path, name: str) -> str:
     """The path of what is to be written beside a folder."""
     return str(Path(folder).parent / name)

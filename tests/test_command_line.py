@@ -4,11 +4,12 @@ import json
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 from runtime import options, seeds
 from runtime.command_line import parse
 from runtime.errors import InputError
-from runtime.next_command import say_next
+from runtime.next_command import report_folder, say_next
 
 import pytest
 
@@ -218,6 +219,12 @@ def test_seeds_are_not_dealt_to_processes(monkeypatch):
     options.run_options(parser, seeds=True)
     with pytest.raises(InputError, match="one --seed at a time"):
         seeds.run_each(print, parse(parser, ["--seeds", "0", "1"]))
+
+
+@pytest.mark.parametrize(("captions", "report"), [
+    ("runs/mine/results", "runs/mine"), ("results", "results"), ("/tmp", "/tmp"), (".", ".")])
+def test_a_report_goes_to_the_folder_above_the_captions_if_it_is_a_runs(captions, report):
+    assert report_folder(Path(captions)) == Path(report)
 
 
 def test_the_next_command_carries_what_was_given(capsys):
