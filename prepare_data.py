@@ -22,6 +22,7 @@ from pathlib import Path
 from runtime import hub, idle_options, locks, options
 from runtime.errors import InputError, exits_cleanly
 from runtime.next_command import quoted, say_next
+from runtime.wording import counted
 
 from sources import SOURCES
 
@@ -108,8 +109,8 @@ def kept_and_dropped(record: dict) -> str:
         dropped.update(recording["dropped"])
     reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common()) or "none"
     eeg = eeg_text(source_of_record(record))
-    return (f"{number_of_trials(recordings)} trials of {eeg} from {len(recordings)} recordings; events that "
-            f"gave no trial: {reasons}")
+    return (f"{number_of_trials(recordings)} trials of {eeg} from {counted(len(recordings), 'recording')}; "
+            f"events that gave no trial: {reasons}")
 
 
 def split(args: argparse.Namespace) -> None:
