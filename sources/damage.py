@@ -5,9 +5,12 @@ import os
 import struct
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from runtime.errors import InputError
+
+from .hdf5 import check_own
 
 SECONDS = 60  # of a reader in another process
 DAMAGED = "the file is damaged, cut short, or not of the type that its name says; copy it again or leave it out"
@@ -53,6 +56,8 @@ def check_set(path: Path) -> None:
 
     MNE decides on what scipy refuses: it leaves out variables that are not EEGLAB's, and other packages read MATLAB 7.3.
     """
+    if find_spec("h5py"):  # without it nothing reads MATLAB 7.3
+        check_own(path)
     try_first(path, MAT.format(reads="import mne; mne.io.read_raw_eeglab(sys.argv[1], preload=False, verbose='error')"),
               "MATLAB's")
 

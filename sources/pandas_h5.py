@@ -11,9 +11,8 @@ from runtime.errors import InputError
 
 import numpy as np
 
+from .hdf5 import own
 from .safe_npy import read_object_bytes
-
-MAX_RATIO = 1100  # bytes of an array for each byte stored: the compression of HDF5 reaches 1032
 
 
 def read_frame(path: Path | str, key: str) -> dict[str, np.ndarray | list]:
@@ -24,14 +23,14 @@ def read_frame(path: Path | str, key: str) -> dict[str, np.ndarray | list]:
         raise InputError(f"{path}: needs the package h5py; pip install -r requirements-data.txt") from None
     try:
         with h5py.File(path, "r") as file:
-            group = _own(file, key) if key in file else None
+            group = own(file, key) if key in file else None
             if not isinstance(group, h5py.Group) or group.attrs.get("pandas_type") != b"frame":
                 raise InputError(f"{path}: holds no DataFrame '{key}' in pandas' format \"fixed\" (found "
                                  f"{', '.join(file)[:200]}); expected the publishers' file")
-            count, columns = len(_own(group, "axis1")), {}
+            count, columns = len(own(group, "axis1")), {}
             for number in range(int(group.attrs["nblocks"])):
-                names = [name.decode() for name in _own(group, f"block{number}_items")[:]]
-                values = _own(group, f"block{number}_values")
+                names = [name.decode() for name in own(group, f"block{number}_items")[:]]
+                values = own(group, f"block{number}_values")
                 if values.dtype == object:
                     content = read_object_bytes(values[0].tobytes(), f"{path}: {', '.join(names)[:100]}")
                     columns |= {name: content[start * count:(start + 1) * count] for start, name in enumerate(names)}
@@ -44,20 +43,3 @@ def read_frame(path: Path | str, key: str) -> dict[str, np.ndarray | list]:
     if short:
         raise InputError(f"{path}: column {short[0]} has {len(columns[short[0]])} values, expected {count}; copy it again")
     return columns
-
-
-def _own(group, name):
-    """What lies in a group under a name. InputError where it lies in another file, or claims more values than the file can
-    hold, which would fill the memory."""
-    import h5py
-
-    place = f"{group.file.filename}: {group.name.rstrip('/')}/{name}"
-    link = group.get(name, getlink=True)
-    found = group[name] if isinstance(link, h5py.HardLink) else None  # others are not followed
-    stored = isinstance(found, h5py.Dataset)
-    if found is None or (stored and (found.external or found.is_virtual)):
-        raise InputError(f"{place} leads to another place or file; expected the publishers' file, which holds all itself")
-    if stored and found.nbytes > MAX_RATIO * found.id.get_storage_size():
-        raise InputError(f"{place} claims {found.nbytes} bytes, but {found.id.get_storage_size()} are stored; the file is "
-                         "damaged or cut short: copy it again")
-    return found

@@ -42,6 +42,23 @@ def test_formats(tmp_path, ending, table):
         other: (~shown).sum()})
 
 
+@pytest.mark.parametrize("hostile", ["link", "raw"])
+def test_a_set_file_of_matlab_73_holds_all_itself(tmp_path, capsys, hostile):
+    """HDF5 may lead to any file, whose bytes would be the EEG."""
+    h5py = pytest.importorskip("h5py")
+    pytest.importorskip("pymatreader")
+    path = write_set(tmp_path / "one.set", COUNTS, CHANNELS, SFREQ, [(500, 1), (900, 2)])
+    secret = write_set(tmp_path / "secret.set", COUNTS, CHANNELS, SFREQ, [(500, 1)])
+    with h5py.File(path, "r+") as file:
+        del file["data"]
+        if hostile == "link":
+            file["data"] = h5py.ExternalLink(str(secret), "/data")
+        else:
+            file.create_dataset("data", (10, 8), "f4", external=[(str(secret), 0, 320)]).attrs["MATLAB_class"] = b"single"
+    message = fails(capsys, tmp_path / "out", "--recordings", path, "--event_names", "1|2")
+    assert f"{path}: /data leads to another place or file" in message
+
+
 def test_eximia(tmp_path, capsys):
     """64 channels of fixed names and factors at 1450 Hz: three of triggers, one of EOG, 60 of EEG. MNE takes microvolts for
     volts, which is noticed."""
