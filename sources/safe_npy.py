@@ -177,4 +177,6 @@ class _Unpickler(pickle._Unpickler):  # not the C one, which would read large ar
             raise pickle.UnpicklingError("it changes something that is not an array")
         super().load_build()
 
-    dispatch = {code: pickle._Unpickler.dispatch[code] for code in OPCODES} | {pickle.BUILD[0]: load_build}
+    dispatch = {code: pickle._Unpickler.dispatch[code] for code in OPCODES} | {
+        pickle.BUILD[0]: load_build,  # and as bytes, since a bytearray's size is believed before the file is looked at
+        pickle.BYTEARRAY8[0]: pickle._Unpickler.dispatch[pickle.BINBYTES8[0]]}

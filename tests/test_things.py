@@ -228,7 +228,8 @@ def test_large_files_stay_on_disk(tmp_path, monkeypatch):
 def test_object_files_read_as_numpy_reads_them(tmp_path, values):
     for write_file in (lambda path: np.save(path, values, allow_pickle=True),
                        lambda path: path.write_bytes(pickle.dumps(values, protocol=3)),
-                       lambda path: path.write_bytes(pickle.dumps(values, protocol=4))):
+                       lambda path: path.write_bytes(pickle.dumps(values, protocol=4)),
+                       lambda path: path.write_bytes(pickle.dumps(values, protocol=5))):
         write_file(tmp_path / "x.npy")
         expected, found = np.load(tmp_path / "x.npy", allow_pickle=True), read_object_npy(tmp_path / "x.npy")
         expected = expected.item() if isinstance(expected, np.ndarray) else expected
@@ -263,6 +264,19 @@ def test_flipped_bytes_of_the_pickle_give_another_dict_or_one_sentence(tmp_path)
             with contextlib.suppress(InputError):
                 readable += isinstance(read_object_npy(path), dict)
     assert readable > 2 * 480  # a byte of the EEG is as good as another
+
+
+@pytest.mark.parametrize("size", [1 << 33, 1 << 50])
+def test_a_size_is_not_believed_before_the_file_is_looked_at(tmp_path, size):
+    """A bytearray of a pickle names its own size: gigabytes were set aside for it, and a terabyte was no memory."""
+    (tmp_path / "x.npy").write_bytes(b"\x80\x05\x96" + size.to_bytes(8, "little") + b"ab.")
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=r"ends .* bytes too early"):
+            read_object_npy(tmp_path / "x.npy")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def spoil_bytes(path, place, value):
