@@ -26,11 +26,15 @@ def plain_words(study: dict, metric: str) -> list[str]:
     said = [f"{_what_it_is(study.get('eeg') or {})} Each sentence was compared with one that describes the picture: "
             f"{metric} says how many words the two share, from 0 (none) to 1 (all)."]
     anything, beyond, better = (verdicts[key]["holds"] for key in ("anything", "beyond_class", "better_than_nothing"))
+    alike = ALIKE.get(study.get("classes_a_picture"), "of the same class")
     if anything is None:
         said.append("Whether the sentences depend on what was shown could not be tested.")
     elif anything:
         said.append("The sentences fit their own pictures better than other pictures, so they tell something of what was "
-                    f"shown. {BEYOND[beyond].format(alike=ALIKE.get(study.get('classes_a_picture'), 'of the same class'))}")
+                    f"shown. {BEYOND[beyond].format(alike=alike)}")
+    elif beyond:  # a test of its own, without the differences between classes, in which the other can miss a gain
+        said.append(f"Among pictures {alike} the sentences fit their own better than the others, so the EEG told more than "
+                    "what kind of thing was shown. Among all pictures together this was not shown.")
     else:
         said.append("The sentences fit their own pictures no better than other pictures, so it was not shown that they "
                     "tell anything of what was shown.")

@@ -102,6 +102,12 @@ def test_plain_words_say_no_more_than_the_verdicts():
     assert plain_words({"verdicts": {}}, "ROUGE-1") == []
 
 
+def test_plain_words_do_not_deny_what_the_claim_says_beyond_the_class():
+    words = " ".join(plain_words(verdicts(anything=False, beyond_class=True, better_than_nothing=False), "ROUGE-1"))
+    assert "Among pictures of the same class the sentences fit their own better than the others" in words
+    assert "anything of what was shown" not in words
+
+
 def test_the_index_names_what_is_there(run):
     text = (run / "report" / "index.md").read_text()
     linked = re.findall(r"\| \[(.*?)\]\((.*?)\)", text)
