@@ -6,8 +6,8 @@ from .tables import is_doubted
 
 BEYOND = {
     True: "They also fit them better than other pictures {alike}, so the EEG told more than what kind of thing was shown.",
-    False: "But among pictures {alike} they do not fit their own better: it was not shown that they tell more than the "
-           "kind of thing.",
+    False: "But it was not shown that they fit them better than other pictures {alike}, and so not shown that they tell "
+           "more than the kind of thing.",
     None: "Whether they tell more than the kind of thing that was shown could not be tested."}
 ALIKE = {"several": "with the same objects"}  # by how many classes a picture has
 BETTER = {
@@ -36,8 +36,8 @@ def plain_words(study: dict, metric: str) -> list[str]:
         said.append(f"Among pictures {alike} the sentences fit their own better than the others, so the EEG told more than "
                     "what kind of thing was shown. Among all pictures together this was not shown.")
     else:
-        said.append("The sentences fit their own pictures no better than other pictures, so it was not shown that they "
-                    "tell anything of what was shown.")
+        said.append("It was not shown that the sentences fit their own pictures better than other pictures, and so not "
+                    "shown that they tell anything of what was shown.")
     said += [BETTER[better], "Brackets hold the 95% interval, in which the true difference plausibly lies. p is the "
              "probability of a difference as large as this if the EEG told nothing; below 0.05 it counts as shown."]
     if is_doubted(study):
