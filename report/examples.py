@@ -21,15 +21,16 @@ PICTURE_SIZE = 160  # pixels
 
 
 def choose_examples(scores: list[float], pictures: list[str], count: int) -> dict[str, list[int]]:
-    """Rows for the page by their score: {"good" | "median" | "bad": row numbers}, count in all.
+    """Rows for the page by their score: {"good" | "median" | "bad": row numbers}, count in all, or all if there are fewer.
 
-    A group shows a picture only once as long as others are left. No row is in two groups.
+    A third each, also where there are fewer: else all of five trials would be "good". A group shows a picture only once as
+    long as others are left. No row is in two groups.
     """
     order = sorted(range(len(scores)), key=lambda row: -scores[row])
     middle = (len(order) - 1) / 2
     orders = {"good": order, "bad": order[::-1],
               "median": [row for _, row in sorted(enumerate(order), key=lambda place: abs(place[0] - middle))]}
-    sizes = {group: len(range(i, count, len(orders))) for i, group in enumerate(orders)}
+    sizes = {group: len(range(i, min(count, len(order)), len(orders))) for i, group in enumerate(orders)}
     chosen, taken = {}, set()
     for group, walk in orders.items():
         rows, seen = [], set()
