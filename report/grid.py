@@ -22,8 +22,7 @@ def draw_rows(people: list[str] | None, pictures: list[str], count: int = ROWS, 
         queues.setdefault(people[row] if people is not None else "", []).append(row)
     chosen, seen = [], set()
     while len(chosen) < min(count, len(pictures)):
-        for name in sorted(queues, key=lambda name: (len(str(name)), str(name))):
-            queue = queues[name]
+        for queue in queues.values():  # people in random order, as their first rows are: else the last would never be shown
             if queue and len(chosen) < count:
                 row = next((row for row in queue if pictures[row] not in seen), queue[0])
                 queue.remove(row)
