@@ -177,3 +177,7 @@ def test_the_page_prints_whole_and_short(run, browser):
     pages = len(re.findall(rb"/Type\s*/Page\b", view.pdf(format="A4")))
     assert 3 <= pages <= 12
     view.close()
+
+
+def test_the_page_does_not_say_that_examples_repeat_no_picture_where_they_must(page):
+    assert "shows a picture only once as long as others are left." in page
