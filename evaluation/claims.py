@@ -272,12 +272,21 @@ def power(study: Study, found: Grounding | None, effects: list[float]) -> dict |
 
 def correct_over_studies(verdicts: list[dict[str, dict]]) -> None:
     """Holm's correction of each verdict's p over the studies of one command: of ten models without any information, one
-    would else be likely to be claimed something of. Adds "p_studies" and takes claims back that do not hold with it."""
+    would else be likely to be claimed something of. Adds "p_studies" and takes claims back that do not hold with it.
+
+    Captions carry the class only if they tell something at all. So a class that cannot be tested counts with p = 1 where
+    that could: the class of one model among many would else be claimed where nothing is shown of its captions.
+    """
     for key in dict.fromkeys(key for one in verdicts for key in one):
-        tested = [one[key] for one in verdicts if one and one[key]["p"] is not None]
+        family = (key, "anything") if key == "class" else (key,)
+        tested = [one for one in verdicts if one and any(one[name]["p"] is not None for name in family)]
         if len(tested) < 2:
             continue
-        for one, p in zip(tested, holm([one["p"] for one in tested]), strict=True):
+        corrected = holm([1. if study[key]["p"] is None else study[key]["p"] for study in tested])
+        for study, p in zip(tested, corrected, strict=True):
+            one = study[key]
+            if one["p"] is None:
+                continue
             one["p_studies"] = float(p)
             one["holds"] = one["holds"] and one["p_studies"] < ALPHA
             one["text"] += f", {p_value(one['p_studies'], 4, zero=True)} corrected for {len(tested)} models"

@@ -459,6 +459,18 @@ def test_several_models_in_one_command_are_corrected_for_their_number():
     assert alone[0]["class"] == {"p": 0.03, "holds": True, "text": "x"}
 
 
+def test_a_class_among_models_that_name_none_is_not_claimed_where_nothing_is_shown():
+    """Its p alone was tested, so it was not corrected, but that the captions tell anything was."""
+    from evaluation.claims import correct_over_studies
+
+    untested = {"p": None, "holds": None, "text": ""}
+    verdicts = [{"anything": {"p": p, "holds": p < 0.05, "text": ""}, "class": dict(untested)} for p in (0.02, 0.6, 0.7)]
+    verdicts[0]["class"] = {"p": 0.03, "holds": True, "text": ""}
+    correct_over_studies(verdicts)
+    assert not verdicts[0]["anything"]["holds"] and not verdicts[0]["class"]["holds"]
+    assert verdicts[0]["class"]["p_studies"] == pytest.approx(0.09) and verdicts[1]["class"] == untested
+
+
 @pytest.mark.slow
 def test_controls_of_another_base_llm_are_said(tmp_path):
     llm = {"name": "llm", "commit": None, "files": {"config.json": "0"}, "weights": {"w": "0"}}
