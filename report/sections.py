@@ -69,8 +69,18 @@ def verdict_cards(study: dict, alpha: float) -> list[dict]:
             "difference": number(verdict["difference"], sign=True) if known else "",
             "interval": interval(verdict.get("low"), verdict.get("high")),
             "p": p_value(p, 4, zero=True) + " after Holm correction" * ("p_studies" in verdict) if is_number(p) else "",
-            "text": verdict.get("text") or "" if verdict.get("holds") is None else ""})  # else the numbers say it
+            "text": _why(verdict)})
     return cards
+
+
+def _why(verdict):
+    """What a verdict rests on beside its numbers."""
+    if verdict.get("holds") is None:
+        return verdict.get("text") or ""
+    if verdict["holds"] or not is_number(verdict.get("accuracy_gain")):
+        return ""
+    return (f"The accuracy of the predicted classes is {number(verdict['accuracy_gain'], sign=True)} from chance, "
+            f"{p_value(verdict['accuracy_p'], 4, zero=True)}. It must be shown to be above chance, too.")
 
 
 def range_part(study: dict, metric: str) -> dict | None:

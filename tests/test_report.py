@@ -338,6 +338,20 @@ def test_a_model_below_its_floor_is_said_to_be_worse():
     assert verdict_cards(study, 0.05)[2]["answer"] == "no evidence"
 
 
+def test_the_card_of_the_class_tells_of_an_accuracy_that_decides():
+    """A p of .003 beside a gain of +.249 was "no evidence", and nothing said why."""
+    from report.sections import verdict_cards
+
+    verdict = {"holds": False, "difference": 0.249, "low": 0.23, "high": 0.264, "p": 0.003, "accuracy_gain": -0.25,
+               "accuracy_p": 0.003}
+    (card,) = verdict_cards({"verdicts": {"class": verdict}, "doubts": []}, 0.05)
+    assert card["answer"] == "no evidence" and card["text"] == (
+        "The accuracy of the predicted classes is -0.250 from chance, p = 0.0030. It must be shown to be above chance, "
+        "too.")
+    (card,) = verdict_cards({"verdicts": {"class": verdict | {"holds": True}}, "doubts": []}, 0.05)
+    assert card["text"] == ""
+
+
 def test_a_card_shows_the_p_that_decides_where_several_models_are_tested():
     from report.sections import verdict_cards
 
