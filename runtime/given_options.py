@@ -79,5 +79,5 @@ def check_filled(args: argparse.Namespace, actions: Iterable[argparse.Action]) -
         for text in value if isinstance(value, list | tuple) else [value]:
             if isinstance(text, str) and not text.strip() and text != action.default:
                 name = action.option_strings[0] if action.option_strings else action.metavar or action.dest
-                raise InputError(f"{name}: its value {text!r} is empty; give one (is a variable of your shell not set?), "
+                raise InputError(f"{name} {text!r}: is empty; give a value (is a variable of your shell not set?), "
                                  "or leave the option out")

@@ -119,14 +119,14 @@ def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: 
             what = ("its header tells of more or fewer data than it holds" if truncated else
                     f"{missing} of its markers lie after the end of its data file")
             raise InputError(f"{path}: {what}; {CUT_SHORT}")
-    if any(NO_SECONDS in note for note in notes):
-        raise InputError(f"{path}: its header gives its records no length in seconds, so its sampling rate is not known; "
-                         "export the recording again")
     if suffix in HEADERS and not cut_short:
         _check_brainvision(path, raw)
     if not raw.ch_names:
         raise InputError(f"{path}: holds no signals, only {len(raw.annotations)} annotations; give the recording that they "
                          "belong to, and these as a table with --events")
+    if any(NO_SECONDS in note for note in notes):
+        raise InputError(f"{path}: its header gives its records no length in seconds, so its sampling rate is not known; "
+                         "export the recording again")
     if not 0 < raw.info["sfreq"] < math.inf:
         raise InputError(f"{path}: its sampling rate is {raw.info['sfreq']:g} Hz; {DAMAGED}")
     with mne_reads(path):

@@ -67,7 +67,7 @@ def test_an_option_that_help_hides_is_not_blamed_for_another_mistake(capsys):
     (finetune_llm, ["--output", "x", "--eeg_dataset", "x", "--eeg_encoder_path", "x", "--vocabulary", ""], "--vocabulary"),
     (evaluate, ["a.csv", ""], "CSV")])
 def test_an_empty_value_is_not_taken_for_none(capsys, script, argv, flag):
-    assert refused(capsys, script.main, *argv).startswith(f"error: {flag}: its value '")
+    assert refused(capsys, script.main, *argv).startswith(f"error: {flag} '")
 
 
 def test_an_option_that_is_empty_by_default_may_be_given_so():
