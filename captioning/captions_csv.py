@@ -189,11 +189,9 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
                                 captioner.learned)
         rows = shown.rows
         models = {name: model_key(identity) for name, identity in used.items() if name != "other_llm"}
-        seen = [args.time_low, args.time_high, None]
-        if condition == "image":  # the pictures themselves, as others may lie under their names by now
-            seen[2:] = [hashlib.sha256(shown.embeddings.cpu().numpy().tobytes()).hexdigest()]
-        if args.do_sample:  # the captions of a batch are drawn one after the other
-            seen += [batch_size]
+        pictures = shown.embeddings.cpu().numpy().tobytes() if condition == "image" else b""  # others may lie there by now
+        seen = [args.time_low, args.time_high, hashlib.sha256(pictures).hexdigest(),
+                batch_size if args.do_sample else None]  # the captions of a batch are drawn one after the other
         key = content_key([captioner.weights, models, trials.fingerprint, seen, positions.tolist(), condition, args.asked(),
                            captioner.model.config.to_dict(), settings])
         texts = _generated(captioner, condition, shown, answered, args, batch_size, partial, key)

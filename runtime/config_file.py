@@ -67,21 +67,21 @@ def _content(file):
 
     advice = "expected lines such as `learning_rate: 0.0001`"
     try:
-        node = yaml.compose(read_text(file, advice=advice), Loader=yaml.BaseLoader)
-        names = Counter(name.value for name, _ in node.value) if isinstance(node, yaml.MappingNode) else {}
-        content = yaml.load(read_text(file, advice=advice), Loader=yaml.BaseLoader)
+        loader = yaml.BaseLoader(read_text(file, advice=advice))
+        node = loader.get_single_node()
+        content = None if node is None else loader.construct_document(node)
     except (FileNotFoundError, IsADirectoryError):
         raise InputError(f"{FLAG} {file}: no such file; give the path of a YAML file of options") from None
     except (yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{FLAG} {file}: is no YAML ({reason}); {advice}") from None
-    twice = [name for name, count in names.items() if count > 1]
-    if twice:
-        raise InputError(f"{FLAG} {file}: {twice[0]} stands there {names[twice[0]]} times, expected once; remove one")
     if content is None or content == "":
         return {}
     if not isinstance(content, dict):
         raise InputError(f"{FLAG} {file}: holds a {type(content).__name__}; {advice}")
+    name, count = max(Counter(name.value for name, _ in node.value).items(), key=lambda item: item[1], default=("", 0))
+    if count > 1:
+        raise InputError(f"{FLAG} {file}: {name} stands there {count} times, expected once; remove one")
     return content
 
 

@@ -1,6 +1,8 @@
-"""Options that have no effect beside others, in one table a script. Whoever gives one expects that it changes something, so
-it is said. Commands that serve several runs, as of all encoders, may carry it, so it is no error unless no run would use
-it."""
+"""Options that have no effect beside others: a table for each script.
+
+Whoever gives an option expects that it changes something, so a note is printed. It is an error only where no run could use
+the option, since one command may serve several runs, such as a loop over encoders.
+"""
 
 import argparse
 from collections.abc import Callable, Iterable

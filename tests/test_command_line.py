@@ -159,7 +159,7 @@ def test_a_list_in_a_config_file_does_not_take_files_for_its_values(tmp_path, pl
     ("config: other.yaml", "config: there is no such option"), ("num_epochs: [1, 2]", "num_epochs: 2 values, expected one"),
     ("resume: maybe", "resume: maybe, expected true or false"), ("noise: {a: 1}", "noise: holds more than a value"),
     ("seed: 1\nseed: 2", "seed stands there 2 times"), ("a", "holds a str; expected lines such as"),
-    ("[1", "is no YAML"), ("num_epochs: x", "invalid float value: 'x'"),
+    ("[1", "is no YAML"), ("? [seed]\n: 1", "is no YAML"), ("num_epochs: x", "invalid float value: 'x'"),
     ("a: !!python/object/apply:os.system [echo]", "a: there is no such option")])
 def test_a_wrong_config_file_is_one_sentence(tmp_path, capsys, text, said):
     message = refused(capsys, train_eeg_classifier.main, *config(tmp_path, text), "--output", "x", "--eeg_dataset", "y")
