@@ -26,6 +26,8 @@ from pathlib import Path
 
 from runtime.errors import InputError, _out_of_memory
 
+import torch
+
 from bench import fault_recordings, fault_records
 from bench.fault_readers import Reader, copied, of_data
 
@@ -200,6 +202,7 @@ def _child(batch: Batch, engine: str) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.signal(signal.SIGALRM, hang)
         warnings.simplefilter("ignore")
+        torch.set_num_threads(1)  # makes torch's pool anew: a thread that is the first to use it after a fork fails
         silent = os.open(os.devnull, os.O_RDWR)
         for number in range(3):
             os.dup2(silent, number)
