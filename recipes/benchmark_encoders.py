@@ -6,10 +6,10 @@ recipes/benchmark_encoders.sh.
 
 Each fold is a split of its own: the trials of one recording, one person or a fifth of the people are the test part, and one
 or two others validation. Simulated data keep the split of their folder, with all and with a third of the training pictures.
-Predictions are kept in --output, so an interrupted run goes on, and a run with more seeds or fewer networks takes what is
-there: a method's numbers are of the seeds that it was run with. Files: table.md, benchmark.png. The exit code is 1 where
-the whole interval of the default encoder minus the best baseline is below 0. Which baseline is best is told from the test
-trials themselves.
+Predictions are kept in --output, so an interrupted run goes on, and a run with more seeds or other networks computes only
+what is not there: a method's numbers are of the seeds that it was run with. Files: table.md, benchmark.png. The exit code
+is 1 where the whole interval of the default encoder minus the best baseline is below 0. Which baseline is best is told from
+the test trials themselves.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from pathlib import Path
 from runtime import options
 from runtime.atomic_files import atomic_path
 from runtime.errors import InputError, exits_cleanly
+from runtime.locks import only_run
 
 import numpy as np
 
@@ -135,8 +136,8 @@ def _trained(task, fold, seed, folder, *more):
     return load_encoder(folder / "encoder")
 
 
-def predictions(task: Task, fold: tuple, seed: int, folder: Path, networks: list[str]) -> dict[str, np.ndarray]:
-    """Class probabilities [m, K] of a fold's test trials by each method."""
+def predictions(task: Task, fold: tuple, seed: int, folder: Path, methods: list[str]) -> dict[str, np.ndarray]:
+    """Class probabilities [m, K] of a fold's test trials by each of the methods; with the default encoder its branches."""
     import torch
 
     from encoders import encode
@@ -144,22 +145,26 @@ def predictions(task: Task, fold: tuple, seed: int, folder: Path, networks: list
 
     train, val, test = fold
     trials, known, found = task.trials, np.concatenate([train, val]), {}
-    encoder = _trained(task, fold, seed, folder / "default")
-    found[OURS] = encode(encoder, trials.eeg, test)[1].softmax(1).numpy()
-    eeg = trials.eeg[torch.from_numpy(test)]
-    with torch.no_grad():
-        found[BRANCHES[0]] = encoder.linear(eeg)[1].softmax(1).numpy()
-        found[BRANCHES[1]] = (torch.full(found[OURS].shape, 1 / found[OURS].shape[1]) if encoder.tangent is None
-                              else encoder.tangent(eeg).softmax(1)).numpy()
-    found[ALONE] = encode(_trained(task, fold, seed, folder / "neural", "--branches", "neural"),
-                          trials.eeg, test)[1].softmax(1).numpy()
-    for name in networks:
-        found[name] = encode(_trained(task, fold, seed, folder / name, "--encoder", NETWORKS[name]), trials.eeg,
-                             test)[1].softmax(1).numpy()
-    labels = trials.label.numpy()
-    for name in BASELINES:
+    labels, eeg = trials.label.numpy(), trials.eeg[torch.from_numpy(test)]
+    shape = len(test), len(trials.class_names)
+
+    def by_network(name, *more):
+        return encode(_trained(task, fold, seed, folder / name, *more), trials.eeg, test)[1].softmax(1).numpy()
+
+    if OURS in methods:
+        encoder = _trained(task, fold, seed, folder / "default")
+        found[OURS] = encode(encoder, trials.eeg, test)[1].softmax(1).numpy()
+        with torch.no_grad():
+            found[BRANCHES[0]] = encoder.linear(eeg)[1].softmax(1).numpy()
+            found[BRANCHES[1]] = (np.full(shape, 1 / shape[1]) if encoder.tangent is None
+                                  else encoder.tangent(eeg).softmax(1).numpy())
+    if ALONE in methods:
+        found[ALONE] = by_network("neural", "--branches", "neural")
+    for name in filter(methods.__contains__, NETWORKS):
+        found[name] = by_network(name, "--encoder", NETWORKS[name])
+    for name in filter(methods.__contains__, BASELINES):
         probabilities, classes = classical_baseline(trials.eeg, labels, known, test, name, trials.sfreq, seed)
-        found[name] = np.zeros(found[OURS].shape)
+        found[name] = np.zeros(shape)
         found[name][:, classes] = probabilities
     return found
 
@@ -167,24 +172,30 @@ def predictions(task: Task, fold: tuple, seed: int, folder: Path, networks: list
 def cross_validated(task: Task, seed: int, output: Path, networks: list[str]) -> dict[str, np.ndarray]:
     """The class [N] that each method says of every tested trial, -1 of the others; tasks on one data set share files.
 
-    A data set is known by its content, as many a folder is called data.
+    A data set is known by its content, as many a folder is called data. Only what a file lacks is computed.
     """
+    from encoders.classical import BASELINES
+
+    methods = [OURS, *BRANCHES, ALONE, *networks, *BASELINES]
     kind = f"{Path(task.folder).name}_{task.trials.fingerprint[:8]}_{task.by}_{task.share:.2f}_{seed}"
     said = {}
-    for number, fold in enumerate(task.folds(seed)):
-        file = output / kind / f"{number}.npz"
-        if not file.is_file():
-            found = predictions(task, fold, seed, output / kind / str(number), networks)
-            with atomic_path(file) as temporary, open(temporary, "wb") as stream:
-                np.savez(stream, **found)
-            print(f"{task.name}, seed {seed}: fold {number + 1}", flush=True)
-        for name, probabilities in _kept(file, fold[2], networks).items():
-            said.setdefault(name, np.full(len(task.trials), -1))[fold[2]] = task.classes_of(probabilities)
+    with only_run(output / kind, "--output"):
+        for number, fold in enumerate(task.folds(seed)):
+            file = output / kind / f"{number}.npz"
+            found = _kept(file, fold[2]) if file.is_file() else {}
+            lacking = [name for name in methods if name not in found]
+            if lacking:
+                found |= predictions(task, fold, seed, output / kind / str(number), lacking)
+                with atomic_path(file) as temporary, open(temporary, "wb") as stream:
+                    np.savez(stream, **found)
+                print(f"{task.name}, seed {seed}: fold {number + 1}", flush=True)
+            for name in sorted(found, key=[*methods, *found].index):
+                said.setdefault(name, np.full(len(task.trials), -1))[fold[2]] = task.classes_of(found[name])
     return said
 
 
-def _kept(file, tested, networks):
-    """{method: probabilities [m, K]} of a file of kept predictions. InputError where it is damaged or lacks a network."""
+def _kept(file, tested):
+    """{method: probabilities [m, K]} of a file of kept predictions. InputError where it is damaged."""
     try:
         with np.load(file, allow_pickle=False) as stored:
             found = {name: stored[name] for name in stored.files}
@@ -195,10 +206,6 @@ def _kept(file, tested, networks):
     except (zipfile.BadZipFile, zlib.error, ValueError, TypeError, AttributeError, EOFError, OSError, MemoryError) as error:
         raise InputError(f"{file}: kept predictions that cannot be read ({str(error)[:200]}); remove the file, and its "
                          "fold is computed again") from None
-    missing = [name for name in networks if name not in found]
-    if missing:
-        raise InputError(f"{file}: kept predictions of a run without {', '.join(missing)}; remove {file.parent} to "
-                         "compute its folds again, or give --networks without them")
     return found
 
 

@@ -59,7 +59,7 @@ def test_merged_classes_share_a_prior():
 
 def test_data_sets_in_folders_of_one_name_share_no_predictions(few_trials, monkeypatch, tmp_path):
     """The second of two folders called data was given what the first had been read as."""
-    def predictions(task, fold, seed, folder, networks):
+    def predictions(task, fold, seed, folder, methods):
         return {"x": np.eye(3)[task.trials.label.numpy()[fold[2]]]}
 
     monkeypatch.setattr(benchmark, "predictions", predictions)
@@ -73,15 +73,10 @@ def test_data_sets_in_folders_of_one_name_share_no_predictions(few_trials, monke
 
 @pytest.mark.parametrize("content, named", [
     (b"", "cannot be read"), (b"PK\3\4 cut short", "cannot be read"), ({"x": np.ones(3)}, "x holds no probabilities of"),
-    ({"x": np.full((48, 3), np.nan)}, "x holds no probabilities of"), ({"x": np.ones((48, 3))}, "of a run without EEGNet")])
+    ({"x": np.full((48, 3), np.nan)}, "x holds no probabilities of")])
 def test_kept_predictions_are_checked(few_trials, monkeypatch, tmp_path, content, named):
-    """Damage was a traceback, and a network that was asked for later was left out of the table without a word."""
-    def predictions(task, fold, seed, folder, networks):
-        return {"x": np.eye(3)[task.trials.label.numpy()[fold[2]]]}
-
-    monkeypatch.setattr(benchmark, "predictions", predictions)
-    task = benchmark.Task("", "data", "person")
-    benchmark.cross_validated(task, 0, tmp_path, [])
+    """Damage was a traceback."""
+    task, _ = _benchmarked(monkeypatch, tmp_path, [])
     file = sorted(tmp_path.rglob("*.npz"))[0]
     rows = len(task.folds(0)[0][2])
     if isinstance(content, bytes):
@@ -90,13 +85,47 @@ def test_kept_predictions_are_checked(few_trials, monkeypatch, tmp_path, content
         np.savez(file, **{name: np.resize(values, (rows, 3)) if values.ndim == 2 else values for name, values in
                           content.items()})
     with pytest.raises(InputError, match=named) as told:
-        benchmark.cross_validated(task, 0, tmp_path, ["EEGNet"])
+        benchmark.cross_validated(task, 0, tmp_path, [])
     assert str(file) in str(told.value)
+
+
+def _benchmarked(monkeypatch, folder, networks):
+    """The task, and of each fold which methods were asked for: each knows the classes."""
+    asked = []
+
+    def predictions(task, fold, seed, folder, methods):
+        asked.append(methods)
+        return {name: np.eye(3)[task.trials.label.numpy()[fold[2]]] for name in methods}
+
+    monkeypatch.setattr(benchmark, "predictions", predictions)
+    task = benchmark.Task("", "data", "person")
+    benchmark.cross_validated(task, 0, folder, networks)
+    return task, asked
+
+
+def test_a_network_that_is_asked_for_later_is_added_to_what_was_kept(few_trials, monkeypatch, tmp_path):
+    """All folds had to be removed and computed again to add one."""
+    task, asked = _benchmarked(monkeypatch, tmp_path, [])
+    assert len(asked) == 5 and benchmark.OURS in asked[0] and "EEGNet" not in asked[0]
+    assert _benchmarked(monkeypatch, tmp_path, ["EEGNet"])[1] == [["EEGNet"]] * 5
+    assert _benchmarked(monkeypatch, tmp_path, [])[1] == []
+    found = benchmark.cross_validated(task, 0, tmp_path, [])
+    assert (found["EEGNet"] == benchmark.Task.trials.label.numpy()).all()
+
+
+def test_two_runs_do_not_write_the_folds_of_one_data_set_and_seed(few_trials, monkeypatch, tmp_path):
+    def second_run(task, fold, seed, folder, methods):
+        with pytest.raises(InputError, match="another run writes to it"):
+            benchmark.cross_validated(task, 0, tmp_path, [])
+        return {name: np.eye(3)[task.trials.label.numpy()[fold[2]]] for name in methods}
+
+    monkeypatch.setattr(benchmark, "predictions", second_run)
+    benchmark.cross_validated(benchmark.Task("", "data", "person"), 0, tmp_path, [])
 
 
 @pytest.mark.parametrize(("best_of", "code"), [(benchmark.OURS, 0), (next(iter(BASELINES)), 1)])
 def test_the_exit_code_says_whether_a_baseline_is_ahead(few_trials, monkeypatch, tmp_path, capsys, best_of, code):
-    def predictions(task, fold, seed, folder, networks):
+    def predictions(task, fold, seed, folder, methods):
         right = np.eye(3)[task.trials.label.numpy()[fold[2]]]
         rng = np.random.default_rng(seed)
         return {name: right if name == best_of else rng.permutation(right) for name in (benchmark.OURS, *BASELINES)}
