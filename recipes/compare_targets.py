@@ -6,7 +6,7 @@
 Each combination of a target (the picture model's final embedding, the layer of --layers that validation picks, their
 learned mix) and of losses is trained by train_eeg_classifier.py with each seed, and scored by test_eeg_classifier.py. A row
 of the table is a combination; a column is a protocol of its retrieval table: repetitions, people and similarity. What is
-in --output is not trained again. File: table.md.
+in --output of the same data, picture model and options is not trained again. File: table.md.
 """
 
 import argparse
@@ -19,6 +19,9 @@ from pathlib import Path
 from runtime import options
 from runtime.atomic_files import atomic_path
 from runtime.errors import exits_cleanly
+from runtime.locks import only_run
+from runtime.model_files import model_identity, model_key
+from runtime.runs import content_key
 
 LOSSES = (("mse",), ("infonce",), ("mse", "infonce"))
 
@@ -45,6 +48,14 @@ def targets_of(layers: list[str]) -> dict[str, list[str]]:
     given = ["--target_layers", *layers]
     mixed = {"learned mix": [*given, "--target_mix", "learned"]} if len(set(layers)) > 1 else {}
     return {"final embedding": [], "layer picked on validation": given} | mixed
+
+
+def made_from(args: argparse.Namespace) -> str:
+    """A short key of the data, the picture model and the options that all combinations share."""
+    from eegdata.trials import load_trials
+
+    return content_key([load_trials(args.eeg_dataset).fingerprint, model_key(model_identity(args.clip_model)),
+                        args.layers, args.subject, args.num_epochs])
 
 
 def scored(args: argparse.Namespace, folder: Path, seed: int, more: list[str]) -> dict[tuple, float]:
@@ -78,13 +89,14 @@ def table(found: dict[str, list[dict[tuple, float]]]) -> str:
 @exits_cleanly
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    found, output = {}, Path(args.output)
-    for target, more in targets_of(args.layers).items():
-        for losses in LOSSES:
-            name = f"{target}, {' + '.join(losses)}"
-            found[name] = [scored(args, output / f"{target}_{'_'.join(losses)}_{seed}".replace(" ", "_"), seed,
-                                  [*more, "--loss", *losses]) for seed in args.seeds]
-            print(name, flush=True)
+    found, output, key = {}, Path(args.output), made_from(args)
+    with only_run(output, "--output"):
+        for target, more in targets_of(args.layers).items():
+            for losses in LOSSES:
+                name = f"{target}, {' + '.join(losses)}"
+                found[name] = [scored(args, output / key / f"{target}_{'_'.join(losses)}_{seed}".replace(" ", "_"),
+                                      seed, [*more, "--loss", *losses]) for seed in args.seeds]
+                print(name, flush=True)
     text = table(found)
     with atomic_path(output / "table.md") as temporary:
         temporary.write_text(text, encoding="utf-8")

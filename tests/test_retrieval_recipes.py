@@ -49,25 +49,32 @@ def test_too_few_repetitions_are_refused(tmp_path, capsys):
 
 
 def test_a_table_of_targets_and_losses(tmp_path, monkeypatch, capsys):
-    asked = []
+    asked, file = [], repeated(tmp_path / "data", 1)
 
     def scored(args, folder, seed, more):
-        asked.append((folder.name, seed, more))
+        asked.append((folder, seed, more))
         return {(1, 1, "cosine"): .2 + .1 * seed, (4, 2, "csls"): .5}
 
     monkeypatch.setattr(compare_targets, "scored", scored)
-    compare_targets.main(["--eeg_dataset", str(tmp_path), "--clip_model", str(tmp_path), "--output", str(tmp_path),
-                          "--layers", "1", "final", "--seeds", "0", "2"])
+    given = ["--eeg_dataset", str(file), "--clip_model", str(tmp_path), "--output", str(tmp_path), "--seeds", "0", "2"]
+    compare_targets.main([*given, "--layers", "1", "final"])
     lines = (tmp_path / "table.md").read_text().splitlines()
     assert lines[0] == "| target and losses | 1 x 1, cosine | 4 x 2, csls (transductive) |" and len(lines) == 2 + 9
     assert lines[2] == "| final embedding, mse | 0.300 ± 0.141 | 0.500 ± 0.000 |"
-    assert asked[-1] == ("learned_mix_mse_infonce_2", 2,
-                         ["--target_layers", "1", "final", "--target_mix", "learned", "--loss", "mse", "infonce"])
+    folder, *options = asked[-1]
+    assert folder.name == "learned_mix_mse_infonce_2"
+    assert options == [2, ["--target_layers", "1", "final", "--target_mix", "learned", "--loss", "mse", "infonce"]]
+    made = {folder.parent}
+    for more in ("--layers", "--layers 1 final", "--layers 2 final", "--num_epochs 3", "--subject 1"):
+        compare_targets.main([*given, *more.split()])  # encoders of other options were taken for these
+        made.add(asked[-1][0].parent)
+    assert len(made) == 5
 
 
 def test_a_stage_that_refuses_its_input_ends_the_recipe_without_a_traceback(tmp_path, capfd):
     with pytest.raises(SystemExit) as stop:
-        compare_targets.main(["--eeg_dataset", str(tmp_path / "no"), "--clip_model", "x", "--output", str(tmp_path)])
+        compare_targets.main(["--eeg_dataset", str(repeated(tmp_path / "data", 1)), "--clip_model", str(tmp_path / "no"),
+                              "--output", str(tmp_path)])
     said = capfd.readouterr().err.strip().splitlines()
-    assert stop.value.code == 2 and len(said) == 2 and f"--eeg_dataset {tmp_path}/no: no such file" in said[0]
+    assert stop.value.code == 2 and len(said) == 2 and "--clip_model" in said[0]
     assert said[1].startswith("error: train_eeg_classifier.py ended with exit code 2")
