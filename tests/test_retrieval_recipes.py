@@ -65,7 +65,7 @@ def test_a_table_of_targets_and_losses(tmp_path, monkeypatch, capsys):
     assert folder.name == "learned_mix_mse_infonce_2"
     assert options == [2, ["--target_layers", "1", "final", "--target_mix", "learned", "--loss", "mse", "infonce"]]
     made = {folder.parent}
-    for more in ("--layers", "--layers 1 final", "--layers 2 final", "--num_epochs 3", "--subject 1"):
+    for more in ("", "--layers 1 final", "--layers 2 final", "--num_epochs 3", "--subject 1"):
         compare_targets.main([*given, *more.split()])  # encoders of other options were taken for these
         made.add(asked[-1][0].parent)
     assert len(made) == 5
