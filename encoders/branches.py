@@ -158,7 +158,7 @@ class BranchFitting:
         strength, shares = (self._combine_logits(encoder, logits) if self.labels is not None
                             else (None, {"transformer": float(self.classes > 0), "linear": 0., "tangent": 0.}))
         penalty, of_embedding = (self._combine_embeddings(encoder, embedding, scale) if self.targets is not None
-                                 else (None, {"transformer": 1.}))
+                                 else (None, {}))
         encoder.config.branches = {name: {"logits": shares.get(name, 0.), "embedding": of_embedding.get(name, 0.)}
                                    for name in shares}
         encoder.add_branches()
@@ -248,9 +248,8 @@ def _shares(outputs):
 
 
 def shares_text(branches: dict[str, dict[str, float]]) -> str:
-    """Which branch carries how much, as a sentence."""
-    def listed(key):
-        return ", ".join(f"{name} {100 * share[key]:.0f}%" for name, share in branches.items())
-
-    logits = f"in the class logits: {listed('logits')}; " if any(share["logits"] for share in branches.values()) else ""
-    return f"share of each branch {logits}in the picture embedding: {listed('embedding')}"
+    """Which branch carries how much, as a sentence; of outputs that were not learned nothing is said."""
+    said = [f"in {what}: " + ", ".join(f"{name} {100 * share[key]:.0f}%" for name, share in branches.items())
+            for key, what in (("logits", "the class logits"), ("embedding", "the picture embedding"))
+            if any(share[key] for share in branches.values())]
+    return "share of each branch " + "; ".join(said)
