@@ -187,6 +187,8 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
                                 trials.image[positions], args.seed, lambda: _picture_rows(
                                     captioner, encoded.paths.image_dir, encoded.names, args), encoded.told,
                                 captioner.learned)
+        if condition == "image" and captioner.route.label == "words":  # as stage 2 was trained, and the answer, too
+            shown = shown._replace(labels=captioner.route.labels(shown.embeddings, truth))
         rows = shown.rows
         models = {name: model_key(identity) for name, identity in used.items() if name != "other_llm"}
         pictures = shown.embeddings.cpu().numpy().tobytes() if condition == "image" else b""  # others may lie there by now

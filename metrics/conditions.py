@@ -71,7 +71,8 @@ TABLE = (
     Condition("oracle_label", "knows", "eeg", "true", "The EEG embedding with the true class name: part of the answer is "
               "given.", by_class=True, by_told=True),
     Condition("image", "knows", "image", "true",
-              "The embedding of the picture itself with the true class name: the ceiling for this LLM.", needs_clip=True),
+              "The embedding of the picture itself with the true class name, or with the picture's own words where the LLM "
+              "is told words: the ceiling for this LLM.", needs_clip=True),
     Condition("nothing", "control", None, None,
               "Neither embedding nor class name: what the LLM writes about no trial at all."),
     Condition("constant", "baseline", None, None,

@@ -126,6 +126,16 @@ def test_inference_tells_the_words_of_each_embedding_and_no_class(told, data, tm
     assert set(made[0][1]) == {None}
 
 
+def test_the_ceiling_is_told_the_words_of_the_picture(told, data, tmp_path, monkeypatch):
+    """It was told the class name, which an LLM that is trained on words does not know, and without classes nothing."""
+    monkeypatch.setattr(Vocabulary, "words_of", lambda self, probabilities: [
+        self.words[best] for best in probabilities.argmax(1).tolist()])
+    made = prompts_of(monkeypatch)
+    write(told[0], data, tmp_path / "image.csv", "--condition", "image")
+    (embeddings, labels, _), = made
+    assert labels == Captioner(told[0], "cpu").route.labels(embeddings, None) and set(labels) <= set(VOCABULARY.split())
+
+
 def test_label_none_is_kept_with_the_captioner(data, clip, encoder, llm, tmp_path, monkeypatch):
     folder = finetune(data, clip, encoder, llm, tmp_path / "captioner", "--label", "none", "--max_steps", "1")
     made = prompts_of(monkeypatch)
