@@ -17,6 +17,7 @@ from encoders.batches import row_batches
 
 MAX_BATCH_SIZE = 32  # as gradients take several times the memory of a forward pass
 N_RANDOMISATIONS = 3  # encoders with shuffled weights, whose correlations are averaged
+LEARNED = ("weight", "bias", "prototypes")  # how the names of buffers end that a linear branch learned in closed form
 
 
 def gradient_x_input(model: nn.Module, eeg: torch.Tensor, fill: torch.Tensor, rows: Sequence[int] | None = None,
@@ -45,11 +46,13 @@ def shares(values: np.ndarray) -> np.ndarray | None:
 def shuffled_weights(model: nn.Module, seed: int) -> nn.Module:
     """A copy of the model with the values of each weight tensor shuffled, so that nothing learned is left in them.
 
-    Statistics of the data in buffers (whitening, batch norm) stay.
+    The linear branches of the default encoder keep their weights in buffers. Those are shuffled too, while statistics of
+    the data in buffers (whitening, batch norm) stay.
     """
     generator, copied = torch.Generator().manual_seed(seed), copy.deepcopy(model).cpu()
+    learned = [*copied.parameters(), *(buffer for name, buffer in copied.named_buffers() if name.endswith(LEARNED))]
     with torch.no_grad():
-        for weight in copied.parameters():
+        for weight in learned:
             order = torch.randperm(weight.numel(), generator=generator)
             weight.copy_(weight.flatten()[order].view_as(weight))
     return copied

@@ -263,6 +263,27 @@ def test_shuffled_weights_keep_size_and_the_encoder():
     assert torch.equal(other.patches.whitening, encoder.patches.whitening)
 
 
+def test_the_weights_of_linear_branches_are_shuffled_as_well():
+    """They are buffers, and often the whole decision: if they stayed, every map would correlate with that of the copy."""
+    share = {"logits": 1., "embedding": 1.}
+    encoder = EEGTransformer(EEGEncoderConfig(
+        n_chans=len(NAMES), n_times=LENGTH, sfreq=SFREQ, num_classes=3, embedding_size=2, d_model=8, attn_heads=2, layers=1,
+        spatial_filters=4, branches=dict.fromkeys(("transformer", "linear", "tangent"), share)))
+    torch.manual_seed(0)
+    nn.init.zeros_(encoder.classifier.weight)
+    for branch in (encoder.linear, encoder.tangent):
+        for name, buffer in branch.named_buffers():
+            buffer.copy_(torch.randn(buffer.shape) if "whitening" not in name else torch.eye(len(buffer)))
+    other = shuffled_weights(encoder, 0)
+    kept = [name for name, buffer in encoder.named_buffers()
+            if not name.endswith("bias") and torch.equal(buffer, other.get_buffer(name))]
+    assert kept == ["patches.mean", "patches.whitening", "tangent.spatial", "tangent.whitening"]
+    eeg = trials()[0].eeg
+    encoder.tangent = None
+    fill = eeg.mean(0)
+    assert sanity_check(gradient_x_input(encoder, eeg, fill), encoder, eeg, fill) < .9
+
+
 def test_a_map_that_shows_only_the_input_is_found_out():
     class Summing(nn.Module):
         """Adds everything up, whatever the order of its weights: the map is the input's size."""
