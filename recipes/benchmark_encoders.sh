@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The default encoder beside other networks and all baselines: recipes/benchmark_encoders.sh [N170_FOLDER [UCI_FILE
 # [RUN_FOLDER]]]. It needs requirements-encoders.txt, and takes some hours on two cores. A run that was stopped goes on.
-# N170_FOLDER holds the recordings, at any depth, and stimuli/{faces,houses}. Ends with 1 where the default encoder is below
-# the best baseline.
+# N170_FOLDER holds the recordings, at any depth, and stimuli/{faces,houses}. Ends with 1 where the whole interval of the
+# default encoder minus the best baseline is below 0.
 set -euo pipefail
 N170=${1:-../shared/data/n170}
 UCI=${2:-../shared/data/uci/uci_picture_evoked.npz}

@@ -132,7 +132,7 @@ def training_options(parser: argparse.ArgumentParser, *, batch_size: int, learni
     group.add_argument("--max_steps", type=step_limit, default=-1, help="train for this many steps, "
                        "however many epochs that makes; -1: as many as the epochs have")
     neutral(group.add_argument("--save_steps", type=positive, default=5000,
-                               help="number of steps between checkpoints to resume from"))
+                               help="number of steps between checkpoints to resume from; each epoch ends with one, too"))
     neutral(group.add_argument("--logging_steps", type=positive, help="number of steps between entries of the training "
                                                                       "curves (unset: about 50 entries a run)"))
     group.add_argument("--group_by_length", action="store_true",
