@@ -49,9 +49,13 @@ def main(argv: list[str] | None = None) -> None:
                  "id2label": config.id2label, "class_temperature": config.class_temperature,
                  "several_classes": config.several_classes, "centre": config.centre}
     with atomic_path(Path(args.output)) as temporary, torch.no_grad():
-        write, run = (_torch, _run_torch) if temporary.suffix == ".pt2" else (_onnx, _run_onnx)
-        write(encoder, eeg, described, temporary, args.output)
-        found, expected = run(temporary, eeg), encoder(eeg)
+        if Path(args.output).suffix == ".pt2":
+            _torch(encoder, eeg, described, temporary)
+            found = _run_torch(temporary, eeg)
+        else:
+            _onnx(encoder, eeg, described, temporary, args.output)
+            found = _run_onnx(temporary, eeg)
+        expected = encoder(eeg)
         off = max(float((a - b).abs().max() / b.abs().max().clamp_min(1e-12))
                   for a, b in zip(found, expected, strict=True) if b.numel())
         if not off <= TOLERANCE:
@@ -64,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
               "mean of each person's trials before they are given to it")
 
 
-def _torch(encoder, eeg, described, path, name):
+def _torch(encoder, eeg, described, path):
     import torch
 
     program = torch.export.export(encoder, (eeg,))

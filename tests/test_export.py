@@ -60,6 +60,14 @@ def test_onnx(config, tmp_path):
     assert json.loads(session.get_modelmeta().custom_metadata_map["sfreq"]) == config.sfreq
 
 
+def test_a_link_is_written_in_the_format_of_its_own_name(tmp_path, capsys):
+    """Where it led to a file of another name, encoder.pt2 held ONNX."""
+    folder = save(tmp_path, TRANSFORMER)
+    (tmp_path / "e.pt2").symlink_to(tmp_path / "kept")
+    export_encoder.main(["--eeg_encoder_path", str(folder), "--output", str(tmp_path / "e.pt2")])
+    assert torch.export.load(tmp_path / "kept") and "differs from the encoder by" in capsys.readouterr().out
+
+
 def test_a_file_that_differs_is_not_kept(tmp_path, monkeypatch, capsys):
     folder = save(tmp_path, TRANSFORMER)
     monkeypatch.setattr(export_encoder, "_run_torch", lambda path, eeg: (torch.zeros(1, 16), torch.zeros(1, 3)))
