@@ -28,6 +28,7 @@ def parse(argv: list[str] | None) -> options.Options:
                                                                     "beside it (unset: only the terminal)"))
     options.run_options(parser, profile=False)
     args = options.parse(parser, argv)
+    options.check_writing(args)
     new_recording.check_onsets(args)
     return args
 

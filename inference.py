@@ -42,6 +42,7 @@ def parse(argv: list[str] | None) -> options.Options:
                                           "samples], scaled like the training data")
     options.run_options(parser, seeds=True)
     args = options.parse(parser, argv)
+    options.check_writing(args)
     if args.trial is not None and args.eeg_file:
         raise InputError(f"--trial {args.trial} and --eeg_file {args.eeg_file}: only one trial can be captioned; "
                          "give one of them")

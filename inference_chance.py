@@ -27,6 +27,7 @@ def parse(argv: list[str] | None) -> options.Options:
     options.run_options(parser, seeds=True)
     parser.set_defaults(abstain_below=None)  # inference.py's: the controls are for the captions of all trials
     args = options.parse(parser, argv)
+    options.check_writing(args)
     idle_options.say_idle(args, idle_options.CONTROLS)
     return args
 

@@ -48,6 +48,7 @@ def parse(argv: list[str] | None) -> options.Options:
     options.neutral(group.add_argument("--out", metavar="CSV", help="file to write at the end (unset: only the terminal)"))
     options.run_options(parser, profile=False)
     args = options.parse(parser, argv)
+    options.check_writing(args)
     new_recording.check_onsets(args)
     idle_options.say_idle(args, idle_options.STREAM)
     return args

@@ -79,31 +79,37 @@ def writing_options(group: argparse._ActionsContainer) -> None:
                             "one whose CLIP embedding is nearest to the embedding in the prompt; takes N times the time")
 
 
-def generation_options(args: argparse.Namespace) -> dict[str, object]:
-    """`generate` arguments from the command line; greedy unless --do_sample."""
-    from transformers.utils import logging
-
-    options = {"max_new_tokens": args.max_new_tokens, "do_sample": args.do_sample,
-               "repetition_penalty": args.repetition_penalty}
+def check_writing(args: argparse.Namespace) -> None:
+    """Raise InputError for options of `writing_options` that exclude each other. Scripts ask when they parse their options,
+    as an LLM takes minutes to load."""
     if args.min_new_tokens > args.max_new_tokens:
         raise InputError(f"--min_new_tokens {args.min_new_tokens}: is more than --max_new_tokens {args.max_new_tokens}; "
                          "give a smaller number, or raise the other")
-    if args.min_new_tokens:
-        options |= {"min_new_tokens": args.min_new_tokens}
-    if args.guidance != 1:
-        if args.do_sample:
-            raise InputError(f"--guidance {args.guidance:g} with --do_sample: the captions with and without the embedding "
-                             "must be the same text, so none can be drawn; leave one of the two out")
-        options |= {"guidance": args.guidance}
-    if args.candidates > 1:
-        if args.do_sample:
-            raise InputError(f"--candidates {args.candidates} with --do_sample: candidates are drawn already; leave one of "
-                             "the two out")
-        options |= {"candidates": args.candidates, "draw_temperature": args.temperature}
+    if args.guidance != 1 and args.do_sample:
+        raise InputError(f"--guidance {args.guidance:g} with --do_sample: the captions with and without the embedding "
+                         "must be the same text, so none can be drawn; leave one of the two out")
+    if args.candidates > 1 and args.do_sample:
+        raise InputError(f"--candidates {args.candidates} with --do_sample: candidates are drawn already; leave one of "
+                         "the two out")
     if (args.do_sample or args.candidates > 1) and args.temperature < LEAST_TEMPERATURE:
         which = "--do_sample" if args.do_sample else f"--candidates {args.candidates}"
         raise InputError(f"--temperature {args.temperature:g} with {which}: nothing can be sampled below "
                          f"{LEAST_TEMPERATURE:g}; leave {which} out to decode greedily")
+
+
+def generation_options(args: argparse.Namespace) -> dict[str, object]:
+    """`generate` arguments from the command line, or from Python; greedy unless --do_sample."""
+    from transformers.utils import logging
+
+    check_writing(args)
+    options = {"max_new_tokens": args.max_new_tokens, "do_sample": args.do_sample,
+               "repetition_penalty": args.repetition_penalty}
+    if args.min_new_tokens:
+        options |= {"min_new_tokens": args.min_new_tokens}
+    if args.guidance != 1:
+        options |= {"guidance": args.guidance}
+    if args.candidates > 1:
+        options |= {"candidates": args.candidates, "draw_temperature": args.temperature}
     if args.do_sample:
         options |= {"temperature": args.temperature, "top_p": args.top_p, "top_k": 50}  # transformers' default, named
     else:

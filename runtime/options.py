@@ -14,6 +14,7 @@ from runtime.caption_options import (  # noqa: F401
     TRAIN_LABELS,
     caption_files,
     captioner_options,
+    check_writing,
     csv_file,
     generation_options,
     idle_sampling,

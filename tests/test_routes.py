@@ -1,5 +1,8 @@
 """What the LLM is told beside the embedding: words, captions of similar pictures, labels out of fold, candidates."""
 
+import importlib
+
+from runtime.errors import InputError
 from runtime.runs import read_json
 
 import numpy as np
@@ -337,10 +340,6 @@ def test_candidates_under_all_conditions(told, data, tmp_path):
 
 @pytest.mark.parametrize(("more", "message"), [
     (["--label", "words"], "has no vocabulary"),
-    (["--min_new_tokens", "200"], "--max_new_tokens 12"),
-    (["--candidates", "2", "--do_sample"], "candidates are drawn already"),
-    (["--candidates", "2", "--temperature", "0"], "nothing can be sampled"),
-    (["--do_sample", "--temperature", "1e-40"], "nothing can be sampled below 1e-06"),
     (["--prompt", "Look at <image>:"], "--prompt 'Look at <image>:': holds <image>, which marks the place"),
     (["--candidates", "2"], "tokenize"),  # that CLIP embeds pictures only
 ])
@@ -348,6 +347,23 @@ def test_inference_refuses(captioner, data, tmp_path, capsys, more, message):
     with pytest.raises(SystemExit) as ended:
         write(captioner, data, tmp_path / "captions.csv", *more)
     assert ended.value.code == 2 and message in capsys.readouterr().err
+
+
+NEEDED = {"inference": [], "inference_chance": ["--eeg_dataset", "d"], "caption": ["--recording", "r.edf"],
+          "stream": ["--lsl", "s", "--every", "1"]}  # beside --model_path
+
+
+@pytest.mark.parametrize("script", NEEDED)
+@pytest.mark.parametrize(("more", "message"), [
+    (["--min_new_tokens", "200"], "--min_new_tokens 200: is more than --max_new_tokens 100"),
+    (["--candidates", "2", "--do_sample"], "candidates are drawn already"),
+    (["--guidance", "2", "--do_sample"], "--guidance 2 with --do_sample"),
+    (["--candidates", "2", "--temperature", "0"], "nothing can be sampled"),
+    (["--do_sample", "--temperature", "1e-40"], "nothing can be sampled below 1e-06")])
+def test_options_that_exclude_each_other_are_refused_before_the_llm_is_loaded(script, more, message):
+    """Only the first caption refused them, minutes later."""
+    with pytest.raises(InputError, match=message):
+        importlib.import_module(script).parse(["--model_path", "m", *NEEDED[script], *more])
 
 
 @pytest.mark.parametrize(("more", "said"), [
