@@ -113,7 +113,7 @@ def run(args: Namespace, captioner: "Captioner", kept: Preprocessing, request: R
             return
         eeg = np.stack([trial.eeg for trial in trials])
         eeg = (scale(eeg) if scale else eeg)[:, :, kept.taken]
-        columns = readings(captioner, torch.from_numpy(np.ascontiguousarray(eeg)), request, len(session.time))
+        columns = _read(captioner, torch.from_numpy(np.ascontiguousarray(eeg)), request, len(session.time))
         print("\n".join(lines([trial.time for trial in trials], columns)), flush=True)
         session.latency += [time.perf_counter() - trial.arrived for trial in trials]
         session.time += [trial.time for trial in trials]
@@ -137,6 +137,15 @@ def run(args: Namespace, captioner: "Captioner", kept: Preprocessing, request: R
             write(live.add(np.asarray(values, float).T[rows] * factor[:, None], times, time.perf_counter()))
     write(live.finish())
     return inlet, live
+
+
+def _read(captioner, eeg, request, first):
+    """Columns of `readings` for trials that arrived at a time. Sampled captions are drawn trial by trial, so --seed gives
+    the same ones however many trials arrive at a time."""
+    if not request.generation["do_sample"]:
+        return readings(captioner, eeg, request, first)
+    each = [readings(captioner, eeg[row:row + 1], request, first + row) for row in range(len(eeg))]
+    return {name: [columns[name][0] for columns in each] for name in each[0]}
 
 
 def _enough(args, live, session):

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from runtime.draws import seed_of
 from runtime.errors import InputError
 
 import torch
@@ -33,7 +34,8 @@ def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request, first:
     and caption_<condition> for each of the request's controls.
 
     Below the threshold the caption is "no confident reading". Controls are written for all trials: they show how fluent
-    the LLM is without the EEG. first: how many trials of a stream came before these, as each has noise of its own.
+    the LLM is without the EEG. first: how many trials of a stream came before these, as each has noise and, where captions
+    are sampled, draws of its own.
     """
     for control in request.controls:
         if lacking := captioner.lacks(control):
@@ -44,6 +46,7 @@ def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request, first:
     told, answered = captioner.route.labels(embeddings, predicted), probability >= threshold(captioner, request)
     batch_size = request.batch_size or captioner.fitting_batch_size(instruction, **request.generation)
     names = captioner.class_names
+    seed = seed_of(request.seed, first) if first and request.generation["do_sample"] else request.seed
     top = probabilities.topk(min(request.words, probabilities.shape[1]))
     columns = {
         "caption": [], "class": predicted, "probability": probability.tolist(),
@@ -54,6 +57,6 @@ def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request, first:
                                 told=told, learned=captioner.learned, first=first)
         own = condition == MODEL_CONDITION
         texts = captions_of(captioner, shown, answered.tolist() if own else [True] * len(embeddings), instruction,
-                            desc=condition, seed=request.seed, batch_size=batch_size, **request.generation)
+                            desc=condition, seed=seed, batch_size=batch_size, **request.generation)
         columns["caption" if own else f"caption_{condition}"] = texts
     return columns

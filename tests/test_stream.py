@@ -16,10 +16,13 @@ from runtime.errors import InputError
 import mne
 import numpy as np
 import pytest
+import torch
 
 import captioning.live
 import stream as script
+from captioning.captioner import Captioner
 from captioning.live import ChannelScale
+from captioning.requests import GREEDY, Request
 from eegdata.dataset_writer import channel_scale, divided
 from new_recordings import SHORT, read
 from raw_material import CHANNELS, ONSETS, make_raw
@@ -172,9 +175,18 @@ def test_it_stops_after_as_many_captions_as_asked_for(monkeypatch):
     monkeypatch.setattr(captioning.live, "readings", readings)
     session = captioning.live.Session()
     args = Namespace(markers=None, trials=4, seconds=None)
-    captioning.live.run(args, None, SimpleNamespace(taken=slice(0, 4)), None, session)
+    captioning.live.run(args, None, SimpleNamespace(taken=slice(0, 4)), Request(), session)
     assert len(session.time) == len(session.events) == len(session.columns["caption"]) == 4
     assert counts == [(0, 3), (3, 1)]
+
+
+def test_each_trial_has_draws_of_its_own(captioner):
+    """Each that came alone was drawn with the same seed, so the same EEG had the same caption again and again."""
+    reader, eeg = Captioner(captioner, "cpu"), torch.randn(1, 6, 64, generator=torch.Generator().manual_seed(0))
+    request = Request(abstain_below=0., generation={**GREEDY, "max_new_tokens": 12, "do_sample": True, "temperature": 2.})
+    together = captioning.live._read(reader, eeg.expand(4, -1, -1), request, 0)["caption"]
+    assert len(set(together)) == 4
+    assert [captioning.live._read(reader, eeg, request, row)["caption"][0] for row in range(4)] == together
 
 
 class Described:
