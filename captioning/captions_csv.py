@@ -93,7 +93,8 @@ def write_captions(captioner: Captioner, args: Options, files: dict[str, Path]) 
     encoded = EncodedTrials(paths, trials, positions, split["train"], names, [captions[name] for name in names],
                             trials.words(positions), embeddings, predicted, probability,
                             captioner.route.labels(embeddings, predicted))
-    right = sum(one == other for one, other in zip(encoded.truth, encoded.predicted, strict=True)) / len(names)
+    truth, read = (list(map(caption_files.class_key, words)) for words in (encoded.truth, encoded.predicted))
+    right = sum(map(str.__eq__, truth, read)) / len(names)
     told = trials.classes == "one" and not captioner.without_classes
     print(f"{args.split} trials of {eeg_text(trials.source)}: {len(names)}"
           + f", predicted class right in {right:.1%}" * told)
@@ -122,8 +123,8 @@ def check_model_fits(captioner: Captioner, trials: Trials) -> None:
     fit_to_encoder(captioner.model.encoder.config, trials, "--model_path")
     if captioner.without_classes:
         return
-    known = set(captioner.class_names.values())
-    strangers = sorted(set(trials.class_names.values()) - known)
+    known = set(map(caption_files.class_key, captioner.class_names.values()))
+    strangers = sorted(name for name in set(trials.class_names.values()) if caption_files.class_key(name) not in known)
     if strangers:
         print(f"note: the model does not know the classes {strangers[:5]}; trials of these classes count as errors")
 

@@ -7,7 +7,7 @@ from runtime.wording import counted, interval, number, p_value
 
 import numpy as np
 
-from metrics.caption_files import Captions, paired_rows
+from metrics.caption_files import COLUMNS, Captions, paired_rows
 from metrics.conditions import BY_NAME
 from metrics.grounding import METRIC, Fit, Grounding, beyond_the_class, fit_of, of_anything, of_the_class
 from metrics.statistics import (
@@ -80,8 +80,7 @@ def difference(ours: Captions, theirs: Captions, our_rows: list[int], their_rows
 def study_fit(study: Study) -> Fit:
     """How well each of the model's captions fits each picture."""
     model = study.model
-    predicted, true = ([name.strip() for name in model.texts(column)] for column in ("Predicted object", "Expected object"))
-    return fit_of(model.clean, model.all_references, model.clusters, predicted, true,
+    return fit_of(model.clean, model.all_references, model.clusters, model.classes(COLUMNS[2]), model.classes(COLUMNS[1]),
                   model.sittings, model.factors, study.classes == "several")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from evaluation.ledger import count_scorings, family, ledger_folders, note_scoring, run_folder
 from metrics.calibration import calibration
-from metrics.caption_files import Captions, paired_rows
+from metrics.caption_files import COLUMNS, Captions, paired_rows
 from metrics.conditions import BY_NAME, MODEL_CONDITION
 from metrics.grounding import METRIC
 from metrics.judge import Judge
@@ -117,7 +117,7 @@ def study_results(study: Study, args: Namespace, judge: Judge | None) -> dict:
 
 def _class_count(study, file):
     """How many classes the captioned pictures have."""
-    cells = {cell.strip() for cell in file.texts("Expected object")}
+    cells = set(file.classes(COLUMNS[1]))
     return len({name for cell in cells for name in cell.split(", ")} - {""} if study.classes == "several" else cells - {""})
 
 

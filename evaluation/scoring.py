@@ -59,7 +59,7 @@ def score(file: Captions, args: Namespace, embed: Callable | None = None, judge:
         file.corpus |= {CORPUS.format(name): float(values.mean()) for name, values in found.items()}
     if args.bertscore_model:
         scores["BERTScore"] = bert_scores(file.clean, true, args.bertscore_model, args.bertscore_layers, device=args.device)
-    expected, predicted = (file.table[column].str.strip().tolist() for column in (COLUMNS[1], COLUMNS[2]))
+    expected, predicted = file.classes(COLUMNS[1]), file.classes(COLUMNS[2])
     vectors = (embed(file.clean), embed([text for own in true for text in own])) if embed else None
     if vectors:
         ends = np.cumsum([len(own) for own in true])
@@ -70,7 +70,7 @@ def score(file: Captions, args: Namespace, embed: Callable | None = None, judge:
         scores |= retrieval
         file.units |= retrieval_units(retrieval, true, expected)
     if OBJECT_WORD in args.metrics and all(expected):
-        scores[OBJECT_WORD] = object_named(file.clean, expected)
+        scores[OBJECT_WORD] = object_named(file.clean, file.texts(COLUMNS[1]))
     if any(predicted) and any(expected):
         scores[ACCURACY] = [float(one == other) for one, other in zip(expected, predicted, strict=True)]
     else:

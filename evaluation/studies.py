@@ -6,6 +6,8 @@ from pathlib import Path
 from runtime.errors import InputError
 from runtime.wording import counted, joined
 
+import numpy as np
+
 from metrics.caption_files import ABSTAINED, COLUMNS, Captions
 from metrics.conditions import MODEL_CONDITION, ORDER, TABLE, TEXT_BASELINES, Condition
 
@@ -53,7 +55,7 @@ def _leave_abstained_out(study):
     table = study.model.table
     if "probability" in table and (table["probability"] != "").all() and study.classes == "one":
         study.probability = table["probability"].to_numpy(dtype=float)
-        study.correct = (table[COLUMNS[1]].str.strip() == table[COLUMNS[2]].str.strip()).to_numpy()
+        study.correct = np.array(study.model.classes(COLUMNS[1])) == np.array(study.model.classes(COLUMNS[2]))
         study.factors = study.model.factors
     silent = (table["Generated Caption"] == ABSTAINED).to_numpy()
     study.abstained = int(silent.sum())
@@ -117,7 +119,6 @@ def _captions_made(study, condition, table, source):
 
 def _exchanged(study: Study, condition: Condition, seed: int) -> Captions:
     """The model's own captions, each given to a trial of another picture, as metrics.exchange.swap assigns them."""
-    import numpy as np
     import torch
 
     from metrics.exchange import swap
@@ -128,7 +129,7 @@ def _exchanged(study: Study, condition: Condition, seed: int) -> Captions:
 
     table = study.model.table
     within = condition.embedding == "shuffled_within_class"
-    predicted = table[COLUMNS[2]].str.strip().to_numpy() if within else np.zeros(len(table))
+    predicted = study.model.classes(COLUMNS[2]) if within else np.zeros(len(table))
     partner, alone = swap(codes(predicted), codes(study.model.clusters), torch.Generator().manual_seed(seed))
     partner = partner.numpy()
     made = table.assign(**{column: table[column].take(partner).set_axis(table.index)

@@ -27,6 +27,11 @@ RECORD_FORMAT = "eeg-to-text captions 1"
 CONSTANT_COLUMNS = ("condition", "model", "prompt", "split")
 
 
+def class_key(name: str) -> str:
+    """A class name as it is compared with others: in any case and spacing, as a model may know a `Dog` as `dog`."""
+    return " ".join(name.split()).casefold()
+
+
 @dataclass
 class Captions:
     """One CSV: its rows and their scores.
@@ -93,6 +98,10 @@ class Captions:
         import pandas as pd
 
         return self.table.assign(**{column: pd.Series(texts, index=self.table.index, dtype=object)})
+
+    def classes(self, column: str) -> list[str]:
+        """The class names of a column as they are compared: class_key of each row."""
+        return [class_key(name) for name in self.texts(column)]
 
     @property
     def references(self) -> list[str]:

@@ -13,6 +13,7 @@ from runtime.wording import counted, listed
 import numpy as np
 from numpy.typing import ArrayLike
 
+from metrics.caption_files import class_key
 from metrics.overlap import rouge1_matrix
 
 SLOT = "{}"  # of a template, for the class name
@@ -34,6 +35,8 @@ def baseline_captions(kind: str, train_captions: list[str], train_classes: list[
     - class_medoid: the training caption of the predicted class that is most similar to the others of that class. A
       predicted class without training captions gets the constant caption, with a printed note.
     """
+    spelled = {class_key(name): name for name in train_classes}
+    predicted_classes = [spelled.get(class_key(name), name) for name in predicted_classes]
     captions = [caption.strip() for caption in train_captions]
     members = {}
     for caption, name in zip(captions, train_classes, strict=True):

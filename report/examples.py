@@ -8,7 +8,7 @@ from runtime.wording import number, shortened
 
 from audit.page import data_uri
 from eegdata.pictures import picture_path
-from metrics.caption_files import Captions, paired_rows
+from metrics.caption_files import Captions, class_key, paired_rows
 from metrics.conditions import MODEL_CONDITION
 
 from .traces import Eeg, read_eeg, trace_chart
@@ -71,7 +71,7 @@ def examples(model: Captions | None, files: dict[str, Captions], contrasts: list
         return {"picture": pictures[row], "name": name, "true": shortened(table["Expected Caption"].strip()),
                 "generated": shortened(table["Generated Caption"].strip()), "object": table["Expected object"],
                 "predicted": table["Predicted object"], "probability": table.get("probability") or "",
-                "right": table["Expected object"].strip() == table["Predicted object"].strip(),
+                "right": class_key(table["Expected object"]) == class_key(table["Predicted object"]),
                 "score": number(float(scores[row])), "seen": ", ".join(seen),
                 "contrasts": [(name, shortened(texts[row].strip())) for name, texts in beside.items() if row in texts],
                 "trace": trace_chart(eeg, trial, f"EEG of trial {trial}, picture {name}") if eeg else None}

@@ -524,3 +524,17 @@ def test_all_models_of_a_command_are_looks_at_the_test_data(tmp_path):
                   "eeg_dataset": "gone", "model_path": str(run / "captioner")}
         files += write(run, {"eeg+label": captions("eeg+label", 0.9, model=f"m{subject}", seed=subject)}, record)
     assert [study["provenance"]["ledger"]["scored"] for study in results_of(files, tmp_path)["studies"]] == [5] * 5
+
+
+def test_a_class_in_other_letters_is_the_same_class(tmp_path):
+    """A model may know the `Dog` of the data as `dog`."""
+    tables = {condition: captions(condition) for condition in ("eeg+label", "label")}
+    expected = results_of(write(tmp_path / "a", tables), tmp_path / "a")["studies"][0]
+    for table in tables.values():
+        table["Expected object"] = table["Expected object"].str.capitalize()
+        table.loc[table.index % 2 == 0, "Predicted object"] = table["Predicted object"].str.upper()
+    study = results_of(write(tmp_path / "b", tables), tmp_path / "b")["studies"][0]
+    assert study["verdicts"] == expected["verdicts"] and study["classes"] == expected["classes"] == 4
+    assert [one["scores"]["Object accuracy"]["mean"] for one in study["conditions"][:2]] == [1, 1]
+    assert study["calibration"]["accuracy"] == 1
+    assert 'class="wrong"' not in (tmp_path / "b" / "report" / "report.html").read_text()
