@@ -88,15 +88,14 @@ def groundings(study: Study, args: Namespace) -> dict[str, Grounding | None]:
     """What captions hold of "anything" that was shown, of "class", the predicted class itself, and of "beyond" the class.
 
     Where pictures have several classes, what holds the same of them is alike, and "beyond" is beyond look-alike pictures.
-    None where nothing can be exchanged, or a trial has no predicted class where it should have one.
+    None where nothing can be exchanged, no true class is known, or a trial has no predicted class where it should have one.
     """
     fit = study_fit(study)
     options = {"n_boot": args.n_boot, "n_perm": args.n_perm, "seed": args.seed}
-    unnamed = study.model.without_classes
-    named = not unnamed and (study.classes == "several" or all(fit.predicted))
-    alike = unnamed and study.classes != "none"  # the model names no class, and the true ones are known
+    unnamed, known = study.model.without_classes, study.classes != "none"  # the model names no class; the true are known
+    named = known and not unnamed and (study.classes == "several" or all(fit.predicted))
     return {"anything": of_anything(fit, **options), "class": of_the_class(fit, **options) if named else None,
-            "beyond": beyond_the_class(fit, **options) if named or alike else None}
+            "beyond": beyond_the_class(fit, **options) if named or (unnamed and known) else None}
 
 
 def verdict_of(found: Grounding | None, unknown: str, people: np.ndarray | None = None) -> dict:
@@ -116,7 +115,7 @@ def class_verdict(anything: dict, of_class: Grounding | None, unknown: str) -> d
     """The verdict that captions carry the class: they tell something of what was shown, and the predicted class is right
     more often than by chance. Both must hold, so the larger p counts (Berger, Technometrics 24, 1982)."""
     if anything["holds"] is None or of_class is None:
-        return anything | {"holds": None, "p": None, "text": unknown}
+        return verdict_of(None, unknown)
     numbers = anything | {"p": max(anything["p"], of_class.p), "accuracy_gain": of_class.mean, "accuracy_p": of_class.p}
     return numbers | {"holds": anything["holds"] and of_class.mean > 0 and numbers["p"] < ALPHA, "text": figures(numbers)}
 
@@ -350,7 +349,7 @@ def judge_study(study: Study, args: Namespace) -> dict:
     nameless = sum(not name.strip() for name in study.model.texts("Predicted object"))
     unnamed = f"{nameless} of {len(study.model.table)} trials have no predicted object"
     if study.classes == "none":
-        unnamed = "no objects and no words are known by which pictures could be alike"
+        nameless, unnamed = 1, "no objects and no words are known by which pictures could be alike"
     elif study.classes == "several" or study.model.without_classes:
         nameless = 0
     one_picture = "there is only one picture, so nothing can be exchanged"

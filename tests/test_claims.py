@@ -538,3 +538,13 @@ def test_a_class_in_other_letters_is_the_same_class(tmp_path):
     assert [one["scores"]["Object accuracy"]["mean"] for one in study["conditions"][:2]] == [1, 1]
     assert study["calibration"]["accuracy"] == 1
     assert 'class="wrong"' not in (tmp_path / "b" / "report" / "report.html").read_text()
+
+
+def test_without_true_classes_nothing_is_claimed_of_classes(tmp_path):
+    tables = {"eeg+label": captions("eeg+label", colour=0.8).assign(**{"Expected object": ""})}
+    study = results_of(write(tmp_path / "r", tables), tmp_path)["studies"][0]
+    for key in ("class", "beyond_class"):
+        verdict = study["verdicts"][key]
+        assert (verdict["holds"], verdict["difference"], verdict["p"]) == (None, None, None)
+        assert "no objects and no words are known" in verdict["text"]
+    assert "cannot be tested: no objects" in study["claim"] and "adds" not in study["claim"]
