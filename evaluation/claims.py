@@ -29,13 +29,14 @@ ALPHA = 0.05
 POWER = 0.8
 ENOUGH_PEOPLE = 10  # with fewer, a claim is of these people
 WORDS = {  # of claims, by how many classes a picture has
-    "one": {"beyond": "Beyond the class name", "class": "the class", "more": "the class", "alike": "of the class"},
-    "several": {"beyond": "Beyond look-alike pictures, which show the same objects,", "class": "the objects",
-                "more": "look-alike pictures", "alike": "with the same objects"},
-    "unnamed": {"beyond": "Beyond look-alike pictures, which are of the same class,", "class": "the class",
-                "more": "look-alike pictures", "alike": "of the class"},
-    "none": {"beyond": "Beyond look-alike pictures", "class": "the objects", "more": "look-alike pictures",
-             "alike": "with look-alike pictures"},
+    "one": {"beyond": "Beyond the class name", "others": "the class name", "class": "the class", "more": "the class",
+            "alike": "of the class"},
+    "several": {"beyond": "Beyond look-alike pictures, which show the same objects,", "others": "look-alike pictures",
+                "class": "the objects", "more": "look-alike pictures", "alike": "with the same objects"},
+    "unnamed": {"beyond": "Beyond look-alike pictures, which are of the same class,", "others": "look-alike pictures",
+                "class": "the class", "more": "look-alike pictures", "alike": "of the class"},
+    "none": {"beyond": "Beyond look-alike pictures", "others": "look-alike pictures", "class": "the objects",
+             "more": "look-alike pictures", "alike": "with look-alike pictures"},
 }
 
 
@@ -344,7 +345,7 @@ def without_more(verdicts: dict, words: dict[str, str]) -> str:
 def judge_study(study: Study, args: Namespace) -> dict:
     """Verdicts and what they rest on, as results.json holds them."""
     if study.model is None:
-        return {"verdicts": {}, "comparisons": [], "range": None, "subjects": [], "power": None}
+        return {"verdicts": {}, "beyond": None, "comparisons": [], "range": None, "subjects": [], "power": None}
     found, comparisons = groundings(study, args), compare(study, args)
     nameless = sum(not name.strip() for name in study.model.texts("Predicted object"))
     unnamed = f"{nameless} of {len(study.model.table)} trials have no predicted object"
@@ -365,6 +366,6 @@ def judge_study(study: Study, args: Namespace) -> dict:
                 "beyond_class": verdict_of(found["beyond"], why, people),
                 "better_than_nothing": against_the_best(study, comparisons)}
     gain = found["beyond"] or found["anything"]
-    return {"verdicts": verdicts, "comparisons": comparisons,
+    return {"verdicts": verdicts, "beyond": words_of(study)["others"], "comparisons": comparisons,
             "range": floor_to_ceiling(study, args), "subjects": by_subject(study, gain, args),
             "power": power(study, gain, args.effects)}

@@ -41,9 +41,8 @@ def _joined(name, by_seed):
             metric: {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1))}
             for metric, values in means.items() if all(map(is_number, values))}})
     held = [study["verdicts"]["beyond_class"]["holds"] for study in by_seed.values()]
-    what = "the class name" if first["classes_a_picture"] == "one" else "look-alike pictures"
     return {"name": name, "seeds": list(by_seed), "conditions": conditions, "beyond_class": held.count(True),
-            "text": _beyond(held, what)}
+            "text": _beyond(held, first["beyond"])}
 
 
 def _beyond(held, what):

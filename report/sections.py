@@ -54,7 +54,7 @@ def warnings(study: dict, record: dict | None) -> list[tuple[str, str]]:
 def verdict_cards(study: dict, alpha: float) -> list[dict]:
     """A card for each verdict: heading, answer, css, numbers, text."""
     one = study.get("classes_a_picture", "one") == "one"
-    words = {"shown": "the class" if one else "the objects", "others": "the class name" if one else "look-alike pictures"}
+    words = {"shown": "the class" if one else "the objects", "others": study.get("beyond") or "the class name"}
     cards = []
     for key in filter(study["verdicts"].get, VERDICT_HEADINGS):  # results.json of an earlier version lacks some
         heading, verdict = VERDICT_HEADINGS[key].format(**words), study["verdicts"][key]

@@ -548,3 +548,11 @@ def test_without_true_classes_nothing_is_claimed_of_classes(tmp_path):
         assert (verdict["holds"], verdict["difference"], verdict["p"]) == (None, None, None)
         assert "no objects and no words are known" in verdict["text"]
     assert "cannot be tested: no objects" in study["claim"] and "adds" not in study["claim"]
+
+
+def test_the_card_of_a_model_that_names_no_class_is_of_look_alike_pictures_as_its_claim(tmp_path):
+    tables = {"eeg+label": captions("eeg+label", colour=0.8).assign(**{"Predicted object": ""})}
+    study = results_of(write(tmp_path / "r", tables), tmp_path)["studies"][0]
+    assert "beyond look-alike pictures, which are of the same class, the EEG adds" in study["claim"]
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "information beyond look-alike pictures" in page and "beyond the class name" not in page

@@ -366,7 +366,8 @@ def test_cards_name_the_claims_as_the_claim_itself_does(classes, shown, others):
     from report.sections import verdict_cards
 
     verdict = {"holds": True, "difference": 0.03, "low": 0.01, "high": 0.06, "p": 0.01}
-    study = {"verdicts": dict.fromkeys(("class", "beyond_class"), verdict), "doubts": [], "classes_a_picture": classes}
+    study = {"verdicts": dict.fromkeys(("class", "beyond_class"), verdict), "doubts": [], "classes_a_picture": classes,
+             "beyond": others}
     headings = [card["heading"] for card in verdict_cards(study, 0.05)]
     assert headings == [f"Captions carry {shown}", f"The EEG adds information beyond {others}"]
 

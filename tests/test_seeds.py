@@ -12,7 +12,8 @@ def study(place, mean, holds=True, prompt="basic", classes="one", **more):
     conditions = [{"condition": name, "kind": "model", "scores": {"ROUGE-1": {"mean": value}, "METEOR": {"mean": None}}}
                   for name, value in ({"eeg+label": mean} | more).items()]
     return {"name": place, "provenance": {"model_path": place}, "prompt": prompt, "split": "test", "conditions": conditions,
-            "verdicts": {"beyond_class": {"holds": holds}}, "classes_a_picture": classes}
+            "verdicts": {"beyond_class": {"holds": holds}},
+            "beyond": "the class name" if classes == "one" else "look-alike pictures"}
 
 
 def test_mean_and_sd_over_seeds():
