@@ -15,7 +15,7 @@ BETTER = {
           "the class name alone, and than every baseline, which makes sentences without a language model.",
     False: "They were not shown to be better than every control (the same language model given noise, another trial's EEG "
            "or the class name alone) and every baseline (sentences made without a language model).",
-    None: "Whether they are better than sentences made without the EEG could not be tested, as some controls are missing."}
+    None: "Whether they are better than sentences made without the EEG could not be tested: {why}."}
 
 
 def plain_words(study: dict, metric: str) -> list[str]:
@@ -38,8 +38,9 @@ def plain_words(study: dict, metric: str) -> list[str]:
     else:
         said.append("It was not shown that the sentences fit their own pictures better than other pictures, and so not "
                     "shown that they tell anything of what was shown.")
-    said += [BETTER[better], "Brackets hold the 95% interval, in which the true difference plausibly lies. p is the "
-             "probability of a difference as large as this if the EEG told nothing; below 0.05 it counts as shown."]
+    said += [BETTER[better].format(why=verdicts["better_than_nothing"].get("text")),
+             "Brackets hold the 95% interval, in which the true difference plausibly lies. p is the probability of a "
+             "difference as large as this if the EEG told nothing; below 0.05 it counts as shown."]
     if is_doubted(study):
         said.append("But there are reasons to doubt these numbers. The claim begins with them.")
     return said

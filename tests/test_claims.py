@@ -556,3 +556,11 @@ def test_the_card_of_a_model_that_names_no_class_is_of_look_alike_pictures_as_it
     assert "beyond look-alike pictures, which are of the same class, the EEG adds" in study["claim"]
     page = (tmp_path / "report" / "report.html").read_text()
     assert "information beyond look-alike pictures" in page and "beyond the class name" not in page
+
+
+def test_plain_words_tell_a_control_of_fewer_trials_from_a_missing_one(tmp_path):
+    tables = all_conditions(0.8)
+    tables["noise"] = tables["noise"].iloc[:48]
+    results_of(write(tmp_path / "r", tables), tmp_path)
+    words = (tmp_path / "report" / "report.html").read_text().split("In plain words")[1].split("</details>")[0]
+    assert "could not be tested: noise does not hold the same trials as the model" in words and "missing" not in words
