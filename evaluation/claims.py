@@ -178,13 +178,13 @@ def against_the_best(study: Study, comparisons: list[dict]) -> dict:
         text = (f"no captions under {', '.join(missing)}" if missing else
                 f"{', '.join(partial)} {'does' if len(partial) == 1 else 'do'} not hold the same trials as the model")
         return {"holds": None, "difference": None, "low": None, "high": None, "p": None, "best": None,
-                "text": f"{text}; write them with inference_chance.py"}
+                "holm": False, "text": f"{text}; write them with inference_chance.py"}
     unbeaten = [row for row in floors.values() if direction(row) <= 0]
     holds = not unbeaten
     hardest = min(unbeaten or floors.values(), key=lambda row: row["difference"])
     numbers = hardest | {"p": max(row["p"] for row in floors.values()) if holds else hardest["p_holm"]}
     return {"holds": holds, **{key: numbers[key] for key in ("difference", "low", "high", "p", "n", "pictures", "people")},
-            "best": hardest["control"],
+            "best": hardest["control"], "holm": not holds,
             "text": f"{hardest['control']}, {figures(numbers)}{'' if holds else ' after Holm correction'}"}
 
 

@@ -62,13 +62,14 @@ def verdict_cards(study: dict, alpha: float) -> list[dict]:
         if verdict.get("holds") and is_doubted(study):
             answer, css = "doubtful", "unknown"
         known, p = is_number(verdict.get("difference")), verdict.get("p_studies", verdict.get("p"))  # that which decides
+        corrected = "p_studies" in verdict or bool(verdict.get("holm"))
         if verdict.get("holds") is False and known and verdict["difference"] < 0 and p < alpha:
             answer = "no, worse"
         cards.append({
             "heading": heading + (f", {verdict['best']}" if verdict.get("best") else ""), "answer": answer, "css": css,
             "difference": number(verdict["difference"], sign=True) if known else "",
             "interval": interval(verdict.get("low"), verdict.get("high")),
-            "p": p_value(p, 4, zero=True) + " after Holm correction" * ("p_studies" in verdict) if is_number(p) else "",
+            "p": p_value(p, 4, zero=True) + " after Holm correction" * corrected if is_number(p) else "",
             "text": _why(verdict)})
     return cards
 

@@ -564,3 +564,12 @@ def test_plain_words_tell_a_control_of_fewer_trials_from_a_missing_one(tmp_path)
     results_of(write(tmp_path / "r", tables), tmp_path)
     words = (tmp_path / "report" / "report.html").read_text().split("In plain words")[1].split("</details>")[0]
     assert "could not be tested: noise does not hold the same trials as the model" in words and "missing" not in words
+
+
+def test_the_card_says_that_p_is_corrected_where_the_worst_comparison_was_picked(tmp_path):
+    tables = all_conditions(0.3)
+    tables["constant"] = captions("constant", 0.9)
+    study = results_of(write(tmp_path / "r", tables), tmp_path)["studies"][0]
+    assert "p = 0.0240 after Holm correction." in study["claim"]
+    card = (tmp_path / "report" / "report.html").read_text().split("Better than the best control or baseline, constant")[1]
+    assert "p = 0.0240 after Holm correction" in card.split("</div>")[0]
