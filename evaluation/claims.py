@@ -15,6 +15,7 @@ from metrics.statistics import (
     codes_of,
     detectable,
     holm,
+    known_ends,
     known_or_none,
     paired_permutation,
     rows_of,
@@ -194,7 +195,8 @@ def floor_conditions(study: Study) -> list[str]:
 
 
 def floor_to_ceiling(study: Study, args: Namespace) -> dict | None:
-    """Where the model stands between the best control or baseline (0) and the picture's own embedding (1).
+    """Where the model stands between the best control or baseline (0) and the picture's own embedding (1), on the n trials
+    that all of them hold.
 
     None where one is missing or the ceiling is not shown to be higher than the floor.
     """
@@ -217,7 +219,7 @@ def floor_to_ceiling(study: Study, args: Namespace) -> dict | None:
     def place(rows):
         model, *floors, ceiling = rows.mean(axis=0)
         room = ceiling - max(floors)
-        return np.array([room, (model - max(floors)) / room if room > 0 else np.nan])
+        return np.array([room, (model - max(floors)) / room if room > 0 else np.nan, model, *floors, ceiling])
 
     means = scores.mean(axis=0)
     floor = int(means[1:-1].argmax())
@@ -227,8 +229,10 @@ def floor_to_ceiling(study: Study, args: Namespace) -> dict | None:
         study.notes.append(f"the picture's own embedding ({number(means[-1])}) is not shown to be better than "
                            f"{names[floor]} ({number(means[1 + floor])}), so there is no range from floor to ceiling")
         return None
-    return {"floor": names[floor], "floor_mean": float(means[1 + floor]), "model_mean": float(means[0]),
-            "ceiling_mean": float(means[-1]), "position": float(place(scores)[1]), "low": known_or_none(low[1]),
+    ends = {f"{role}_95": known_ends((low[2 + at], high[2 + at]))
+            for role, at in (("model", 0), ("floor", 1 + floor), ("ceiling", len(names)))}
+    return {"n": len(common), "floor": names[floor], "floor_mean": float(means[1 + floor]), "model_mean": float(means[0]),
+            "ceiling_mean": float(means[-1]), **ends, "position": float(place(scores)[1]), "low": known_or_none(low[1]),
             "high": known_or_none(high[1])}
 
 

@@ -6,7 +6,7 @@ from eegdata.source import eeg_text
 
 from .charts import difference_chart, range_chart
 from .curves import reliability_chart, risk_chart
-from .tables import is_doubted, triple
+from .tables import is_doubted
 
 VERDICT_HEADINGS = {"anything": "Captions tell something of what was shown", "class": "Captions carry {shown}",
                     "beyond_class": "The EEG adds information beyond {others}",
@@ -85,16 +85,17 @@ def _why(verdict):
 
 
 def range_part(study: dict, metric: str) -> dict | None:
-    """{"chart", "floor", "position"} of where the model stands between floor and ceiling; None without such a range."""
+    """{"chart", "floor", "position", "n"} of where the model stands between floor and ceiling; None without such a range.
+
+    n: the trials that it rests on, where they are not all of the model's; else None.
+    """
     span = study.get("range")
     if not span:
         return None
-    by_name = {one["condition"]: one for one in study["conditions"]}
     model = next(one for one in study["conditions"] if one["kind"] == "model")
 
-    def point(role, label, condition, css, mean):
-        known = triple(condition, metric)
-        return (role, label, css, *((mean, *known[1:]) if known else (mean, None, None)))
+    def point(role, label, css):
+        return (role, label, css, span.get(f"{role}_mean"), *(span.get(f"{role}_95") or (None, None)))
 
     known = is_number(span.get("position"))
     position = f"{100 * span['position']:.0f}% of the range" if known else ""
@@ -102,11 +103,11 @@ def range_part(study: dict, metric: str) -> dict | None:
         position = "below the floor"
     elif known and is_number(span.get("low")) and is_number(span.get("high")):
         position += f" [{100 * span['low']:.0f}%, {100 * span['high']:.0f}%]"
-    points = [point("floor", span["floor"], by_name.get(span["floor"]), "baseline", span["floor_mean"]),
-              point("model", model["condition"], model, "model", (triple(model, metric) or (None,))[0]),
-              point("ceiling", "image", by_name.get("image"), "knows", span["ceiling_mean"])]
+    points = [point("floor", span["floor"], "baseline"), point("model", model["condition"], "model"),
+              point("ceiling", "image", "knows")]
     points = [one for one in points if is_number(one[3])]
-    return {"chart": range_chart(metric, points, position), "floor": span["floor"], "position": position}
+    return {"chart": range_chart(metric, points, position), "floor": span["floor"], "position": position,
+            "n": span.get("n") if span.get("n") != model["n"] else None}
 
 
 def subject_part(study: dict, metric: str) -> dict | None:

@@ -188,8 +188,9 @@ def make_results(folder, seed=0, name="captions.csv"):
                                              "best": None, "text": "no captions under noise"}},
         "comparisons": [{"control": condition, "n": 36, "pictures": 12, **gain(rng.uniform(-0.2, 0.2), 0.01 * i + 0.0071),
                          "p_holm": 0.02 * i + 0.0093} for i, condition in enumerate(KINDS) if i],
-        "range": {"floor": "class_medoid", "floor_mean": 0.31, "ceiling_mean": 0.71, "position": 0.372, "low": 0.21,
-                  "high": 0.53},
+        "range": {"n": 36, "floor": "class_medoid", "floor_mean": 0.31, "model_mean": 0.459, "ceiling_mean": 0.71,
+                  "floor_95": [0.28, 0.34], "model_95": [0.42, 0.49], "ceiling_95": [0.69, 0.73], "position": 0.372,
+                  "low": 0.21, "high": 0.53},
         "subjects": [{"subject": str(s), "n": 12, "mean": 0.5, "shuffled": 0.4 - s / 100, **gain(0.1 + s / 100, None)}
                      for s in (1, 2, 3)],
         "power": {"sd": 0.101, "pictures": 12, "detectable": 0.0437, "needed": [{"effect": 0.01, "pictures": 8120},

@@ -573,3 +573,19 @@ def test_the_card_says_that_p_is_corrected_where_the_worst_comparison_was_picked
     assert "p = 0.0240 after Holm correction." in study["claim"]
     card = (tmp_path / "report" / "report.html").read_text().split("Better than the best control or baseline, constant")[1]
     assert "p = 0.0240 after Holm correction" in card.split("</div>")[0]
+
+
+def test_the_range_is_of_one_metric_on_the_trials_that_all_conditions_hold(tmp_path):
+    tables = all_conditions(0.8)
+    tables["noise"] = tables["noise"].iloc[:48]
+    whole = results_of(write(tmp_path / "r", tables), tmp_path, "--protocol", "thought2text")["studies"][0]
+    alone = results_of(write(tmp_path / "a", {name: table.iloc[:48] for name, table in tables.items()}), tmp_path / "a")
+    span, (same,) = whole["range"], alone["studies"]
+    scores = {one["condition"]: one["scores"]["ROUGE-1"] for one in same["conditions"]}
+    assert span["n"] == 48 and span == same["range"]
+    for role, name in (("floor", span["floor"]), ("model", "eeg+label"), ("ceiling", "image")):
+        assert span[f"{role}_mean"] == pytest.approx(scores[name]["mean"])
+        assert span[f"{role}_95"] == pytest.approx([scores[name]["low"], scores[name]["high"]])
+    page = (tmp_path / "report" / "report.html").read_text().split("From floor to ceiling")[1].split("</section>")[0]
+    assert "of the 48 trials that every control and baseline holds" in page
+    assert f"model: eeg+label {span['model_mean']:.3f}" in page
