@@ -30,8 +30,9 @@ def retrieval_table(encode_groups: Callable[[np.ndarray], np.ndarray], gallery: 
     """Rows of COLUMNS.
 
     encode_groups: positions of trials to average [Q, k] -> embeddings [Q, E]. gallery [M, E]; picture [N] of each trial
-    into it, person [N], order [N] of the trials. `people` is 1, or how many people's embeddings were averaged. top1_se and
-    top5_se are standard errors over pictures, the ..._people ones over people; None where there is only one.
+    into it, person [N], order [N] of the trials. `people` is 1, or of how many people the embeddings were averaged at
+    most: a picture that fewer saw has the mean of these. top1_se and top5_se are standard errors over pictures, the
+    ..._people ones over people; None where there is only one.
     """
     rows, counts = [], repetition_counts(picture, person)
     for count in counts:
