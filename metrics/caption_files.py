@@ -5,6 +5,7 @@ condition, prompt, probability and model, where pictures have several captions `
 captions were made, `<file>.json`.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ REFERENCES = "references"  # all true captions of the picture as a JSON list, wh
 COLUMNS = ("Ground Truth Image", "Expected object", "Predicted object", "Expected Caption", "Generated Caption")
 ABSTAINED = "no confident reading"  # inference.py --abstain_below writes it in place of a caption
 RECORD_FORMAT = "eeg-to-text captions 1"
+NUMBERED = ("trial", "subject", "session", "recording")  # columns of numbers, or of names
+WHOLE = re.compile(r"(\d+)\.0+")  # as pandas writes whole numbers of a column that lacks one
 CONSTANT_COLUMNS = ("condition", "model", "prompt", "split")
 
 
@@ -142,6 +145,8 @@ def read_captions(path: str | Path) -> Captions:
         rows = [[unguarded(cell) for cell in row] for row in rows]
     names = pd.Index(columns, dtype=object)  # a string index cannot hold half a surrogate pair
     table = pd.DataFrame(rows, columns=names, dtype=object)  # strings, also where a caption is `None` or `NA`
+    for column in set(NUMBERED) & set(columns):  # else person 1 and person 1.0 would be two
+        table[column] = [WHOLE.sub(r"\1", cell) if WHOLE.fullmatch(cell) else cell for cell in table[column]]
     missing = [column for column in COLUMNS if column not in table]
     if missing:
         raise InputError(f"{path}: columns {', '.join(missing)} missing; found {', '.join(table.columns[:12])}; "

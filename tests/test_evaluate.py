@@ -11,7 +11,7 @@ import scipy.stats
 import evaluate
 from caption_rows import rows
 from metrics import wordnet
-from metrics.caption_files import COLUMNS
+from metrics.caption_files import COLUMNS, read_captions
 from metrics.text import METRICS, caption_scores
 
 PUBLISHED = Path(__file__).parents[2] / "shared/data/captions/vtccc_deepseek_eeg_model_7B_base_results.csv"
@@ -347,3 +347,12 @@ def test_chart_of_many_files(tmp_path):
     run(*sorted(tmp_path.glob("*.csv")), "--chart", tmp_path / "s.svg", *FAST)
     drawing = (tmp_path / "s.svg").read_text()
     assert "eeg+label" in drawing and all(f"model_{i}.csv" in drawing for i in range(1, 10))
+
+
+def test_whole_numbers_are_the_same_however_pandas_wrote_them(tmp_path):
+    table = rows("eeg+label").astype({"subject": object, "trial": object})
+    table.loc[::2, ["subject", "trial"]] = table.loc[::2, ["subject", "trial"]].astype(float)
+    table.to_csv(tmp_path / "a.csv", index=False)
+    assert "1.0" in (tmp_path / "a.csv").read_text()
+    read = read_captions(tmp_path / "a.csv")
+    assert set(read.people) == {"0", "1", "2"} and read.texts("trial") == [str(100 + row) for row in range(36)]
