@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runtime.errors import InputError
+from runtime.wording import counted
 
 from metrics.caption_files import COLUMNS, Captions
 from metrics.judge import Judge
@@ -69,10 +70,14 @@ def score(file: Captions, args: Namespace, embed: Callable | None = None, judge:
         retrieval = retrieval_columns(file.clean, true, expected, vectors)
         scores |= retrieval
         file.units |= retrieval_units(retrieval, true, expected)
-    if OBJECT_WORD in args.metrics and all(expected):
+    unknown = expected.count("")
+    if OBJECT_WORD in args.metrics and not unknown:
         scores[OBJECT_WORD] = object_named(file.clean, file.texts(COLUMNS[1]))
-    if any(predicted) and any(expected):
+    if any(predicted) and not unknown:
         scores[ACCURACY] = [float(one == other) for one, other in zip(expected, predicted, strict=True)]
+    elif 0 < unknown < len(expected):
+        file.notes.append(f"{unknown} of {counted(len(expected), 'row')} lack the expected object, so it is not scored how "
+                          "often the object is right")
     else:
         file.notes.append("no predicted objects, so no object accuracy")
     if judge:

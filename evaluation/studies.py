@@ -1,7 +1,6 @@
 """Make studies from caption files: group them by model, and add the conditions that can be made without an LLM."""
 
 from argparse import Namespace
-from pathlib import Path
 
 from runtime.errors import InputError
 from runtime.wording import counted, joined
@@ -179,7 +178,7 @@ def _read_training(study, args):
     rows = load_split(paths.splits_path, trials, args.split_num or 0, args.splits_index, needed=("train",))["train"]
     classes = dict(zip(trials.names(rows), trials.words(rows), strict=True))
     names = sorted(classes)
-    trained = set(names) & {Path(picture).stem for picture in study.model.clusters}
+    trained = set(names) & study.model.pictures
     if trained:
         study.doubts.append(severe(f"{len(trained)} of its pictures are in the training part of {paths.splits_path}"))
     return [read_caption(paths.image_dir, name) for name in names], [classes[name] for name in names]

@@ -60,8 +60,16 @@ class Captions:
     @property
     def clusters(self) -> np.ndarray:
         """Picture of each row: [n]."""
-        named = "image" in self.table and (self.table["image"] != "").all()
-        return self.table["image" if named else COLUMNS[0]].to_numpy()
+        return self.table["image" if self._names_pictures else COLUMNS[0]].to_numpy()
+
+    @property
+    def pictures(self) -> set[str]:
+        """The names of the pictures, as a data set has them. A name may hold a dot; a path ends in a suffix."""
+        return set(self.clusters) if self._names_pictures else {Path(path).stem for path in self.clusters}
+
+    @property
+    def _names_pictures(self):
+        return "image" in self.table and (self.table["image"] != "").all()
 
     @property
     def people(self) -> np.ndarray | None:

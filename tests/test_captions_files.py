@@ -15,12 +15,13 @@ from PIL import Image
 import evaluate
 import inference
 import inference_chance
+from caption_rows import rows
 from eegdata.pictures import picture_path, write_captions
 from eegdata.splits import write_splits
 from eegdata.trials import load_trials
 from encoders import encode, load_encoder
 from finetuning import COLUMNS, write
-from metrics.caption_files import ABSTAINED
+from metrics.caption_files import ABSTAINED, read_captions
 from metrics.conditions import NAMES
 from tiny import CLASSES, data_arguments
 
@@ -394,3 +395,12 @@ def test_a_predecessors_checkpoint(clip, tmp_path, capsys):
     logits = encode(load_encoder(str(tmp_path / "published" / "eeg_encoder")), trials.eeg[[3, 7, 11]])[1].double()
     assert table["probability"].tolist() == pytest.approx(logits.softmax(1).max(1).values.tolist(), abs=6e-5)
     assert len(list(tmp_path.glob("c_*.csv"))) == len(NAMES) - 1
+
+
+def test_a_dot_in_the_name_of_a_picture_begins_no_suffix(tmp_path):
+    """A picture `my.photo` was taken for the training picture `my`, and itself not found in the training part."""
+    table = rows("eeg+label").assign(image="my.photo")
+    table.to_csv(tmp_path / "a.csv", index=False)
+    assert read_captions(tmp_path / "a.csv").pictures == {"my.photo"}
+    table.drop(columns="image").assign(**{"Ground Truth Image": "c/my.photo.JPEG"}).to_csv(tmp_path / "b.csv", index=False)
+    assert read_captions(tmp_path / "b.csv").pictures == {"my.photo"}

@@ -239,6 +239,16 @@ def test_empty_captions_and_objects_are_counted(tmp_path, capsys):
     assert entry["BLEU-1"] == pytest.approx(full["BLEU-1"][9:].sum() / 36)
 
 
+def test_rows_without_an_object_do_not_count_as_named_right(tmp_path, capsys):
+    """A row in which both names are empty counted as right."""
+    table = rows("eeg")
+    table.loc[:5, ["Expected object", "Predicted object"]] = ""
+    table.to_csv(tmp_path / "a.csv", index=False)
+    run(tmp_path / "a.csv", "--json", tmp_path / "s.json", *FAST)
+    assert "6 of 36 rows lack the expected object" in capsys.readouterr().out
+    assert "Object accuracy" not in json.loads((tmp_path / "s.json").read_text())["a.csv"]
+
+
 def test_one_picture_has_no_interval(tmp_path):
     rows("eeg").iloc[:1].to_csv(tmp_path / "a.csv", index=False)
     run(tmp_path / "a.csv", "--json", tmp_path / "s.json", "--chart", tmp_path / "s.svg", *FAST)
