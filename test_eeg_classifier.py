@@ -156,7 +156,13 @@ def _run(args):
     from encoders.kept_epochs import kept_epochs, require_epochs
     from encoders.picture_settings import picture_settings
     from encoders.temperature import class_probabilities
-    from evaluation.encoder_scores import check_overlap, print_scores, write_object_tables, write_tables
+    from evaluation.encoder_scores import (
+        check_overlap,
+        print_scores,
+        scored_weights,
+        write_object_tables,
+        write_tables,
+    )
     from evaluation.provenance import trained_with
     from evaluation.retrieval_table import table_text
     from metrics.calibration import calibration
@@ -224,7 +230,8 @@ def _run(args):
     if trials.classes == "one":
         confidence = probabilities.max(1).values.numpy()
         scores["calibration"] = calibration(confidence, logits.argmax(1) == labels, clusters=clusters)
-    scores |= {"split": args.split, "data": trials.fingerprint, "source": trials.source, "subject": args.subject,
+    scores |= {"encoder": scored_weights(folder), "split": args.split, "data": trials.fingerprint,
+               "source": trials.source, "subject": args.subject,
                "branches": encoder.config.branches, "centre": encoder.config.centre,
                "overlap": overlap, "same_split": same_split, "ledger": None, "training_warnings": training_warnings(folder)}
     if args.split == "test":

@@ -16,6 +16,7 @@ from eegdata.source import source_of_record, source_text
 from eegdata.unchanged import why_other_data
 from encoders import load_encoder
 from encoders.confidence import confidence_text
+from evaluation.encoder_scores import why_other_weights
 from evaluation.provenance import ENCODER
 from report import read_beside
 from sources import preprocessing
@@ -128,6 +129,9 @@ def _encoders(folder, results):
     """Claim and scores of an encoder, from the scores.json that test_eeg_classifier.py left in it or that is given."""
     file = Path(results) if results else folder / "test" / "scores.json"
     scores = read_json(file) if results or file.is_file() else {}
+    if why := why_other_weights(folder, scores):
+        raise InputError(f"{file}: holds scores of another encoder ({why}); run test_eeg_classifier.py --output {folder} "
+                         "again")
     lines = ["| score | value |", "|---|---|"]
     for name in ("n", "n_classes", "chance", "top1", "balanced_accuracy"):
         if name in scores:

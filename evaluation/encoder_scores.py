@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from runtime.atomic_files import atomic_path
+from runtime.runs import file_hash
 from runtime.text_files import write_csv
 from runtime.wording import interval
 
@@ -12,6 +13,21 @@ import pandas
 from eegdata.source import eeg_text
 from evaluation import provenance
 from metrics.classification import average_precision, confusion_table, draw_confusion, per_class_table, per_group_table
+
+WEIGHTS = "model.safetensors"
+
+
+def scored_weights(folder: Path) -> str:
+    """A key of an encoder's weights, by which its scores are told from those of another encoder in the same folder."""
+    return file_hash(folder / WEIGHTS)[:16]
+
+
+def why_other_weights(folder: Path, scores: dict) -> str:
+    """Why scores.json is not of the encoder in `folder`, which may have been trained anew since; "" where it is, or does
+    not say: earlier versions did not."""
+    if "encoder" not in scores or not (folder / WEIGHTS).is_file() or scores["encoder"] == scored_weights(folder):
+        return ""
+    return f"its weights are {scored_weights(folder)}, those that were scored {scores['encoder']}"
 
 
 def check_overlap(folder: Path, name: str, image_dir: str, pictures: list[str], *, part: str, in_training: list[str],

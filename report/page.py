@@ -117,16 +117,16 @@ def sections_of(content: dict) -> set[str]:
 
 def pictures_of(run: Run) -> dict:
     """The encoder's confusion matrix and its figure of when and where."""
-    if not run.encoder:
+    if not run.scored:
         return {"matrix": None, "when_where": None}
-    file = run.encoder / "test" / "confusion_matrix.csv"
+    file = run.scored / "confusion_matrix.csv"
     matrix = confusion(file)
     if not matrix:
         run.note("encoder", f"{file} is missing, or is no table of 2 to {MAX_CLASSES} classes. test_eeg_classifier.py "
                             "writes it.")
     sentence = run.when_where.get("sentence")
     return {"matrix": matrix, "when_where": sentence and {
-        "sentence": sentence, "picture": data_uri(run.encoder / "test" / "when_where.png", FIGURE_SIZE, "PNG")}}
+        "sentence": sentence, "picture": data_uri(run.scored / "when_where.png", FIGURE_SIZE, "PNG")}}
 
 
 def option_tables(content: dict) -> list[tuple[str, list]]:

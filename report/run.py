@@ -13,6 +13,7 @@ from runtime.runs import read_json
 from runtime.schema import Text, check
 
 from eegdata.unchanged import why_other_data
+from evaluation.encoder_scores import why_other_weights
 
 from .schema import EncoderScores, LogEntry, WhenWhere
 
@@ -27,6 +28,7 @@ class Run:
 
     captioner: Path | None = None
     encoder: Path | None = None
+    scored: Path | None = None  # the folder of the encoder's scores
     options: dict = field(default_factory=dict)  # file as it is named on the page -> its args.json
     losses: dict = field(default_factory=dict)  # stage -> {"training" | "validation": [(epoch, loss)]}
     scores: dict = field(default_factory=dict)  # the encoder's on the test trials
@@ -81,7 +83,12 @@ def read_encoder(run: Run) -> None:
     for text in content.get("warnings") or ():
         run.note("encoder", text)
     read_losses(run, folder, "train_eeg_classifier.py")
-    run.scores = run.json(folder / "test" / "scores.json", "encoder", "test_eeg_classifier.py", EncoderScores)
+    scores = run.json(folder / "test" / "scores.json", "encoder", "test_eeg_classifier.py", EncoderScores)
+    if why := why_other_weights(folder, scores):
+        run.note("encoder", f"{folder / 'test'} holds scores of another encoder ({why}). test_eeg_classifier.py writes new "
+                            "ones.")
+        return
+    run.scores, run.scored = scores, folder / "test"
     file = folder / "test" / "when_where.json"
     if file.is_file():
         run.when_where = run.json(file, "encoder", "test_eeg_classifier.py --when_and_where", WhenWhere)

@@ -26,8 +26,9 @@ class Scores(Schema):
 
 
 class EncoderScores(Scores):
-    """scores.json of test_eeg_classifier.py."""
+    """scores.json of test_eeg_classifier.py. encoder: key of the weights that were scored."""
 
+    encoder: Text = ABSENT
     top1: float = ABSENT
     average_precision: float | None = ABSENT
     average_precision_95: Interval = ABSENT

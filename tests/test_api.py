@@ -283,6 +283,17 @@ def test_an_encoder_on_the_hub(hub, study):
     assert "# EEG encoder" in (hub / "model" / "org" / "encoder" / "README.md").read_text()
 
 
+def test_scores_of_an_encoder_that_was_trained_anew_are_not_in_a_card(hub, study, tmp_path, capsys):
+    encoder = shutil.copytree(study[2].parent / "encoder", tmp_path / "encoder")
+    (encoder / "test").mkdir(exist_ok=True)
+    (encoder / "test" / "scores.json").write_text(json.dumps({"top1": .9, "split": "test", "encoder": "0" * 16}))
+    with pytest.raises(SystemExit) as stop:
+        push.main([str(encoder), "org/encoder"])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and "scores of another encoder" in said and "test_eeg_classifier.py" in said
+    assert not hub.exists()
+
+
 def test_a_data_set_and_a_model_are_pushed_alike(hub, study, reader, expected):
     prepare_data.main(["push", str(study[1]), "org/data", "--private"])
     assert_equal(caption(reader, "datasets/org/data"), expected)

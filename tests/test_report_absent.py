@@ -42,6 +42,15 @@ def test_an_absent_part_is_named(own_run, absent, said):
     assert said in page and not Elements(page).open
 
 
+def test_scores_of_an_encoder_that_was_trained_anew_are_not_shown(own_run):
+    (own_run / "eeg_encoder" / "model.safetensors").write_bytes(b"new weights")
+    assert "81.2%" in (before := section(page_of(own_run, examples=0), "encoder")) or "0.812" in before  # older: no key
+    edit(own_run / "eeg_encoder" / "test" / "scores.json", lambda scores: scores.update(encoder="0" * 16))
+    after = section(page_of(own_run, examples=0), "encoder")
+    assert "holds scores of another encoder" in after and "81.2%" not in after and "0.812" not in after
+    assert "100 to 200 ms" in before and "100 to 200 ms" not in after
+
+
 def test_an_audit_is_made_where_there_is_none(own_run):
     (own_run / "data" / "audit.json").unlink()
     made = section(page_of(own_run, examples=0), "audit")

@@ -79,6 +79,7 @@ def test_scores_of_the_test_part(data, clip, encoder):
     folder = encoder / "test"
     scores = json.loads((folder / "scores.json").read_text())
     assert (scores["n"], scores["n_classes"], scores["chance"]) == (24, 3, 1 / 3)  # 3 classes x 2 pictures x 4 trials
+    assert scores["encoder"] == file_hash(encoder / "model.safetensors")[:16]
     assert scores["top1"] > 0.8 and scores["top5"] == 1
     assert scores["retrieval"]["n"] == 6 and scores["retrieval"]["top1"] > 1 / 6
     best = scores["classical_baseline"]
