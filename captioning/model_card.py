@@ -15,6 +15,7 @@ from eegdata.preprocessing_schema import read_preprocessing
 from eegdata.source import source_of_record, source_text
 from eegdata.unchanged import why_other_data
 from encoders import load_encoder
+from encoders.clip import is_classifier_only
 from encoders.confidence import confidence_text
 from evaluation.encoder_scores import why_other_weights
 from evaluation.provenance import ENCODER
@@ -34,6 +35,7 @@ USE = {True: """from captioning import Captioner
 
 reader = Captioner.from_pretrained("{name}"{llm})
 reader.caption(epochs, controls=["noise"])""", False: """from encoders import load_encoder
+from encoders.clip import is_classifier_only
 
 encoder = load_encoder("{name}")
 embedding, logits = encoder(eeg)"""}
@@ -92,7 +94,7 @@ def card(folder: Path, results: str | Path | None = None, licence: str | None = 
         head, template_path=str(TEMPLATE), title="EEG captioner" if captions else "EEG encoder",
         kind="A captioner" if captions else "An encoder", what=(
             f"It writes a sentence about the picture that a person sees, from the EEG, with {base}." if captions else
-            "It predicts the class and the CLIP embedding of the picture that a person sees, from the EEG."),
+            f"It predicts {_predicted(folder)} of the picture that a person sees, from the EEG."),
         data=_data(folder, encoder, base, told), steps=_steps(folder, encoder),
         confidence=confidence_text(load_encoder(folder / ENCODER if captions else folder).config), use=USE[captions].format(
             name=name, llm=f', llm="the folder of {base}"' * bool(captions and base != config["llm"])),
@@ -123,6 +125,13 @@ def _captioners(folder, results):
             "scores_are": f"Of the {study.get('split')} part, with 95% intervals."
                           f"{f' Protocol of the text scores: {protocol}.' * (protocol not in (None, 'ours'))}",
             "source": eeg.get("text")}
+
+
+def _predicted(folder):
+    """What an encoder learned to predict."""
+    config = load_encoder(folder).config
+    classes = "the classes" if config.several_classes else "the class" if config.num_classes else ""
+    return " and ".join(filter(None, [classes, not is_classifier_only(folder) and "the embedding"]))
 
 
 def _encoders(folder, results):

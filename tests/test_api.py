@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from runtime.errors import InputError
+from runtime.runs import read_json
 
 import mne
 import numpy as np
@@ -280,7 +281,17 @@ def test_an_encoder_on_the_hub(hub, study):
     loaded, own = load_encoder("org/encoder"), load_encoder(encoder)
     assert all((a == b).all() for a, b in zip(loaded.state_dict().values(), own.state_dict().values(), strict=True))
     assert loaded.config.preprocessing == own.config.preprocessing
-    assert "# EEG encoder" in (hub / "model" / "org" / "encoder" / "README.md").read_text()
+    card = (hub / "model" / "org" / "encoder" / "README.md").read_text()
+    assert "# EEG encoder" in card and "predicts the class and the embedding of the picture" in card
+
+
+def test_the_card_of_a_classifier_names_no_embedding(hub, study, tmp_path):
+    encoder = shutil.copytree(study[2].parent / "encoder", tmp_path / "encoder")
+    content = read_json(encoder / "args.json")
+    content["options"]["loss_weight"] = 0.
+    (encoder / "args.json").write_text(json.dumps(content))
+    push.main([str(encoder), "org/classifier"])
+    assert "predicts the class of the picture" in (hub / "model" / "org" / "classifier" / "README.md").read_text()
 
 
 def test_scores_of_an_encoder_that_was_trained_anew_are_not_in_a_card(hub, study, tmp_path, capsys):
