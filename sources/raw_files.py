@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import mne
 
 NO_RECORDING = re.compile(r"-(epo|ave|cov|trans|src|fwd|inv|eve|ica|proj)\.fif(\.gz)?$|"
-                          r"(-\d+|_split-0*([2-9]|\d\d+)_\w+)\.fif(\.gz)?$")  # FIF of another kind, or a later part
+                          r"(-\d+|_split-0*([2-9]|[1-9]\d+)_\w+)\.fif(\.gz)?$")  # FIF of another kind, or a later part
 ENTITY_LABEL = {name: re.compile(rf"(?:^|[/_]){short}-([0-9A-Za-z]+)(?=[/_.]|$)") for name, short in
           (("subject", "sub"), ("session", "ses"))}
 

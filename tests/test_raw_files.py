@@ -9,7 +9,7 @@ from edf_material import write_edf_plus
 from other_formats import write_gdf
 from raw_material import ONSETS, make_raw, save
 from raw_runs import AS_IT_IS, fails, prepare
-from sources import damage
+from sources import damage, raw_files
 
 mne = pytest.importorskip("mne")
 
@@ -33,6 +33,15 @@ def test_recordings_that_do_not_fit(tmp_path, capsys):
     (tmp_path / "notes").mkdir()
     assert "contains no recordings" in fails(capsys, tmp_path / "no", "--recordings", tmp_path / "notes", *options)
     assert "either --recordings or --bids" in fails(capsys, tmp_path / "no")
+
+
+@pytest.mark.parametrize("split", ["1", "01", "001"])
+def test_the_first_part_of_a_bids_recording_stands_for_all(tmp_path, split):
+    """As MNE writes it, split-01, it was taken for a later part, so a folder had lost the recording without a word."""
+    for part in (split, "02", "2", "10", "11"):
+        _file(tmp_path / f"sub-1_task-x_split-{part}_eeg.fif")
+    (found,) = raw_files.find_files([str(tmp_path)])
+    assert found.path.name == f"sub-1_task-x_split-{split}_eeg.fif"
 
 
 def _file(path, content=b"Version 3.0" + bytes(900)):
