@@ -4,6 +4,7 @@ import re
 import shutil
 import tempfile
 from argparse import Namespace
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,11 +111,10 @@ def of_recording(captioner: Captioner, files: list[str], onsets: str) -> Source:
     kept = preprocessing_of(captioner.model.encoder.config, captioner.folder)
     every, at = _onsets(onsets)
     with tempfile.TemporaryDirectory() as folder:  # files of one recording lie side by side, as its header expects
-        paths = [Path(shutil.copy(file, Path(folder) / Path(file).name)) for file in files]
-        main = next((path for suffix in RECORDINGS for path in paths if path.name.lower().endswith(suffix)), None)
-        if main is None:
-            raise InputError(f"{', '.join(path.name for path in paths) or 'no file'}: none is a recording; expected one "
-                             f"that ends in {' '.join(RECORDINGS)}, with the files that belong to it")
+        main = _recording_among([Path(file).name for file in files])
+        for file in files:
+            shutil.copy(file, Path(folder) / Path(file).name)
+        main = Path(folder) / main
         options = Namespace(recording=str(main), stream=None, cut_short=False, allow_other_files=False, exclude="",
                             unit_scale=None, interpolate=False, events=None, every=every, onsets=at, event_names=None,
                             stim_channel=None, stim_mask=None, event_delay=0.)
@@ -134,6 +134,30 @@ def of_recording(captioner: Captioner, files: list[str], onsets: str) -> Source:
     source.notes = [*new.steps, *new.notes, *(f"{count} onsets gave no trial: {reason}" for reason, count in
                                               new.dropped.items())]
     return source
+
+
+def _recording_among(names):
+    """The name of the recording among files that were dropped; InputError where another one would not be read."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(f"{twice[0]}: was dropped {names.count(twice[0])} times, and only one file of a name can be read; "
+                         "remove the others")
+    recordings = [name for suffix in RECORDINGS for name in names if name.lower().endswith(suffix)]
+    main, *others = sorted(recordings, key=_is_later_part) or [None]
+    if main is None:
+        raise InputError(f"{', '.join(names) or 'no file'}: none is a recording; expected one that ends in "
+                         f"{' '.join(RECORDINGS)}, with the files that belong to it")
+    table = f"{raw_files.recording_stem(Path(main))}_events.tsv"
+    unread = [name for name in others if not _is_later_part(name)] + [
+        name for name in names if name.lower().endswith(".tsv") and name != table]
+    if unread:
+        raise InputError(f"{unread[0]}: would not be read beside {main}; drop one recording at a time, alone or with its "
+                         f"other files, and name its table of events {table}")
+    return main
+
+
+def _is_later_part(name):
+    return bool(raw_files.NO_RECORDING.search(name.lower()))
 
 
 def _onsets(text):

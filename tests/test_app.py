@@ -60,6 +60,25 @@ def test_what_cannot_be_read_is_one_sentence(captioner, study, tmp_path, files, 
     assert "/tmp/tmp" not in str(told.value)
 
 
+@pytest.mark.parametrize("names, named", [
+    (["x.edf", "x.edf"], "x.edf: was dropped 2 times"),
+    (["x.edf", "y.edf"], "y.edf: would not be read beside x.edf"), (["x.csv", "x.edf"], "x.csv: would not be read"),
+    (["x.edf", "events.tsv"], "events.tsv: would not be read beside x.edf; .* x_events.tsv"),
+    (["x.vhdr", "x.eeg", "x.vmrk", "sub-1_eeg.vhdr"], "sub-1_eeg.vhdr: would not be read")])
+def test_no_dropped_file_is_left_out_without_a_word(names, named):
+    """Of two files of one name the last was read, of two recordings the first."""
+    with pytest.raises(InputError, match=named):
+        app_trials._recording_among(names)
+
+
+@pytest.mark.parametrize("names, main", [
+    (["x_raw-1.fif", "x_raw.fif"], "x_raw.fif"), (["x_split-02_eeg.fif", "x_split-01_eeg.fif"], "x_split-01_eeg.fif"),
+    (["sub-1_eeg.eeg", "sub-1_events.tsv", "sub-1_eeg.vhdr"], "sub-1_eeg.vhdr"), (["X.SET", "x.fdt"], "X.SET")])
+def test_a_recording_of_several_files(names, main):
+    """A later part of a FIF file that was dropped first was read alone, with times that count from its own start."""
+    assert app_trials._recording_among(names) == main
+
+
 @pytest.mark.parametrize("typed, meant", [
     ("", (None, None)), (None, (None, None)), (" 3.0, 4.5 ", (None, [3., 4.5])), ("3 4.25s", (None, [3., 4.25])),
     ("every 1.0", (1., None)), ("Every2 seconds", (2., None))])
