@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from captioning import captioner, model_card
-from captioning.given_trials import fitted, of_array, of_epochs
+from captioning.given_trials import MICROVOLTS, fitted, of_array, of_epochs
 from captioning.readings import readings
 from captioning.requests import GREEDY, Request, check_values
 from eegdata.data_paths import find_data
@@ -169,6 +169,12 @@ class Captioner(captioner.Captioner):
         request = Request(prompt, tuple(controls), abstain_below, words, batch_size, seed, generation_options(asked))
         if idle := idle_sampling(asked):
             warnings.warn(idle.removeprefix("note: "), UserWarning, stacklevel=2)
+        of_arrays = {"sfreq": sfreq is not None, "ch_names": ch_names is not None, "tmin": tmin is not None,
+                     "units": units not in MICROVOLTS}
+        if (isinstance(eeg, str | Path) or hasattr(eeg, "get_data")) and any(of_arrays.values()):
+            name = next(name for name, given in of_arrays.items() if given)
+            raise InputError(f"{name}: has no effect with mne.Epochs or a data set folder, which tell it themselves; leave "
+                             "it out, or give an array")
         if isinstance(eeg, str | Path):
             trials, rows = self._of_folder(eeg)
         else:

@@ -169,6 +169,15 @@ def test_wrong_input_is_one_sentence(reader, eeg, change, named):
         caption(reader, eeg, **{"sfreq": 100, "ch_names": CHANNELS, **change})
 
 
+@pytest.mark.parametrize("change", [{"sfreq": 250}, {"ch_names": CHANNELS[::-1]}, {"tmin": 0.}, {"units": "standardised"}])
+def test_what_is_for_arrays_is_refused_beside_epochs(change):
+    """It was taken without a word: standardised epochs were read as volts."""
+    reader = Captioner.__new__(Captioner)  # the model is not asked
+    for eeg in (mne.EpochsArray(EEG, mne.create_info(CHANNELS, 100, "eeg"), verbose="error"), "data"):
+        with pytest.raises(InputError, match=f"{next(iter(change))}: has no effect with mne.Epochs"):
+            caption(reader, eeg, **change)
+
+
 def test_missing_channels_are_interpolated_on_demand(reader):
     assert len(caption(reader, EEG, sfreq=100, ch_names=[*CHANNELS[:7], "Fpz"], interpolate=True)) == 3
 
