@@ -52,6 +52,7 @@ def load_llm(name: str | Path, device: str, dtype: torch.dtype | None, loading: 
         reason = str(error).strip().split("\n")[0][:300]
         raise InputError(f"LLM {name}: cannot be loaded ({reason}); expected a Hugging Face causal language model's Hub "
                          f"name or local folder (--llm_backbone_name_or_path){offline_advice('llm', name)}") from None
+    memory.require_causal(llm.config, name)
     check_complete(report, f"LLM {name}")
     for method in (llm.forward, llm.prepare_inputs_for_generation):
         if "inputs_embeds" not in inspect.signature(method).parameters:

@@ -99,6 +99,7 @@ def shape_of(llm: str | Path) -> Shape:
             raise InputError(f"LLM {llm}: holds an adapter ({adapter_files.CONFIG}), expected a whole LLM; merge it into "
                              "its base with peft's merge_and_unload, and give the folder of the merged LLM")
         config = pretrained.load(AutoConfig, llm)
+        require_causal(config, llm)
         with torch.device("meta"):
             model = pretrained.from_config(AutoModelForCausalLM, config)
     except (OSError, ValueError, ImportError) as error:
@@ -110,6 +111,19 @@ def shape_of(llm: str | Path) -> Shape:
                     (config.get_text_config().dtype or torch.float32).itemsize, False)
     return Shape(str(llm), **_sizes(config), linears=tuple(_linears(model)), own=own,
                  parameters=sum(parameter.numel() for parameter in model.parameters()))
+
+
+def require_causal(config: PretrainedConfig, llm: str | Path) -> None:
+    """Raise InputError for a model that is no causal LLM, though transformers loads it as one: it takes the decoder of an
+    encoder-decoder alone, and lets each token of a BERT see those after it."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    kind = config.model_type
+    masked = kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)
+    if config.is_encoder_decoder or masked:
+        what = "an encoder-decoder" if config.is_encoder_decoder else "a masked language model, which writes no text"
+        raise InputError(f"LLM {llm}: {kind} is {what}; expected a causal language model, such as Llama, Qwen, Gemma or "
+                         "GPT-2 (--llm_backbone_name_or_path)")
 
 
 def saved_dtype(llm: str | Path) -> torch.dtype:

@@ -363,6 +363,21 @@ def test_weights_that_do_not_fit_are_not_loaded(llm, monkeypatch):
         load_llm(llm, "cpu", None, None)
 
 
+@pytest.mark.parametrize("kind, said", [("bart", "bart is an encoder-decoder"), ("t5", "t5 is an encoder-decoder"),
+                                        ("bert", "bert is a masked language model"), ("roberta", "roberta is a masked")])
+def test_a_model_that_is_no_causal_llm_is_refused(kind, said, tmp_path):
+    """A BERT was taken, in which each token sees those that it is to predict. A whole BART was called incomplete."""
+    AutoConfig.for_model(kind).save_pretrained(tmp_path)
+    for call in (memory.shape_of, lambda llm: load_llm(llm, "cpu", None, None)):
+        with pytest.raises(InputError, match=said):
+            call(tmp_path)
+
+
+def test_a_decoder_of_the_bert_family_is_an_llm(tmp_path):
+    AutoConfig.for_model("bert", is_decoder=True).save_pretrained(tmp_path)
+    assert memory.shape_of(tmp_path).parameters > 1e8
+
+
 def test_captions_at_a_time(llm, deepseek, monkeypatch):
     model = load_llm(llm, "cpu", None, None)
     assert memory.batch_that_fits(model, "cpu", 100) == 64
