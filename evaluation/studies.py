@@ -97,7 +97,7 @@ def complete(study: Study, training: tuple[list[str], list[str]] | None, seed: i
         return
     given = set(study.files)
     for condition in TABLE:
-        if condition.exchanged and condition.name not in study.files and study.is_apt(condition.name):
+        if condition.exchanges_captions and condition.name not in study.files and study.is_apt(condition.name):
             study.files[condition.name] = _exchanged(study, condition, seed)
     if training:
         from metrics.text_baselines import baseline_captions

@@ -51,6 +51,12 @@ class Condition:
         """Whether embedding and predicted class are those of another trial."""
         return self.embedding in ("shuffled", "shuffled_within_class")
 
+    @property
+    def exchanges_captions(self) -> bool:
+        """Whether the model's own captions, exchanged among the trials, are its captions: the prompt is that of another
+        trial as a whole."""
+        return self.exchanged and self.label == "predicted"
+
 
 TABLE = (
     Condition("eeg+label", "model", "eeg", "predicted",

@@ -1,6 +1,7 @@
 """Studies, verdicts and claims of evaluate.py, on captions made to carry nothing, the class, or what is in the picture."""
 
 import json
+from types import SimpleNamespace
 
 from runtime.runs import file_hash, read_json
 
@@ -10,10 +11,12 @@ import pytest
 
 import evaluate
 from caption_rows import OBJECTS
+from evaluation import studies
 from evaluation.ledger import LEDGER
 from evaluation.studies import ORDER
 from metrics.calibration import expected_calibration_error
-from metrics.caption_files import ABSTAINED, RECORD_FORMAT
+from metrics.caption_files import ABSTAINED, RECORD_FORMAT, read_captions
+from metrics.conditions import Condition
 from metrics.statistics import bootstrap_interval, units_needed
 from tiny import data_arguments
 
@@ -109,6 +112,18 @@ def test_without_the_baselines_there_is_no_verdict_on_them(tmp_path):
     assert {"noise+label", "class_medoid"} <= set(study["missing"])
     made = {row["condition"]: row["source"] for row in study["conditions"]}
     assert made["shuffled_within_class"] == made["shuffled"] == "captions exchanged"
+
+
+def test_captions_are_exchanged_only_where_they_are_those_of_the_condition(tmp_path, monkeypatch):
+    """The example of CONTRIBUTING.md, the embedding of another trial without a class name, was given captions with one."""
+    new = Condition("shuffled_embedding", "control", "shuffled", None, "The embedding of another trial.", by_told=True)
+    monkeypatch.setattr(studies, "TABLE", (*studies.TABLE, new))
+    monkeypatch.setattr(studies, "ORDER", (*ORDER, new.name))
+    (file,) = write(tmp_path, {"eeg+label": captions("eeg+label")})
+    model = read_captions(file)
+    study = SimpleNamespace(model=model, files={"eeg+label": model}, members=[model], is_apt=lambda name: True)
+    studies.complete(study, None, 0)
+    assert list(study.files) == ["eeg+label", "shuffled", "shuffled_within_class"]
 
 
 def test_the_place_between_floor_and_ceiling(tmp_path):
