@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import mne
     import pandas
 
+LOADINGS = ("as trained", "8bit", "4bit", None)
 SAMPLING = {"temperature": 1., "top_p": 1.}  # that the options of inference.py have beside GREEDY
 
 
@@ -83,8 +84,12 @@ class Captioner(captioner.Captioner):
         Raises
         ------
         InputError
-            If there is no captioner, or it is damaged.
+            If there is no captioner, or it is damaged, or an argument is none of these.
         """
+        if loading not in LOADINGS:
+            raise InputError(f"loading: {loading!r}, expected one of {', '.join(map(repr, LOADINGS))}")
+        if dtype is not None and not isinstance(dtype, torch.dtype):
+            raise InputError(f"dtype: {dtype!r}, expected a type of torch, such as torch.bfloat16, or None")
         if llm is not None:
             llm = small_models.llm(str(llm))
             small_models.check_llm(llm, "llm")

@@ -178,6 +178,14 @@ def test_what_is_for_arrays_is_refused_beside_epochs(change):
             caption(reader, eeg, **change)
 
 
+@pytest.mark.parametrize("change, named", [({"loading": "8-bit"}, "loading: '8-bit', expected one of 'as trained', '8bit'"),
+                                           ({"dtype": "bfloat16"}, "dtype: 'bfloat16', expected a type of torch")])
+def test_how_the_llm_is_loaded_is_one_of_a_few(change, named):
+    """A loading that is misspelt was none: the LLM was not quantised. A type by its name ended in a traceback."""
+    with pytest.raises(InputError, match=named):
+        Captioner.from_pretrained("absent", **change)
+
+
 def test_missing_channels_are_interpolated_on_demand(reader):
     assert len(caption(reader, EEG, sfreq=100, ch_names=[*CHANNELS[:7], "Fpz"], interpolate=True)) == 3
 
