@@ -54,6 +54,9 @@ def save_model(folder: Path, output: str | Path, results: str | Path | None = No
         raise InputError(f"{folder}: holds no args.json, so it is no model that this project trained; give the folder of "
                          "one that train_eeg_classifier.py or finetune_llm.py wrote")
     check_whole(folder, "FOLDER")
+    if not (folder / "id2label.json").is_file():  # --pretrain writes none
+        raise InputError(f"{folder}: holds no id2label.json, as an encoder that is only pretrained, which predicts nothing "
+                         "yet; give the folder of one that was trained on pictures or classes")
     text = card(folder, results, licence, name)
     if output.exists() and any(output.iterdir()):
         raise InputError(f"{output}: is there already; expected a new folder")

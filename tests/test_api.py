@@ -20,6 +20,7 @@ import inference_chance
 import prepare_data
 from captioning import Captioner, push
 from captioning.given_trials import fitted, of_array, of_epochs
+from captioning.model_card import save_model
 from eegdata.trials import load_trials
 from encoders import load_encoder
 from metrics.caption_files import ABSTAINED
@@ -325,6 +326,14 @@ def test_scores_of_an_encoder_that_was_trained_anew_are_not_in_a_card(hub, study
 def test_a_data_set_and_a_model_are_pushed_alike(hub, study, reader, expected):
     prepare_data.main(["push", str(study[1]), "org/data", "--private"])
     assert_equal(caption(reader, "datasets/org/data"), expected)
+
+
+def test_an_encoder_that_is_only_pretrained_is_not_pushed(tmp_path):
+    """The message was that a file of an earlier stage is not there."""
+    (tmp_path / "args.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"model_type": "eegencoder"}')
+    with pytest.raises(InputError, match="only pretrained, which predicts nothing"):
+        save_model(tmp_path, tmp_path / "model")
 
 
 def test_what_is_no_model_or_has_other_results_is_not_pushed(hub, reader, results, study, tmp_path, capsys):
