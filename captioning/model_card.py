@@ -58,7 +58,7 @@ def save_model(folder: Path, output: str | Path, results: str | Path | None = No
         raise InputError(f"{folder}: holds no id2label.json, as an encoder that is only pretrained, which predicts nothing "
                          "yet; give the folder of one that was trained on pictures or classes")
     text = card(folder, results, licence, name)
-    if output.exists() and any(output.iterdir()):
+    if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise InputError(f"{output}: is there already; expected a new folder")
     files = {*checkpoint_files(folder), *(f"{part}{name}" for part in ("", f"{ENCODER}/") for name in RECORDS)}
     for name in sorted(file for file in files if (folder / file).is_file()):

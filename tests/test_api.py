@@ -323,6 +323,12 @@ def test_scores_of_an_encoder_that_was_trained_anew_are_not_in_a_card(hub, study
     assert not hub.exists()
 
 
+def test_a_model_is_not_saved_over_a_file(reader, tmp_path):
+    (tmp_path / "mine").write_text("a file")
+    with pytest.raises(InputError, match="mine: is there already; expected a new folder"):
+        reader.save_pretrained(tmp_path / "mine")
+
+
 def test_a_data_set_and_a_model_are_pushed_alike(hub, study, reader, expected):
     prepare_data.main(["push", str(study[1]), "org/data", "--private"])
     assert_equal(caption(reader, "datasets/org/data"), expected)
