@@ -26,7 +26,7 @@ COLUMNS = ("Ground Truth Image", "Expected object", "Predicted object", "Expecte
 ABSTAINED = "no confident reading"  # inference.py --abstain_below writes it in place of a caption
 RECORD_FORMAT = "eeg-to-text captions 1"
 NUMBERED = ("trial", "subject", "session", "recording")  # columns of numbers, or of names
-WHOLE = re.compile(r"(\d+)\.0+")  # as pandas writes whole numbers of a column that lacks one
+WHOLE = re.compile(r"^(\d+)\.0+$")  # as pandas writes whole numbers of a column that lacks one
 CONSTANT_COLUMNS = ("condition", "model", "prompt", "split")
 
 
@@ -151,10 +151,12 @@ def read_captions(path: str | Path) -> Captions:
         raise InputError(f"{path}: is a folder, expected a CSV of captions as inference.py writes") from None
     if "condition" in columns:  # ours; the predecessors write without a guard
         rows = [[unguarded(cell) for cell in row] for row in rows]
+    numbered = [place for place, name in enumerate(columns) if name in NUMBERED]
+    for row in rows:  # else person 1 and person 1.0 would be two
+        for place in numbered:
+            row[place] = WHOLE.sub(r"\1", row[place])
     names = pd.Index(columns, dtype=object)  # a string index cannot hold half a surrogate pair
     table = pd.DataFrame(rows, columns=names, dtype=object)  # strings, also where a caption is `None` or `NA`
-    for column in set(NUMBERED) & set(columns):  # else person 1 and person 1.0 would be two
-        table[column] = [WHOLE.sub(r"\1", cell) if WHOLE.fullmatch(cell) else cell for cell in table[column]]
     missing = [column for column in COLUMNS if column not in table]
     if missing:
         raise InputError(f"{path}: columns {', '.join(missing)} missing; found {', '.join(table.columns[:12])}; "

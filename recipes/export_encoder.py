@@ -72,13 +72,15 @@ def _torch(encoder, eeg, described, path):
     import torch
 
     program = torch.export.export(encoder, (eeg,))
-    torch.export.save(program, path, extra_files={"encoder.json": json.dumps(described)})
+    with open(path, "wb") as stream:  # by its name, torch takes no file that does not end in .pt2
+        torch.export.save(program, stream, extra_files={"encoder.json": json.dumps(described)})
 
 
 def _run_torch(path, eeg):
     import torch
 
-    return torch.export.load(path).module()(eeg)
+    with open(path, "rb") as stream:
+        return torch.export.load(stream).module()(eeg)
 
 
 def _onnx(encoder, eeg, described, path, name):
