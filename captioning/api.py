@@ -176,8 +176,7 @@ class Captioner(captioner.Captioner):
             warnings.warn(idle.removeprefix("note: "), UserWarning, stacklevel=2)
         of_arrays = {"sfreq": sfreq is not None, "ch_names": ch_names is not None, "tmin": tmin is not None,
                      "units": units not in MICROVOLTS}
-        known = hasattr(eeg, "get_data") or (isinstance(eeg, str | Path) and Path(eeg).exists())
-        if known and any(of_arrays.values()):
+        if (isinstance(eeg, str | Path) or hasattr(eeg, "get_data")) and any(of_arrays.values()):
             name = next(name for name, given in of_arrays.items() if given)
             raise InputError(f"{name}: has no effect with mne.Epochs or a data set folder, which tell it themselves; leave "
                              "it out, or give an array")
