@@ -162,7 +162,8 @@ def test_other_filters_are_said(reader, study):
     (EEG, {"ch_names": CHANNELS[:7]}, "7 names for 8 channels"), (EEG[0], {}, r"\[trials, channels, samples\]"),
     (EEG, {"ch_names": [*CHANNELS[:7], "Fpz"]}, "P4.*interpolate=True"), (EEG * 1e-6, {}, "units='uV' or 'V'"),
     (EEG * 1e6, {}, "standard deviation"), (EEG, {"units": "mV"}, "units"), (EEG[:, :, :90], {}, "tmin"),
-    (EEG, {"tmin": .5}, "cut longer trials"), (EEG * np.nan, {}, "NaN"), ("absent", {"sfreq": None, "ch_names": None}, "absent"),
+    (EEG, {"tmin": .5}, "cut longer trials"), (EEG * np.nan, {}, "NaN"),
+    ("absent", {"sfreq": None, "ch_names": None}, "absent"),
     ([["a"]], {}, "numbers"), (EEG, {"controls": ["shuffled"]}, "shuffled"), (EEG, {"controls": "noise"}, "noise"),
     (EEG, {"num_beams": 2}, "num_beams")])
 def test_wrong_input_is_one_sentence(reader, eeg, change, named):
