@@ -31,8 +31,10 @@ def group(files: list[Captions]) -> list[Study]:
         for file in sorted(members, key=lambda file: file.path.stat().st_mtime, reverse=True):
             kept = by_condition.setdefault(file.condition or MODEL_CONDITION, file)
             if kept is not file:
+                newer = kept.path.stat().st_mtime > file.path.stat().st_mtime
+                why = "is newer" if newer else "was given first; both were last changed at the same time"
                 doubts.append(warning(f"{file.key} and {kept.key} hold the same condition. Claims rest on {kept.key}, "
-                                      "which is newer."))
+                                      f"which {why}."))
         model = by_condition.get(MODEL_CONDITION)
         study = Study((model or members[0]).key, by_condition, model, members)
         study.doubts = about_files(members, model) + about_records(members, model) + doubts

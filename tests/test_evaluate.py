@@ -1,6 +1,7 @@
 """evaluate.py from its command line to its table, JSON, CSV and chart."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -222,6 +223,19 @@ def test_same_file_name_in_two_folders(tmp_path, capsys):
     run(*files, "--json", tmp_path / "s.json", *FAST)
     assert list(json.loads((tmp_path / "s.json").read_text())) == ["snr0/results/a.csv", "snr1/results/a.csv"]
     assert "given twice" in refused(capsys, files[0], files[0], *FAST)
+
+
+@pytest.mark.parametrize(("times", "told"), [
+    ((10, 20), "Claims rest on second.csv, which is newer."),
+    ((10, 10), "Claims rest on first.csv, which was given first; both were last changed at the same time."),
+])
+def test_of_two_files_of_a_condition_the_reason_for_the_choice_is_true(tmp_path, capsys, times, told):
+    """Files of an archive often have one time for all."""
+    for name, time in zip(("first.csv", "second.csv"), times, strict=True):
+        rows("eeg+label").to_csv(tmp_path / name, index=False)
+        os.utime(tmp_path / name, (time, time))
+    run(tmp_path / "first.csv", tmp_path / "second.csv", *FAST)
+    assert told in capsys.readouterr().out
 
 
 def test_empty_captions_and_objects_are_counted(tmp_path, capsys):
