@@ -72,7 +72,10 @@ def score(file: Captions, args: Namespace, embed: Callable | None = None, judge:
         file.units |= retrieval_units(retrieval, true, expected)
     unknown = expected.count("")
     if OBJECT_WORD in args.metrics and not unknown:
-        scores[OBJECT_WORD] = object_named(file.clean, file.texts(COLUMNS[1]))
+        try:
+            scores[OBJECT_WORD] = object_named(file.clean, file.texts(COLUMNS[1]))
+        except InputError as error:
+            raise InputError(f"{file.path}: {error}, or name --metrics without {OBJECT_WORD}") from None
     if any(predicted) and not unknown:
         scores[ACCURACY] = [float(one == other) for one, other in zip(expected, predicted, strict=True)]
     elif 0 < unknown < len(expected):

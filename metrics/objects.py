@@ -32,14 +32,14 @@ def object_named(predictions: list[str], objects: list[str]) -> np.ndarray:
     """1.0 where the generated caption names its row's object, else 0.0: [n].
 
     predictions: n captions, already cleaned (metrics.text.clean_captions); objects: n names of what was shown. Raises
-    InputError where an object is empty or WordNet is missing, ValueError where the lengths differ.
+    InputError where an object has no letter and no digit or WordNet is missing, ValueError where the lengths differ.
     """
     if len(predictions) != len(objects):
         raise ValueError(f"{len(predictions)} predictions for {len(objects)} objects")
     unnamed = [i for i, name in enumerate(objects) if not _words(name)]
     if unnamed:
-        raise InputError(f"{len(unnamed)} expected objects are empty, the first in row {unnamed[0]}; expected the name of "
-                         "the object shown in each row")
+        raise InputError(f"{len(unnamed)} expected objects hold no letter and no digit, the first, "
+                         f"{objects[unnamed[0]]!r}, in row {unnamed[0]}; expected the name of the object shown in each row")
     require_wordnet()
     names = {name: _names(name) for name in set(objects)}
     longest = max([MAX_NAME_WORDS, *(len(_words(name)) for name in names)])

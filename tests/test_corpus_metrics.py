@@ -129,7 +129,7 @@ def test_object_named_in_real_true_captions(shared):
 
 
 def test_object_named_refuses(monkeypatch):
-    with pytest.raises(InputError, match="2 expected objects are empty, the first in row 1"):
+    with pytest.raises(InputError, match="2 expected objects hold no letter and no digit, the first, '', in row 1"):
         object_named(["a", "b", "c"], ["cat", "", " _ "])
     with pytest.raises(ValueError, match="1 predictions for 2"):
         object_named(["a"], ["cat", "dog"])

@@ -253,6 +253,14 @@ def test_empty_captions_and_objects_are_counted(tmp_path, capsys):
     assert entry["BLEU-1"] == pytest.approx(full["BLEU-1"][9:].sum() / 36)
 
 
+def test_a_class_name_without_letters_is_refused_with_its_file(tmp_path, capsys):
+    rows("eeg").assign(**{"Expected object": "???"}).to_csv(tmp_path / "a.csv", index=False)
+    told = refused(capsys, tmp_path / "a.csv", "--metrics", "Object-word recall")
+    assert f"{tmp_path / 'a.csv'}: 36 expected objects hold no letter and no digit, the first, '???', in row 0" in told
+    assert "name --metrics without Object-word recall" in told
+    run(tmp_path / "a.csv", *FAST)
+
+
 def test_rows_without_an_object_do_not_count_as_named_right(tmp_path, capsys):
     """A row in which both names are empty counted as right."""
     table = rows("eeg")
