@@ -38,7 +38,8 @@ def score(file: Captions, args: Namespace, embed: Callable | None = None, judge:
         file.notes.append(f"captions cleaned: {cleaning}")
     empty = sum(not caption.strip() for caption in generated)
     if empty:
-        scored_as = "score 0" if cleaning == "none" else "are scored as the text 'No response.'"
+        by_chance = " and chance in n-way (text)" if N_WAY in args.metrics else ""  # all true captions fit them alike
+        scored_as = f"score 0 by their words{by_chance}" if cleaning == "none" else "are scored as the text 'No response.'"
         file.notes.append(f"{empty} of {len(generated)} generated captions are empty and {scored_as}")
     chosen = (METRIC,) if args.protocol == "coco" else (*args.metrics, METRIC)  # claims rest on METRIC
     text_metrics = [metric for metric in METRICS if metric in chosen]

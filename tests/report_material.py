@@ -207,7 +207,7 @@ def make_results(folder, seed=0, name="captions.csv"):
         "provenance": {"trained_on": 0, "allowed": False, "machine_made": 0, "ledger": {
             "scored": 3, "models": 2, "text": "This test split was scored 3 times, by 2 models."}, "split_num": 0,
             "subject": 0, **{key: str(path) for key, path in places.items()}},
-        "notes": ["captions_eeg.csv: 1 of 36 generated captions are empty and score 0"]}
+        "notes": ["captions_eeg.csv: 1 of 36 generated captions are empty and score 0 by their words"]}
     return {"format": "eeg-to-text results 1", "metric": "ROUGE-1", "protocol": "ours", "alpha": 0.05,
             "title": "Report of a test", "studies": [study], "models": [], "options": {"n_boot": 2000},
             "versions": {"python": "3.12.3"}}

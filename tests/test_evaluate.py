@@ -246,11 +246,20 @@ def test_empty_captions_and_objects_are_counted(tmp_path, capsys):
     table.to_csv(tmp_path / "a.csv", index=False)
     run(tmp_path / "a.csv", "--json", tmp_path / "s.json", *FAST)
     printed = capsys.readouterr().out
-    assert "9 of 36 generated captions are empty and score 0" in printed
+    assert "9 of 36 generated captions are empty and score 0 by their words\n" in printed
     assert "no predicted objects" in printed
     entry = json.loads((tmp_path / "s.json").read_text())["a.csv"]
     assert "Object accuracy" not in entry
     assert entry["BLEU-1"] == pytest.approx(full["BLEU-1"][9:].sum() / 36)
+
+
+def test_empty_captions_are_at_chance_in_n_way_and_the_note_says_so(tmp_path, capsys):
+    rows("eeg").assign(**{"Generated Caption": ""}).to_csv(tmp_path / "a.csv", index=False)
+    run(tmp_path / "a.csv", "--json", tmp_path / "s.json", *FAST, "--metrics", "n-way")
+    told = "36 of 36 generated captions are empty and score 0 by their words and chance in n-way (text)\n"
+    assert told in capsys.readouterr().out
+    entry = json.loads((tmp_path / "s.json").read_text())["a.csv"]
+    assert (entry["ROUGE-1"], entry["2-way (text)"]) == (0, pytest.approx(0.5))
 
 
 def test_a_class_name_without_letters_is_refused_with_its_file(tmp_path, capsys):
