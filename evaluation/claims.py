@@ -296,7 +296,14 @@ def correct_over_studies(verdicts: list[dict[str, dict]]) -> None:
 
 
 def claim(study: Study, verdicts: dict) -> str:
-    """One or two sentences from the verdicts; they say so where the numbers allow no claim."""
+    """One or two sentences from the verdicts, after the severe doubts; they say so where the numbers allow no claim."""
+    text = claimed(study, verdicts)
+    doubts = [doubt["text"] for doubt in study.doubts if doubt["severity"] == "severe"]
+    return f"Not to be relied on, since {' and '.join(doubts)}. {text}" if doubts else text
+
+
+def claimed(study: Study, verdicts: dict) -> str:
+    """What the verdicts say, without the doubts."""
     if study.model is None:
         return "No claim: there are no captions under eeg+label. Write them with inference.py."
     beyond, better = verdicts["beyond_class"], verdicts["better_than_nothing"]
@@ -330,8 +337,7 @@ def claim(study: Study, verdicts: dict) -> str:
     if is_repeated(study.ledger):
         text += f" These test data were scored {study.ledger['scored']} times"
         text += f", with {counted(study.ledger['models'], 'model')}."
-    doubts = [doubt["text"] for doubt in study.doubts if doubt["severity"] == "severe"]
-    return f"Not to be relied on, since {' and '.join(doubts)}. {text}" if doubts else text
+    return text
 
 
 def without_more(verdicts: dict, words: dict[str, str]) -> str:

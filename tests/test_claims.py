@@ -218,6 +218,13 @@ def test_a_file_changed_after_it_was_written_is_said(tmp_path):
     assert study["claim"].startswith("Not to be relied on, since captions_eeg+label.csv was changed after being written. ")
 
 
+def test_a_changed_file_is_said_where_the_model_has_no_captions(tmp_path, capsys):
+    files = write(tmp_path / "r", {"noise": captions("noise")}, {"trained_on": [], "sha256": "0" * 64})
+    study, _ = doubted(files, tmp_path)
+    told = "Not to be relied on, since captions_noise.csv was changed after being written. No claim: there are no captions"
+    assert study["claim"].startswith(told) and told in capsys.readouterr().out
+
+
 def test_rows_left_out_of_the_model_alone_are_said(tmp_path):
     tables = all_conditions(0.5)
     good = [said.split()[3:] == true.split()[1:3]
