@@ -115,13 +115,13 @@ def _count_scoring(args, splits_path, weights, trials, rows):
     return counted and counted["text"]
 
 
-def _when_and_where(args, results, encoder, trials, rows, train, clusters, device):
+def _when_and_where(args, results, weights, encoder, trials, rows, train, clusters, device):
     from interpretability import when_where, write
 
     profiler.stage("when and where")
     found = when_where(encoder, trials, rows, train, clusters, window_ms=args.window_ms, max_trials=args.when_trials,
                        batch_size=args.batch_size, device=device, seed=args.seed)
-    write(results, found, trials.record.get("positions"))
+    write(results, {**found, "encoder": weights}, trials.record.get("positions"))
     print("\n".join([found["sentence"], *(f"note: {note}" for note in found["notes"])]))
 
 
@@ -249,7 +249,7 @@ def _run(args):
             print(table_text(scores["retrieval_table"]))
         print("\n".join(filter(None, [scores["branches"] and shares_text(scores["branches"]), scores["ledger"]])))
         if args.when_and_where:
-            _when_and_where(args, results, encoder, trials, rows, split["train"], clusters, device)
+            _when_and_where(args, results, scores["encoder"], encoder, trials, rows, split["train"], clusters, device)
     print("\n".join([*(f"warning: {text}" for text in scores["training_warnings"]), f"written to {results}"]))
     if trials.has_pictures and not classes_only and args.split == "test":
         say_next("finetune_llm.py", args, eeg_encoder_path=args.output, clip_model=settings.clip_model,

@@ -90,8 +90,14 @@ def read_encoder(run: Run) -> None:
         return
     run.scores, run.scored = scores, folder / "test"
     file = folder / "test" / "when_where.json"
-    if file.is_file():
-        run.when_where = run.json(file, "encoder", "test_eeg_classifier.py --when_and_where", WhenWhere)
+    if not file.is_file():
+        return
+    found = run.json(file, "encoder", "test_eeg_classifier.py --when_and_where", WhenWhere)
+    if why := why_other_weights(folder, found):  # the encoder was scored anew without --when_and_where
+        run.note("encoder", f"{file} is of another encoder ({why}). test_eeg_classifier.py --when_and_where writes a new "
+                            "one.")
+    else:
+        run.when_where = found
 
 
 def read_losses(run: Run, folder: Path, script: str) -> None:

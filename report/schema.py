@@ -42,8 +42,9 @@ class EncoderScores(Scores):
 
 
 class WhenWhere(Schema):
-    """when_where.json."""
+    """when_where.json. encoder: key of the weights that it is of."""
 
+    encoder: Text = ABSENT
     sentence: Text
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evaluation.encoder_scores import scored_weights
 from metrics.caption_files import COLUMNS, read_captions
 from report_material import Elements, edit, make_results, make_run, page_of, read_files, section
 
@@ -49,6 +50,18 @@ def test_scores_of_an_encoder_that_was_trained_anew_are_not_shown(own_run):
     after = section(page_of(own_run, examples=0), "encoder")
     assert "holds scores of another encoder" in after and "81.2%" not in after and "0.812" not in after
     assert "100 to 200 ms" in before and "100 to 200 ms" not in after
+
+
+def test_a_map_of_an_encoder_before_is_not_shown_beside_new_scores(own_run):
+    """As after a training anew, whose encoder was scored without --when_and_where."""
+    test = own_run / "eeg_encoder" / "test"
+    (own_run / "eeg_encoder" / "model.safetensors").write_bytes(b"new weights")
+    edit(test / "scores.json", lambda scores: scores.update(encoder=scored_weights(own_run / "eeg_encoder")))
+    sentence = "The evidence is at 100 to 200 ms over occipital sensors."
+    assert sentence in section(page_of(own_run, examples=0), "encoder")  # older: no key
+    edit(test / "when_where.json", lambda found: found.update(encoder="0" * 16))
+    after = section(page_of(own_run, examples=0), "encoder")
+    assert "when_where.json is of another encoder" in after and sentence not in after
 
 
 def test_an_audit_is_made_where_there_is_none(own_run):

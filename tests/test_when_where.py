@@ -347,6 +347,7 @@ def test_from_the_command_line(data, clip, tmp_path, capsys):
     assert Image.open(tmp_path / "scores" / "when_where.png").size[0] > 1000
     scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
     assert result["balanced_accuracy"] == pytest.approx(scores["balanced_accuracy"])
+    assert result["encoder"] == scores["encoder"]  # the report leaves out the map of an encoder before
     assert (tmp_path / "encoder" / "model.safetensors").read_bytes() == before
 
 
