@@ -17,6 +17,8 @@ COMPONENTS = 10  # spatial components, of the largest variance
 PROTOTYPES = 6  # rows that the classes' mean responses are reduced to
 MAX_SAMPLES = 64  # longer trials are averaged down to at most this number
 SHRINKAGE = 0.05  # of each covariance matrix
+ROUNDING = 1e-5  # a standard deviation below this share of the largest is that of rounding errors
+SAME = 1e-9  # relative difference of two eigenvalues that count as equal
 UNKNOWN = 10.0  # how far the logit of a class without trials lies below the others
 STRENGTHS = (.001, .01, .1)  # C of the logistic regression
 
@@ -80,10 +82,26 @@ def erp_covariances(signals: torch.Tensor, prototypes: torch.Tensor) -> torch.Te
 
 def tangent_vectors(covariances: torch.Tensor, whitening: torch.Tensor) -> torch.Tensor:
     """Covariances [B, M, M] -> their tangent vectors [B, M (M + 1) / 2] at the matrix whose inverse root is `whitening`."""
-    values, vectors = torch.linalg.eigh(whitening @ covariances @ whitening)
-    logs = vectors * values.clamp_min(torch.finfo(values.dtype).tiny).log()[:, None] @ vectors.transpose(1, 2)
+    logs = matrix_logarithms(whitening @ covariances @ whitening)
     row, column = torch.triu_indices(*whitening.shape, device=logs.device)
     return logs[:, row, column] * torch.where(row == column, 1., 2 ** .5)
+
+
+def matrix_logarithms(matrices: torch.Tensor) -> torch.Tensor:
+    """Logarithms of symmetric positive matrices [B, M, M].
+
+    The gradient is by divided differences (Daleckii and Krein; Higham, Functions of Matrices, 2008, theorem 3.11). That of
+    torch.linalg.eigh divides by the differences of eigenvalues, which are 0 where channels are flat or copies of others.
+    """
+    values, vectors = torch.linalg.eigh(matrices.detach())
+    values = values.clamp_min(torch.finfo(values.dtype).tiny)
+    logs = vectors * values.log()[:, None] @ vectors.transpose(1, 2)
+    if not matrices.requires_grad:
+        return logs
+    ratio = values[:, :, None] / values[:, None] - 1
+    slopes = torch.where(ratio.abs() < SAME, 1., ratio.log1p() / ratio) / values[:, None]
+    change = vectors.transpose(1, 2) @ (matrices - matrices.detach()) @ vectors  # 0: only its gradient counts
+    return logs + vectors @ (slopes * change) @ vectors.transpose(1, 2)
 
 
 def fit_space(signals: torch.Tensor, labels: torch.Tensor, classes: int) -> dict[str, torch.Tensor]:
@@ -105,7 +123,8 @@ def vectors_of(signals: torch.Tensor, space: dict[str, torch.Tensor]) -> torch.T
 def fit_regression(vectors: torch.Tensor, labels: torch.Tensor, classes: int, strength: float) -> dict[str, torch.Tensor]:
     """The buffers `weight` and `bias` of a TangentBranch, fitted to tangent vectors [N, D] of labels [N].
 
-    A class without trials gets a probability of about 0.
+    A class without trials gets a probability of about 0. Where channels are flat, copies or mixtures of others, as with an
+    average reference, some coordinates hold rounding errors only, and have no weight.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
@@ -113,6 +132,8 @@ def fit_regression(vectors: torch.Tensor, labels: torch.Tensor, classes: int, st
     weight, bias = np.zeros((classes, vectors.shape[1])), np.zeros(classes)
     if len(labels.unique()) > 1:
         scaler = StandardScaler().fit(vectors.numpy())
+        deviations = np.sqrt(scaler.var_)
+        scaler.scale_[deviations <= ROUNDING * deviations.max()] = np.inf  # such a coordinate gets the weight 0
         model = LogisticRegression(C=strength, class_weight="balanced", max_iter=300)
         model.fit(scaler.transform(vectors.numpy()), labels.numpy())
         coefficients, intercepts = model.coef_, model.intercept_

@@ -81,6 +81,50 @@ def test_tangent_branch_is_that_of_pyriemann_and_scikit_learn(classes):
     assert np.allclose(branch(eeg[60:]).softmax(1), model.predict_proba(theirs.transform(signals[60:].numpy())), atol=1e-4)
 
 
+def tangent_of(change):
+    """EEG [90, C, T] of 3 classes whose channels were changed, and a tangent branch that is fitted to it."""
+    eeg, labels = evoked(90, 3)
+    change(eeg)
+    spatial = tangent_branch.principal_components(torch.einsum("nct,ndt->cd", eeg, eeg) / eeg[:, 0].numel())
+    branch = tangent_branch.TangentBranch(CHANNELS, SAMPLES, 3)
+    fitted = tangent_branch.fit_tangent(tangent_branch.all_components(eeg, spatial, branch.step), labels, 3, .1)
+    branch.load_state_dict({"spatial": spatial, **fitted})
+    return eeg, branch
+
+
+def flat(eeg):
+    eeg[:, -2:] = 0
+
+
+def copies(eeg):
+    eeg[:, -2:] = eeg[:, :2]
+
+
+def average_reference(eeg):
+    eeg -= eeg.mean(1, keepdim=True)
+
+
+@pytest.mark.parametrize("change", [flat, copies, average_reference])
+def test_rounding_errors_of_channels_without_a_signal_of_their_own_are_not_read(change):
+    """Standardised, they would count as much as the EEG: the logits followed the sixth digit of the input."""
+    eeg, branch = tangent_of(change)
+    rounded = eeg * (1 + 1e-6 * torch.randn(eeg.shape, generator=torch.Generator().manual_seed(0)))
+    assert torch.allclose(branch(rounded), branch(eeg), atol=1e-3)
+
+
+@pytest.mark.parametrize("change", [flat, copies, average_reference])
+def test_the_gradient_is_that_of_small_changes_where_eigenvalues_are_equal(change):
+    """torch.linalg.eigh divides by their difference, which gave NaN."""
+    eeg, branch = tangent_of(change)
+    trials = eeg[:8].requires_grad_()
+    (gradient,) = torch.autograd.grad(branch(trials)[:, 0].sum(), trials)
+    step = 1e-3 * torch.randn(trials.shape, generator=torch.Generator().manual_seed(0))
+    change(step)
+    with torch.no_grad():
+        rise = (branch(trials + step)[:, 0] - branch(trials - step)[:, 0]) / 2
+    assert torch.allclose((gradient * step).sum((1, 2)), rise, atol=2e-4)
+
+
 def test_a_class_without_trials_is_never_said():
     eeg, labels = evoked(60, 2)
     features, new = eeg.double().flatten(1), evoked(200, 2, strength=0)[0].double().flatten(1)
