@@ -80,7 +80,7 @@ def _occlusion(result: dict, rows: list[dict], name: Callable[[dict], str], one:
 def _attribution(result: dict) -> list[str]:
     found = result["attribution"]
     if found is None:
-        return ["The decision does not depend on the input: the gradient is zero everywhere."]
+        return ["There is no map of the attribution, as the gradient is zero everywhere or not finite."]
     sentences = []
     if found["evoked"]:
         regions = [region for region in ("occipital", "parietal") if region in found["evoked_regions"]]

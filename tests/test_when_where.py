@@ -199,6 +199,19 @@ def test_an_encoder_that_ignores_its_input():
     assert result["attribution"] is None and result["balanced_accuracy"] == pytest.approx(1 / 3)
 
 
+def test_an_encoder_above_chance_whose_gradient_is_not_finite_does_not_ignore_its_input():
+    class Rooted(Reader):
+        """The root of 0, whose gradient is infinite, times 0."""
+
+        def forward(self, eeg):
+            embedding, logits = super().forward(eeg)
+            return embedding, logits + 0 * (0 * eeg).sum((1, 2))[:, None].sqrt()
+
+    result = look(Rooted(), trials())
+    assert result["attribution"] is None and result["balanced_accuracy"] > .9
+    assert "no map of the attribution" in result["sentence"] and "not finite" in result["sentence"]
+
+
 def test_accuracies_are_those_of_scikit_learn_and_of_the_scores():
     rng = np.random.default_rng(0)
     labels, predicted, clusters = rng.integers(0, 4, 90), rng.integers(0, 4, (5, 90)), rng.integers(0, 20, 90)
