@@ -101,6 +101,7 @@ def _pictures_in_test(material, test):
 def check_test_size(material: Material) -> Finding:
     """The smallest accuracy above chance that the test part could show, by a binomial test.
 
+    Chance is the share of the largest class, which whoever always names that class reaches.
     Without one class a picture there is no accuracy, and the number of pictures counts.
     """
     from scipy.stats import binom
@@ -113,20 +114,22 @@ def check_test_size(material: Material) -> Finding:
         return Finding("Size of the test part", "severe", f"The test part holds {counted(len(test), 'trial')} of "
                        f"{counted(classes, 'class')}, so no accuracy can be distinguished from chance.",
                        {"trials": len(test), "classes": classes})
-    n, chance = len(test), 1 / classes
+    n = len(test)
+    chance = int(np.bincount(material.label[test]).max()) / n
+    said = percent(chance) + ", the share of the largest class" * bool(chance > 1 / classes)
     critical = (binom.ppf(.95, n, chance) + 1) / n  # P(at least so many right by chance) <= .05
     grid = np.linspace(chance, 1, 2001)
     power = binom.sf(np.ceil(critical * n - 1e-9) - 1, n, grid)
     pictures = len(np.unique(material.image[test])) if material.picture_known else None
     if critical > 1:
         return Finding("Size of the test part", "warning", f"With {counted(n, 'test trial')} of {classes} classes, not "
-                       f"even an accuracy of 100% is significantly above chance ({percent(chance)}; binomial test, "
+                       f"even an accuracy of 100% is significantly above chance ({said}; binomial test, "
                        "one-sided, 5%).", {"trials": n, "pictures": pictures, "classes": classes, "chance": chance,
                                            "significant_from": None, "detectable": None})
     detectable = float(grid[np.argmax(power >= .8)])
     numbers = {"trials": n, "pictures": pictures, "classes": classes, "chance": chance, "significant_from": critical,
                "detectable": detectable}
-    text = (f"With {n:,} test trials of {classes} classes, an accuracy is significantly above chance ({percent(chance)}) "
+    text = (f"With {n:,} test trials of {classes} classes, an accuracy is significantly above chance ({said}) "
             f"from {percent(critical)} on (binomial test, one-sided, 5%); a decoder whose true accuracy is "
             f"{percent(detectable)} reaches that in 80% of such tests")
     if detectable > chance + .5 * (1 - chance):

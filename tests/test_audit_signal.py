@@ -146,6 +146,14 @@ def test_smallest_accuracy_is_the_binomial_tests(n):
     assert finding.severity == ("warning" if n == 12 else "passed")
 
 
+def test_whoever_always_names_the_largest_class_is_not_above_chance():
+    """90 of 100 test trials are of one class: 58% would be above chance with two classes of equal size."""
+    label = np.tile(np.arange(100) >= 90, 2).astype(int)
+    finding = counts.check_test_size(material_of(made_trials(noise(200, 2, 20), label), np.repeat(["train", "test"], 100)))
+    assert finding.numbers["chance"] == .9 and finding.numbers["significant_from"] == pytest.approx(.96)
+    assert "above chance (90%, the share of the largest class) from 96% on" in finding.sentence
+
+
 def test_too_few_test_trials_for_any_accuracy():
     """Four of four right by chance have p = .0625."""
     trials, parts = made_trials(noise(24, 2, 20), np.arange(24) % 2), np.repeat(["train", "test"], [20, 4])
