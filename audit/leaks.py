@@ -220,9 +220,9 @@ def large(numbers: dict) -> bool:
 
 
 def accuracy_text(numbers: dict) -> str:
-    """61% of the test trials (chance 50%, p = .003)."""
+    """61% of the test trials, each class counting alike (chance 50%, p = .003)."""
     p, chance = p_value(numbers["p"]), percent(numbers["chance"])
-    return f"{percent(numbers['accuracy'])} of the test trials (chance {chance}, {p})"
+    return f"{percent(numbers['accuracy'])} of the test trials, each class counting alike (chance {chance}, {p})"
 
 
 def neighbours(material: Material) -> tuple[np.ndarray, np.ndarray]:
