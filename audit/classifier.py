@@ -113,6 +113,14 @@ def p_of_fixed(label: np.ndarray, predicted: np.ndarray, subject: np.ndarray, pi
     return float(max(p, (1 + (dealt >= observed).sum()) / (1 + permutations))), mean, "trials and pictures"
 
 
+def can_be_divided(label: np.ndarray) -> bool:
+    """Whether there are MIN_ARRANGEMENTS of the labels [n], where it does not count which class has which name."""
+    from scipy.special import gammaln
+
+    alike = np.unique(np.unique(label, return_counts=True)[1], return_counts=True)[1]  # classes of one size
+    return bool(_log_arrangements(label) - gammaln(alike + 1).sum() >= np.log(MIN_ARRANGEMENTS))
+
+
 def _log_arrangements(label):
     from scipy.special import gammaln
 

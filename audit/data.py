@@ -7,6 +7,8 @@ import numpy as np
 
 from eegdata.parts import PARTS
 
+from .classifier import can_be_divided
+
 ALPHA = .01  # a check fires at a permutation p-value of this or less
 MAX_PEAK_RATIO = 1e4  # a trial whose peak is more times the median of its recording holds damaged values
 CHUNK_BYTES = 64 * 2**20  # of EEG read at once
@@ -176,25 +178,53 @@ def _exposed(material):
 
 
 def _recordings(material, rng):
-    """Chi-square of class against recording within the subjects that have several, and its permutation p."""
-    chi = most = 0.
-    dealt = np.zeros(material.permutations)
+    """Chi-square of class against recording within the subjects that have several, and its permutation p.
+
+    Classes are permuted among the trials of each subject, and where pictures repeat and are enough, also among whole
+    pictures: one that is repeated in a recording ties its class to it, which says nothing of other pictures. The larger p
+    counts.
+    """
+    label, members, most = np.unique(material.label, return_inverse=True)[1], [], 0
     for subject in np.unique(material.subject):
         rows = np.flatnonzero(material.subject == subject)
         recording = np.unique(material.recording[rows], return_inverse=True)[1]
-        label = np.unique(material.label[rows], return_inverse=True)[1]
-        if recording.max() == 0 or label.max() == 0 or len(rows) == recording.max() + 1:
+        classes = len(np.unique(label[rows]))
+        if recording.max() == 0 or classes == 1 or len(rows) == recording.max() + 1:
             continue
-        expected = np.outer(np.bincount(recording), np.bincount(label)) / len(rows)
-
-        def statistic(label, recording=recording, expected=expected):
-            table = np.bincount(recording * expected.shape[1] + label, minlength=expected.size)
-            return ((table.reshape(expected.shape) - expected) ** 2 / expected).sum()
-
-        chi += statistic(label)
-        most += len(rows) * (min(expected.shape) - 1)
-        dealt += [statistic(rng.permutation(label)) for _ in dealt]
+        members.append((rows, recording))
+        most += len(rows) * (min(recording.max() + 1, classes) - 1)
     if not most:
         return {}
-    p = (1 + (dealt >= chi - 1e-9).sum()) / (1 + len(dealt))
-    return {"cramer_v": float(np.sqrt(chi / most)), "p_recording": float(p)}
+
+    def statistic(label):
+        return sum(_chi_square(recording, label[rows]) for rows, recording in members)
+
+    def p_of(deal):
+        dealt = np.array([statistic(deal()) for _ in range(material.permutations)])
+        return float((1 + (dealt >= chi - 1e-9).sum()) / (1 + len(dealt)))
+
+    def among_trials():
+        dealt = label.copy()
+        for rows, _ in members:
+            dealt[rows] = rng.permutation(label[rows])
+        return dealt
+
+    chi = statistic(label)
+    p, used = p_of(among_trials), np.concatenate([rows for rows, _ in members])
+    _, first, picture = np.unique(material.image[used], return_index=True, return_inverse=True)
+    if material.picture_known and len(first) < len(used) and can_be_divided(label[used][first]):
+        dealt, of_picture = label.copy(), label[used][first]
+
+        def among_pictures():
+            dealt[used] = rng.permutation(of_picture)[picture]
+            return dealt
+
+        p = max(p, p_of(among_pictures))
+    return {"cramer_v": float(np.sqrt(chi / most)), "p_recording": p}
+
+
+def _chi_square(recording, label):
+    shape = recording.max() + 1, label.max() + 1
+    table = np.bincount(recording * shape[1] + label, minlength=shape[0] * shape[1]).reshape(shape)
+    expected = np.outer(table.sum(1), table.sum(0)) / len(label)
+    return float(((table - expected) ** 2 / np.where(expected > 0, expected, 1)).sum())

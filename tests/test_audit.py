@@ -114,6 +114,25 @@ def test_classes_that_keep_to_recordings():
     assert order.check_order(apart).severity == "warning"
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_picture_that_is_repeated_in_a_recording_does_not_tie_its_class_to_it(tied):
+    """40 pictures of 4 classes, each shown 5 times in one of 4 recordings: drawn at random, or by class."""
+    rng, fired = np.random.default_rng(0), 0
+    for _ in range(10):
+        pictures = np.arange(40) if tied else rng.permutation(40)
+        image = np.concatenate([rng.permutation(np.repeat(own, 5)) for own in np.split(pictures, 4)])
+        made = made_trials(noise(200, 2, 20), image // 10, image=image, recording=np.repeat(range(4), 50))
+        fired += material_of(made, np.where(image % 10 < 6, "train", "test"), permutations=200).order["p_recording"] <= .01
+    assert fired == 10 if tied else fired <= 1  # all of them before
+
+
+def test_one_picture_of_each_class_keeps_to_its_recording():
+    """Its classes can only be renamed, so no order of the pictures is worse than that found, and the trials decide."""
+    image = np.repeat(np.arange(8), 20)
+    material = material_of(made_trials(noise(160, 2, 20), image, image=image, recording=image // 2), thirds(160))
+    assert material.order["p_recording"] < .005 and order.check_order(material).severity == "severe"
+
+
 def test_classes_in_turn_are_told_with_the_p_of_that_side():
     finding = order.check_order(material_of(made_trials(noise(60, 2, 20), np.arange(60) % 2), thirds(60)))
     assert finding.severity == "note" and finding.numbers["p"] == 1 and finding.numbers["p_less"] < .005
