@@ -144,14 +144,24 @@ def _encoders(folder, results):
     if why := why_other_weights(folder, scores):
         raise InputError(f"{file}: holds scores of another encoder ({why}); run test_eeg_classifier.py --output {folder} "
                          "again")
-    lines = ["| score | value |", "|---|---|"]
-    for name in ("n", "n_classes", "chance", "top1", "balanced_accuracy"):
-        if name in scores:
-            around = scores.get(f"{name}_95") or (None, None)
-            lines.append(f"| {name} | {number(scores[name])} {interval(*around)} |")
+    if scores and not {"n", "split"} <= scores.keys():
+        raise InputError(f"{file}: holds no scores of an encoder; give the scores.json of test_eeg_classifier.py, or leave "
+                         "--results out")
     return {"claim": ENCODERS_CLAIM if scores else NO_CLAIM, "doubts": list(scores.get("training_warnings") or []),
-            "scores": lines if scores else [], "source": None,
+            "scores": _score_lines(scores) if scores else [], "source": None,
             "scores_are": f"Of the {scores.get('split')} part, with 95% intervals." if scores else "None were given."}
+
+
+def _score_lines(scores):
+    """The table of an encoder's scores: of classes where it has learned some, of retrieval where there are pictures."""
+    rows = [(name, f"{scores[name]:,}", "") for name in ("n", "n_classes") if scores.get(name)]
+    named = [(name, scores, name) for name in ("chance", "top1", "balanced_accuracy", "average_precision")]
+    found = scores.get("retrieval") or {}
+    named += [(f"picture among {found.get('n')}, top {k}{what}", found, f"top{k}{key}")
+              for k in (1, 5) for what, key in ((" by chance", "_chance"), ("", ""))]
+    rows += [(title, number(part[key]), interval(*part.get(f"{key}_95") or (None, None)))
+             for title, part, key in named if part.get(key) is not None]
+    return ["| score | value |", "|---|---|", *(f"| {title} | {' '.join(filter(None, cells))} |" for title, *cells in rows)]
 
 
 def _data(folder, encoder, base, told):

@@ -324,6 +324,35 @@ def test_scores_of_an_encoder_that_was_trained_anew_are_not_in_a_card(hub, study
     assert not hub.exists()
 
 
+def scored_card(study, tmp_path, scores):
+    """The card of an encoder with such a scores.json."""
+    encoder = shutil.copytree(study[2].parent / "encoder", tmp_path / "encoder")
+    (tmp_path / "scores.json").write_text(json.dumps(scores))
+    return (save_model(encoder, tmp_path / "model", tmp_path / "scores.json") / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("scores", "rows"), [
+    ({"n_classes": 8, "chance": .125, "top1": .5, "top1_95": [.4, .6], "balanced_accuracy": .5},
+     ["| n_classes | 8 |", "| chance | 0.125 |", "| top1 | 0.500 [0.400, 0.600] |", "| balanced_accuracy | 0.500 |"]),
+    ({"n_classes": 12, "chance": .2, "average_precision": .3, "average_precision_95": [.2, .4]},
+     ["| n_classes | 12 |", "| chance | 0.200 |", "| average_precision | 0.300 [0.200, 0.400] |"]),
+    ({"n_classes": 0, "chance": None}, [])])
+def test_the_card_of_an_encoder_shows_what_it_was_scored_by(study, tmp_path, scores, rows):
+    """Of an encoder without classes there was nothing but the number of trials, 1200.0."""
+    retrieval = {"n": 40, "top1": .1, "top1_95": [.05, .2], "top1_chance": .025, "top5": .3, "top5_chance": .125}
+    lines = scored_card(study, tmp_path, {"n": 1200, "split": "test", "retrieval": retrieval, **scores}).splitlines()
+    first = lines.index("| score | value |")
+    assert lines[first + 2:lines.index("", first)] == [
+        "| n | 1,200 |", *rows, "| picture among 40, top 1 by chance | 0.025 |",
+        "| picture among 40, top 1 | 0.100 [0.050, 0.200] |", "| picture among 40, top 5 by chance | 0.125 |",
+        "| picture among 40, top 5 | 0.300 |"]
+
+
+def test_the_card_of_an_encoder_takes_no_scores_of_captions(study, tmp_path):
+    with pytest.raises(InputError, match=r"scores\.json: holds no scores of an encoder; give the scores\.json of"):
+        scored_card(study, tmp_path, {"studies": []})
+
+
 def test_a_model_is_not_saved_over_a_file(reader, tmp_path):
     (tmp_path / "mine").write_text("a file")
     with pytest.raises(InputError, match="mine: is there already; expected a new folder"):
