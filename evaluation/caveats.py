@@ -3,7 +3,7 @@
 from argparse import Namespace
 
 from runtime.runs import file_hash
-from runtime.wording import joined, listed
+from runtime.wording import counted, joined, listed
 
 from metrics.caption_files import ABSTAINED, Captions
 from metrics.conditions import BASELINES
@@ -107,6 +107,13 @@ def about_scores(study: Study, args: Namespace) -> list[dict[str, str]]:
     if unreadable:
         caveats.append(severe(f"{unreadable} of {n} true captions hold no letter a to z and no digit, and {METRIC} reads "
                               "nothing else"))
+    true = {}
+    for picture, own in zip(study.model.clusters, study.model.all_references, strict=True):
+        true.setdefault(picture, set()).add(tuple(text.strip() for text in own))
+    unclear = sum(len(found) > 1 for found in true.values())
+    if unclear:
+        caveats.append(severe(f"{unclear} of {counted(len(true), 'picture')} {'has' if unclear == 1 else 'have'} other "
+                              "true captions in some rows than in others, of which the tests take the first"))
     if args.protocol == "thought2text":
         caveats.append(warning(f"--protocol {args.protocol}: the {METRIC} of the tables is the predecessors' (package "
                                "rouge). Claims and differences rest on that of the package rouge-score."))
