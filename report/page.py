@@ -40,7 +40,8 @@ def page(results: dict, files: list[dict], other: tuple[str, dict] | None, count
     conditions = {one["condition"] for study in found for one in study["conditions"]}
     return {
         "title": results["title"], "metric": metric, "alpha": results["alpha"], "protocol": results["protocol"],
-        "studies": studies, "other": other and {"name": other[0], "studies": theirs},
+        "studies": studies,
+        "other": other and {"name": other[0], "studies": theirs, "cleaning": other_cleaning(results, other[1])},
         "made": dict.fromkeys(("date", "commit", "command"), "")
                 | {name: shortened(text, MAX_COMMAND) for name, text in (results.get("made") or {}).items() if text},
         "seeds": [tables.seed_lines(group, metric) for group in results.get("seeds") or []],
@@ -63,6 +64,16 @@ def partner(study: dict, studies: list[dict], theirs: list[dict]) -> dict | None
     if len(studies) == len(theirs) == 1:
         return theirs[0]
     return next((one for one in theirs if one["name"] == study["name"]), None)
+
+
+def other_cleaning(results: dict, other: dict) -> str:
+    """A sentence where the captions of the other results were cleaned in another way; "" where not or where unknown."""
+    if not (results.get("options") and other.get("options")):
+        return ""
+    unset = "chosen by the captions" if results["protocol"] == "thought2text" else "none"  # both have the same protocol
+    ours, theirs = (one["options"].get("cleaning") or unset for one in (results, other))
+    return "" if ours == theirs else (f"Its captions were cleaned in another way (--cleaning: {theirs}; here: {ours}), so "
+                                      "the scores may differ for this reason alone.")
 
 
 def study_part(study: dict, files: dict, results: dict, other: dict | None, count: int, key: str) -> dict:

@@ -81,4 +81,5 @@ class Results(Schema):
 
     format: Literal["eeg-to-text results 1"]
     protocol: Text = ABSENT
+    options: dict | None = ABSENT
     studies: Annotated[list[StudyResults], Field(min_length=1)]

@@ -262,6 +262,20 @@ def test_empty_captions_are_at_chance_in_n_way_and_the_note_says_so(tmp_path, ca
     assert (entry["ROUGE-1"], entry["2-way (text)"]) == (0, pytest.approx(0.5))
 
 
+def test_results_beside_that_were_cleaned_in_another_way_are_said(tmp_path):
+    """The same captions had .461 and .653, and nothing on the page said why."""
+    table = rows("eeg+label")
+    table["Generated Caption"] += " It is nice. Very nice."
+    table.to_csv(tmp_path / "a.csv", index=False)
+    quick = [tmp_path / "a.csv", "--metrics", "ROUGE-1", "--n_boot", "20", "--n_perm", "20"]
+    run(*quick, "--report", tmp_path / "first")
+    run(*quick, "--report", tmp_path / "same", "--beside", tmp_path / "first" / "results.json", "--cleaning", "none")
+    run(*quick, "--report", tmp_path / "other", "--beside", tmp_path / "same" / "results.json", "--cleaning",
+        "first_sentence")
+    same, other = ((tmp_path / name / "report.html").read_text() for name in ("same", "other"))
+    assert "cleaned in another way (--cleaning: none; here: first_sentence)" in other and "another way" not in same
+
+
 def test_a_class_name_without_letters_is_refused_with_its_file(tmp_path, capsys):
     rows("eeg").assign(**{"Expected object": "???"}).to_csv(tmp_path / "a.csv", index=False)
     told = refused(capsys, tmp_path / "a.csv", "--metrics", "Object-word recall")
