@@ -41,7 +41,8 @@ def page(results: dict, files: list[dict], other: tuple[str, dict] | None, count
     return {
         "title": results["title"], "metric": metric, "alpha": results["alpha"], "protocol": results["protocol"],
         "studies": studies,
-        "other": other and {"name": other[0], "studies": theirs, "cleaning": other_cleaning(results, other[1])},
+        "other": other and {"name": other[0], "studies": theirs, "cleaning": other_cleaning(results, other[1]),
+                            "without": [study["name"] for study in found if partner(study, found, theirs) is None]},
         "made": dict.fromkeys(("date", "commit", "command"), "")
                 | {name: shortened(text, MAX_COMMAND) for name, text in (results.get("made") or {}).items() if text},
         "seeds": [tables.seed_lines(group, metric) for group in results.get("seeds") or []],

@@ -276,6 +276,21 @@ def test_results_beside_that_were_cleaned_in_another_way_are_said(tmp_path):
     assert "cleaned in another way (--cleaning: none; here: first_sentence)" in other and "another way" not in same
 
 
+def test_studies_that_have_none_beside_are_named(tmp_path):
+    """A file is named by its folder, too, once another of the same name is given, and then no scores stood beside it."""
+    quick = ["--metrics", "ROUGE-1", "--n_boot", "20", "--n_perm", "20"]
+    for name in ("k", "l"):
+        (tmp_path / name).mkdir()
+        rows("eeg+label").to_csv(tmp_path / name / "a.csv", index=False)
+    run(tmp_path / "k" / "a.csv", *quick, "--report", tmp_path / "one")
+    beside = ("--beside", tmp_path / "one" / "results.json")
+    for name, files in (("alone", ["k"]), ("both", ["k", "l"])):
+        run(*(tmp_path / file / "a.csv" for file in files), *quick, *beside, "--report", tmp_path / name)
+    alone, both = ((tmp_path / name / "report.html").read_text() for name in ("alone", "both"))
+    assert "It has no study named k/a.csv or l/a.csv, so no scores of it are shown beside those studies." in both
+    assert "It has no study named" not in alone and "These results and" in alone
+
+
 def test_a_class_name_without_letters_is_refused_with_its_file(tmp_path, capsys):
     rows("eeg").assign(**{"Expected object": "???"}).to_csv(tmp_path / "a.csv", index=False)
     told = refused(capsys, tmp_path / "a.csv", "--metrics", "Object-word recall")
