@@ -112,8 +112,9 @@ def about_scores(study: Study, args: Namespace) -> list[dict[str, str]]:
         true.setdefault(picture, set()).add(tuple(text.strip() for text in own))
     unclear = sum(len(found) > 1 for found in true.values())
     if unclear:
-        caveats.append(severe(f"{unclear} of {counted(len(true), 'picture')} {'has' if unclear == 1 else 'have'} other "
-                              "true captions in some rows than in others, of which the tests take the first"))
+        caveats.append(warning(f"{unclear} of {counted(len(true), 'picture')} {'has' if unclear == 1 else 'have'} other "
+                               "true captions in some rows than in others. Scores are of each row's own, and the tests "
+                               "compare with the first of them."))
     if args.protocol == "thought2text":
         caveats.append(warning(f"--protocol {args.protocol}: the {METRIC} of the tables is the predecessors' (package "
                                "rouge). Claims and differences rest on that of the package rouge-score."))
