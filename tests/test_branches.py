@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from config import EEGEncoderConfig
 from encoders import build_encoder, encode, linear_branch, load_encoder, save_encoder, tangent_branch
-from encoders.branches import BranchFitting, class_weights
+from encoders.branches import BranchFitting, class_weights, shares_text
 from encoders.log_loss import fit_weights, gain_beyond_error, log_losses
 from encoders.targets import mean_and_scale, rescale_embedding
 from loss import classification_loss
@@ -196,6 +196,17 @@ def test_the_branches_tell_new_trials_and_an_untrained_transformer_nothing(tmp_p
     assert (embedding - truth).square().mean() < .5 * (truth - truth.mean(0)).square().mean()
     mean = torch.tensor([5., 5., 5., 5.])
     assert torch.allclose(embedding.mean(0), mean, atol=.5)
+
+
+def test_no_share_is_told_of_an_embedding_that_was_not_learned():
+    """It was said that the transformer has 100% of it."""
+    eeg, labels = evoked(60)
+    model = build_encoder(EEGEncoderConfig(CHANNELS, SAMPLES, SFREQ, num_classes=3, embedding_size=1, d_model=16,
+                                           attn_heads=2, layers=1, spatial_filters=4))
+    rows = {"train": torch.arange(40), "val": torch.arange(40, 60)}
+    BranchFitting(eeg, labels, None, 3, rows, np.arange(60), SFREQ, 0).add_to(model, eeg, "cpu", 1.)
+    said = shares_text(model.config.branches)
+    assert said.startswith("share of each branch in the class logits: ") and "embedding" not in said
 
 
 def test_shares_are_of_telling_the_known_classes_apart(tmp_path):

@@ -205,16 +205,6 @@ def test_every_encoder_learns_classes_alone(data, tmp_path, name):
     assert read_json(tmp_path / "test" / "scores.json")["top1"] > .6
 
 
-def test_no_share_is_told_of_an_embedding_that_was_not_learned(data, tmp_path, capsys):
-    """It was said that the transformer has 100% of it."""
-    argv = [*data_arguments(data), "--output", str(tmp_path), "--device", "cpu"]
-    training.main([*argv, *SMALL, "--loss_weight", "0", "--num_epochs", "1"])
-    scoring.main(argv)
-    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("share of each branch")]
-    assert len(said) == 2
-    assert all("in the class logits" in line and "embedding" not in line for line in said)
-
-
 def test_bfloat16_learns_as_float32_and_saves_float32(data, clip, encoder, tmp_path):
     rough = train(data, clip, tmp_path, "--bf16", epochs=20)
     state = load_file(rough / "model.safetensors")
