@@ -35,7 +35,6 @@ USE = {True: """from captioning import Captioner
 
 reader = Captioner.from_pretrained("{name}"{llm})
 reader.caption(epochs, controls=["noise"])""", False: """from encoders import load_encoder
-from encoders.clip import is_classifier_only
 
 encoder = load_encoder("{name}")
 embedding, logits = encoder(eeg)"""}
@@ -90,6 +89,7 @@ def card(folder: Path, results: str | Path | None = None, licence: str | None = 
     captions = config.get("model_type") == EEGModelForCausalLMConfig.model_type
     encoder = read_json(folder / ENCODER / "config.json") if captions else config
     told = _captioners(folder, results) if captions else _encoders(folder, results)
+    loaded = load_encoder(folder / ENCODER if captions else folder).config
     base = Path(config["llm"]).name if captions and Path(config["llm"]).exists() else config.get("llm")
     head = ModelCardData(license=licence, tags=["eeg", "brain-decoding", *(["image-to-text"] if captions else [])],
                          base_model=base if captions and base == config["llm"] else None)
@@ -97,9 +97,9 @@ def card(folder: Path, results: str | Path | None = None, licence: str | None = 
         head, template_path=str(TEMPLATE), title="EEG captioner" if captions else "EEG encoder",
         kind="A captioner" if captions else "An encoder", what=(
             f"It writes a sentence about the picture that a person sees, from the EEG, with {base}." if captions else
-            f"It predicts {_predicted(folder)} of the picture that a person sees, from the EEG."),
+            f"It predicts {_predicted(folder, loaded)} of the picture that a person sees, from the EEG."),
         data=_data(folder, encoder, base, told), steps=_steps(folder, encoder),
-        confidence=confidence_text(load_encoder(folder / ENCODER if captions else folder).config), use=USE[captions].format(
+        confidence=confidence_text(loaded), use=USE[captions].format(
             name=name, llm=f', llm="the folder of {base}"' * bool(captions and base != config["llm"])),
         licence=f"{f'`{licence}`' if licence else 'Not stated: ask the authors'}. {OTHER_LICENCES}",
         **{name: told[name] for name in ("claim", "doubts", "scores", "scores_are")}))
@@ -130,9 +130,8 @@ def _captioners(folder, results):
             "source": eeg.get("text")}
 
 
-def _predicted(folder):
-    """What an encoder learned to predict."""
-    config = load_encoder(folder).config
+def _predicted(folder, config):
+    """What an encoder of this config learned to predict."""
     classes = "the classes" if config.several_classes else "the class" if config.num_classes else ""
     return " and ".join(filter(None, [classes, not is_classifier_only(folder) and "the embedding"]))
 

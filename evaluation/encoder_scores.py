@@ -25,9 +25,10 @@ def scored_weights(folder: Path) -> str:
 def why_other_weights(folder: Path, scores: dict) -> str:
     """Why scores.json is not of the encoder in `folder`, which may have been trained anew since; "" where it is, or does
     not say: earlier versions did not."""
-    if "encoder" not in scores or not (folder / WEIGHTS).is_file() or scores["encoder"] == scored_weights(folder):
+    if "encoder" not in scores or not (folder / WEIGHTS).is_file():
         return ""
-    return f"its weights are {scored_weights(folder)}, those that were scored {scores['encoder']}"
+    own = scored_weights(folder)
+    return "" if own == scores["encoder"] else f"its weights are {own}, those that were scored {scores['encoder']}"
 
 
 def check_overlap(folder: Path, name: str, image_dir: str, pictures: list[str], *, part: str, in_training: list[str],

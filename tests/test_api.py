@@ -302,6 +302,7 @@ def test_an_encoder_on_the_hub(hub, study):
     assert loaded.config.preprocessing == own.config.preprocessing
     card = (hub / "model" / "org" / "encoder" / "README.md").read_text()
     assert "# EEG encoder" in card and "predicts the class and the embedding of the picture" in card
+    assert 'from encoders import load_encoder\n\nencoder = load_encoder("org/encoder")' in card
 
 
 def test_the_card_of_a_classifier_names_no_embedding(hub, study, tmp_path):
