@@ -82,10 +82,12 @@ def check_clip(folder: str | Path, clip_model: str, picture: str) -> None:
 
 @torch.random.fork_rng(devices=[])  # as load_picture_model
 def load_clip_text(name: str, device: str) -> Callable[[list[str]], torch.Tensor]:
-    """Return a function from texts, which are cut at the model's length, to embeddings [n, E] float32, not normalised."""
+    """Return a function from texts, which are cut at the model's length, to embeddings [n, E] float32, not normalised.
+
+    name: a CLIP or SigLIP of transformers or open_clip. InputError for a model of pictures alone.
+    """
     if kind_of(name) in ("target", "timm"):
-        raise InputError(f"--clip_model {name}: embeds pictures only, and words and candidates need texts; give a CLIP "
-                         "model")
+        raise _pictures_only(name)
     try:
         if kind_of(name) == "open_clip":
             import open_clip
@@ -95,17 +97,32 @@ def load_clip_text(name: str, device: str) -> Callable[[list[str]], torch.Tensor
                 model = open_clip.create_model_and_transforms(**arguments)[0].eval().to(device)
                 tokenize = open_clip.get_tokenizer(arguments["model_name"])
             return lambda texts: model.encode_text(tokenize(texts).to(device)).float()
-        from transformers import AutoTokenizer, CLIPTextModelWithProjection
+        from transformers import AutoConfig, AutoTokenizer, CLIPTextModelWithProjection, SiglipModel
 
+        config = pretrained.load(AutoConfig, name)
+        if not hasattr(config, "text_config"):
+            raise _pictures_only(name)
+        siglip = config.model_type == "siglip"
         tokenizer = pretrained.load(AutoTokenizer, name)
-        model, report = CLIPTextModelWithProjection.from_pretrained(name, output_loading_info=True)
+        model, report = (SiglipModel if siglip else CLIPTextModelWithProjection).from_pretrained(
+            name, output_loading_info=True)
+        model = model.text_model if siglip else model
     except LOADING_FAILS as error:
         raise not_loadable(name, error) from None
     check_complete(report, f"--clip_model {name}: texts")
     model = model.eval().to(device)
     longest = model.config.max_position_embeddings
+    if siglip:  # trained on small letters and on padding that it reads: its last position is the embedding
+        return lambda texts: model(input_ids=tokenizer(
+            [text.lower() for text in texts], padding="max_length", truncation=True, max_length=longest,
+            padding_side="right", return_tensors="pt")["input_ids"].to(device)).pooler_output.float()
     return lambda texts: model(**tokenizer(texts, padding=True, truncation=True, max_length=longest,
                                            return_tensors="pt").to(device)).text_embeds.float()
+
+
+def _pictures_only(name):
+    return InputError(f"--clip_model {name}: embeds pictures only, and words and candidates need texts; give a CLIP or a "
+                      "SigLIP")
 
 
 @torch.no_grad()

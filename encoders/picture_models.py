@@ -196,12 +196,12 @@ def _transformers(name, device):
 
 def _vision_tower(name, config):
     """The picture side of a SigLIP; others of text and pictures have no common form."""
-    from transformers import SiglipVisionModel
+    from transformers import SiglipModel
 
     if config.model_type != "siglip":
         raise ValueError(f"model_type {config.model_type} is not supported, expected clip, siglip or a model of pictures "
                          "alone")
-    return SiglipVisionModel.from_pretrained(name)
+    return SiglipModel.from_pretrained(name).vision_model
 
 
 def _tokens(state, pixels, config):

@@ -4,6 +4,7 @@ import json
 import shutil
 from unittest.mock import patch
 
+from runtime.errors import InputError
 from runtime.runs import read_json
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 import test_eeg_classifier as scoring
 import train_eeg_classifier as training
 from datautils import image_embeddings, picture_features
+from encoders.clip import embed_texts
 from encoders.picture_models import load_picture_model
 from encoders.target_blur import BlurredTargets
 from picture_material import LAYERS, efficientnet, write_study
@@ -183,7 +185,7 @@ def vision_model(kind, folder):
         from transformers import SiglipConfig, SiglipImageProcessorPil, SiglipModel
 
         text = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-                "vocab_size": 50}
+                "vocab_size": 50, "projection_size": 32}
         SiglipModel(SiglipConfig(vision_config=sizes, text_config=text)).save_pretrained(folder)
         SiglipImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
     return kind == "dinov2"
@@ -208,6 +210,41 @@ def test_layers_of_every_family(kind, clip, tmp_path):
     if not has_token:
         torch.testing.assert_close(found["1"], positions.mean((2, 3)))
     torch.testing.assert_close(model.features(pictures()[:1], ("2",))["2"], found["2"][:1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("version", ["siglip", "siglip2"])
+def test_texts_of_a_siglip(version, tmp_path):
+    """As SiglipModel embeds them: small letters, padded on the right to the full length, and no position masked."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, SiglipModel, SiglipTokenizer
+
+    vision_model("siglip", tmp_path)
+    if version == "siglip":
+        import sentencepiece
+
+        sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(["a red cat on the snow and a dog"] * 20),
+                                                 model_prefix=str(tmp_path / "spiece"), vocab_size=18, eos_id=1, unk_id=2,
+                                                 bos_id=-1, pad_id=0, minloglevel=2)
+        SiglipTokenizer(str(tmp_path / "spiece.model"), model_max_length=64).save_pretrained(tmp_path)
+        ids = [*SiglipTokenizer(str(tmp_path / "spiece.model")).encode("a red cat"), *[1] * 64][:64]  # padded by </s>
+    else:
+        words = Tokenizer(models.WordLevel({"<pad>": 0, "a": 1, "red": 2, "cat": 3, "<unk>": 4}, unk_token="<unk>"))
+        words.pre_tokenizer = pre_tokenizers.Whitespace()
+        PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", unk_token="<unk>", padding_side="left",
+                                model_max_length=64).save_pretrained(tmp_path)
+        ids = [1, 2, 3, *[0] * 61]
+    model = SiglipModel.from_pretrained(tmp_path).eval()
+    with torch.no_grad():
+        expected = model.get_text_features(input_ids=torch.tensor([ids])).pooler_output
+    found = embed_texts(["A red CAT", "a much longer text " * 40], str(tmp_path), "cpu")
+    assert found.shape == (2, 32)
+    torch.testing.assert_close(found[:1], expected)
+
+
+def test_texts_of_a_model_of_pictures_alone(tmp_path):
+    vision_model("dinov2", tmp_path)
+    with pytest.raises(InputError, match=r"embeds pictures only, .* give a CLIP or a SigLIP"):
+        embed_texts(["a cat"], str(tmp_path), "cpu")
 
 
 def test_layers_of_open_clips_resnets(tmp_path):
