@@ -284,7 +284,7 @@ def _run(args):
         remove_folder(output / "epochs")
     log = fit(objective, batches, rows, arguments, resume=args.resume and not in_pretraining, overwrite=args.overwrite,
               patience=args.patience,
-              options_key=[args.asked(), trials.fingerprint, [split[part].tolist() for part in rows],
+              options_key=[args.asked(), trials.fingerprint, [trials.trial[split[part]].tolist() for part in rows],
                            identity and model_key(identity), seen, "standardised targets"],
               save_every=args.save_steps, compute_metrics=validation_scores,
               callbacks=([AverageWeights(average, encoder)] if average else [])

@@ -58,6 +58,14 @@ def test_other_pictures_under_the_same_names_are_other_targets(data, clip, tmp_p
     assert "were made with other options or data" in capsys.readouterr().err
 
 
+def test_another_person_with_the_same_pictures_is_other_data(data, clip, tmp_path, stopped, capsys):
+    """Their trials lie at the same positions among their own, so the training went on with the second person."""
+    stopped(4, stage1, data, clip, tmp_path / "part", "--subject", "1")
+    with pytest.raises(SystemExit):
+        stage1(data, clip, tmp_path / "part", "--subject", "2", "--resume")
+    assert "were made with other options or data" in capsys.readouterr().err
+
+
 def test_pretraining(tmp_path, stopped):
     for part, trials in (("train", 40), ("val", 8)):
         samples = torch.randn(trials, 5, 64, generator=torch.Generator().manual_seed(0))
