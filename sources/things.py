@@ -37,6 +37,7 @@ from .safe_npy import read_object_npy
 from .things_shared import (
     ConceptPicture,
     averaged,
+    check_average,
     check_metadata,
     choose_validation,
     class_facts,
@@ -191,9 +192,7 @@ def check_eeg(path: Path | str, eeg: np.ndarray, pictures: list[ConceptPicture],
     if len(eeg) != len(pictures):
         raise InputError(f"{path}: EEG of {len(eeg)} pictures, but {part}_images holds {len(pictures)}; expected a row a "
                          "picture: unpack the pictures again, or copy the file again")
-    if isinstance(average, int) and average > eeg.shape[1]:
-        raise InputError(f"--average_{part.removesuffix('ing')} {average}: {path} holds {eeg.shape[1]} repetitions of a "
-                         "picture")
+    check_average(path, eeg.shape[1], part, average)
 
 
 def read(folder: Path, pictures: dict[str, list[ConceptPicture]], number: dict[str, int], validation: set[str],

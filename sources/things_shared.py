@@ -134,6 +134,13 @@ def choose_validation(concepts: list[str], share: float) -> set[str]:
     return {concepts[int((i + .5) * len(concepts) / count)] for i in range(count)}
 
 
+def check_average(path: Path | str, repetitions: int, part: str, average: str | int) -> None:
+    """Raise InputError where a file has fewer repetitions of a picture than are to be averaged."""
+    if isinstance(average, int) and average > repetitions:
+        raise InputError(f"--average_{part.removesuffix('ing')} {average}: {path} holds {repetitions} repetitions of a "
+                         f"picture; give {repetitions} or less, or all")
+
+
 def averaged(eeg: np.ndarray, average: str | int) -> tuple[np.ndarray, int]:
     """EEG [pictures, repetitions, channels, samples] averaged over `average` repetitions, float32, and how many of a
     picture's repetitions are left over."""

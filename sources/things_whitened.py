@@ -16,7 +16,15 @@ import numpy as np
 
 from eegdata.records import Block, DataSet, Picture, Recording
 
-from .things_shared import ConceptPicture, array_of, averaged, choose_validation, class_facts, names_and_times
+from .things_shared import (
+    ConceptPicture,
+    array_of,
+    averaged,
+    check_average,
+    choose_validation,
+    class_facts,
+    names_and_times,
+)
 
 FILES = {"training": "train.pt", "test": "test.pt"}
 KEYS = ("eeg", "img", "session", "ch_names", "times")
@@ -38,6 +46,7 @@ def find_whitened(args: argparse.Namespace, subjects: dict[int, Path],
             content, digest = open_file(folder / name)
             known[folder / name] = (tuple(content["ch_names"]), tuple(content["times"]))
             check_pictures(folder / name, content["img"], part, by_path)
+            check_average(folder / name, content["eeg"].shape[1], part, average[part])
             for session in sessions_of(content["session"], average[part]):
                 found.setdefault(session, []).append((part, folder / name, digest))
         for session, files in sorted(found.items()):

@@ -129,6 +129,14 @@ def test_whitened_files_that_are_not_as_they_should_be(things_pictures, tmp_path
     assert "sub-01/train.pt: " + said in message
 
 
+def test_more_repetitions_than_a_whitened_file_has_are_refused(things_pictures, tmp_path, capsys):
+    """It was a traceback, unlike with the preprocessed files."""
+    whitened(tmp_path / "w", things_pictures)
+    message = fails(capsys, "things", tmp_path / "out", "--folder", tmp_path / "w", "--images", things_pictures,
+                    "--average_test", "8")
+    assert "--average_test 8: " in message and "test.pt holds 6 repetitions" in message
+
+
 def test_whitened_files_of_tensors(things_pictures, tmp_path):
     """Also of bfloat16, which NumPy has not, and with a gradient."""
     made = whitened(tmp_path / "w", things_pictures)
