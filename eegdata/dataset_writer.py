@@ -153,7 +153,9 @@ def _write_pictures(data, folder, replace=False):
         else:
             kept.append(name)
     if data.captions_by:
-        texts = {name: picture.captions[0] for name, picture in data.pictures.items() if picture.captions}
+        of_people = set(kept)
+        texts = {name: picture.captions[0] for name, picture in data.pictures.items()
+                 if picture.captions and name not in of_people}
         write_machine_captions(folder, texts, data.captions_by)
     if kept:
         print(f"{folder}: {len(kept)} pictures, {kept[0]} among them, keep captions that are not those of the tables; "

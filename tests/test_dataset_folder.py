@@ -214,6 +214,17 @@ def test_captions_that_come_later_are_taken(tmp_path, capsys):
     assert found == captions | {"cat_0": ("Mine.",)}
 
 
+def test_a_persons_caption_stays_where_the_source_brings_those_of_a_model(tmp_path, capsys):
+    """A second run replaced it, and said that it is kept."""
+    data, images = data_set(tmp_path), tmp_path / "out" / "images"
+    data.captions_by = "BLIP"
+    write_folder(data, tmp_path / "out", "test", "none")
+    write_captions(images, {"cat_0": "Mine."})
+    write_folder(data, tmp_path / "out", "test", "none")
+    assert "1 pictures, cat_0 among them, keep captions" in capsys.readouterr().out
+    assert read_captions(images, "cat_0") == ["Mine."] and set(machine_made(images)) == set(NAMES) - {"cat_0"}
+
+
 def with_nan(block):
     block.eeg[1, 2, 3] = np.nan
     return block
