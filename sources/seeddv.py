@@ -89,7 +89,7 @@ def _pictures(frames, folder, names):
     """{name: Picture} of all clips, with BLIP's caption."""
     found = {}
     for block, ordinal in enumerate(BLOCKS):
-        files = picture_files(frames / f"{ordinal}_10min")
+        files = _in_order(frames / f"{ordinal}_10min")
         path = folder / "Video" / "BLIP-caption" / f"{ordinal}_10min.txt"
         try:
             texts = [caption_of(line) for line in read_lines(path)]
@@ -102,6 +102,17 @@ def _pictures(frames, folder, names):
         found |= {name: Picture(file, (text,) if text else ())
                   for name, file, text in zip(names[block], files, texts, strict=True)}
     return found
+
+
+def _in_order(folder):
+    """The pictures of a block in the order of the numbers in their names, which may lack zeros: 2.jpg before 10.jpg."""
+    numbers = {file: int(found[0]) if (found := re.search(r"\d+$", file.stem)) else -1 for file in picture_files(folder)}
+    files = sorted(numbers, key=lambda file: (numbers[file], file.name))
+    for place, file in enumerate(files):
+        if numbers[file] != place + (numbers[files[0]] == 1):  # ffmpeg counts from 1
+            raise InputError(f"--frames {file}: comes as picture {place + 1} of {len(files)}, but its name has another number "
+                             "or none; expected 000.jpg to 199.jpg, one for each clip; rename it, or add the one before it")
+    return files
 
 
 def read(path: Path, block: int, label: np.ndarray, names: list[str]) -> Iterator[Block]:

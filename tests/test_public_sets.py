@@ -2,6 +2,8 @@
 
 import json
 
+from runtime.errors import InputError
+
 import mne
 import numpy as np
 import pyarrow
@@ -336,3 +338,20 @@ def test_seed_dv(tmp_path):
     assert len(machine_made(tmp_path / "out" / "images")) == 1400  # BLIP's words are no person's
     trials = load_trials(tmp_path / "out")
     assert len(load_split(tmp_path / "out" / "splits.pth", trials)["val"])
+
+
+@pytest.mark.parametrize(("first", "digits"), [(0, 1), (1, 1), (1, 3)])
+def test_frames_of_seed_dv_follow_the_numbers_in_their_names(tmp_path, first, digits):
+    """10.jpg came before 2.jpg, so that clips had the pictures of others."""
+    for number in range(first, first + 12):
+        picture(tmp_path / f"{number:0{digits}d}.jpg")
+    assert [int(file.stem) for file in seeddv._in_order(tmp_path)] == list(range(first, first + 12))
+
+
+@pytest.mark.parametrize("name", ["cover.jpg", "14.jpg", "3.png"])
+def test_frames_of_seed_dv_that_number_no_clip_are_refused(tmp_path, name):
+    for number in range(11):
+        picture(tmp_path / f"{number}.jpg")
+    picture(tmp_path / name)
+    with pytest.raises(InputError, match="comes as picture"):
+        seeddv._in_order(tmp_path)
