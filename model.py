@@ -13,7 +13,7 @@ from runtime.checkpoints import check_tensors, load_strictly, read_tensors
 from runtime.config_schema import CaptionerConfig, made_of
 from runtime.errors import InputError
 from runtime.model_files import has_weights
-from runtime.pickles import load_pickle
+from runtime.pickles import load_state
 from runtime.places import resolve_checkpoint
 from runtime.runs import read_json, write_json
 
@@ -305,7 +305,7 @@ class EEGModelForCausalLM(nn.Module):
                                            uncounted_token=eos if isinstance(eos, int) else None)
         projector = Projector("linear", config.embedding_size, hidden, 1)
         file = folder / "projector.pth"
-        load_strictly(projector.linear, load_pickle(file, "--model_path"), file)
+        load_strictly(projector.linear, load_state(file, "--model_path"), file)
         return cls(config, llm, projector.to(device), encoder.to(device)).eval()
 
     @staticmethod

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runtime.checkpoints import read_tensors
 from runtime.errors import InputError
-from runtime.pickles import load_pickle
+from runtime.pickles import load_state
 from runtime.places import resolve_checkpoint
 
 import torch
@@ -117,5 +117,5 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
     if safe.is_file():
         return read_tensors(safe)
     if pickled.is_file():
-        return load_pickle(pickled, "--encoder_weights")
+        return load_state(pickled, "--encoder_weights")
     raise InputError(f"--encoder_weights {folder}: holds no model.safetensors and no pytorch_model.bin")

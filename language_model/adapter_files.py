@@ -4,7 +4,7 @@ from pathlib import Path
 
 from runtime.checkpoints import check_tensors, read_tensors
 from runtime.errors import InputError
-from runtime.pickles import load_pickle
+from runtime.pickles import load_state
 from runtime.runs import read_json
 
 import torch
@@ -77,7 +77,7 @@ def load_weights(model: nn.Module, folder: str | Path) -> None:
     from peft import set_peft_model_state_dict
 
     file = next((file for name in WEIGHTS if (file := Path(folder) / name).is_file()), Path(folder) / WEIGHTS[0])
-    state = read_tensors(file) if file.suffix == ".safetensors" else load_pickle(file, "--model_path")
+    state = read_tensors(file) if file.suffix == ".safetensors" else load_state(file, "--model_path")
     own = adapter_state(model)
     check_tensors(own, state, file)
     set_peft_model_state_dict(model, sharding.dealt(state, own))

@@ -28,6 +28,20 @@ def load_pickle(path: str | Path, flag: str) -> object:
     return load_hashed(path, flag)[0]
 
 
+def load_state(path: str | Path, flag: str) -> dict[str, torch.Tensor]:
+    """The tensors of a torch pickle by name, as load_pickle reads them; InputError where it holds anything else."""
+    content = load_pickle(path, flag)
+    if isinstance(content, dict):
+        other = next((f"under {name!r} {brief(value)}" for name, value in content.items()
+                      if not isinstance(name, str) or not isinstance(value, torch.Tensor)), None)
+    else:
+        other = brief(content)
+    if other:
+        raise InputError(f"{flag} {path}: holds {other}, expected a dict of tensors by name, the weights of a model; give "
+                         "the file that torch.save(model.state_dict(), ...) wrote")
+    return content
+
+
 def load_hashed(path: str | Path, flag: str) -> tuple[object, str]:
     """The content of a torch pickle, and the SHA-256 of its bytes; the file is read once.
 

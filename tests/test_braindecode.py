@@ -80,6 +80,17 @@ def test_published_weights_are_taken_where_they_fit(tmp_path, capsys):
         start_from_weights(build_encoder(config("ShallowFBCSPNet")), str(tmp_path))
 
 
+@pytest.mark.parametrize("content", [7, torch.zeros(3), {"weight": [1, 2]}])
+def test_published_weights_that_are_none(content, tmp_path):
+    from runtime.errors import InputError
+
+    from encoders.braindecode_encoder import start_from_weights
+
+    torch.save(content, tmp_path / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"--encoder_weights .*pytorch_model\.bin: holds .*expected a dict of tensors"):
+        start_from_weights(None, str(tmp_path))
+
+
 @needed
 @pytest.mark.parametrize("network, said", [
     ("NoSuchNet", "no model of braindecode"), ("SleepStagerChambon2018", "cannot take 8 channels"),

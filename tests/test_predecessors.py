@@ -133,6 +133,16 @@ def test_what_does_not_fit_is_refused(adapter, whole, tmp_path):
     fails(r"adapter_model\.safetensors: not found", adapter)
 
 
+@pytest.mark.parametrize("content, said", [
+    (7, "holds int '7'"), (torch.zeros(3), "holds Tensor"), ({"weight": [1, 2]}, "holds under 'weight' list")])
+def test_pickles_that_hold_no_weights(adapter, content, said):
+    torch.save(content, adapter / "projector.pth")
+    fails(rf"projector\.pth: {said}.*expected a dict of tensors by name", adapter)
+    (adapter / "llm" / "adapter_model.safetensors").unlink()
+    torch.save(content, adapter / "llm" / "adapter_model.bin")
+    fails(rf"adapter_model\.bin: {said}.*expected a dict of tensors by name", adapter)
+
+
 def test_an_adapter_beside_a_config_or_whole_weights(adapter, whole):
     """transformers would take the base that adapter_config.json names, and leave whole weights beside it alone."""
     base = adapter.parent / "base"
