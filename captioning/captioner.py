@@ -9,6 +9,7 @@ from runtime import options, processes, profiler
 from runtime.checkpoint_files import checkpoint_hashes
 from runtime.config_schema import ClassNames
 from runtime.cuda import asked_half, dtype_of
+from runtime.draws import seed_of
 from runtime.errors import InputError
 from runtime.model_files import differing_files, model_identity, model_key
 from runtime.npy import map_npy
@@ -207,7 +208,7 @@ class Captioner:
             rows = order[start:start + batch_size]
             without = [dataset.example(i, labels[i], False) for i in rows] if options.get("guidance", 1) != 1 else []
             batch = collate([examples[i] for i in rows] + without, self.model.config.soft_tokens, self.pad, dataset.prefix)
-            torch.manual_seed(seed + start)
+            torch.manual_seed(seed_of(seed, start))
             found = [self._texts(batch, modality, options)]
             found += [self._texts(batch, modality, {**options, "draw": Draw(number, seed, draw_temperature)})
                       for number in range(1, candidates)]

@@ -84,6 +84,14 @@ def test_what_is_there_is_not_written_again(loaded, batches):
                            **sampled) == whole
 
 
+def test_neighbouring_seeds_draw_apart(loaded):
+    """One prompt many times: a batch of the next seed must not draw what another batch of this seed drew."""
+    sampled = {**GREEDY, "do_sample": True, "temperature": 1.5, "batch_size": 1}
+    this, following = (loaded.generate(embeddings()[:1].expand(6, -1), ["dog"] * 6, True, INSTRUCTION, seed=seed, **sampled)
+                       for seed in (5, 6))
+    assert len({*this, *following}) == 12
+
+
 def test_what_is_there_stays_whatever_the_batch_size(loaded):
     """In other batches a caption of an LLM in 8 bit, or a sampled one, would be another."""
     done = {0: "kept", 7: "kept, too"}
