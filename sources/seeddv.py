@@ -110,8 +110,9 @@ def _in_order(folder):
     files = sorted(numbers, key=lambda file: (numbers[file], file.name))
     for place, file in enumerate(files):
         if numbers[file] != place + (numbers[files[0]] == 1):  # ffmpeg counts from 1
-            raise InputError(f"--frames {file}: comes as picture {place + 1} of {len(files)}, but its name has another number "
-                             "or none; expected 000.jpg to 199.jpg, one for each clip; rename it, or add the one before it")
+            raise InputError(f"--frames {file}: comes as picture {place + 1} of {len(files)}, but its name has another "
+                             "number or none; expected 000.jpg to 199.jpg, one for each clip; rename it, or add the one "
+                             "before it")
     return files
 
 
