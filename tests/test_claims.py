@@ -21,7 +21,7 @@ from metrics.statistics import bootstrap_interval, units_needed
 from tiny import data_arguments
 
 COLOURS = ("red", "blue", "green", "white", "black", "grey", "brown", "pink")
-FAST = ["--metrics", "ROUGE-1", "--n_boot", "200", "--n_perm", "499"]
+FAST = ["--metrics", "ROUGE-1", "--n_boot", "200", "--n_perm", "499", "--examples", "1"]
 CONTROLS = [condition for condition in ORDER if condition not in ("eeg+label", "eeg")]
 
 

@@ -35,7 +35,7 @@ def scored(run, *more):
     """The study of a run's results.json."""
     files = sorted(map(str, (run / "results").glob("*.csv")))
     assert len(files) == len(KINDS)
-    evaluate.main([*files, *FAST, *more])
+    evaluate.main([*files, *FAST, *more, *(["--examples", "1"] if "--report" in more else [])])
     return json.loads((run / "report" / "results.json").read_text())["studies"][0] if more else None
 
 
