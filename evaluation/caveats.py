@@ -134,7 +134,7 @@ def about_training(study: Study) -> list[dict[str, str]]:
     record = study.record
     caveats = [warning(text) for text in record.get("training_warnings") or []]
     trained_on = len(record.get("trained_on") or ())
-    if trained_on and record.get("repeated") == trained_on:  # by design of a split by people, sessions or time
+    if repeats_by_design(record):
         caveats.append(warning(f"The training part of the split also shows {trained_on} of these pictures. Claims "
                                "are about new people or sessions, not about new pictures."))
     elif trained_on:
@@ -143,6 +143,13 @@ def about_training(study: Study) -> list[dict[str, str]]:
         caveats.append(severe("the model was trained with another split of this data, so it may have seen these very "
                               "trials"))
     return caveats
+
+
+def repeats_by_design(record: dict) -> bool:
+    """Whether the training part of the model's own split shows all test pictures that it was trained on, as in a split by
+    people, sessions or time."""
+    trained_on = len(record.get("trained_on") or ())
+    return trained_on > 0 and record.get("repeated") == trained_on
 
 
 def _some(names: list[str]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from metrics.caption_files import ABSTAINED, COLUMNS, Captions
 from metrics.conditions import MODEL_CONDITION, ORDER, TABLE, TEXT_BASELINES, Condition
 
-from .caveats import about_files, severe, warning
+from .caveats import about_files, repeats_by_design, severe, warning
 from .record_caveats import about_records
 from .study import Study
 
@@ -147,7 +147,7 @@ def training_captions(study: Study, args: Namespace) -> tuple[list[str], list[st
 
     Data that the flags name must be there and be the model's, or InputError is raised. Data that only the record names may
     have been moved, so a problem with it becomes a note. Captioned pictures that are in the training part are a severe
-    caveat.
+    caveat, unless the split repeats them by design.
     """
     if study.model is None or not set(filter(study.is_apt, TEXT_BASELINES)) - set(study.files):
         return None
@@ -181,6 +181,8 @@ def _read_training(study, args):
     classes = dict(zip(trials.names(rows), trials.words(rows), strict=True))
     names = sorted(classes)
     trained = set(names) & study.model.pictures
+    if repeats_by_design(study.record):  # of these a caveat says so
+        trained -= set(study.record["trained_on"])
     if trained:
         study.doubts.append(severe(f"{len(trained)} of its pictures are in the training part of {paths.splits_path}"))
     return [read_caption(paths.image_dir, name) for name in names], [classes[name] for name in names]

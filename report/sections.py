@@ -3,6 +3,7 @@
 from runtime.wording import counted, interval, is_number, number, p_number, p_value
 
 from eegdata.source import eeg_text
+from evaluation.caveats import repeats_by_design
 
 from .charts import difference_chart, range_chart
 from .curves import reliability_chart, risk_chart
@@ -25,7 +26,7 @@ def warnings(study: dict, record: dict | None) -> list[tuple[str, str]]:
     # The claim itself states the severe ones.
     found = [("warning", one["text"]) for one in study.get("doubts", []) if one["severity"] == "warning"]
     if trained:
-        by_design = (record or {}).get("repeated") == trained  # of a split by people or time; a caveat says so
+        by_design = repeats_by_design(record or {})  # a caveat says so
         found.append(("warning" if by_design else "severe",
                       f"The model was trained on {trained} of the {pictures} pictures that it is tested on"
                       + (", which --allow_overlap allowed" if origin.get("allowed") else "")

@@ -418,6 +418,35 @@ def test_baselines_from_the_training_captions(tmp_path, data, capsys):
     assert "is not the data that five.csv was written from" in capsys.readouterr().err
 
 
+def test_baselines_of_a_split_that_repeats_its_pictures_by_design_are_no_doubt(tmp_path, data, capsys):
+    """Person 1 is trained on and person 2 tested, with the same pictures: the claim is about new people, whoever made the
+    baselines. Pictures that no training is known to have shown remain a doubt."""
+    import torch
+
+    from eegdata.splits import write_splits
+    from eegdata.trials import load_trials
+
+    content = torch.load(data / "eeg.pth", weights_only=True)
+    of = [(int(record["subject"]), int(record["image"]), int(record["label"])) for record in content["dataset"]]
+    train, test = ([row for row, (person, _, _) in enumerate(of) if person == wanted] for wanted in (1, 2))
+    write_splits(tmp_path / "splits.pth", {"train": train, "val": [], "test": test})
+    rows = [{"Ground Truth Image": f"x/{content['images'][image]}.JPEG", "Expected object": content["class_names"][label],
+             "Predicted object": content["class_names"][label], "Expected Caption": f"A thing of {image}.",
+             "Generated Caption": "A thing.", "trial": row, "subject": 2, "image": content["images"][image],
+             "split": "test", "condition": "eeg+label", "prompt": "basic", "model": "m1"}
+            for row, (_, image, label) in enumerate(of) if row in test]
+    pictures = sorted({row["image"] for row in rows})
+    record = {"data": load_trials(data / "eeg.pth").fingerprint, "eeg_dataset": str(data / "eeg.pth"), "split_num": 0,
+              "splits_path": str(tmp_path / "splits.pth"), "image_dir": str(data / "images"), "subject": 0, "split": "test"}
+    for known, doubted in ((pictures, 0), (pictures[2:], 2)):
+        record |= {"trained_on": known, "repeated": len(known)}
+        files = write(tmp_path / f"r{doubted}", {"eeg+label": pd.DataFrame(rows)}, record)
+        evaluate.main([*map(str, files), *FAST, "--allow_overlap"])
+        printed = capsys.readouterr().out
+        assert "\nclass_medoid (" in printed and "Claims are about new people or sessions" in printed
+        assert printed.count("are in the training part of") == printed.count("2 of its pictures are in") == bool(doubted)
+
+
 def test_few_people_are_these_people_only():
     """p speaks for the people who were recorded. What of others is said by a t interval over people."""
     from scipy import stats
