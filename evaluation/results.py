@@ -74,8 +74,8 @@ def provenance(study: Study, args: Namespace) -> dict:
     known = record.get("trained_on")
     paths = {name: record.get(name) for name in ("model_path", "eeg_dataset", "splits_path", "image_dir", "split_num",
                                                  "subject", "abstain_below")}
-    return {"trained_on": None if known is None else len(known), "allowed": args.allow_overlap,
-            "machine_made": record.get("machine_made"), "ledger": study.ledger, **paths}
+    return {"trained_on": None if known is None else len(known), "of_pictures": study.shown,
+            "allowed": args.allow_overlap, "machine_made": record.get("machine_made"), "ledger": study.ledger, **paths}
 
 
 def calibration_of(study: Study, args: Namespace) -> dict | None:

@@ -39,6 +39,7 @@ def group(files: list[Captions]) -> list[Study]:
         study = Study((model or members[0]).key, by_condition, model, members)
         study.doubts = about_files(members, model) + about_records(members, model) + doubts
         if model is not None:
+            study.shown = len(set(model.clusters))
             _leave_abstained_out(study)
             study.doubts += _without_captions(study)
         studies.append(study)

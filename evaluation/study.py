@@ -15,7 +15,8 @@ class Study:
     one. members: all files, also further ones of a condition.
 
     probability: of the predicted class in every trial, before abstained trials are left out. correct: whether that class is
-    right. factors: Captions.factors of all these trials. The three are None where the probability is unknown. doubts:
+    right. factors: Captions.factors of all these trials. The three are None where the probability is unknown. shown: number
+    of the pictures of all these trials, of which the record speaks. doubts:
     [{"severity", "text"}], as evaluation.caveats makes them. audit: as evaluation.data_audit.add_audit sets it. ledger: as
     count_scorings returns it. eeg: as evaluation.data_source.eeg_of returns it.
     """
@@ -28,6 +29,7 @@ class Study:
     probability: np.ndarray | None = None
     correct: np.ndarray | None = None
     factors: Clusters = None
+    shown: int = 0
     notes: list[str] = field(default_factory=list)
     doubts: list[dict[str, str]] = field(default_factory=list)
     ledger: dict | None = None

@@ -30,8 +30,8 @@ def print_verdicts(results: dict) -> None:
                   f"picture's own embedding ({_short(place['ceiling_mean'])}): the model is {position}")
         provenance = study["provenance"]
         if provenance["trained_on"]:
-            print(f"--allow_overlap: the model was trained on {provenance['trained_on']} of the {study['pictures']} "
-                  "pictures")
+            print(f"--allow_overlap: the model was trained on {provenance['trained_on']} of the "
+                  f"{counted(provenance['of_pictures'], 'picture')}")
         if provenance["machine_made"]:
             print(f"the true captions of {counted(provenance['machine_made'], 'picture')} were written by a model")
         if provenance["ledger"]:

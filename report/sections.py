@@ -21,7 +21,8 @@ def warnings(study: dict, record: dict | None) -> list[tuple[str, str]]:
 
     record: of the model's CSV, None where there is none.
     """
-    origin, pictures = study["provenance"], study["pictures"]
+    origin = study["provenance"]
+    pictures = origin.get("of_pictures", study["pictures"])  # those without a caption, too, which earlier versions lack
     trained, machine_made = origin.get("trained_on"), origin.get("machine_made")
     # The claim itself states the severe ones.
     found = [("warning", one["text"]) for one in study.get("doubts", []) if one["severity"] == "warning"]

@@ -339,6 +339,17 @@ def test_all_conditions_are_scored_on_the_trials_that_were_answered(tmp_path):
     assert f"{silent.sum()} more without a caption" in study["claim"]
 
 
+def test_pictures_of_trials_without_a_caption_count_where_the_record_speaks_of_them(tmp_path, capsys):
+    """The record is of all trials: the model was not trained on 20 of the 5 pictures that it captioned."""
+    table = captions("eeg+label")
+    table.loc[table["trial"] % 32 >= 5, "Generated Caption"] = ABSTAINED
+    record = {"trained_on": sorted(set(table["image"]))[:20], "machine_made": 20, "repeated": 20}
+    study = results_of(write(tmp_path / "r", {"eeg+label": table}, record), tmp_path, "--allow_overlap")["studies"][0]
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert study["pictures"] == 5 and "trained on 20 of the 32 pictures" in capsys.readouterr().out
+    assert "trained on 20 of the 32 pictures" in page and "20 of the 32 true captions" in page
+
+
 def test_the_calibration_error_of_all_trials_has_an_interval_by_picture_and_person(tmp_path):
     """Whether captions were left out or not: the same trials are resampled."""
     table, ends = captions("eeg+label", thing=.6, pictures=16, people=6), []
