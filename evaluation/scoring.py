@@ -83,7 +83,7 @@ def score(file: Captions, args: Namespace, embed: Callable | None = None, judge:
         file.notes.append(f"{unknown} of {counted(len(expected), 'row')} lack the expected object, so it is not scored how "
                           "often the object is right")
     else:
-        file.notes.append("no predicted objects, so no object accuracy")
+        file.notes.append(f"no {'expected' if any(predicted) else 'predicted'} objects, so no object accuracy")
     if judge:
         scores |= judge.rate(file.clean, file.references, file.clusters, desc=f"judging {file.key}").scores
     if args.protocol == "thought2text":  # the predecessors' ROUGE differs, and claims rest on one only

@@ -253,6 +253,12 @@ def test_empty_captions_and_objects_are_counted(tmp_path, capsys):
     assert entry["BLEU-1"] == pytest.approx(full["BLEU-1"][9:].sum() / 36)
 
 
+def test_the_objects_that_are_missing_are_named(tmp_path, capsys):
+    rows("eeg").assign(**{"Expected object": ""}).to_csv(tmp_path / "a.csv", index=False)
+    run(tmp_path / "a.csv", *FAST)
+    assert "a.csv: no expected objects, so no object accuracy\n" in capsys.readouterr().out
+
+
 def test_empty_captions_are_at_chance_in_n_way_and_the_note_says_so(tmp_path, capsys):
     rows("eeg").assign(**{"Generated Caption": ""}).to_csv(tmp_path / "a.csv", index=False)
     run(tmp_path / "a.csv", "--json", tmp_path / "s.json", *FAST, "--metrics", "n-way")
