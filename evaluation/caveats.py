@@ -116,8 +116,9 @@ def about_scores(study: Study, args: Namespace) -> list[dict[str, str]]:
                                "true captions in some rows than in others. Scores are of each row's own, and the tests "
                                "compare with the first of them."))
     if args.protocol == "thought2text":
-        caveats.append(warning(f"--protocol {args.protocol}: the {METRIC} of the tables is the predecessors' (package "
-                               "rouge). Claims and differences rest on that of the package rouge-score."))
+        caveats.append(warning(f"--protocol {args.protocol}: the {METRIC} of the scores, and of their differences from the "
+                               "reference, is the predecessors' (package rouge). Claims and the report's comparisons rest "
+                               "on that of the package rouge-score."))
     cleanings = {args.cleaning or default_cleaning(file.texts("Generated Caption"), args.protocol)
                  for file in study.files.values()}
     if len(cleanings) > 1:

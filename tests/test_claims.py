@@ -458,6 +458,20 @@ def test_baselines_of_a_split_that_repeats_its_pictures_by_design_are_no_doubt(t
         assert printed.count("are in the training part of") == printed.count("2 of its pictures are in") == bool(doubted)
 
 
+def test_the_predecessors_protocol_says_on_which_rouge_its_numbers_rest(tmp_path, capsys):
+    """The package rouge counts the blank at the end of a true caption, so its numbers are others."""
+    tables = {name: captions(name, colour=0.5).assign(**{"Expected Caption": "A dog. "}) for name in ("eeg+label", "label")}
+    files = write(tmp_path / "r", tables)
+    study = results_of(files, tmp_path, "--protocol", "thought2text", "--json", tmp_path / "s.json")["studies"][0]
+    scores = {name: entry["ROUGE-1"] for name, entry in read_json(tmp_path / "s.json").items()}
+    against = read_json(tmp_path / "s.json")["captions_label.csv"]["against"]["ROUGE-1"]["difference"]
+    assert against == pytest.approx(scores["captions_label.csv"] - scores["captions_eeg+label.csv"])
+    assert -study["comparisons"][0]["difference"] != pytest.approx(against, rel=.01)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "of the scores, and of their differences from the reference, is the predecessors'" in told
+    assert "Claims and the report's comparisons rest on that of the package rouge-score" in told
+
+
 def test_few_people_are_these_people_only():
     """p speaks for the people who were recorded. What of others is said by a t interval over people."""
     from scipy import stats
