@@ -26,7 +26,7 @@ def check_counts(material: Material) -> Finding:
         "classes": {part: {trials.group_names[c]: int(count[part][c]) for c in classes} for part in PARTS},
         "subjects": {str(s): {part: int((material.subject[rows] == s).sum()) for part, rows in material.split.items()}
                      for s in np.unique(material.subject)},
-        "dropped": {recording["name"]: recording["dropped"] for recording in trials.record.get("recordings", [])
+        "dropped": {recording["name"]: recording["dropped"] for recording in trials.own_recordings
                     if recording["dropped"]}}
     if not all(len(material.split[part]) for part in ("train", "test")):
         return Finding("Counts", "severe", "The training or the test part is empty, so nothing can be learned or tested.",
@@ -44,7 +44,7 @@ def check_counts(material: Material) -> Finding:
     if present.max() > MAX_CLASS_RATIO * present.min():
         found.append(("warning", f"the training classes are unbalanced ({present.min()} to {present.max()} trials): a "
                                  "model that always predicts the largest class looks good, so read the balanced accuracy"))
-    sparse = [name for name, share in _shares_dropped(trials.record).items() if share > MAX_SHARE_DROPPED]
+    sparse = [name for name, share in _shares_dropped(trials.own_recordings).items() if share > MAX_SHARE_DROPPED]
     if sparse:
         found.append(("warning", f"in {counted(len(sparse), 'recording')} more than {percent(MAX_SHARE_DROPPED)} of the "
                                  f"events gave no trial ({listed(sparse)}): the remaining trials may not be "
@@ -80,10 +80,10 @@ def _severity(finding, train, test):
     return "note" if finding["check"] == "subject" else "warning" if finding["part"] == "test" else "note"
 
 
-def _shares_dropped(record):
+def _shares_dropped(recordings):
     """Recording -> share of its events that gave no trial."""
     share = {}
-    for recording in record.get("recordings", []):
+    for recording in recordings:
         dropped, kept = sum(recording["dropped"].values()), sum(shard["trials"] for shard in recording["shards"])
         share[recording["name"]] = dropped / max(1, dropped + kept)
     return share

@@ -194,7 +194,7 @@ def facts_of(trials: "Trials", split: dict, splits_path: Path | str, split_num: 
         "trials": len(trials), "channels": trials.ch_names or trials.eeg.shape[1], "sfreq": trials.sfreq,
         "units": record.get("units"), "scale": record.get("scale"), "tmin": trials.tmin, "n_times": trials.eeg.shape[2],
         "subjects": dict(sorted(Counter(subjects).items())), "sessions": len(sessions),
-        "recordings": len(record["recordings"]) if record else None,
+        "recordings": len(trials.own_recordings) if record else None,
         "classes": {trials.group_names[label]: count for label, count in sorted(Counter(labels).items())},
         "pictures": len(set(names)), "pictures_known": record.get("pictures_known", "yes"),
         "captions": caption_facts(sorted(set(names)), image_dir), "source": record.get("source", ".pth file"),
@@ -286,7 +286,7 @@ def count_table(trials: "Trials", split: dict) -> dict:
 def recording_rows(trials: "Trials") -> dict:
     """What became of each recording's events: {"lines": [(name, subject, kept, dropped, reasons, notes)], "kept",
     "dropped", "reasons"}; {} for a .pth file, which does not say."""
-    entries = [one for one in trials.record.get("recordings", []) if trials.chosen_subject in (0, one["subject"])]
+    entries = trials.own_recordings
     if not entries:
         return {}
 

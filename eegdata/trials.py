@@ -68,6 +68,12 @@ class Trials:
         return source_of(None, self.about, self.class_ids) | {"channels": self.eeg.shape[1]}
 
     @property
+    def own_recordings(self) -> list[dict]:
+        """The entries of dataset.json on the recordings of the chosen subject; [] of a file, which names none."""
+        return [one for one in self.record.get("recordings", ()) if not self.chosen_subject
+                or one["subject"] == self.chosen_subject]
+
+    @property
     def preprocessing(self) -> dict | None:
         """How recordings became these trials (eegdata/preprocessing_schema.py), None where the data set does not say."""
         kept = self.record.get("preprocessing")

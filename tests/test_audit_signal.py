@@ -123,6 +123,14 @@ def test_counts_by_hand():
     assert "class 2" in text and "1 class with fewer than 10" in text and "8 to 30" in text and "30% of the events" in text
 
 
+def test_an_audit_of_one_person_counts_that_persons_recordings():
+    record = {"recordings": [{"name": "of one", "subject": 1, "dropped": {"noisy": 57}, "shards": [{"trials": 57}]},
+                             {"name": "of two", "subject": 2, "dropped": {"noisy": 3}, "shards": [{"trials": 57}]}]}
+    trials = made_trials(noise(57, 2, 20), np.arange(57) % 2, subject=np.full(57, 2), chosen_subject=2, record=record)
+    finding = counts.check_counts(material_of(trials, thirds(57)))
+    assert finding.numbers["dropped"] == {"of two": {"noisy": 3}} and "of the events gave no trial" not in finding.sentence
+
+
 def test_zero_shot_is_no_flaw():
     """Classes of training and test that have nothing in common are meant so."""
     trials = made_trials(noise(80, 2, 20), np.arange(80) // 20)
