@@ -169,7 +169,7 @@ def _run(args):
     from language_model.compiled import compile_layers
     from language_model.prompt_date import keep_date, start_date, with_date
     from language_model.prompts import choose_template
-    from language_model.tokenizer import check_captions, load_tokenizer
+    from language_model.tokenizer import check_captions, load_tokenizer, save_tokenizer
     from model import EEGModelForCausalLM
 
     device = options.resolve_device(args.device)
@@ -248,7 +248,7 @@ def _run(args):
     begin_saving(output)
     model.save_pretrained(output)
     if processes.is_main():
-        tokenizer.save_pretrained(output)
+        save_tokenizer(tokenizer, output)
         route.save(output)
     keep_date(date, output)
     write_json(output / "id2label.json", trials.class_names)

@@ -7,7 +7,7 @@ caption after it. The idea is Thought2Text's (Mishra et al., Findings of NAACL 2
 from pathlib import Path
 
 from runtime import cuda, processes
-from runtime.atomic_files import atomic_path
+from runtime.atomic_files import atomic_path, remove_folder
 from runtime.checkpoint_files import check_whole
 from runtime.checkpoints import check_tensors, load_strictly, read_tensors
 from runtime.config_schema import CaptionerConfig, made_of
@@ -245,7 +245,9 @@ class EEGModelForCausalLM(nn.Module):
         self.save_trainable(folder)
         if self.encoder is not None:
             save_encoder(self.encoder, folder / "eeg_encoder")
-        if self.config.lora and processes.is_main():
+        if not self.config.lora:
+            remove_folder(folder / "adapter")  # of an earlier captioner there
+        elif processes.is_main():
             self.llm.peft_config["default"].save_pretrained(folder / "adapter")
         write_json(folder / "config.json", self.config.to_dict())
 

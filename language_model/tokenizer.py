@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from config import INSTRUCTIONS
 
+KEPT = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template*", "additional_chat_templates/*")
 SENTENCES = ("A red cat in the snow.", INSTRUCTIONS["basic"])
 
 
@@ -36,6 +37,16 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
                 f"{transformers.__version__}; install another version (5.22 or later keeps the spaces of DeepSeek's "
                 "tokenizer), or choose another LLM")
     return tokenizer
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
+    """Write a tokenizer, and remove what an earlier one in the folder had. transformers reads a chat template that lies
+    there, also where the tokenizer beside it was saved without one."""
+    for pattern in KEPT:
+        for file in Path(folder).glob(pattern):
+            if file.is_file():
+                file.unlink()
+    tokenizer.save_pretrained(folder)
 
 
 def check_captions(tokenizer: PreTrainedTokenizerBase, captions: Iterable[str]) -> None:

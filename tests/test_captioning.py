@@ -4,11 +4,12 @@ import json
 import shutil
 import time
 
-from runtime.runs import file_hash, read_json
+from runtime.runs import file_hash, read_json, read_run
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoTokenizer
 
 import finetune_llm
 import train_eeg_classifier
@@ -18,7 +19,7 @@ from eegdata.trials import load_trials
 from encoders import encode, load_encoder
 from encoders.targets import mean_and_scale
 from finetuning import finetune, write
-from tiny import CLASSES, data_arguments
+from tiny import CLASSES, data_arguments, make_llm
 
 
 def test_training_learns_and_records_itself(captioner, data):
@@ -53,6 +54,19 @@ def test_stage2_is_reused_only_when_everything_matches(data, clip, encoder, llm,
 def test_variants_train_reload_and_write(data, clip, encoder, llm, tmp_path, more):
     folder = finetune(data, clip, encoder, llm, tmp_path / "captioner", *more)
     assert len(write(folder, data, tmp_path / "c.csv", "--max_new_tokens", "3")) == 24
+
+
+def test_nothing_of_an_earlier_captioner_in_the_folder_is_left(data, clip, encoder, llm, tmp_path):
+    """The chat template of the earlier LLM stood in the prompts of the later one, which has none."""
+    folder, plain = tmp_path / "captioner", make_llm(tmp_path / "plain", chat=False)
+    AutoTokenizer.from_pretrained(llm).save_pretrained(folder)
+    (folder / "adapter").mkdir()
+    (folder / "adapter" / "adapter_config.json").write_text("{}")
+    assert (folder / "chat_template.jinja").is_file()
+    finetune(data, clip, encoder, plain, folder, "--prompt_template", "thought2text", "--no-use_lora", "--no_stage2",
+             "--max_steps", "1")
+    assert AutoTokenizer.from_pretrained(folder).chat_template is None and not (folder / "adapter").exists()
+    assert not [name for name in read_run(folder)[0]["files"] if "chat_template" in name or "adapter" in name]
 
 
 @pytest.mark.parametrize("tracker", ["wandb", "tensorboard"])
