@@ -1,5 +1,6 @@
 """Files of raw recordings: found in folders, told apart by subject and session."""
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 from runtime.runs import file_hash
+from runtime.wording import listed
 
 from eegdata.records import MAX_NUMBER
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 NO_RECORDING = re.compile(r"-(epo|ave|cov|trans|src|fwd|inv|eve|ica|proj)\.fif(\.gz)?$|"
                           r"(-\d+|_split-0*([2-9]|[1-9]\d+)_\w+)\.fif(\.gz)?$")  # FIF of another kind, or a later part
+MAX_LISTED = 12  # labels in a sentence
 ENTITY_LABEL = {name: re.compile(rf"(?:^|[/_]){short}-([0-9A-Za-z]+)(?=[/_.]|$)") for name, short in
           (("subject", "sub"), ("session", "ses"))}
 
@@ -129,7 +132,7 @@ def set_people(files: list[RecordingFile], participants: str | None = None) -> d
 
     The labels come from `participants` (a TSV: file, subject, perhaps session), else from `sub-` and `ses-` in the paths,
     as do sessions that the table has no column for; else each file is a subject of its own, and it says so. Whole numbers
-    from 1 to MAX_NUMBER are kept, other labels are numbered in sorted order.
+    from 1 to MAX_NUMBER are kept, other labels get the numbers that are free in sorted order, and it says which.
     """
     if participants:
         _read_participants(files, participants)
@@ -146,14 +149,23 @@ def set_people(files: list[RecordingFile], participants: str | None = None) -> d
     names = {}
     for entity in ENTITY_LABEL:
         labels = [getattr(file, entity) or "1" for file in files]
-        kinds = sorted(set(labels), key=lambda label: (len(label), label) if label.isdigit() else (0, label))
-        as_they_are = (all(label.isdecimal() and 0 < int(label) <= MAX_NUMBER for label in kinds)
-                       and len(set(map(int, kinds))) == len(kinds))
-        number = {label: int(label) if as_they_are else i for i, label in enumerate(kinds, 1)}
+        number = _numbers(sorted(set(labels), key=lambda label: (len(label), label) if label.isdigit() else (0, label)))
+        others = [f"{label} is {count}" for label, count in number.items() if not label.isdecimal() or int(label) != count]
+        if others:
+            print(f"{entity}s whose labels are no numbers of their own are numbered: {listed(others, MAX_LISTED)}")
         for file, label in zip(files, labels, strict=True):
             setattr(file, entity, number[label])
-        names[f"{entity}s"] = {number[label]: label for label in kinds}
+        names[f"{entity}s"] = {count: label for label, count in sorted(number.items(), key=lambda each: each[1])}
     return names
+
+
+def _numbers(labels):
+    """{label: its number}: a whole number that only one label means is kept, so that a pilot moves no other subject."""
+    whole = {label: int(label) for label in labels if label.isdecimal() and 0 < int(label) <= MAX_NUMBER}
+    means = Counter(whole.values())
+    kept = {label: count for label, count in whole.items() if means[count] == 1}
+    free = (count for count in itertools.count(1) if count not in set(kept.values()))
+    return {label: kept[label] if label in kept else next(free) for label in labels}
 
 
 def _read_participants(files, path):

@@ -251,6 +251,15 @@ def test_labels_that_are_large_numbers(tmp_path):
     assert record["about"]["subjects"] == {"1": labels[0], "2": labels[1]} and set(columns["subject"]) == {1, 2}
 
 
+def test_a_label_that_is_no_number_moves_no_other(tmp_path, capsys):
+    """One sub-pilot made sub-01 subject 2, without a word, so that --subject 1 was the pilot."""
+    paths = [save(make_raw(seed=i), tmp_path / f"sub-{label}_raw.fif") for i, label in enumerate(("01", "02", "pilot"))]
+    record, _, _ = prepare(tmp_path / "out", "--recordings", *paths, "--event_names", "cat|dog")
+    assert record["about"]["subjects"] == {"1": "01", "2": "02", "3": "pilot"}
+    assert [each["subject"] for each in record["recordings"]] == [1, 2, 3]
+    assert "subjects whose labels are no numbers of their own are numbered: pilot is 3" in capsys.readouterr().out
+
+
 def test_an_interrupted_run_goes_on_and_equal_input_gives_equal_bytes(tmp_path):
     paths = [save(make_raw(seed=i), tmp_path / f"sub-{i}_raw.fif") for i in (1, 2)]
     first, _, _ = prepare(tmp_path / "a", "--recordings", *paths, "--event_names", "cat|dog")
