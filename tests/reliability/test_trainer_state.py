@@ -148,6 +148,7 @@ def first_state(optimizer):
     return optimizer["state"][max(optimizer["state"])]
 
 
+@pytest.mark.parametrize("stage", ["stage1"], indirect=True)  # one check for both; test_any_value_in_any_place has both
 @pytest.mark.parametrize(("name", "edit", "said"), [
     ("optimizer.pt", lambda c: first_state(c).update(exp_avg=first_state(c)["exp_avg"] * float("nan")), "NaN"),
     ("optimizer.pt", lambda c: first_state(c).update(exp_avg=torch.zeros(3, 3, 3)), "shape"),
@@ -170,6 +171,7 @@ def test_states_of_another_form(stage, capsys, name, edit, said):
     refused(resume, capsys, str(checkpoint), said, *SAID)
 
 
+@pytest.mark.parametrize("stage", ["stage1"], indirect=True)  # one check for both; test_any_value_in_any_place has both
 @pytest.mark.parametrize("values", [
     {"global_step": 10**12}, {"global_step": -1}, {"global_step": float("nan")}, {"global_step": "5"},
     {"epoch": float("nan")}, {"stateful_callbacks": {}},
