@@ -209,7 +209,7 @@ def _run(args):
     from encoders.chance import training_warnings
     from encoders.clip import clip_identity
     from encoders.confidence import confidence_text, measure_confidence
-    from encoders.kept_epochs import KeepEpochs
+    from encoders.kept_epochs import KeepEpochs, publish_epochs
     from encoders.target_blur import BlurredTargets
     from encoders.targets import rescale_embedding
     from encoders.temperature import fit_temperature
@@ -280,15 +280,13 @@ def _run(args):
         identity = clip_identity(args.clip_model)
         seen = [picture_hashes(paths.image_dir, names[part], paths.picture) for part in names]
     profiler.stage("training")
-    if not args.resume:
-        remove_folder(output / "epochs")
     log = fit(objective, batches, rows, arguments, resume=args.resume and not in_pretraining, overwrite=args.overwrite,
               patience=args.patience,
               options_key=[args.asked(), trials.fingerprint, [trials.trial[split[part]].tolist() for part in rows],
                            identity and model_key(identity), seen, "standardised targets"],
               save_every=args.save_steps, compute_metrics=validation_scores,
               callbacks=([AverageWeights(average, encoder)] if average else [])
-              + ([KeepEpochs(encoder, output, mean, scale)] if args.keep_epochs else []))
+              + ([KeepEpochs(encoder, output / "checkpoints", mean, scale)] if args.keep_epochs else []))
     profiler.stage("results")
     if average:
         encoder.load_state_dict(average.module.state_dict())
@@ -310,6 +308,7 @@ def _run(args):
     known = {part: dict.fromkeys(names[part]) | earlier_pictures.get(part, {}) for part in names}  # by name, without files
     begin_saving(output)
     save_encoder(encoder, output)
+    publish_epochs(output / "checkpoints", output)
     used = asdict(paths)
     remove_folder(output / picture_targets.FOLDER)
     if targets.layers:

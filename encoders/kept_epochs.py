@@ -1,12 +1,16 @@
 """The weights of an encoder after every epoch of its training, in `epochs/` of its folder.
 
 They show what picking the epoch on the test pictures adds to a score: the training itself never reads the test part.
+While it runs they lie beside its checkpoints, so that the folder never holds the epochs of one training and the encoder of
+another.
 """
 
 import copy
+import os
 from pathlib import Path
 
-from runtime.atomic_files import atomic_path
+from runtime import processes
+from runtime.atomic_files import atomic_path, remove_folder
 from runtime.checkpoints import load_strictly, read_tensors
 from runtime.errors import InputError
 
@@ -23,7 +27,7 @@ FOLDER = "epochs"
 class KeepEpochs(TrainerCallback):
     """Writes the encoder's weights after each epoch's evaluation, as they would be saved: with the scale of the targets.
 
-    mean [E], scale: of rescale_embedding.
+    folder: of the checkpoints; mean [E], scale: of rescale_embedding.
     """
 
     def __init__(self, encoder: nn.Module, folder: Path, mean: torch.Tensor, scale: float) -> None:
@@ -35,6 +39,14 @@ class KeepEpochs(TrainerCallback):
         with atomic_path(self.folder / FOLDER / f"step-{state.global_step:07d}.safetensors") as temporary:
             save_file({name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}, temporary,
                       metadata={"format": "pt"})
+
+
+def publish_epochs(checkpoints: Path, folder: Path) -> None:
+    """Put the epochs that a training kept beside its checkpoints, if any, in place of an earlier training's in the
+    encoder's folder."""
+    remove_folder(folder / FOLDER)
+    if processes.is_main() and (checkpoints / FOLDER).is_dir():
+        os.replace(checkpoints / FOLDER, folder / FOLDER)
 
 
 def kept_epochs(folder: Path) -> list[Path]:

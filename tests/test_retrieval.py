@@ -202,6 +202,22 @@ def test_the_kept_epochs_hold_the_saved_encoder(kept):
     assert [all(torch.equal(saved[name], each[name]) for name in saved) for each in epochs].count(True) == 1
 
 
+def test_a_training_that_is_stopped_leaves_the_epochs_of_the_encoder_that_is_there(data, clip, kept, stopped):
+    """They were removed at its begin, and its own lay beside the encoder of the training before."""
+    from runtime.runs import file_hash
+
+    def train(*more):
+        training.main([*data_arguments(data), "--clip_model", str(clip), "--output", str(kept), *SMALL, "--num_epochs", "3",
+                       "--branches", "neural", "--keep_epochs", *more])
+
+    before = file_hash(kept / "epochs")
+    stopped(6, train)  # in the second epoch
+    assert file_hash(kept / "epochs") == before
+    train("--resume")
+    assert len(list((kept / "epochs").iterdir())) == 3 and file_hash(kept / "epochs") != before
+    test_the_kept_epochs_hold_the_saved_encoder(kept)
+
+
 def test_epochs_that_were_not_kept(data, encoder, capsys):
     with pytest.raises(SystemExit) as stop:
         score(data, encoder, "--all_epochs")
