@@ -93,8 +93,13 @@ class Material:
         return class_in_time(self)
 
     def recording_name(self, number: int) -> str:
+        """What no other recording is called; of a .pth file its person and session."""
         recordings = self.trials.record.get("recordings")
-        return recordings[number]["name"] if recordings else f"subject {self.subject[self.recording == number][0]}"
+        if recordings:
+            return recordings[number]["name"]
+        row = np.flatnonzero(self.recording == number)[0]
+        session = int(self.trials.session[row])
+        return f"subject {self.subject[row]}" + (f" session {session}" if session >= 0 else "")
 
     def chunks(self, rows: np.ndarray, low: int = 0, high: int | None = None) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield (slice into rows, EEG [n, C, samples low..high] float32 array), CHUNK_BYTES at a time."""

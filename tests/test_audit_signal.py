@@ -37,6 +37,17 @@ def test_line_noise_share_of_the_power():
     assert finding.numbers["worst"]["share"] == pytest.approx(.5, abs=.07)  # as much hum as EEG
 
 
+def test_two_sessions_of_a_pth_file_are_two_recordings():
+    """Of a person's sessions only the last was told, so that line noise in the first was not found."""
+    eeg, session = noise(80, 4, 200), np.repeat([1, 2], 40)
+    eeg[session == 1] += 3 * eeg.std() * np.sin(2 * np.pi * 50 * np.arange(200) / 200)
+    trials = dataclasses.replace(made_trials(eeg, np.arange(80) % 2, sfreq=200.), session=torch.from_numpy(session),
+                                 recording=None, onset=None)
+    finding = signal.check_line_noise(material_of(trials, thirds(80)))
+    assert finding.severity == "warning" and finding.numbers["recordings"] == 2
+    assert finding.numbers["worst"]["recording"] == "subject 1 session 1"
+
+
 @pytest.mark.parametrize(("sfreq", "samples", "line", "severity"), (
     (128., 256, 60, "warning"), (128., 256, 50, "warning"), (120., 48, 50, "warning"), (120., 240, 60, "passed"),
     (100., 200, 50, "not checked")))
@@ -72,7 +83,8 @@ def test_damaged_numbers_are_named_and_left_out_of_the_rest(value):
     trials = made_trials(eeg, label, recording=np.arange(120) // 60)
     found = {f.check: f for f in run_audit(trials, split_of(thirds(120)), permutations=99)}
     assert found["Values"].severity == "severe"
-    assert found["Values"].numbers == {"trials": 120, "broken": ["7 of subject 1"], "still": ["70 of subject 1"]}
+    assert found["Values"].numbers == {"trials": 120, "broken": ["7 of subject 1 session 1"],
+                                       "still": ["70 of subject 1 session 1"]}
     assert found["Counts"].numbers["parts"] == {"train": 78, "val": 0, "test": 40}
     json.dumps([finding.numbers for finding in found.values()], allow_nan=False)
     found = {f.check: f for f in run_audit(made_trials(noise(60), label[:60]), split_of(thirds(60)), permutations=99)}
@@ -83,7 +95,8 @@ def test_eeg_that_never_changes():
     trials = made_trials(np.ones((60, 4, 50)), np.arange(60) % 2)
     found = {f.check: f for f in run_audit(trials, split_of(thirds(60)), permutations=99)}
     assert found["Values"].severity == "warning" and "60 trials hold the same value" in found["Values"].sentence
-    assert "0 of subject 1, 1 of subject 1, 2 of subject 1 and 57 more" in found["Values"].sentence
+    first = ", ".join(f"{number} of subject 1 session 1" for number in range(3))
+    assert f"{first} and 57 more" in found["Values"].sentence
     assert found["Counts"].severity == "severe" and "Channels" not in found
 
 
