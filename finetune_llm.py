@@ -62,7 +62,8 @@ def parse(argv: list[str] | None) -> options.Options:
     neutral(group.add_argument("--prompt_date", type=options.date, metavar="YYYY-MM-DD",
                                help="date in the prompts of LLMs whose chat template writes one; it is kept with the "
                                     "captioner (unset: the day on which training starts)"))
-    group.add_argument("--prompt_type", choices=options.PROMPT_TYPES, default="basic", help="instruction in the prompt")
+    group.add_argument("--prompt_type", choices=options.PROMPT_TYPES, default="basic", help="instruction in the prompt; "
+                       "inference follows it")
     neutral(group.add_argument("--label", choices=options.LABELS, default="class", help=(  # keys hold what it gives
         "what stands for the class in prompts: its name, words that CLIP's text side finds in the embedding, or "
         "nothing; inference follows it")), "stage2")

@@ -84,7 +84,6 @@ def _trial_of_data_set(captioner, args):
 def _caption_one(captioner, args):
     """Caption one record or one file; returns (predicted class name, its probability, caption)."""
     from captioning.captioner import read_eeg_file
-    from language_model.prompts import instruction_of
 
     if args.eeg_file:
         eeg = read_eeg_file(args.eeg_file, captioner.model.encoder.config)
@@ -97,7 +96,7 @@ def _caption_one(captioner, args):
     condition = conditions.BY_NAME[args.condition]
     label = captioner.route.labels(embeddings, predicted)[0] if condition.label else None
     texts = captioner.generate(embeddings, [label], condition.embedding is not None,
-                               instruction_of(args.prompt_type or "basic", args.prompt), batch_size=1,
+                               captioner.instruction(args.prompt_type, args.prompt), batch_size=1,
                                seed=args.seed, **options.generation_options(args))
     return name, float(probability), texts[0]
 

@@ -141,7 +141,7 @@ class Captioner(captioner.Captioner):
         words : int
             Number of classes that are listed with their probabilities.
         prompt : str, optional
-            Your own instruction to the LLM.
+            Your own instruction to the LLM. By default that of the training.
         batch_size : int, optional
             Captions written at a time. By default what fits.
         seed : int

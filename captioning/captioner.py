@@ -40,7 +40,7 @@ from language_model.candidates import Draw
 from language_model.memory import batch_that_fits
 from language_model.positions import check_length
 from language_model.prompt_date import fixed_date
-from language_model.prompts import IMAGE, choose_template, pad_id, prompt_ids, render
+from language_model.prompts import IMAGE, choose_template, instruction_of, pad_id, prompt_ids, render
 from language_model.special_tokens import check_ends, end_ids, token_count
 from language_model.tokenizer import load_tokenizer
 from metrics.conditions import BY_NAME
@@ -110,6 +110,15 @@ class Captioner:
     def key(self) -> str:
         """16 hex digits that identify the captioner in caption files and tables."""
         return content_key(self.weights)
+
+    @property
+    def prompt_type(self) -> str:
+        """The --prompt_type that it was trained with."""
+        return options.trained_prompt_type(self.folder)
+
+    def instruction(self, prompt_type: str | None = None, prompt: str | None = None) -> str:
+        """The instruction in its prompts: that of a --prompt_type, a user's own --prompt, or that of the training."""
+        return instruction_of(prompt_type or self.prompt_type, prompt)
 
     def settings(self, instruction: str, with_label: bool, with_embedding: bool, **options: object) -> dict:
         """What the record of captions says of their prompts and decoding: {"rendered_prompt", "generation"}.

@@ -29,7 +29,6 @@ from eegdata.trials import Trials, load_trials
 from encoders import fit_to_encoder
 from encoders.clip import clip_identity
 from evaluation.provenance import overlap_error, read_records, selected_on, trained_on, trained_with
-from language_model.prompts import instruction_of
 from metrics import caption_files
 from metrics.conditions import BASELINES, BY_NAME
 from metrics.text_baselines import baseline_captions, nearest_pictures
@@ -100,7 +99,7 @@ def write_captions(captioner: Captioner, args: Options, files: dict[str, Path]) 
           + f", predicted class right in {right:.1%}" * told)
     batch_size = args.batch_size
     if not batch_size and set(files) - set(BASELINES):
-        instruction = instruction_of(args.prompt_type or "basic", args.prompt)
+        instruction = captioner.instruction(args.prompt_type, args.prompt)
         batch_size = captioner.fitting_batch_size(instruction, **options.generation_options(args))
         print(f"{batch_size} captions are written at a time (--batch_size)")
     for condition in sorted(files, key=lambda name: name not in fitted):  # the baselines are quick and show what lacks
@@ -209,7 +208,7 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
         trials.trial[positions].tolist(), trials.subject[positions].tolist(),
         ["" if session < 0 else session for session in trials.session[positions].tolist()],
         [""] * count if trials.recording is None else trials.recording[positions].tolist(), encoded.names,
-        [args.split] * count, [condition] * count, [args.prompt or args.prompt_type or "basic"] * count,
+        [args.split] * count, [condition] * count, [args.prompt or args.prompt_type or captioner.prompt_type] * count,
         [f"{p:.4f}" for p in encoded.probability[rows].tolist()], [captioner.key] * count)
     if several:
         columns += ([json.dumps(own, ensure_ascii=False) for own in encoded.references],)
@@ -237,7 +236,7 @@ def _settings(captioner, args, condition):
     """The rendered prompt and the generation settings of captions under a condition, for their record."""
     if condition in BASELINES:
         return {}
-    asked, instruction = BY_NAME[condition], instruction_of(args.prompt_type or "basic", args.prompt)
+    asked, instruction = BY_NAME[condition], captioner.instruction(args.prompt_type, args.prompt)
     return captioner.settings(instruction, asked.label is not None, asked.embedding is not None,
                               **options.generation_options(args))
 
@@ -275,7 +274,7 @@ def _generated(captioner, condition, shown, answered, args, batch_size, partial,
         with open(partial, "a", encoding="utf-8") as file:
             file.write(_line(new))
 
-    return captions_of(captioner, shown, answered, instruction_of(args.prompt_type or "basic", args.prompt),
+    return captions_of(captioner, shown, answered, captioner.instruction(args.prompt_type, args.prompt),
                        batch_size=batch_size, desc=condition, done=done, on_batch=keep, seed=args.seed,
                        **options.generation_options(args))
 

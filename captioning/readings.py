@@ -11,7 +11,6 @@ from captioning.conditions import captions_of, under_condition
 from captioning.requests import Request
 from encoders.confidence import confidence_text, threshold_of
 from encoders.words import words_of
-from language_model.prompts import instruction_of
 from metrics.conditions import MODEL_CONDITION
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request, first:
     for control in request.controls:
         if lacking := captioner.lacks(control):
             raise InputError(f"--control {control}: needs {lacking}; leave it out, or give noise or nothing")
-    instruction = request.instruction or instruction_of("basic")
+    instruction = request.instruction or captioner.instruction()
     embeddings, probabilities = captioner.encode(eeg)
     predicted, probability = words_of(probabilities, captioner.model.encoder.config, captioner.class_names)
     told, answered = captioner.route.labels(embeddings, predicted), probability >= threshold(captioner, request)

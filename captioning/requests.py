@@ -20,7 +20,7 @@ _EXPECTED = {"bool": "True or False", "str": "a text that is not empty", "int": 
 class Request:
     """How captions are asked for.
 
-    instruction: None for the basic one; controls: of metrics.conditions.OF_UNKNOWN, written beside each caption;
+    instruction: None for that of the training; controls: of metrics.conditions.OF_UNKNOWN, written beside each caption;
     abstain_below: probability below which a trial gets no caption, None for encoders.confidence.threshold_of; words:
     number of class names that are listed; batch_size: captions at a time, None for what fits; generation: arguments of
     `generate`.
@@ -54,8 +54,9 @@ def request_of(args: argparse.Namespace) -> Request:
     from language_model.prompts import instruction_of
 
     controls = () if args.control is None else tuple(args.control) or ("noise",)
-    return Request(instruction_of(args.prompt_type or "basic", args.prompt), controls, args.abstain_below, args.words,
-                   args.batch_size, args.seed, options.generation_options(args))
+    instruction = instruction_of(args.prompt_type, args.prompt) if args.prompt or args.prompt_type else None
+    return Request(instruction, controls, args.abstain_below, args.words, args.batch_size, args.seed,
+                   options.generation_options(args))
 
 
 def check_values(values: dict[str, object]) -> None:

@@ -10,7 +10,8 @@ from runtime.command_line import checked, neutral
 from runtime.errors import InputError
 from runtime.model_options import code_option, half_options
 from runtime.option_types import bounded, fraction, positive
-from runtime.places import check_checkpoint
+from runtime.places import check_checkpoint, resolve_checkpoint
+from runtime.runs import read_run
 
 PROMPT_TYPES = ("basic", "detailed", "creative")
 TRAIN_LABELS = ("true", "predicted", "mixed", "out_of_fold")
@@ -56,7 +57,8 @@ def inference_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
 def writing_options(group: argparse._ActionsContainer) -> None:
     """How the LLM is asked for captions, and how it writes them."""
     which = group.add_mutually_exclusive_group()
-    which.add_argument("--prompt_type", choices=PROMPT_TYPES, help="instruction in the prompt (unset: basic)")
+    which.add_argument("--prompt_type", choices=PROMPT_TYPES, help="instruction in the prompt (unset: as the captioner "
+                                                                        "was trained)")
     which.add_argument("--prompt", help="your own instruction in place of --prompt_type")
     neutral(group.add_argument("--batch_size", type=positive, help="number of captions written at a time (unset: what fits "
                                                                    "into the memory of the device, at most 64 on a CPU "
@@ -127,6 +129,11 @@ def idle_sampling(args: argparse.Namespace) -> str | None:
     return f"note: {' and '.join(idle)}: without effect, as this command {how}" if idle else None
 
 
+def trained_prompt_type(folder: str | Path) -> str:
+    """The --prompt_type that the captioner in `folder` was trained with; a predecessor's knows the first only."""
+    return read_run(folder)[1].get("prompt_type") or PROMPT_TYPES[0]
+
+
 def csv_file(name: str, flag: str, advice: str = "") -> Path:
     """The Path of a CSV file to write; InputError where it is a folder."""
     if name.endswith("/") or Path(name).is_dir():
@@ -142,10 +149,10 @@ def caption_files(args: argparse.Namespace, conditions: Iterable[str], suffix: b
     """
     if args.dest:
         csv_file(args.dest, "--dest", "; give --results_dir for a folder")
-    prompt = f"_{args.prompt_type}" if args.prompt_type else ""
     if args.dest:
-        base = args.dest.removesuffix(".csv") + prompt
+        base = args.dest.removesuffix(".csv") + (f"_{args.prompt_type}" if args.prompt_type else "")
     else:
-        base = Path(args.results_dir) / f"inference_results_{datetime.now():%Y%m%d_%H%M%S}{prompt or '_basic'}"
+        prompt = args.prompt_type or trained_prompt_type(resolve_checkpoint(args.model_path, "--model_path"))
+        base = Path(args.results_dir) / f"inference_results_{datetime.now():%Y%m%d_%H%M%S}_{prompt}"
     suffix = suffix or not args.dest
     return {c: Path(f"{base}_{c}.csv" if suffix and c != "eeg+label" else f"{base}.csv") for c in conditions}

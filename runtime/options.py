@@ -19,6 +19,7 @@ from runtime.caption_options import (  # noqa: F401
     generation_options,
     idle_sampling,
     inference_options,
+    trained_prompt_type,
     writing_options,
 )
 from runtime.command_line import (  # noqa: F401

@@ -14,6 +14,7 @@ class TrainingOptions(Schema):
     cache_dir: PathText | None = ABSENT
     eeg_encoder_path: PathText | None = ABSENT
     picture: Literal["sketch", "photo"] | None = ABSENT
+    prompt_type: Literal["basic", "detailed", "creative"] | None = ABSENT
 
 
 class ModelIdentity(Schema):

@@ -16,6 +16,10 @@ import evaluate
 import inference
 import inference_chance
 from caption_rows import rows
+from captioning import Captioner
+from captioning.readings import readings
+from captioning.requests import Request
+from config import INSTRUCTIONS
 from eegdata.pictures import picture_path, write_captions
 from eegdata.splits import write_splits
 from eegdata.trials import load_trials
@@ -159,6 +163,27 @@ def test_predecessors_file_names(captioner, data, tmp_path):
     file, record = sorted((tmp_path / "r").iterdir())
     assert file.name.startswith("inference_results_2") and file.name.endswith("_creative.csv")
     assert record.name == f"{file.name}.json"
+
+
+def test_the_instruction_is_that_of_the_training(captioner, data, tmp_path, monkeypatch):
+    """It was the basic one, whatever the LLM was trained to follow."""
+    folder, asked = shutil.copytree(captioner, tmp_path / "captioner"), []
+    content = read_json(folder / "args.json")
+    content["options"]["prompt_type"] = "detailed"
+    (folder / "args.json").write_text(json.dumps(content))
+    monkeypatch.setattr("captioning.captioner.Captioner.generate", lambda self, embeddings, labels, with_embedding,
+                        instruction, **more: asked.append(instruction) or ["A cat."] * len(labels))
+    common = ["--model_path", str(folder), *data_arguments(data), "--device", "cpu", "--max_new_tokens", "2"]
+    inference.main([*common, "--results_dir", str(tmp_path / "r")])
+    inference.main([*common, "--trial", "3"])
+    file, record = sorted((tmp_path / "r").iterdir())
+    assert file.name.endswith("_detailed.csv") and set(pandas.read_csv(file)["prompt"]) == {"detailed"}
+    assert INSTRUCTIONS["detailed"] in read_json(record)["rendered_prompt"]
+    reader = Captioner.from_pretrained(folder, device="cpu")
+    readings(reader, load_trials(data / "eeg.pth").eeg[:2], Request())
+    readings(reader, load_trials(data / "eeg.pth").eeg[:2], Request(instruction="Say it:"))
+    inference.main([*common, "--dest", str(tmp_path / "c.csv"), "--prompt_type", "basic"])
+    assert asked == [INSTRUCTIONS["detailed"]] * 3 + ["Say it:", INSTRUCTIONS["basic"]]
 
 
 def test_one_trial_and_one_file(captioner, data, tmp_path, capsys):
