@@ -90,9 +90,9 @@ def card(folder: Path, results: str | Path | None = None, licence: str | None = 
     encoder = read_json(folder / ENCODER / "config.json") if captions else config
     told = _captioners(folder, results) if captions else _encoders(folder, results)
     loaded = load_encoder(folder / ENCODER if captions else folder).config
-    base = Path(config["llm"]).name if captions and Path(config["llm"]).exists() else config.get("llm")
+    base, on_hub = _base_llm(folder, config["llm"]) if captions else (None, False)
     head = ModelCardData(license=licence, tags=["eeg", "brain-decoding", *(["image-to-text"] if captions else [])],
-                         base_model=base if captions and base == config["llm"] else None)
+                         base_model=base if on_hub else None)
     return str(ModelCard.from_template(
         head, template_path=str(TEMPLATE), title="EEG captioner" if captions else "EEG encoder",
         kind="A captioner" if captions else "An encoder", what=(
@@ -100,9 +100,18 @@ def card(folder: Path, results: str | Path | None = None, licence: str | None = 
             f"It predicts {_predicted(folder, loaded)} of the picture that a person sees, from the EEG."),
         data=_data(folder, encoder, base, told), steps=_steps(folder, encoder),
         confidence=confidence_text(loaded), use=USE[captions].format(
-            name=name, llm=f', llm="the folder of {base}"' * bool(captions and base != config["llm"])),
+            name=name, llm=f', llm="the folder of {base}"' * (captions and not on_hub)),
         licence=f"{f'`{licence}`' if licence else 'Not stated: ask the authors'}. {OTHER_LICENCES}",
         **{name: told[name] for name in ("claim", "doubts", "scores", "scores_are")}))
+
+
+def _base_llm(folder, llm):
+    """The name of a captioner's base LLM, and whether it is one on the Hub. A folder, which may have moved since, is told
+    by the record of the training; the path of an older captioner's must do."""
+    kept = read_run(folder)[0].get("llm")
+    recorded = isinstance(kept, dict) and kept["commit"] is None and bool(kept["files"])
+    is_folder = recorded or Path(llm).is_absolute() or Path(llm).exists()
+    return (Path(llm).name, False) if is_folder else (llm, True)
 
 
 def _captioners(folder, results):

@@ -20,7 +20,7 @@ import inference_chance
 import prepare_data
 from captioning import Captioner, push
 from captioning.given_trials import fitted, of_array, of_epochs
-from captioning.model_card import save_model
+from captioning.model_card import card, save_model
 from eegdata.trials import load_trials
 from encoders import load_encoder
 from metrics.caption_files import ABSTAINED
@@ -264,6 +264,20 @@ def test_a_captioner_on_the_hub_has_a_card(hub, captioner, llm, results, tmp_pat
     options = {"sfreq": 128, "ch_names": ["Fz", "Cz", "Pz", "Oz", "PO7", "PO8"]}
     assert caption(loaded, eeg, **options).equals(caption(mine, eeg, **options))
     assert not {path.name for path in (hub / "model").rglob("*")} & {"checkpoints", "profile", "model-00001.safetensors"}
+
+
+def test_a_card_names_no_folder_as_a_model_of_the_hub(captioner, llm, tmp_path):
+    """Once the folder of the LLM had moved, its path was taken for a name on the Hub."""
+    folder = shutil.copytree(captioner, tmp_path / "captioner")
+    for place in ("/gone/mine", "gone/mine"):
+        (folder / "config.json").write_text(json.dumps(read_json(folder / "config.json") | {"llm": place}))
+        text = card(folder)
+        assert "base_model" not in yaml.safe_load(text.split("---")[1]) and "gone" not in text
+        assert 'llm="the folder of mine"' in text and "| base language model | mine |" in text
+    record = read_json(folder / "args.json")
+    record["llm"] |= {"name": "gone/mine", "commit": "0" * 40}
+    (folder / "args.json").write_text(json.dumps(record))
+    assert yaml.safe_load(card(folder).split("---")[1])["base_model"] == "gone/mine"
 
 
 @pytest.mark.parametrize(("given", "said"), [
