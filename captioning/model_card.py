@@ -175,11 +175,12 @@ def _score_lines(scores):
 def _data(folder, encoder, base, told):
     """Rows of the table on data, people and base LLM."""
     content = read_run(folder)[0]
-    place = options_used(content).get("eeg_dataset")
+    options = options_used(content)
+    place = options.get("eeg_dataset")
     source, people = told["source"], None
     if place and not source and Path(place).is_dir() and not why_other_data(Path(place), content.get("data")):
         record = read_record(place)
-        people = len({one["subject"] for one in record["recordings"]})
+        people = 1 if options.get("subject") else len({one["subject"] for one in record["recordings"]})
         source = source_text(source_of_record(record), people)
     source = source or (content.get("source") and source_text(content["source"]))
     pictures = [len(read_json(folder / name)) if (folder / name).is_file() else None for name in RECORDS[2:]]

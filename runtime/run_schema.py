@@ -9,6 +9,7 @@ class TrainingOptions(Schema):
     """The options in args.json that are read again. Earlier versions lack some of them."""
 
     split_num: int | None = ABSENT
+    subject: int | None = ABSENT
     loss_weight: float | None = ABSENT
     clip_model: PathText | None = ABSENT
     cache_dir: PathText | None = ABSENT

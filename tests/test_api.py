@@ -280,6 +280,18 @@ def test_a_card_names_no_folder_as_a_model_of_the_hub(captioner, llm, tmp_path):
     assert yaml.safe_load(card(folder).split("---")[1])["base_model"] == "gone/mine"
 
 
+def test_a_card_counts_the_people_who_were_trained_on(captioner, tmp_path, monkeypatch):
+    """--subject 2 of a data set of three people was "EEG of 3 people"."""
+    folder, record = shutil.copytree(captioner, tmp_path / "captioner"), read_json(captioner / "args.json")
+    monkeypatch.setattr("captioning.model_card.read_record", lambda place: {
+        "source": "raw", "recordings": [{"subject": subject} for subject in (1, 2, 3, 3)]})
+    monkeypatch.setattr("captioning.model_card.why_other_data", lambda place, fingerprint: None)
+    for subject, said in ((0, "EEG of 3 people from"), (2, "EEG of 1 person from")):
+        record["options"]["subject"], record["used"]["eeg_dataset"] = subject, str(tmp_path)
+        (folder / "args.json").write_text(json.dumps(record))
+        assert said in card(folder)
+
+
 @pytest.mark.parametrize(("given", "said"), [
     ({"max_new_tokens": 0}, "max_new_tokens: 0 is out of range"), ({"max_new_tokens": 4.5}, "4.5, expected a whole number"),
     ({"temperature": -1, "do_sample": True}, "temperature: -1 is out"), ({"temperature": None}, "None, expected a number"),
