@@ -120,11 +120,16 @@ def _captioners(folder, results):
     if results is None:
         return told
     key, (_, content) = content_key(checkpoint_hashes(folder)), read_beside(results, "--results")
-    study = next((one for one in content["studies"] if one.get("model") == key), None)
-    if study is None:
+    own = [one for one in content["studies"] if one.get("model") == key]
+    if not own:
         models = ", ".join(str(one.get("model")) for one in content["studies"])
         raise InputError(f"--results {results}: holds scores of the models {models}, this one is {key}; give the "
                          "results.json of this model's captions")
+    if len(own) > 1:
+        found = "; ".join(f"{one.get('split')} part, prompt {one.get('prompt')}" for one in own)
+        raise InputError(f"--results {results}: holds {len(own)} studies of this model ({found}), and a card shows one; "
+                         "run evaluate.py --report on the captions of one of them, and give its results.json")
+    study = own[0]
     metrics = [name for name in METRICS if any(name in one["scores"] for one in study["conditions"])]
     lines = [f"| condition | trials | {' | '.join(metrics)} |", f"|---|---|{'---|' * len(metrics)}"]
     for one in study["conditions"]:

@@ -292,6 +292,15 @@ def test_a_card_counts_the_people_who_were_trained_on(captioner, tmp_path, monke
         assert said in card(folder)
 
 
+def test_a_card_does_not_choose_among_studies_of_a_model(captioner, results, tmp_path):
+    """It showed the first, such as that of the validation part."""
+    content = json.loads(results.read_text())
+    content["studies"] = [content["studies"][0] | {"split": "val"}, *content["studies"]]
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"2 studies of this model \(val part, prompt basic; test part, prompt basic\)"):
+        card(captioner, tmp_path / "results.json")
+
+
 @pytest.mark.parametrize(("given", "said"), [
     ({"max_new_tokens": 0}, "max_new_tokens: 0 is out of range"), ({"max_new_tokens": 4.5}, "4.5, expected a whole number"),
     ({"temperature": -1, "do_sample": True}, "temperature: -1 is out"), ({"temperature": None}, "None, expected a number"),
