@@ -20,7 +20,7 @@ def draw(result: dict, path: Path, positions: dict[str, list[float]] | None = No
     from matplotlib.figure import Figure
 
     maps = _maps(result, positions)
-    with style(font__size=9, axes__titlesize=10):
+    with style(font__size=9, axes__titlesize=10, text__parse_math=False):  # a channel's name may hold dollar signs
         figure = Figure(figsize=(10, 6.4 if result["attribution"] else 4.2), layout="constrained")
         if (result.get("source") or {}).get("simulated"):
             figure.suptitle("Simulated EEG", x=.01, ha="left", fontsize=10)

@@ -119,6 +119,7 @@ def confusion_table(labels: ArrayLike, predicted: ArrayLike, class_names: dict[i
 
 def draw_confusion(table: "DataFrame", path: str | Path) -> None:
     """Draw a confusion table to a PNG file, as shares of each true class."""
+    import matplotlib
     from matplotlib.figure import Figure
     from sklearn.metrics import ConfusionMatrixDisplay
 
@@ -126,6 +127,7 @@ def draw_confusion(table: "DataFrame", path: str | Path) -> None:
     figure = Figure(figsize=(size, size), layout="constrained")
     shares = table.to_numpy() / np.maximum(table.to_numpy().sum(1, keepdims=True), 1)
     display = ConfusionMatrixDisplay(shares, display_labels=list(table.columns))
-    display.plot(ax=figure.add_subplot(), include_values=len(table) <= 12, values_format=".2f", cmap="Blues",
-                 xticks_rotation="vertical", im_kw={"vmin": 0, "vmax": 1}, colorbar=len(table) > 12)
-    figure.savefig(path, dpi=120, format="png")
+    with matplotlib.rc_context({"text.parse_math": False}):  # a class name may hold dollar signs
+        display.plot(ax=figure.add_subplot(), include_values=len(table) <= 12, values_format=".2f", cmap="Blues",
+                     xticks_rotation="vertical", im_kw={"vmin": 0, "vmax": 1}, colorbar=len(table) > 12)
+        figure.savefig(path, dpi=120, format="png")

@@ -25,6 +25,7 @@ from eegdata.splits import read_splits, write_splits
 from encoders import load_encoder
 from encoders.averaging import AverageWeights
 from encoders.classical import BASELINES, classical_baseline
+from metrics.classification import confusion_table, draw_confusion
 from report.schema import EncoderScores
 from tiny import CHANNELS, CLASSES, data_arguments, forget_hashes
 
@@ -94,6 +95,11 @@ def test_scores_of_the_test_part(data, clip, encoder):
     subjects = pandas.read_csv(folder / "per_subject.csv")
     assert subjects["subject"].tolist() == [1, 2] and subjects["n"].sum() == 24
     assert pandas.read_csv(folder / "per_class.csv")["class"].tolist() == list(CLASSES)
+
+
+def test_dollars_in_a_class_name_are_no_formula(tmp_path):
+    draw_confusion(confusion_table([0, 1], [0, 1], {0: "$5 bill, x_{$", 1: "dog"}), tmp_path / "matrix.png")
+    assert Image.open(tmp_path / "matrix.png").size[0] > 200
 
 
 def test_one_picture_has_no_interval(data, clip, encoder, tmp_path, capsys):

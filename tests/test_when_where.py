@@ -188,6 +188,12 @@ def test_unknown_times_and_places_are_said(tmp_path, capsys):
     assert json.loads((tmp_path / "when_where.json").read_text())["regions"] == []
 
 
+def test_dollars_in_a_channel_name_are_no_formula(tmp_path):
+    result = look(Reader(), trials(ch_names=["$X^$", *(f"X{i}" for i in range(7))]))
+    write(tmp_path, result)
+    assert Image.open(tmp_path / "when_where.png").size[0] > 1000
+
+
 def test_fewer_trials():
     result = look(Reader(), trials(n=240), max_trials=90)
     assert result["n"] == 90 and "90 of the 180 trials were used, drawn at random" in result["notes"]
