@@ -5,6 +5,7 @@ condition, prompt, probability and model, where pictures have several captions `
 captions were made, `<file>.json`.
 """
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -170,6 +171,8 @@ def read_captions(path: str | Path) -> Captions:
 
 def with_whole_letters(file: Captions) -> Captions:
     """The captions with U+FFFD in place of half a surrogate pair, which tables, charts and tokenizers do not take."""
+    if REFERENCES in file.table:  # an escape of JSON may stand for half a pair
+        file.table = file.table_with(REFERENCES, [json.dumps(own, ensure_ascii=False) for own in file.all_references])
     halves = [HALF.search(cell) is not None for cell in file.table.to_numpy().ravel()]
     if any(halves):
         print(f"note: {file.path}: {sum(halves)} cells hold what is not UTF-8 text; \ufffd is read in its place")

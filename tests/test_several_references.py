@@ -16,7 +16,7 @@ from PIL import Image
 
 import evaluate
 from metrics import coco
-from metrics.caption_files import read_captions
+from metrics.caption_files import read_captions, with_whole_letters
 from metrics.caption_retrieval import retrieval_columns
 from metrics.clip_score import clip_scores
 from metrics.corpus import corpus_scores
@@ -175,6 +175,13 @@ def test_references_that_are_none(tmp_path, cell):
     path.write_text(path.read_text().replace('"[""a dog""]"', '"' + cell.replace('"', '""') + '"'))
     with pytest.raises(InputError, match="row 0"):
         read_captions(path)
+
+
+def test_an_escape_for_half_a_surrogate_pair_is_read_as_the_letter_it_replaces(tmp_path, capsys):
+    """Tokenizers and Java ended in a traceback. The text of the first reference is also that of its own column."""
+    path = rows_with_references(tmp_path, [["a dog", "half \ud83d a pair"]])
+    file = with_whole_letters(read_captions(path))
+    assert file.all_references == [["a dog", "half \ufffd a pair"]] and "1 cells hold" in capsys.readouterr().out
 
 
 def test_clip_score_by_hand():
