@@ -111,8 +111,9 @@ def study_results(study: Study, args: Namespace, judge: Judge | None) -> dict:
             "classes": _class_count(study, first), "classes_a_picture": study.classes, **judged,
             "conditions": [condition_entry(condition, file) for condition, file in study.files.items()],
             "missing": study.missing, "calibration": calibration_of(study, args) if study.model else None,
-            "judge": judge.summary() if judge else None, "provenance": provenance(study, args), "notes": notes,
-            "doubts": study.doubts, "audit": study.audit, "eeg": study.eeg}
+            "judge": judge.summary([file.judged for file in study.files.values()]) if judge else None,
+            "provenance": provenance(study, args), "notes": notes, "doubts": study.doubts, "audit": study.audit,
+            "eeg": study.eeg}
 
 
 def _class_count(study, file):

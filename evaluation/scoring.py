@@ -85,7 +85,8 @@ def score(file: Captions, args: Namespace, embed: Callable | None = None, judge:
     else:
         file.notes.append(f"no {'expected' if any(predicted) else 'predicted'} objects, so no object accuracy")
     if judge:
-        scores |= judge.rate(file.clean, file.references, file.clusters, desc=f"judging {file.key}").scores
+        file.judged = judge.rate(file.clean, file.references, file.clusters, desc=f"judging {file.key}")
+        scores |= file.judged.scores
     if args.protocol == "thought2text":  # the predecessors' ROUGE differs, and claims rest on one only
         file.headline = caption_scores(generated, true, "ours", cleaning, (METRIC,))[METRIC]
     file.scores = pd.DataFrame(scores, dtype=float)

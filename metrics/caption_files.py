@@ -56,6 +56,7 @@ class Captions:
     corpus: dict = field(default_factory=dict)  # measures of all captions together
     interval: dict = field(default_factory=dict)  # metric -> (low, high)
     against: dict | None = None
+    judged: object = None  # metrics.judge.JudgeResult of its rows
     notes: list = field(default_factory=list)
 
     @property

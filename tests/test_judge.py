@@ -16,11 +16,13 @@ from urllib.parse import unquote
 
 from runtime.errors import InputError
 from runtime.options import run_options
+from runtime.runs import read_json
 
 import numpy as np
 import pytest
 
 import evaluate
+from caption_rows import rows
 from metrics.judge import QUESTIONS, Judge, add_arguments, drawn_rows
 from metrics.judge.backends import MAX_RETRIES, Answer, Endpoint
 from report_material import make_run
@@ -342,6 +344,22 @@ def test_what_stops_a_run_is_said_in_one_line(server, judge, answer, requests, w
     assert len(server.asked) == requests
     assert all(word in str(error.value) for word in words) and "\n" not in str(error.value), error.value
     assert not one.cache.path.exists()  # failed requests are not kept
+
+
+def test_a_study_tells_of_its_own_ratings(tmp_path, monkeypatch):
+    """Of two models in one command each is said to lack the ratings that its own captions lack."""
+    monkeypatch.setattr(Endpoint, "_request", lambda self, question: (Answer("dunno" if "bird" in question else "4"), 0))
+    files = []
+    for model, said in (("one", "A dog."), ("two", "A bird.")):
+        table = rows("eeg+label", n_pictures=3, people=1).assign(model=model, **{"Generated Caption": said})
+        files.append(tmp_path / f"{model}.csv")
+        table.to_csv(files[-1], index=False)
+    evaluate.main([*map(str, files), "--metrics", "ROUGE-1", "--n_boot", "20", "--n_perm", "20", "--report",
+                   str(tmp_path / "report"), "--judge_model", "m", "--judge_url", "http://localhost:1", "--judge_cache",
+                   str(tmp_path / "cache")])
+    one, two = (study["judge"] for study in read_json(tmp_path / "report" / "results.json")["studies"])
+    assert one["rows"] == two["rows"] > 0
+    assert set(one["refused"].values()) == {0} and set(two["refused"].values()) == {two["rows"]}
 
 
 @pytest.mark.parametrize("place", ["http://me:s3cr%2Ft@{}", "http://{}?api_key=s3cr%2Ft&v=1", "http://tok3n@{}",

@@ -199,9 +199,9 @@ class Judge:
         if self.price is not None:
             result.cost = (result.prompt_tokens * self.price[0] + result.completion_tokens * self.price[1]) / 1e6
 
-    def summary(self) -> dict[str, object]:
-        """Who judged and how, with the counts of all CSVs together, for JSON."""
-        counts = [vars(result) for result in self.results]
+    def summary(self, results: Sequence[JudgeResult] | None = None) -> dict[str, object]:
+        """Who judged and how, with the counts of some results together, for JSON; None: of all CSVs."""
+        counts = [vars(result) for result in (self.results if results is None else results)]
         keys = ("rows", "empty", "asked", "cached", "prompt_tokens", "completion_tokens", "uncounted", "retries",
                 "own_temperature")
         return {"model": self.name, "url": self.url, "questions": QUESTIONS, "temperature": 0,
