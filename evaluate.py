@@ -29,6 +29,7 @@ from metrics.grounding import METRIC
 from metrics.judge import Judge
 from metrics.judge import add_arguments as judge_options
 from metrics.text import CLEANINGS, METRICS, PROTOCOLS
+from report import FILES
 
 ALL_METRICS = (*METRICS, OBJECT_WORD, N_WAY)
 
@@ -116,6 +117,7 @@ def read_files(args: argparse.Namespace) -> list[Captions]:
         given = {file.path.resolve() for file in files}
         files += [] if Path(args.compare_to).resolve() in given else [with_whole_letters(read_captions(args.compare_to))]
     taken = {file.path.resolve() for file in files}
+    taken |= {(Path(args.report) / name).resolve() for name in (*FILES, "audit.json")} if args.report else set()
     for flag, path in (("--json", args.json), ("--csv", args.csv), ("--chart", args.chart)):
         if path and Path(path).resolve() in taken:
             raise InputError(f"{flag} {path}: is also an input or another output; choose another file")

@@ -6,10 +6,12 @@ be opened from disk and sent by mail.
 
 from pathlib import Path
 
+FILES = ("report.html", "results.json", "table.tex", "index.md")
+
 
 def write_report(folder: str | Path, results: dict, files: list[dict], other: tuple[str, dict] | None = None,
                  examples: int = 24) -> list[Path]:
-    """Write report.html, results.json, table.tex and index.md into folder, all or none; returns their paths.
+    """Write FILES into folder, all or none; returns their paths.
 
     results: as evaluate.py makes them. files: for each of results["studies"] {condition: metrics.caption_files.Captions},
     from which the examples are taken. other: from read_beside, shown beside the results, or None. examples: their number in
@@ -26,15 +28,14 @@ def write_report(folder: str | Path, results: dict, files: list[dict], other: tu
 
     folder = Path(folder)
     # JSON can hold what UTF-8 cannot, such as half a surrogate pair; it becomes a character reference or "?".
-    contents = {"report.html": render_page(results, files, other, examples).encode(errors="xmlcharrefreplace"),
-                "results.json": (json.dumps(results, indent=2, default=str) + "\n").encode(),
-                "table.tex": tables(results).encode(errors="replace")}
     claims = [study["claim"] for study in results["studies"]]
-    contents["index.md"] = index(folder, results["title"], claims, list(contents)).encode(errors="replace")
+    contents = (render_page(results, files, other, examples).encode(errors="xmlcharrefreplace"),
+                (json.dumps(results, indent=2, default=str) + "\n").encode(), tables(results).encode(errors="replace"),
+                index(folder, results["title"], claims, FILES).encode(errors="replace"))
     with ExitStack() as stack:  # they take their names together, once all are written
-        for name, content in contents.items():
+        for name, content in zip(FILES, contents, strict=True):
             stack.enter_context(atomic_path(folder / name)).write_bytes(content)
-    return [folder / name for name in contents]
+    return [folder / name for name in FILES]
 
 
 def read_beside(path: str | Path, flag: str = "--beside") -> tuple[str, dict]:

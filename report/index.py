@@ -1,5 +1,6 @@
 """index.md of a run's folder: what each file is."""
 
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
@@ -22,7 +23,7 @@ CONTENTS = {  # file or folder: what it is
 }
 
 
-def index(folder: Path, title: str, claims: list[str], written: list[str]) -> str:
+def index(folder: Path, title: str, claims: list[str], written: Iterable[str]) -> str:
     """The index of a folder as Markdown: the claims, then what is there. written: names of files that are about to be."""
     said = [f"> {escape(' '.join(claim.split()), quote=False)}\n" for claim in claims]
     lines = [f"# {escape(title, quote=False)}", "", *said, "| file | what it is |", "|---|---|"]

@@ -394,6 +394,9 @@ def test_outputs_are_checked_before_the_work(results, capsys):
     for flag, name in (("--report", "r"), ("--json", "s.json"), ("--csv", "s.csv"), ("--chart", "c.png")):
         name = f"file/{name}"
         assert f"{flag} {results}/{name}: {results}/file is no folder" in refused(capsys, file, flag, results / name, *FAST)
+    for flag, name in (("--json", "results.json"), ("--json", "audit.json"), ("--csv", "table.tex")):
+        message = refused(capsys, file, "--report", results / "r", flag, results / "r" / name, *FAST)
+        assert f"{flag} {results}/r/{name}: is also an input or another output" in message
     (results / "other.json").write_text('{"format": "x"}')
     message = refused(capsys, file, "--report", results / "r", "--beside", results / "other.json", "--json",
                       results / "s.json", *FAST)
