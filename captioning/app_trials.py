@@ -176,7 +176,8 @@ def view(captioner: Captioner, source: Source, row: int) -> str:
     """A trial as HTML."""
     if not 0 <= row < len(source.what):
         raise InputError(f"trial {row}: there are trials 0 to {len(source.what) - 1}")
-    shown = [condition for condition in SHOWN if not captioner.lacks(condition)]
+    shown = [condition for condition in SHOWN if not captioner.lacks(condition)
+             and (captioner.learned or BY_NAME[condition].embedding != "noise")]
     request = Request(controls=tuple(shown), words=WORDS)
     columns = readings(captioner, torch.as_tensor(source.eeg[[row]]), request, row)
     signal, (rows, evoked_of) = np.asarray(source.figures[row], float), source.alike(row)

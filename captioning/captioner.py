@@ -150,9 +150,11 @@ class Captioner:
         return self.route.label == "words" or (self.route.label == "class" and not self.without_classes)
 
     @property
-    def learned(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean [E] and overall scale of the EEG embeddings that its projector was trained on."""
-        return self.model.projector.eeg_mean.cpu(), self.model.projector.eeg_scale.cpu()
+    def learned(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Mean [E] and overall scale of the EEG embeddings that its projector was trained on; None for a predecessor's or
+        an early one of ours, which keeps neither: its projector has a mean of 0 and a scale of 1."""
+        mean, scale = self.model.projector.eeg_mean.cpu(), self.model.projector.eeg_scale.cpu()
+        return (mean, scale) if mean.any() else None
 
     def lacks(self, condition: str) -> str | None:
         """What a condition of metrics/conditions.py needs that this captioner has not, without which it would repeat
@@ -201,6 +203,10 @@ class Captioner:
         if not with_embedding:
             candidates = 1
             options = {name: value for name, value in options.items() if name != "guidance"}
+        if candidates > 1 and self.learned is None:
+            raise InputError(f"--candidates {candidates}: are ranked by what differs from the mean embedding of the "
+                             f"training, and {self.folder}, a predecessor's or an early captioner, keeps none; leave the "
+                             "option out")
         examples = [dataset.example(i, label, with_embedding) for i, label in enumerate(labels)]
         lengths = [len(example["before"]) + len(example["after"]) for example in examples]
         new, soft = options["max_new_tokens"], with_embedding * self.model.config.soft_tokens

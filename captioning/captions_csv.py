@@ -19,7 +19,7 @@ from runtime.wording import listed
 import torch
 
 from captioning.captioner import Captioner
-from captioning.conditions import captions_of, under_condition
+from captioning.conditions import captions_of, check_noise, under_condition
 from datautils import image_embeddings
 from eegdata.data_paths import DataPaths, find_data
 from eegdata.pictures import machine_made, picture_path, read_caption, read_captions
@@ -80,6 +80,7 @@ def write_captions(captioner: Captioner, args: Options, files: dict[str, Path]) 
                          f"make the baselines {', '.join(fitted)}; give the split that the captioner was trained with, or "
                          "name the conditions to write without these")
     positions = torch.arange(len(trials)) if args.split == "all" else split[args.split]
+    check_noise(files, len(positions), captioner.learned)
     names = trials.names(positions)
     training = set(trials.names(split["train"]))
     more = len(set(read_records(captioner.folder).get("train", ())) - training)

@@ -1,9 +1,11 @@
 """What stands in the prompt under each condition: the EEG embedding and the predicted class, or a control instead."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from runtime.draws import seed_of
+from runtime.errors import InputError
+from runtime.wording import counted, joined
 
 import numpy as np
 import torch
@@ -45,11 +47,21 @@ def matched_noise(embeddings: torch.Tensor, generator: torch.Generator) -> torch
 
 def _noise(embeddings, seed, learned, first):
     """Noise in place of embeddings [N, E], for `under_condition`."""
-    if learned is None or len(embeddings) >= FEW_TRIALS:
+    if len(embeddings) >= FEW_TRIALS:
         return matched_noise(embeddings, torch.Generator().manual_seed(seed))
     mean, scale = learned
     return mean + scale * torch.stack([torch.randn(len(mean), generator=torch.Generator().manual_seed(seed_of(seed, row)))
                                        for row in range(first, first + len(embeddings))])
+
+
+def check_noise(conditions: Iterable[str], trials: int, learned: tuple[torch.Tensor, torch.Tensor] | None) -> None:
+    """Raise InputError for a condition that shows noise where nothing is known that it could be like. trials, learned: of
+    `under_condition`."""
+    noise = [condition for condition in conditions if BY_NAME[condition].embedding == "noise"]
+    if noise and trials < FEW_TRIALS and learned is None:
+        raise InputError(f"{joined(noise)}: noise in place of {counted(trials, 'trial')} needs the mean and scale of the "
+                         "embeddings in training, which a predecessor's or an early captioner does not keep; leave it out, "
+                         f"or give {FEW_TRIALS} trials or more at a time, whose own mean and covariance do")
 
 
 def captions_of(captioner: object, shown: PromptContent, answered: list[bool], instruction: str,
@@ -83,9 +95,10 @@ def under_condition(condition: str, embeddings: torch.Tensor, predicted: list[st
     picture embeddings [N, E]; told: N texts that stand in prompts for the predicted class, None for its name.
 
     Noise has the mean and covariance of many trials' embeddings; of few, the mean [E] and the overall scale `learned` of
-    those that the captioner was trained on. first: how many trials of a stream came before these, as each of few has noise
-    of its own.
+    those that the captioner was trained on (None: not known, see check_noise). first: how many trials of a stream came
+    before these, as each of few has noise of its own.
     """
+    check_noise([condition], len(embeddings), learned)
     asked, generator = BY_NAME[condition], torch.Generator().manual_seed(seed)
     rows = torch.arange(len(embeddings))
     if asked.exchanged:

@@ -7,7 +7,7 @@ from runtime.errors import InputError
 
 import torch
 
-from captioning.conditions import captions_of, under_condition
+from captioning.conditions import captions_of, check_noise, under_condition
 from captioning.requests import Request
 from encoders.confidence import confidence_text, threshold_of
 from encoders.words import words_of
@@ -39,6 +39,7 @@ def readings(captioner: "Captioner", eeg: torch.Tensor, request: Request, first:
     for control in request.controls:
         if lacking := captioner.lacks(control):
             raise InputError(f"--control {control}: needs {lacking}; leave it out, or give noise or nothing")
+    check_noise(request.controls, len(eeg), captioner.learned)
     instruction = request.instruction or captioner.instruction()
     embeddings, probabilities = captioner.encode(eeg)
     predicted, probability = words_of(probabilities, captioner.model.encoder.config, captioner.class_names)

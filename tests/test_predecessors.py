@@ -13,6 +13,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 import inference
 from captioning.captioner import Captioner
+from captioning.conditions import check_noise
+from captioning.readings import readings
+from captioning.requests import Request
 from config import ChannelNetConfig
 from encoders import build_encoder
 from language_model.prompts import prompt_ids
@@ -172,6 +175,18 @@ def test_one_message_from_the_command_line(adapter, tmp_path, capsys):
     assert stop.value.code == 2
     (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
     assert str(tmp_path / "base") in line and "--llm_backbone_name_or_path" in line
+
+
+def test_what_needs_statistics_of_the_training_is_refused(whole):
+    """Noise in place of few embeddings was standard normal, which theirs are not, and candidates were ranked as if the mean
+    embedding were 0."""
+    captioner = Captioner(whole, "cpu")
+    with pytest.raises(InputError, match=r"noise and noise\+label: noise in place of 1 trial needs the mean and scale"):
+        readings(captioner, torch.randn(1, 128, 440), Request(controls=("nothing", "noise", "noise+label")))
+    check_noise(["noise", "constant"], 20, captioner.learned)
+    with pytest.raises(InputError, match="--candidates 2: are ranked by what differs from the mean embedding"):
+        captioner.generate(torch.randn(1, 16), ["cat"], True, INSTRUCTION, batch_size=1, max_new_tokens=2, do_sample=False,
+                           candidates=2)
 
 
 # --- token ids ---
