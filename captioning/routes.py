@@ -63,7 +63,7 @@ class Route:
 
     def exemplars(self, embeddings: torch.Tensor, own: Sequence[int] | None = None) -> list[tuple[str, ...]]:
         """The captions of the training pictures nearest to embeddings [N, E], the nearest first. own [N]: the number of the
-        picture that was seen, where it is one of them; its caption is left out."""
+        picture that was seen, whose caption is left out, or -1 where it is none of them."""
         if not self.count:
             return [()] * len(embeddings)
         rows = nearest_pictures(embeddings.numpy(), self.pictures.embeddings.numpy(), self.count,

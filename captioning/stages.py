@@ -87,9 +87,10 @@ def image_stage(args: Options, paths: DataPaths, stage: Stage, names: dict, clas
                 pictures: dict[str, torch.Tensor]) -> list:
     """Stage 2, from picture embeddings; returns the trainer's log. class_of: class name by picture name."""
     route = _calibrated(route, pictures["val"], paths.image_dir, names["val"])
+    number = {name: i for i, name in enumerate(names["train"])}  # validation may show some of them, too
     return stage.reuse_or_run(
         pictures, {part: route.labels(pictures[part], [class_of[name] for name in names[part]]) for part in names},
-        {part: route.exemplars(pictures[part], range(len(names[part])) if part == "train" else None) for part in names},
+        {part: route.exemplars(pictures[part], [number.get(name, -1) for name in names[part]]) for part in names},
         {part: [captions[part][name] for name in names[part]] for part in names}, args.num_epochs_image,
         model_key(clip_identity(stage.model.config.clip_model)))
 

@@ -64,13 +64,14 @@ def nearest_pictures(embeddings: ArrayLike, pictures: ArrayLike, count: int = 1,
 
     The pictures' mean is subtracted from both first. Embeddings of pictures have a large part in common, and embeddings
     predicted from EEG shrink towards it, so that plain cosine hardly separates pictures. own [N] int: the picture that was
-    seen, where it is a training picture itself; it does not count.
+    seen, which does not count, or -1 where it is no training picture.
     """
     mean = pictures.mean(0)
     rows, columns = (_unit(np.asarray(x, np.float64) - mean) for x in (embeddings, pictures))
     likeness = rows @ columns.T
     if own is not None:
-        likeness[np.arange(len(rows)), own] = -np.inf
+        known = np.flatnonzero(np.asarray(own) >= 0)
+        likeness[known, np.asarray(own)[known]] = -np.inf
     return (-likeness).argsort(1, kind="stable")[:, :count]
 
 

@@ -1,6 +1,7 @@
 """What the LLM is told beside the embedding: words, captions of similar pictures, labels out of fold, candidates."""
 
 import importlib
+from types import SimpleNamespace
 
 from runtime.errors import InputError
 from runtime.runs import read_json
@@ -20,6 +21,7 @@ from captioning.captioner import Captioner
 from captioning.readings import readings
 from captioning.requests import GREEDY, Request
 from captioning.routes import Route
+from captioning.stages import image_stage
 from datautils import CaptionDataset
 from eegdata.pictures import read_caption
 from eegdata.splits import read_splits
@@ -219,8 +221,28 @@ def test_stages_leave_out_the_own_picture(told, data, llm, tmp_path, monkeypatch
     finetune(data, clip, encoder, llm, tmp_path / "captioner", "--exemplars", "1", "--max_steps", "1")
     names = sorted(f"{kind}_{i}" for kind in ("cat", "dog", "car") for i in range(5))
     shown = [names.index(f"{kind}_{i}") for kind in ("cat", "dog", "car") for i in range(5) for _ in range(4)]
-    assert [(count, own) for count, own, _ in given] == [(15, list(range(15))), (3, None), (60, shown), (12, None)]
+    assert [(count, own) for count, own, _ in given] == [(15, list(range(15))), (3, [-1] * 3), (60, shown), (12, None)]
     assert given[0][2].texts == [caption_of(data, name) for name in names]
+
+
+def test_a_validation_picture_of_the_training_part_is_not_shown_its_own_caption(monkeypatch):
+    """As in a split by subject. Its own caption stood first in each prompt that stage 2 was validated on, so the epoch was
+    kept that copies best, which training never asks for."""
+    pictures = torch.from_numpy(np.random.default_rng(0).normal(size=(6, 8))).float()
+    names = {"train": list("abcdef"), "val": ["c", "x", "f"]}
+    rows = {"train": pictures, "val": pictures[[2, 3, 5]]}
+    route = Route("none", None, 2, EmbeddedTexts([f"caption {name}" for name in names["train"]], pictures, {}))
+    monkeypatch.setattr("captioning.stages.clip_identity", lambda name: {"name": name, "commit": "0", "files": {}})
+    seen = []
+    stage = SimpleNamespace(model=SimpleNamespace(config=SimpleNamespace(clip_model="clip")),
+                            reuse_or_run=lambda embeddings, labels, exemplars, *more: seen.append(exemplars))
+    captions = {part: {name: f"caption {name}" for name in names[part]} for part in names}
+    image_stage(SimpleNamespace(num_epochs_image=1), SimpleNamespace(image_dir="."), stage, names,
+                dict.fromkeys("abcdefx", "cat"), captions, route, rows)
+    (exemplars,) = seen
+    for part in names:
+        assert not any(f"caption {name}" in shown for name, shown in zip(names[part], exemplars[part], strict=True))
+    assert exemplars["val"][1][0] == "caption d"  # the nearest to a picture that is none of them
 
 
 # --- no soft tokens ---
