@@ -9,6 +9,7 @@ from .brainvision import HEADERS, decoded
 from .pointers import brainvision_files, check_data_files, named_in
 from .raw_files import RecordingFile
 from .readers import EDF_OPTIONS, check_whole, mark_triggers, mne_reads
+from .spelling import natural
 
 if TYPE_CHECKING:
     import mne
@@ -38,7 +39,7 @@ def find_files(root: Path | str, task: str | None = None, cut_short: bool = Fals
         raise InputError(f"--bids {root}: holds no EEG recording (sub-<label>/[ses-<label>/]eeg/*_eeg with the ending "
                          f"{' '.join(SUFFIXES)})")
     files = []
-    for path in sorted(found, key=lambda each: str(each.fpath)):
+    for path in sorted(found, key=lambda each: natural(each.fpath)):
         sidecar = path.find_matching_sidecar(suffix="events", extension=".tsv", on_error="ignore")
         files.append(RecordingFile(path.fpath, path.fpath.relative_to(root).as_posix(),
                                    lambda path=path: open_raw(path, cut_short, other_files), path.subject, path.session,

@@ -15,6 +15,7 @@ from runtime.wording import listed
 from eegdata.records import MAX_NUMBER
 
 from .readers import SUFFIXES, open_raw
+from .spelling import natural
 from .tables import plain_text, read_table
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ def _search(folder):
         return not any(part.startswith(".") for part in inner) and not any(
             part.lower().endswith(".mff") for part in inner[:-1])
 
-    found = sorted(path for path in folder.rglob("*") if path.name.lower().endswith(SUFFIXES) and seen(path)
-                   and not NO_RECORDING.search(path.name.lower()))
+    found = sorted((path for path in folder.rglob("*") if path.name.lower().endswith(SUFFIXES) and seen(path)
+                    and not NO_RECORDING.search(path.name.lower())), key=natural)
     if not found:
         raise InputError(f"--recordings {folder}: contains no recordings; expected files that end in {' '.join(SUFFIXES)}")
     return found

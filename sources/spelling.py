@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from pathlib import PurePath
 
 from .tables import plain_text
 
@@ -14,6 +15,12 @@ def loose(text: str) -> str:
     """A name without regard to case, to what separates its words and to forms of its letters: "Air_Conditioner" is "air
     conditioner", full-width digits are digits; "C+" is not "C-", and marks on letters stay."""
     return SEPARATORS.sub(" ", unicodedata.normalize("NFKC", plain_text(text)).casefold()).strip()
+
+
+def natural(path: PurePath) -> tuple:
+    """What paths are sorted by so that their numbers count as numbers: run-2 comes before run-10."""
+    parts = [re.split(r"(\d+)", name) for name in path.parts]
+    return [[int(each) if each.isdecimal() else each for each in name] for name in parts], path
 
 
 def slug(text: object) -> str:

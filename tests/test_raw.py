@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from eegdata.splits import read_splits
 from raw_material import CHANNELS, ONSETS, SFREQ, make_pictures, make_raw, save, write_table, write_xdf
 from raw_runs import AS_IT_IS, by_hand, fails, prepare
 
@@ -249,6 +250,17 @@ def test_labels_that_are_large_numbers(tmp_path):
     paths = [save(make_raw(seed=i), tmp_path / f"sub-{label}_raw.fif") for i, label in enumerate(labels)]
     record, _, columns = prepare(tmp_path / "out", "--recordings", *paths, "--event_names", "cat|dog")
     assert record["about"]["subjects"] == {"1": labels[0], "2": labels[1]} and set(columns["subject"]) == {1, 2}
+
+
+def test_recordings_of_a_folder_follow_the_numbers_in_their_names(tmp_path):
+    """Run 10 came before run 1, and so the last run was no part of the test of --split_by recording."""
+    for run in (1, 2, 9, 10):
+        save(make_raw(seed=run), tmp_path / "all" / f"sub-1_run-{run}_raw.fif")
+    record, _, columns = prepare(tmp_path / "out", "--recordings", tmp_path / "all", "--event_names", "cat|dog",
+                                 "--split_by", "recording")
+    assert [each["name"] for each in record["recordings"]] == [f"sub-1_run-{run}_raw.fif" for run in (1, 2, 9, 10)]
+    test = read_splits(tmp_path / "out" / "splits.pth")[0]["test"]
+    assert set(columns["recording"][test]) == {3}
 
 
 def test_a_label_that_is_no_number_moves_no_other(tmp_path, capsys):
