@@ -131,6 +131,9 @@ def recorded_events(file: RecordingFile, raw: "mne.io.BaseRaw", stim_channel: st
     does, they are comments, and the trigger channels are read.
     """
     channels = stim_channels(file.path, raw, stim_channel)
+    if mask is not None and not channels:
+        raise InputError(f"--stim_mask {mask}: {file.path} has no trigger channel, only annotations; "
+                         "name the channel of the codes with --stim_channel, or leave the option out")
     if (stim_channel is None and mask is None) or not channels:
         onsets, texts = (raw.annotations.onset - raw.first_time).tolist(), map(_text, raw.annotations.description)
         found = [Event(text, f"{file.path}, '{text}' at {onset:.3f} s", onset) for onset, text in

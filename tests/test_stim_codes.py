@@ -122,6 +122,9 @@ def test_a_data_set_of_codes(tmp_path, capsys):
     assert "--stim_channel NONE" in fails(capsys, tmp_path / "no", "--recordings", path, "--stim_channel", "NONE", *options)
     events = write_table(tmp_path / "events.tsv", ("onset", "class"), (3, "cat"))
     assert "--stim_mask" in fails(capsys, tmp_path / "no", "--recordings", path, "--events", events, "--stim_mask", "1")
+    path = save(make_raw(), tmp_path / "none_raw.fif")  # its annotations were read without a word
+    assert "--stim_mask 3: " in fails(capsys, tmp_path / "no", "--recordings", path, "--event_names", ".*", "--stim_mask",
+                                      "3")
 
 
 @pytest.mark.parametrize(("name", "count"), [("glitch", 48), ("stuck_half", 48), ("comment", 48), ("held", 39)])
