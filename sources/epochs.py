@@ -144,6 +144,10 @@ def settle_baseline(args: argparse.Namespace, first: int, last: int, sfreq: floa
     if not args.tmin <= low < high <= args.tmax:
         raise InputError(f"--baseline {low:g} {high:g}: expected a stretch of the trial, {args.tmin:g} <= START < END <= "
                          f"{args.tmax:g}")
+    times = np.arange(first, last) / sfreq
+    if not ((low <= times) & (times <= high)).any():
+        raise InputError(f"--baseline {low:g} {high:g}: holds no sample, of which there are {sfreq:g} in a second; make it "
+                         "longer")
     return (max(low, start), min(high, end))
 
 

@@ -87,7 +87,8 @@ def test_the_baseline_of_a_reference_that_is_no_eeg(tmp_path, kind):
 def test_options_beyond_reason(tmp_path, capsys):
     """They are named before anything is written; the file is not called damaged for them."""
     path = save(make_raw(sfreq=100.4), tmp_path / "one_raw.fif")  # 50 Hz lie below Nyquist, MNE's filter for them does not
-    for options in (("--notch", "0.1"), ("--notch", "50"), ("--tmin", "0", "--tmax", "0.001"), ("--h_freq", "50.3")):
+    for options in (("--notch", "0.1"), ("--notch", "50"), ("--tmin", "0", "--tmax", "0.001"), ("--h_freq", "50.3"),
+                    ("--baseline", "0.001", "0.002")):
         message = fails(capsys, tmp_path / "no", "--recordings", path, "--event_names", ".*", *options)
         assert message.startswith(f"error: {options[0]} {options[1]}") and not (tmp_path / "no").exists()
     with pytest.raises(SystemExit):
