@@ -155,6 +155,11 @@ def find(args: argparse.Namespace, stimuli: Stimuli | None = None,
         raw_files.find_files(args.recordings, args.stream, args.cut_short, args.allow_other_files))
     captions = Captions(names_in(args.caption_columns or ""), args.picture_column, UNITS[args.onset_unit])
     tables = _tables(args, files, captions)
+    for flag, given in (("picture_column", args.picture_column), ("onset_unit", args.onset_unit != "s")):
+        if given and not tables:
+            raise InputError(f"--{flag} {getattr(args, flag)}: is of events tables, and the events are those that the "
+                             "recordings hold; give --events, put <recording>_events.tsv beside each recording, or leave "
+                             "the option out")
     if stimuli is None:
         stimuli = find_stimuli(_folder_of_pictures(args), args.picture_list, args.picture_map, captions, args.event_picture,
                                args.no_classes)

@@ -212,6 +212,8 @@ def test_nothing_in_the_table_or_in_the_recording(fails, tmp_path):
     assert f"{table}: has no events" in fails("--events", table)
     table.write_bytes("onset\tpicture\n".encode("utf-16-le"))
     assert "zero bytes" in fails("--events", table)
+    for option in (("--picture_column", "stim"), ("--onset_unit", "ms")):  # of a table, which is not there
+        assert " ".join(option) in fails("--event_names", ".*", *option)
     silent = make_raw().set_annotations(None)
     message = fails("--event_names", ".*", recordings=[save(silent, tmp_path / "silent_raw.fif")])
     assert "none at all; expected --events TSV" in message and "--stim_channel" in message
