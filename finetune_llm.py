@@ -7,7 +7,8 @@
 
 Writes a captioner folder: encoder, projector and adapter (never the LLM's weights), tokenizer, id2label.json, args.json,
 train_log.json, train_images.json and val_images.json, the hashes of the pictures it was trained and validated on; with
---label words vocabulary.safetensors, with --exemplars exemplars.safetensors, which holds the training captions.
+--label words vocabulary.safetensors and picture_vocabulary.safetensors, of words as EEG and as pictures tell them; with
+--exemplars exemplars.safetensors, which holds the training captions.
 """
 
 import argparse

@@ -189,7 +189,10 @@ def _write_condition(captioner, encoded, condition, args, batch_size, file, fact
                                     captioner, encoded.paths.image_dir, encoded.names, args), encoded.told,
                                 captioner.learned)
         if condition == "image" and captioner.route.label == "words":  # as stage 2 was trained, and the answer, too
-            shown = shown._replace(labels=captioner.route.labels(shown.embeddings, truth))
+            if captioner.route.of_pictures is None:
+                print(f"note: image: {captioner.folder}, which an earlier version wrote, knows how words are read from EEG "
+                      "only, so pictures are told fewer words than they hold; train it again")
+            shown = shown._replace(labels=captioner.route.labels(shown.embeddings, truth, "image"))
         rows = shown.rows
         models = {name: model_key(identity) for name, identity in used.items() if name != "other_llm"}
         pictures = shown.embeddings.cpu().numpy().tobytes() if condition == "image" else b""  # others may lie there by now

@@ -19,18 +19,21 @@ from encoders.embedded_texts import EmbeddedTexts
 from encoders.vocabulary import Vocabulary
 from metrics.text_baselines import nearest_pictures
 
-WORDS, EXEMPLARS = "vocabulary.safetensors", "exemplars.safetensors"
+WORDS, WORDS_OF_PICTURES, EXEMPLARS = (f"{name}.safetensors" for name in (
+    "vocabulary", "picture_vocabulary", "exemplars"))
 
 
 @dataclass
 class Route:
-    """label: "class", "words" or "none"; vocabulary: for "words"; count: captions of similar pictures in a prompt;
-    pictures: the captions of the training pictures with the pictures' embeddings, None without."""
+    """label: "class", "words" or "none"; vocabulary: for "words", calibrated on EEG; count: captions of similar pictures in
+    a prompt; pictures: the captions of the training pictures with the pictures' embeddings, None without; of_pictures: the
+    vocabulary calibrated on pictures, whose embeddings say more; None in an earlier version's captioner."""
 
     label: str = "class"
     vocabulary: Vocabulary | None = None
     count: int = 0
     pictures: EmbeddedTexts | None = None
+    of_pictures: Vocabulary | None = None
 
     @classmethod
     def load(cls, folder: Path, config: EEGModelForCausalLMConfig, label: str | None = None) -> "Route":
@@ -39,22 +42,26 @@ class Route:
         if label == "words" != config.label:
             raise InputError(f"--label words: the captioner {folder} was trained with --label {config.label}, so it has no "
                              "vocabulary; train one with --label words, or leave the option out")
-        size = config.embedding_size
-        return cls(label, Vocabulary.load(folder / WORDS, size) if label == "words" else None, config.exemplars,
-                   EmbeddedTexts.load(folder / EXEMPLARS, size) if config.exemplars else None)
+        size, words = config.embedding_size, label == "words"
+        of_pictures = words and (folder / WORDS_OF_PICTURES).is_file()
+        return cls(label, Vocabulary.load(folder / WORDS, size) if words else None, config.exemplars,
+                   EmbeddedTexts.load(folder / EXEMPLARS, size) if config.exemplars else None,
+                   Vocabulary.load(folder / WORDS_OF_PICTURES, size) if of_pictures else None)
 
     def save(self, folder: Path) -> None:
         """Write what `load` reads, and remove what an earlier captioner in the folder had."""
-        for file, content in ((WORDS, self.vocabulary), (EXEMPLARS, self.pictures)):
+        for file, content in ((WORDS, self.vocabulary), (WORDS_OF_PICTURES, self.of_pictures), (EXEMPLARS, self.pictures)):
             if content is None:
                 (folder / file).unlink(missing_ok=True)
             else:
                 content.save(folder / file)
 
-    def labels(self, embeddings: torch.Tensor, predicted: Sequence[str]) -> list[str | None]:
-        """What stands for the class in the prompts of trials: embeddings [N, E], predicted [N] class names."""
+    def labels(self, embeddings: torch.Tensor, predicted: Sequence[str], modality: str = "eeg") -> list[str | None]:
+        """What stands for the class in the prompts of trials: embeddings [N, E] of EEG or, with the modality "image", of
+        pictures; predicted [N] class names."""
         if self.label == "words":
-            return self.vocabulary.words_of(self.vocabulary.probabilities(embeddings))
+            vocabulary = self.of_pictures if modality == "image" and self.of_pictures else self.vocabulary
+            return vocabulary.words_of(vocabulary.probabilities(embeddings))
         return self.named(predicted)
 
     def named(self, names: Sequence[str]) -> list[str | None]:

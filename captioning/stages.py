@@ -56,7 +56,7 @@ def make_route(args: Options, clip_model: str, paths: DataPaths, encoder: nn.Mod
                names: dict, pictures: dict[str, torch.Tensor], device: str) -> Route:
     """The route that --label, --vocabulary and --exemplars ask for. names, pictures: of the train and val part, and their
     embeddings."""
-    vocabulary, similar = None, None
+    vocabulary = similar = of_pictures = None
     if args.exemplars:
         if len(names["train"]) <= args.exemplars:
             raise InputError(f"--exemplars {args.exemplars}: the training part has {len(names['train'])} pictures, and "
@@ -68,8 +68,9 @@ def make_route(args: Options, clip_model: str, paths: DataPaths, encoder: nn.Mod
         plain = Vocabulary.of(words, pictures["train"], clip_model, device)
         embeddings, _ = _encoded(encoder, trials, split["val"], device)
         vocabulary = plain.calibrated(embeddings, present(words, _captions(paths.image_dir, trials.names(split["val"]))))
+        of_pictures = plain.calibrated(pictures["val"], present(words, _captions(paths.image_dir, names["val"])))
         print(f"{len(words)} words may stand in prompts; {MOST_WORDS} at most do, each if it is more likely than not")
-    return Route(args.label, vocabulary, args.exemplars, similar)
+    return Route(args.label, vocabulary, args.exemplars, similar, of_pictures)
 
 
 def _encoded(encoder, trials, rows, device):
@@ -86,10 +87,9 @@ def _captions(image_dir, names):
 def image_stage(args: Options, paths: DataPaths, stage: Stage, names: dict, class_of: dict, captions: dict, route: Route,
                 pictures: dict[str, torch.Tensor]) -> list:
     """Stage 2, from picture embeddings; returns the trainer's log. class_of: class name by picture name."""
-    route = _calibrated(route, pictures["val"], paths.image_dir, names["val"])
     number = {name: i for i, name in enumerate(names["train"])}  # validation may show some of them, too
     return stage.reuse_or_run(
-        pictures, {part: route.labels(pictures[part], [class_of[name] for name in names[part]]) for part in names},
+        pictures, {part: route.labels(pictures[part], [class_of[name] for name in names[part]], "image") for part in names},
         {part: route.exemplars(pictures[part], [number.get(name, -1) for name in names[part]]) for part in names},
         {part: [captions[part][name] for name in names[part]] for part in names}, args.num_epochs_image,
         model_key(clip_identity(stage.model.config.clip_model)))

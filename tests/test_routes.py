@@ -1,6 +1,8 @@
 """What the LLM is told beside the embedding: words, captions of similar pictures, labels out of fold, candidates."""
 
 import importlib
+import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 from runtime.errors import InputError
@@ -22,7 +24,7 @@ from captioning.readings import readings
 from captioning.requests import GREEDY, Request
 from captioning.routes import Route
 from captioning.stages import image_stage
-from datautils import CaptionDataset
+from datautils import CaptionDataset, image_embeddings
 from eegdata.pictures import read_caption
 from eegdata.splits import read_splits
 from eegdata.trials import load_trials
@@ -32,7 +34,7 @@ from encoders.vocabulary import Vocabulary, present, words_in, words_of_captions
 from finetuning import finetune, write, write_controls
 from language_model.candidates import Draw, GumbelNoise
 from recipes import make_small_clip
-from tiny import data_arguments
+from tiny import data_arguments, forget_hashes
 
 VOCABULARY = "snow\ngrass\nblue\nred\ncat\n"
 
@@ -138,7 +140,28 @@ def test_the_ceiling_is_told_the_words_of_the_picture(told, data, tmp_path, monk
     made = prompts_of(monkeypatch)
     write(told[0], data, tmp_path / "image.csv", "--condition", "image")
     (embeddings, labels, _), = made
-    assert labels == Captioner(told[0], "cpu").route.labels(embeddings, None) and set(labels) <= set(VOCABULARY.split())
+    route = Captioner(told[0], "cpu").route
+    assert labels == route.labels(embeddings, None, "image") and set(labels) <= set(VOCABULARY.split())
+
+
+def test_pictures_have_words_where_the_eeg_tells_none(told, data, tmp_path, monkeypatch, capsys):
+    """The ceiling of an encoder at chance was told no words: those of pictures were read as if they were EEG."""
+    folder = shutil.copytree(told[0], tmp_path / "captioner")
+    vocabulary = Vocabulary.load(folder / "vocabulary.safetensors", 16)
+    replace(vocabulary, slope=0., offset=-3.).save(folder / "vocabulary.safetensors")
+    forget_hashes(folder)
+    made = prompts_of(monkeypatch)
+    write(folder, data, tmp_path / "eeg.csv")
+    write(folder, data, tmp_path / "image.csv", "--condition", "image")
+    (_, of_eeg, _), (embeddings, of_pictures, _) = made
+    own = Vocabulary.load(folder / "picture_vocabulary.safetensors", 16)
+    validation = image_embeddings([f"{kind}_5" for kind in ("cat", "dog", "car")], data / "images", str(told[1]))
+    assert torch.allclose(own.centre, validation.mean(0), atol=1e-5)
+    assert set(of_eeg) == {""} and of_pictures == own.words_of(own.probabilities(embeddings))
+    assert "earlier version" not in capsys.readouterr().out
+    (folder / "picture_vocabulary.safetensors").unlink()
+    write(folder, data, tmp_path / "image.csv", "--condition", "image")
+    assert set(made[2][1]) == {""} and "which an earlier version wrote" in capsys.readouterr().out
 
 
 def test_label_none_is_kept_with_the_captioner(data, clip, encoder, llm, tmp_path, monkeypatch):
