@@ -150,6 +150,11 @@ class Captioner:
         return self.route.label == "words" or (self.route.label == "class" and not self.without_classes)
 
     @property
+    def shows(self) -> bool:
+        """Whether its prompts hold anything of the embedding: soft tokens or exemplars."""
+        return bool(self.model.config.soft_tokens or self.route.count)
+
+    @property
     def learned(self) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Mean [E] and overall scale of the EEG embeddings that its projector was trained on; None for a predecessor's or
         an early one of ours, which keeps neither: its projector has a mean of 0 and a scale of 1."""
@@ -192,16 +197,16 @@ class Captioner:
         """Captions for embeddings [N, E] and class names (or None): N texts.
 
         Batches hold prompts of similar length, so there is little padding; several processes take turns at the batches.
-        options: of `generate`; a "guidance" has no effect without the embedding, nor have candidates, of which the one
-        nearest to the embedding is kept (`_best`).
+        options: of `generate`; a "guidance" has no effect where the prompt holds nothing of the embedding. Nor have
+        candidates without the embedding, as the one nearest to it is kept (`_best`).
         done: {number of a caption: text} of an interrupted run; these stay as they are, whatever the batch size was.
         on_batch: called in process 0 with a list of such pairs after each batch.
         """
         dataset = CaptionDataset(self.tokenizer, self.template, instruction, embeddings, labels,
                                  uncounted=self.model.config.uncounted_token, token_count=self.token_count,
                                  exemplars=self.route.exemplars(embeddings) if with_embedding else None)
-        if not with_embedding:
-            candidates = 1
+        candidates = candidates if with_embedding else 1
+        if not (with_embedding and self.shows):  # with and without it the prompts say the same
             options = {name: value for name, value in options.items() if name != "guidance"}
         if candidates > 1 and self.learned is None:
             raise InputError(f"--candidates {candidates}: are ranked by what differs from the mean embedding of the "
@@ -284,6 +289,9 @@ def load_captioner(args: Options) -> Captioner:
                           args.llm_backbone_name_or_path, args.label, vars(args).get("clip_model"))
     if idle := options.idle_sampling(args):
         print(idle)
+    if args.guidance != 1 and not captioner.shows:
+        print(f"note: --guidance {args.guidance:g}: without effect, as the prompts of {captioner.folder} hold nothing of "
+              "the embedding (--soft_tokens 0, no exemplars)")
     if captioner.knows_simulated_eeg:
         print("note: this captioner was trained on simulated EEG, so it says nothing about the EEG of people")
     return captioner

@@ -99,6 +99,8 @@ FINETUNING = (  # stages 2 and 3
 INFERENCE = (
     Idle("eeg_dataset splits_path image_dir split_num subject splits_index time_low time_high split",
          "with --eeg_file, which is all that is read", lambda args: args.eeg_file),
+    Idle("guidance candidates", "with a --condition whose prompts hold no embedding",
+         lambda args: args.condition in ("label", "nothing")),
     Idle("split", "with --trial, which is a number among all records", lambda args: args.trial is not None),
     Idle("splits_index", "without --subject", _lacks("subject")))
 

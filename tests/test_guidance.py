@@ -6,8 +6,10 @@ import pytest
 import torch
 from transformers import RepetitionPenaltyLogitsProcessor
 
+from captioning.captioner import Captioner
 from datautils import collate
 from finetuning import write
+from model import EEGModelForCausalLM
 from test_fast_captioning import PROMPTS, examples
 from test_model import LORA, build
 from tiny import make_llm
@@ -82,3 +84,17 @@ def test_guidance_and_sampling_exclude_each_other(captioner, data, tmp_path, cap
     with pytest.raises(SystemExit) as ended:
         write(captioner, data, tmp_path / "captions.csv", "--guidance", "2", "--do_sample")
     assert ended.value.code == 2 and "--guidance 2 with --do_sample" in capsys.readouterr().err
+
+
+def test_guidance_without_anything_to_lean_on_is_said(captioner, data, tmp_path, capsys, monkeypatch):
+    """It took twice the time, and leaned on nothing but the blank before the class name."""
+    monkeypatch.setattr(Captioner, "shows", False)  # as after --soft_tokens 0
+    rows, real = [], EEGModelForCausalLM.generate
+    monkeypatch.setattr(EEGModelForCausalLM, "generate", lambda self, input_ids, *given, **more: (
+        rows.append(len(input_ids)) or real(self, input_ids, *given, **more)))
+    write(captioner, data, tmp_path / "a.csv", "--guidance", "2")
+    assert "note: --guidance 2: without effect, as the prompts of" in capsys.readouterr().out and sum(rows) <= 24
+    write(captioner, data, tmp_path / "b.csv", "--guidance", "2", "--candidates", "3", "--condition", "label")
+    said = capsys.readouterr().out
+    for option in ("--guidance 2", "--candidates 3"):
+        assert f"note: {option}: has no effect with a --condition whose prompts hold no embedding" in said
