@@ -274,7 +274,8 @@ class Captioner:
                 ids = self.model.generate(**batch, modality=modality, pad_token_id=self.pad, eos_token_id=self.ends,
                                           **options)
         except torch.OutOfMemoryError:
-            raise InputError(f"--batch_size {len(batch['input_ids'])}: the memory of {self.device} does not take so many "
+            rows = len(batch["input_ids"]) // (1 if options.get("guidance", 1) == 1 else 2)
+            raise InputError(f"--batch_size {rows}: the memory of {self.device} does not take so many "
                              "captions at a time; give a smaller number, or load the LLM in fewer bits (--load_in_4bit)"
                              ) from None
         ended = [list(takewhile(lambda token: token not in self.ends, row)) for row in ids.tolist()]

@@ -98,3 +98,14 @@ def test_guidance_without_anything_to_lean_on_is_said(captioner, data, tmp_path,
     said = capsys.readouterr().out
     for option in ("--guidance 2", "--candidates 3"):
         assert f"note: {option}: has no effect with a --condition whose prompts hold no embedding" in said
+
+
+def test_the_batch_size_is_the_one_that_was_given(captioner, data, tmp_path, capsys, monkeypatch):
+    """With guidance each caption takes two rows, and twice the number was named."""
+    def full(self, *given, **more):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(EEGModelForCausalLM, "generate", full)
+    with pytest.raises(SystemExit):
+        write(captioner, data, tmp_path / "a.csv", "--guidance", "2", "--batch_size", "4")
+    assert "error: --batch_size 4: the memory of cpu" in capsys.readouterr().err
