@@ -14,7 +14,14 @@ from runtime.runs import LEDGER, content_key, file_hash, read_json, versions, wr
 import numpy as np
 
 from eegdata.dataset_folder import FORMAT, number_of_trials, read_record
-from eegdata.pictures import machine_made, same_captions, write_captions, write_machine_captions, write_picture
+from eegdata.pictures import (
+    machine_made,
+    same_captions,
+    shows_another,
+    write_captions,
+    write_machine_captions,
+    write_picture,
+)
 from eegdata.records import MAX_NUMBER, DataSet
 from eegdata.source import source_of_record
 
@@ -46,22 +53,35 @@ def write_folder(data: DataSet, output: Path | str, source: str, scale: str, ove
     if not _begin(output, key, overwrite):
         _write_pictures(data, output / "images")  # captions may have come since
         print(f"{output}: holds this data set already; nothing to do for its trials")
-        return read_record(output)
+        return _with_sketches(data, output)
     try:
         recordings = _write_content(data, output, key, content_key(head), scale)
     except InputError:
         if not going_on:  # nobody could tell what is there from a data set; an interrupted run is another matter
             _remove_own(output)
         raise
-    sketches = bool(data.pictures) and all(picture.sketch for picture in data.pictures.values())
     record = {**head, "preprocessing": data.preprocessing and {**data.preprocessing, "scale": scale}, "key": key,
-              "pictures": list(data.pictures), "picture": "sketch" if sketches else "photo",
+              "pictures": list(data.pictures), "picture": "sketch" if _all_sketched(data) else "photo",
               "recordings": recordings, "versions": versions()}
     record["fingerprint"] = content_key([key, [[s["sha256"] for s in r["shards"]] for r in recordings]])
     _write_card(output / "README.md", record)
     os.sync()  # the pictures too are on the disk before dataset.json says that the folder is whole
     write_record(output / "dataset.json", record)
     (output / "trials" / RUN_FILE).unlink()
+    return record
+
+
+def _all_sketched(data):
+    return bool(data.pictures) and all(picture.sketch for picture in data.pictures.values())
+
+
+def _with_sketches(data, output):
+    """The record of a finished folder. It names the sketches that came since, as a new folder's would."""
+    record = read_record(output)
+    if record["picture"] == "photo" and _all_sketched(data):
+        record["picture"] = "sketch"
+        write_record(output / "dataset.json", record)
+        print(f"{output}: its pictures have sketches now, which are embedded unless --picture photo is given")
     return record
 
 
@@ -142,9 +162,11 @@ def _write_pictures(data, folder, replace=False):
     if foreign:
         raise InputError(f"{folder}: holds {len(foreign)} pictures of another data set, {min(foreign)} among them; remove "
                          "that folder, choose another --output, or give --overwrite")
-    by_model, kept = machine_made(folder), []
+    by_model, kept, changed = machine_made(folder), [], []
     quiet = not (data.pictures and watched())
     for name, picture in tqdm(data.pictures.items(), desc="pictures", unit="picture", disable=quiet):
+        if not replace and shows_another(folder, name, picture):
+            changed.append(name)
         write_picture(folder, name, picture, replace)
         if not picture.captions or same_captions(folder, name, picture.captions):
             continue
@@ -157,6 +179,9 @@ def _write_pictures(data, folder, replace=False):
         texts = {name: picture.captions[0] for name, picture in data.pictures.items()
                  if picture.captions and name not in of_people}
         write_machine_captions(folder, texts, data.captions_by)
+    if changed:
+        print(f"{folder}: {len(changed)} pictures, {changed[0]} among them, stay as they are, although their files have "
+              "changed since; give --overwrite to have the new ones")
     if kept:
         print(f"{folder}: {len(kept)} pictures, {kept[0]} among them, keep captions that are not those of the tables; "
               "remove their <name>_caption.txt, or give --overwrite, to have those")

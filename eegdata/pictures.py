@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,10 +14,14 @@ from runtime.names import below
 from runtime.runs import file_hash, read_json, write_json
 from runtime.text_files import read_lines
 
+import numpy as np
+
 from eegdata.picture_file import in_rgb, is_plain, read_picture
 from eegdata.records import Picture
 
 MARKS_FILE = "machine_captions.json"
+JPEG = {"format": "JPEG", "quality": 95}  # of pictures that are no upright RGB JPEG
+MAX_DIFFERENCE = 2.  # of 255, mean over a picture: what other versions of libjpeg make of equal pixels
 
 
 def picture_path(image_dir: Path | str, name: str, picture: str = "photo") -> Path:
@@ -158,6 +163,28 @@ def write_picture(image_dir: Path | str, name: str, picture: Picture, replace: b
             if not drawn and is_plain(content):
                 temporary.write_bytes(Path(content).read_bytes())
             else:
-                pixels.save(temporary, "JPEG", quality=95)
+                pixels.save(temporary, **JPEG)
     if picture.captions and not caption_path(image_dir, name).is_file():
         write_captions(image_dir, {name: picture.captions})
+
+
+def shows_another(image_dir: Path | str, name: str, picture: Picture) -> bool:
+    """Whether what write_picture left under a name is not what the picture's files hold now. What is drawn is not asked."""
+    for kind, content in (("photo", picture.photo), ("sketch", picture.sketch)):
+        path = picture_path(image_dir, name, kind)
+        if isinstance(content, Path) and path.is_file() and not _is_of(path, content):
+            return True
+    return False
+
+
+def _is_of(path, content):
+    """Whether a file is what write_picture makes of the file `content`."""
+    if path.read_bytes() == content.read_bytes():
+        return True
+    pixels = read_picture(content)
+    if is_plain(content):
+        return False
+    encoded = io.BytesIO()
+    pixels.save(encoded, **JPEG)
+    made, there = (np.asarray(read_picture(file, where), np.int16) for file, where in ((encoded, content), (path, path)))
+    return made.shape == there.shape and np.abs(made - there).mean() <= MAX_DIFFERENCE

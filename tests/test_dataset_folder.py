@@ -19,7 +19,15 @@ import train_eeg_classifier as training
 from eegdata import dataset_writer
 from eegdata.dataset_folder import MappedEEG, open_folder, read_record
 from eegdata.dataset_writer import write_folder
-from eegdata.pictures import machine_made, picture_path, read_captions, write_captions, write_machine_captions
+from eegdata.pictures import (
+    machine_made,
+    picture_path,
+    read_captions,
+    shows_another,
+    write_captions,
+    write_machine_captions,
+    write_picture,
+)
 from eegdata.records import Block, DataSet, Picture, Recording
 from eegdata.trials import load_trials
 
@@ -223,6 +231,42 @@ def test_a_persons_caption_stays_where_the_source_brings_those_of_a_model(tmp_pa
     write_folder(data, tmp_path / "out", "test", "none")
     assert "1 pictures, cat_0 among them, keep captions" in capsys.readouterr().out
     assert read_captions(images, "cat_0") == ["Mine."] and set(machine_made(images)) == set(NAMES) - {"cat_0"}
+
+
+def test_a_second_run_tells_of_pictures_that_changed_and_takes_sketches_that_came(tmp_path, capsys):
+    """It kept the old ones without a word, and went on embedding photographs where a new folder's sketches were."""
+    data, out = data_set(tmp_path), tmp_path / "out"
+    write_folder(data, out, "test", "none")
+    for name, picture in data.pictures.items():
+        picture.sketch = tmp_path / f"{name}_sketch.png"
+        Image.new("RGB", (8, 8), (9, 9, 9)).save(picture.sketch)
+    write_folder(data, out, "test", "none")
+    printed = capsys.readouterr().out
+    assert "have sketches now" in printed and read_record(out)["picture"] == "sketch" and "stay as they are" not in printed
+    assert all(picture_path(out / "images", name, "sketch").is_file() for name in NAMES)
+    Image.new("RGB", (8, 8), (0, 200, 0)).save(data.pictures["dog_0"].photo)
+    before = picture_path(out / "images", "dog_0").read_bytes()
+    write_folder(data, out, "test", "none")
+    assert "1 pictures, dog_0 among them, stay as they are" in capsys.readouterr().out
+    assert picture_path(out / "images", "dog_0").read_bytes() == before
+    write_folder(data, out, "test", "none", overwrite=True)
+    assert picture_path(out / "images", "dog_0").read_bytes() != before
+
+
+@pytest.mark.parametrize("kind", ["photo.jpg", "turned.jpg", "noise.png", "clear.png", "grey.gif"])
+def test_a_picture_that_did_not_change_is_known(tmp_path, kind):
+    """Be it copied or made anew from a file of another kind."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 4), dtype=np.uint8)
+    image = Image.fromarray(pixels) if kind == "clear.png" else Image.fromarray(pixels[:, :, :3])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (image.convert("L") if kind == "grey.gif" else image).save(
+        tmp_path / kind, **({"exif": exif} if kind == "turned.jpg" else {}))
+    picture = Picture(tmp_path / kind)
+    write_picture(tmp_path / "images", "cat_0", picture)
+    assert not shows_another(tmp_path / "images", "cat_0", picture)
+    image.resize((30, 20)).convert("RGB").save(tmp_path / "other.png")
+    assert shows_another(tmp_path / "images", "cat_0", Picture(tmp_path / "other.png"))
 
 
 def with_nan(block):
