@@ -102,11 +102,11 @@ def about_scores(study: Study, args: Namespace) -> list[dict[str, str]]:
     if coarse:
         caveats.append(warning(f"{joined(coarse)}: p-values and intervals are coarse and depend on --seed. Use the "
                                "defaults for a result."))
-    unreadable = sum(not any(letter.isascii() and letter.isalnum() for letter in text)
-                     for text in study.model.references)
+    unreadable = sum(not any(letter.isascii() and letter.isalnum() for text in own for letter in text)
+                     for own in study.model.all_references)  # of several true captions the best counts
     if unreadable:
-        caveats.append(severe(f"{unreadable} of {n} true captions hold no letter a to z and no digit, and {METRIC} reads "
-                              "nothing else"))
+        caveats.append(severe(f"the true captions of {unreadable} of {counted(n, 'trial')} hold no letter a to z and no "
+                              f"digit, and {METRIC} reads nothing else"))
     true = {}
     for picture, own in zip(study.model.clusters, study.model.all_references, strict=True):
         true.setdefault(picture, set()).add(tuple(text.strip() for text in own))

@@ -299,7 +299,10 @@ def test_parts_that_are_no_test_are_said(tmp_path):
 def test_true_captions_that_the_metric_cannot_read_are_said(tmp_path):
     table = captions("eeg+label").assign(**{"Expected Caption": "شجرة خضراء"})
     _, text = doubted(write(tmp_path / "r", {"eeg+label": table}), tmp_path)
-    assert "96 of 96 true captions hold no letter a to z and no digit" in text
+    assert "the true captions of 96 of 96 trials hold no letter a to z and no digit" in text
+    table["references"] = json.dumps(["شجرة خضراء", "A green tree."])  # the best counts, which is readable
+    _, text = doubted(write(tmp_path / "s", {"eeg+label": table}), tmp_path)
+    assert "hold no letter" not in text
 
 
 def test_a_trial_without_a_predicted_class_cannot_be_exchanged_within_it(tmp_path):
