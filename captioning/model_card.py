@@ -23,7 +23,8 @@ from report import read_beside
 from sources import preprocessing
 
 TEMPLATE = Path(__file__).with_suffix(".md")
-PLACES = re.compile(r"""(?<![^\s'"=])/[^\s'"]+""")  # absolute paths among the words of a command
+# Absolute paths among the words of a command, which are quoted where they hold blanks.
+PLACES = re.compile(r"""(?<=')/[^']+(?=')|(?<=")/[^"]+(?=")|(?<![^\s'"=])/[^\s'"]+""")
 RECORDS = ("args.json", "train_log.json", "train_images.json", "val_images.json")
 METRICS = ("ROUGE-1", "BLEU-1", "METEOR", "Object accuracy")
 NO_CLAIM = "No scores were given with this model, so nothing may be claimed of it."

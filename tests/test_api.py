@@ -280,6 +280,17 @@ def test_a_card_names_no_folder_as_a_model_of_the_hub(captioner, llm, tmp_path):
     assert yaml.safe_load(card(folder).split("---")[1])["base_model"] == "gone/mine"
 
 
+def test_no_folder_of_this_machine_is_uploaded(captioner, tmp_path):
+    """Of a path with a blank all but its first word stayed, such as 'Jane Doe/eeg.pth'."""
+    folder, record = shutil.copytree(captioner, tmp_path / "captioner"), read_json(captioner / "args.json")
+    record["made"] = {"command": "python finetune_llm.py --eeg_dataset '/home/Jane Doe/eeg.pth' --output=/home/jane/out "
+                                 "--splits_path '/home/Jane Doe/my splits.pth' --image_dir data/images"}
+    (folder / "args.json").write_text(json.dumps(record))
+    saved = read_json(save_model(folder, tmp_path / "model") / "args.json")
+    assert saved["made"]["command"] == ("python finetune_llm.py --eeg_dataset 'eeg.pth' --output=out --splits_path "
+                                        "'my splits.pth' --image_dir data/images")
+
+
 def test_a_card_counts_the_people_who_were_trained_on(captioner, tmp_path, monkeypatch):
     """--subject 2 of a data set of three people was "EEG of 3 people"."""
     folder, record = shutil.copytree(captioner, tmp_path / "captioner"), read_json(captioner / "args.json")
