@@ -78,7 +78,7 @@ def find(args: argparse.Namespace) -> DataSet:
                              f"{', '.join(classes)}; expected the same in all recordings of a paradigm")
     days = sorted({_time(path)[:6] for _, path in found} - {""})
     sessions = {path: days.index(_time(path)[:6]) + 1 if _time(path) else len(days) + number
-                for number, (_, path) in enumerate(found)}
+                for number, (_, path) in enumerate(found, 1)}
     options = {name: getattr(args, name) for name in (*epochs.OPTIONS, "min_contact")}
     steps = [f"samples counted at {SFREQ:g} Hz, the headset's nominal rate (by the screen's clock it was about 127)",
              "each channel's mean over the recording subtracted (the headset's zero is about 4200 uV)",

@@ -77,6 +77,14 @@ def test_sessions_are_days_in_order_and_copies_are_left_out(tmp_path, capsys):
     assert [set(trials.recording[split[part]].tolist()) for part in ("train", "val", "test")] == [{0}, {1}, {2}]
 
 
+def test_a_recording_without_a_day_is_a_session_of_its_own(tmp_path):
+    """The first of them fell into the session of the last day."""
+    for number, name in enumerate((BDD_NAME, "Image-Blank/a.csv", "Image-Blank/b.csv")):
+        write_bdd(tmp_path / name, seed=number)
+    trials = bdd(tmp_path)
+    assert sorted(each["session"] for each in trials.record["recordings"]) == [1, 2, 3]
+
+
 def test_markers_are_read_by_name(tmp_path, capsys):
     """The recording software did not always sort the names: the same number may mean another class in another file."""
     turned = HEADER.replace("'Blank','Image'", "'Image','Blank'")
