@@ -28,7 +28,8 @@ from eegdata.source import source_of_record
 BATCH_TRIALS = 256  # trials in a record batch
 DATASET_FIELDS = ("sfreq", "ch_names", "positions", "units", "tmin", "n_times", "class_ids", "class_names",
                   "pictures_known", "split_by", "about")  # of records.DataSet
-OWN_FILES = {"dataset.json", "trials", "images", "splits.pth", "README.md", "audit.json", "audit.html"}
+# Removed in this order: without dataset.json a folder counts as unfinished, and by trials the rest is known for its own.
+OWN_FILES = ("dataset.json", "images", "splits.pth", "README.md", "audit.json", "audit.html", "trials")
 RUN_FILE = "run.json"  # in trials/ until the folder is finished: the key of the run
 
 
@@ -126,8 +127,8 @@ def _remove_own(output):
 def _check_output(data, output):
     """Raise InputError for a folder of other things, or one whose pictures would be read and written."""
     if output.is_dir() and not (output / "dataset.json").is_file():
-        own = OWN_FILES if (output / "trials").is_dir() else {"images"}  # what an interrupted run may leave
-        own = own | {LEDGER}  # which stays when other data come: its lines name the data that they are of
+        own = OWN_FILES if (output / "trials").is_dir() else ("images",)  # what an interrupted run may leave
+        own = (*own, LEDGER)  # which stays when other data come: its lines name the data that they are of
         others = sorted(path.name for path in output.iterdir() if path.name not in own and not path.name.startswith("."))
         if others:
             raise InputError(f"--output {output}: holds {', '.join(others)[:200]} and no data set; expected an empty or a "
@@ -149,7 +150,6 @@ def _begin(output, key, overwrite):
         raise InputError(f"--output {output}: holds a data set made from other files or with other options; choose another "
                          "folder, or give --overwrite")
     if overwrite:
-        done.unlink(missing_ok=True)  # first: what remains counts as unfinished
         _remove_own(output)
     return True
 

@@ -165,6 +165,24 @@ def test_another_data_set_is_replaced_only_when_asked(written, tmp_path):
     assert read_record(written)["sfreq"] == 200 and read_record(written)["fingerprint"] != before
 
 
+def test_a_removal_that_was_interrupted_is_gone_on_with(written, tmp_path, monkeypatch):
+    """Where the trials went before the pictures, the folder was taken for one of other things and refused ever after."""
+    remove = dataset_writer.shutil.rmtree
+
+    def stop(path):
+        remove(path)
+        raise KeyboardInterrupt
+
+    (written / "splits.pth").write_bytes(b"")
+    monkeypatch.setattr(dataset_writer.shutil, "rmtree", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(data_set(tmp_path), written, "test", "recording", overwrite=True)
+    monkeypatch.undo()
+    assert not (written / "dataset.json").exists() and (written / "trials").is_dir()
+    write_folder(data_set(tmp_path), written, "test", "recording", overwrite=True)
+    assert len(load_trials(written)) == 16
+
+
 def test_the_ledger_beside_the_data_stays(written, tmp_path):
     """It is no part of the data: their fingerprint stays, other data may come, and an unfinished folder goes on."""
     before, ledger = read_record(written)["fingerprint"], written / LEDGER
