@@ -155,9 +155,13 @@ def with_references(names: list[str], settings: Settings) -> list[str]:
 
 def find_bads(raw: "mne.io.BaseRaw | None", names: list[str], file_bads: list[str],
               settings: Settings) -> tuple[dict[str, str], list[str]]:
-    """{channel: what is wrong with it} of a filtered recording, by --bads, and notes."""
+    """{channel: what is wrong with it} of a filtered recording, by --bads, and notes. A channel that --bads names counts in
+    whatever spelling the recording has, as it is matched with those of others (eegdata/montage.py)."""
+    from eegdata.montage import plain_name
+
     if isinstance(settings.bads, list):
-        return {name: "was named by --bads" for name in settings.bads if name in names}, []
+        named = set(map(plain_name, settings.bads))
+        return {name: "was named by --bads" for name in names if plain_name(name) in named}, []
     if settings.bads == "none":
         return {}, []
     bads = {name: "is marked bad in the file" for name in file_bads if name in names}

@@ -41,6 +41,15 @@ def test_bad_channels_are_interpolated_as_mne_does(tmp_path):
         assert f"{name} was named by --bads: interpolated" in record["recordings"][0]["notes"]
 
 
+def test_a_named_bad_channel_counts_in_every_spelling(tmp_path):
+    """Of FZ in one recording and Fz in the other, only the one as typed was interpolated; the record said both were."""
+    for number, names in enumerate((CHANNELS, [name.upper() for name in CHANNELS]), 1):
+        save(make_raw(seed=number, channels=names), tmp_path / "all" / f"sub-{number}_raw.fif")
+    record, _, _ = prepare(tmp_path / "out", "--recordings", tmp_path / "all", "--event_names", "cat|dog", "--bads", "Fz")
+    assert [each["notes"][-1] for each in record["recordings"]] == [
+        f"{name} was named by --bads: interpolated" for name in ("Fz", "FZ")]
+
+
 def test_an_outlier_is_found(tmp_path):
     """--bads auto from 32 channels and 30 s on: one channel of another kind than the others."""
     montage, rng = mne.channels.make_standard_montage("biosemi64"), np.random.default_rng(0)
