@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 
-from runtime import pretrained
+from runtime import trust
 from runtime.config_file import with_config
 from runtime.given_options import Former, check_filled, check_text, did_you_mean, former_of, options_of
 from runtime.secrets import without_secrets
@@ -137,7 +137,7 @@ def parse(parser: Parser, argv: list[str] | None) -> Options:
     object.__setattr__(args, "_checks", [(action.check, action.dest, action.option_strings[0]) for action in actions
                                          if hasattr(action, "check")])
     object.__setattr__(args, "_neutral", neutral_of)
-    pretrained.trust_remote_code(getattr(args, "trust_remote_code", False))
+    trust.trust_remote_code(getattr(args, "trust_remote_code", False))
     return args
 
 

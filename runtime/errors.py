@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from runtime import processes
+from runtime import processes, trust
 from runtime.secrets import without_secrets
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST,
@@ -52,7 +52,7 @@ def exits_cleanly(main: Callable) -> Callable:
             if isinstance(stream, io.TextIOWrapper):  # a notebook's is none
                 stream.reconfigure(errors="backslashreplace")  # a terminal cannot show all that a caption or name holds
         try:
-            with _signals_stop(), processes.only_main_speaks():
+            with _signals_stop(), processes.only_main_speaks(), trust.for_one_command():
                 result = main(argv)
             processes.end()
             sys.stdout.flush()

@@ -9,26 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runtime.errors import InputError
-
-_trusted = False
-
-
-def trust_remote_code(trusted: bool) -> None:
-    """Set what --trust_remote_code says; runtime.options.parse does it for each command line."""
-    global _trusted
-    _trusted = trusted
+from runtime.trust import is_trusted
 
 
 def load(auto_class: type, name: str | Path, **options: object) -> object:
     """auto_class.from_pretrained(name, **options). InputError where that would need code of the model's own, and ValueError
     for whatever a damaged folder makes the library raise."""
-    return _without_code(name, lambda: auto_class.from_pretrained(name, trust_remote_code=_trusted, **options))
+    return _without_code(name, lambda: auto_class.from_pretrained(name, trust_remote_code=is_trusted(), **options))
 
 
 def from_config(auto_class: type, config: object, **options: object) -> object:
     """auto_class.from_config(config, **options). InputError where that would need code of the model's own."""
     return _without_code(config.name_or_path,
-                         lambda: auto_class.from_config(config, trust_remote_code=_trusted, **options))
+                         lambda: auto_class.from_config(config, trust_remote_code=is_trusted(), **options))
 
 
 def check_code(name: str | Path) -> None:

@@ -43,8 +43,7 @@ def evil(llm, tmp_path, monkeypatch):
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "evilmodel", "auto_map": {
         "AutoConfig": "evil.EvilConfig", "AutoModelForCausalLM": "evil.EvilLM"}}))
     (folder / "evil.py").write_text(EVIL.format(mark=str(mark)))
-    yield folder, mark
-    pretrained.trust_remote_code(False)
+    return folder, mark
 
 
 def refusal(capsys, main, *arguments):
@@ -91,6 +90,8 @@ def test_the_flag_allows_it_and_the_record_says_so(evil, data, clip, encoder, tm
     out = finetune(data, clip, encoder, folder, tmp_path / "out", "--no_stage2", "--trust_remote_code")
     assert mark.exists()
     assert json.loads((out / "args.json").read_text())["options"]["trust_remote_code"] is True
+    with pytest.raises(InputError, match="code of its own"):  # of another model in the same process, or of this one
+        pretrained.check_code(folder)
 
 
 def test_nothing_loads_models_elsewhere():
