@@ -17,6 +17,7 @@ from eegdata.unchanged import why_other_data
 from encoders import load_encoder
 from encoders.clip import is_classifier_only
 from encoders.confidence import confidence_text
+from encoders.picture_targets import FILES as TARGET_FILES
 from evaluation.encoder_scores import why_other_weights
 from evaluation.provenance import ENCODER
 from report import read_beside
@@ -43,7 +44,8 @@ embedding, logits = encoder(eeg)"""}
 
 def save_model(folder: Path, output: str | Path, results: str | Path | None = None, licence: str | None = None,
                name: str = "ORG/NAME") -> Path:
-    """Copy what an encoder or a captioner is loaded from, and its records, to a new folder, with its card as README.md.
+    """Copy what an encoder or a captioner is loaded from, what the encoder predicts, and its records, to a new folder, with
+    its card as README.md.
 
     Paths of this machine become plain names, but for that in adapter_config.json, whose hash is kept. results: results.json
     of `evaluate.py --report`, or scores.json of test_eeg_classifier.py; licence: short name; name: on the Hub. InputError
@@ -60,11 +62,12 @@ def save_model(folder: Path, output: str | Path, results: str | Path | None = No
     text = card(folder, results, licence, name)
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise InputError(f"{output}: is there already; expected a new folder")
-    files = {*checkpoint_files(folder), *(f"{part}{name}" for part in ("", f"{ENCODER}/") for name in RECORDS)}
+    files = {*checkpoint_files(folder), *TARGET_FILES}
+    files |= {f"{part}{name}" for part in ("", f"{ENCODER}/") for name in RECORDS}
     for name in sorted(file for file in files if (folder / file).is_file()):
         (output / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / name, output / name)
-    for name in ("config.json", "args.json", f"{ENCODER}/args.json"):
+    for name in ("config.json", "args.json", f"{ENCODER}/args.json", TARGET_FILES[0]):
         if (output / name).is_file():
             write_json(output / name, _without_places(read_json(output / name)))
     (output / "README.md").write_text(text, encoding="utf-8")

@@ -28,6 +28,7 @@ from safetensors.torch import save_file
 from .picture_models import FINAL, TARGET, PictureModel
 
 FOLDER = "target"
+FILES = (f"{FOLDER}/config.json", f"{FOLDER}/target.safetensors")
 
 
 class TargetConfig(Schema):

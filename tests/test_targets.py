@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 import test_eeg_classifier as scoring
 import train_eeg_classifier as training
+from captioning.model_card import save_model
 from datautils import image_embeddings, picture_features
 from encoders.clip import embed_texts
 from encoders.picture_models import load_picture_model
@@ -106,6 +107,14 @@ def test_the_record_names_the_target(study, real, layered, clip, tmp_path, capsy
     tensors = load_file(target)
     save_file(tensors | {"mean": tensors["mean"] + 1}, target)
     assert "--clip_model" in refused(capsys, score, study, moved)
+
+
+def test_a_copy_for_others_holds_the_target(study, real, layered, tmp_path, monkeypatch):
+    """Without it an encoder from the Hub could neither be scored by retrieval nor made a captioner of."""
+    copy = save_model(layered, tmp_path / "model")
+    assert read_json(copy / "target" / "config.json")["_name_or_path"] == real.name
+    monkeypatch.chdir(real.parent)  # where the picture model lies on the other machine
+    assert score(study, copy) == score(study, layered)
 
 
 def test_the_targets_own_model_has_changed(study, real, layered, tmp_path, capsys):
