@@ -115,13 +115,13 @@ def _count_scoring(args, splits_path, weights, trials, rows):
     return counted and counted["text"]
 
 
-def _when_and_where(args, results, weights, encoder, trials, rows, train, clusters, device):
+def _when_and_where(args, results, scores, encoder, trials, rows, train, clusters, device):
     from interpretability import when_where, write
 
     profiler.stage("when and where")
     found = when_where(encoder, trials, rows, train, clusters, window_ms=args.window_ms, max_trials=args.when_trials,
                        batch_size=args.batch_size, device=device, seed=args.seed)
-    write(results, {**found, "encoder": weights}, trials.record.get("positions"))
+    write(results, {**found, **{key: scores[key] for key in ("encoder", "scored_on")}}, trials.record.get("positions"))
     print("\n".join([found["sentence"], *(f"note: {note}" for note in found["notes"])]))
 
 
@@ -159,6 +159,7 @@ def _run(args):
     from evaluation.encoder_scores import (
         check_overlap,
         print_scores,
+        scored_on,
         scored_weights,
         write_object_tables,
         write_tables,
@@ -232,6 +233,7 @@ def _run(args):
         scores["calibration"] = calibration(confidence, logits.argmax(1) == labels, clusters=clusters)
     scores |= {"encoder": scored_weights(folder), "split": args.split, "data": trials.fingerprint,
                "source": trials.source, "subject": args.subject,
+               "scored_on": scored_on(args, trials.fingerprint, paths.splits_path),
                "branches": encoder.config.branches, "centre": encoder.config.centre,
                "overlap": overlap, "same_split": same_split, "ledger": None, "training_warnings": training_warnings(folder)}
     if args.split == "test":
@@ -249,7 +251,7 @@ def _run(args):
             print(table_text(scores["retrieval_table"]))
         print("\n".join(filter(None, [scores["branches"] and shares_text(scores["branches"]), scores["ledger"]])))
         if args.when_and_where:
-            _when_and_where(args, results, scores["encoder"], encoder, trials, rows, split["train"], clusters, device)
+            _when_and_where(args, results, scores, encoder, trials, rows, split["train"], clusters, device)
     print("\n".join([*(f"warning: {text}" for text in scores["training_warnings"]), f"written to {results}"]))
     if trials.has_pictures and not classes_only and args.split == "test":
         say_next("finetune_llm.py", args, eeg_encoder_path=args.output, clip_model=settings.clip_model,

@@ -1,5 +1,6 @@
 """The scores of an EEG encoder as tables and text, and whether it already knows the pictures that are scored."""
 
+from argparse import Namespace
 from pathlib import Path
 
 from runtime.atomic_files import atomic_path
@@ -29,6 +30,18 @@ def why_other_weights(folder: Path, scores: dict) -> str:
         return ""
     own = scored_weights(folder)
     return "" if own == scores["encoder"] else f"its weights are {own}, those that were scored {scores['encoder']}"
+
+
+def scored_on(args: Namespace, fingerprint: str, splits_path: str | Path) -> dict[str, object]:
+    """Which trials test_eeg_classifier.py scores, by the keys that a record of captions has, and their window."""
+    return {"data": fingerprint, "splits": file_hash(splits_path),
+            **{name: getattr(args, name) for name in ("split_num", "split", "subject", "time_low", "time_high")}}
+
+
+def why_other_trials(one: dict, other: dict) -> str:
+    """In what the trials of two results differ, by the keys of `scored_on` that both tell; "" where they are the same."""
+    differing = [key for key in one if key in other and one[key] != other[key]]
+    return "; ".join(f"{key}: {str(one[key])[:16]} / {str(other[key])[:16]}" for key in differing)
 
 
 def check_overlap(folder: Path, name: str, image_dir: str, pictures: list[str], *, part: str, in_training: list[str],

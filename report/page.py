@@ -84,7 +84,7 @@ def study_part(study: dict, files: dict, results: dict, other: dict | None, coun
     """
     metric, model, origin = results["metric"], files.get(MODEL_CONDITION), study["provenance"]
     record = model.record if model else None
-    run = read_run(origin)
+    run = read_run(origin, record)
     best = study["verdicts"].get("better_than_nothing", {}).get("best")
     contrasts = [*CONTRASTS, *([best] if best and best not in CONTRASTS else [])]
     main, everything = tables.main_metrics(study, metric), tables.metrics_of(study)

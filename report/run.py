@@ -13,7 +13,7 @@ from runtime.runs import read_json
 from runtime.schema import Text, check
 
 from eegdata.unchanged import why_other_data
-from evaluation.encoder_scores import why_other_weights
+from evaluation.encoder_scores import why_other_trials, why_other_weights
 
 from .schema import EncoderScores, LogEntry, WhenWhere
 
@@ -48,14 +48,14 @@ class Run:
         return check(form, read_json(path), path, f"write it again with {script}, or remove the file")
 
 
-def read_run(provenance: dict) -> Run:
-    """Run of a study, from its provenance."""
+def read_run(provenance: dict, record: dict | None = None) -> Run:
+    """Run of a study, from its provenance. record: that of its captions, which says on which trials they were written."""
     run = Run()
     if provenance.get("model_path"):
         run.captioner = Path(provenance["model_path"])
         read_captioner(run)
     if run.encoder:
-        read_encoder(run)
+        read_encoder(run, record or {})
     return run
 
 
@@ -75,8 +75,8 @@ def read_captioner(run: Run) -> None:
         run.note("encoder", f"{encoder}, the folder of the EEG encoder, was not found, so its scores are missing.")
 
 
-def read_encoder(run: Run) -> None:
-    """Options, losses and scores of the encoder."""
+def read_encoder(run: Run, record: dict) -> None:
+    """Options, losses and scores of the encoder; record: of the captions beside which the scores are shown."""
     folder = run.encoder
     content = run.options[f"{folder}/args.json"] = run.json(folder / "args.json", "options",
                                                                 "train_eeg_classifier.py", RunRecord)
@@ -89,6 +89,9 @@ def read_encoder(run: Run) -> None:
                             "ones.")
         return
     run.scores, run.scored = scores, folder / "test"
+    trials = scores.get("scored_on") or {}
+    if why := why_other_trials(trials, record):
+        run.note("encoder", f"{folder / 'test' / 'scores.json'} is of other trials than the captions ({why}).")
     file = folder / "test" / "when_where.json"
     if not file.is_file():
         return
@@ -96,6 +99,9 @@ def read_encoder(run: Run) -> None:
     if why := why_other_weights(folder, found):  # the encoder was scored anew without --when_and_where
         run.note("encoder", f"{file} is of another encoder ({why}). test_eeg_classifier.py --when_and_where writes a new "
                             "one.")
+    elif why := why_other_trials(found.get("scored_on") or {}, trials):  # as after --subject
+        run.note("encoder", f"{file} is of other trials than scores.json beside it ({why}). test_eeg_classifier.py "
+                            "--when_and_where writes both of the same.")
     else:
         run.when_where = found
 

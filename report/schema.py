@@ -7,6 +7,7 @@ from runtime.schema import ABSENT, Count, Schema, Text
 
 from pydantic import Field
 
+ScoredOn = dict[Text, Text | int | None]
 Interval = Annotated[list[float | None], Field(min_length=2, max_length=2)] | None
 
 
@@ -26,9 +27,10 @@ class Scores(Schema):
 
 
 class EncoderScores(Scores):
-    """scores.json of test_eeg_classifier.py. encoder: key of the weights that were scored."""
+    """scores.json of test_eeg_classifier.py. encoder: key of the weights that were scored; scored_on: which trials."""
 
     encoder: Text = ABSENT
+    scored_on: ScoredOn = ABSENT
     top1: float = ABSENT
     average_precision: float | None = ABSENT
     average_precision_95: Interval = ABSENT
@@ -42,9 +44,10 @@ class EncoderScores(Scores):
 
 
 class WhenWhere(Schema):
-    """when_where.json. encoder: key of the weights that it is of."""
+    """when_where.json. encoder: key of the weights that it is of; scored_on: which trials."""
 
     encoder: Text = ABSENT
+    scored_on: ScoredOn = ABSENT
     sentence: Text
 
 

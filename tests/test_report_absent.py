@@ -4,6 +4,7 @@ import json
 import re
 
 from runtime.errors import InputError
+from runtime.runs import read_json
 
 import numpy as np
 import pandas as pd
@@ -62,6 +63,23 @@ def test_a_map_of_an_encoder_before_is_not_shown_beside_new_scores(own_run):
     edit(test / "when_where.json", lambda found: found.update(encoder="0" * 16))
     after = section(page_of(own_run, examples=0), "encoder")
     assert "when_where.json is of another encoder" in after and sentence not in after
+
+
+def test_scores_and_map_of_other_trials_say_so(own_run):
+    """The encoder was scored again with --subject, without --when_and_where."""
+    test = own_run / "eeg_encoder" / "test"
+    record = read_json(own_run / "results" / "captions.csv.json")
+    same = {key: record[key] for key in ("data", "splits", "split_num", "subject")} | {"time_low": None}
+    sentence = "The evidence is at 100 to 200 ms over occipital sensors."
+    for name in ("scores.json", "when_where.json"):
+        edit(test / name, lambda content: content.update(scored_on=same))
+    before = section(page_of(own_run, examples=0), "encoder")
+    assert sentence in before and "of other trials" not in before
+    edit(test / "scores.json", lambda scores: scores["scored_on"].update(subject=3))
+    after = section(page_of(own_run, examples=0), "encoder")
+    assert "when_where.json is of other trials than scores.json beside it (subject: 0 / 3)" in after
+    assert sentence not in after
+    assert "scores.json is of other trials than the captions (subject: 3 / 0)" in after
 
 
 def test_an_audit_is_made_where_there_is_none(own_run):
