@@ -98,10 +98,19 @@ def _pictures_in_test(material, test):
     return Finding("Size of the test part", severity, f"{text}.", {"trials": len(test), "pictures": pictures})
 
 
+def _critical(n, chance):
+    """The share of n independent trials that must be right for a one-sided binomial p of .05; above 1 where none is."""
+    from scipy.stats import binom
+
+    return float((binom.ppf(.95, n, chance) + 1) / n)  # P(at least so many right by chance) <= .05
+
+
 def check_test_size(material: Material) -> Finding:
     """The smallest accuracy above chance that the test part could show, by a binomial test.
 
-    Chance is the share of the largest class, which whoever always names that class reaches.
+    Chance is the share of the largest class, which whoever always names that class reaches. The test takes trials as
+    independent. Those of one picture need not be: where pictures repeat, the same is told for a trial of each, which holds
+    if all trials of a picture are answered alike.
     Without one class a picture there is no accuracy, and the number of pictures counts.
     """
     from scipy.stats import binom
@@ -117,7 +126,7 @@ def check_test_size(material: Material) -> Finding:
     n = len(test)
     chance = int(np.bincount(material.label[test]).max()) / n
     said = percent(chance) + ", the share of the largest class" * bool(chance > 1 / classes)
-    critical = (binom.ppf(.95, n, chance) + 1) / n  # P(at least so many right by chance) <= .05
+    critical = _critical(n, chance)
     grid = np.linspace(chance, 1, 2001)
     power = binom.sf(np.ceil(critical * n - 1e-9) - 1, n, grid)
     pictures = len(np.unique(material.image[test])) if material.picture_known else None
@@ -127,11 +136,15 @@ def check_test_size(material: Material) -> Finding:
                        "one-sided, 5%).", {"trials": n, "pictures": pictures, "classes": classes, "chance": chance,
                                            "significant_from": None, "detectable": None})
     detectable = float(grid[np.argmax(power >= .8)])
+    by_picture = _critical(pictures, chance) if pictures is not None and pictures < n else None
     numbers = {"trials": n, "pictures": pictures, "classes": classes, "chance": chance, "significant_from": critical,
-               "detectable": detectable}
+               "significant_from_by_picture": by_picture, "detectable": detectable}
     text = (f"With {n:,} test trials of {classes} classes, an accuracy is significantly above chance ({said}) "
             f"from {percent(critical)} on (binomial test, one-sided, 5%); a decoder whose true accuracy is "
             f"{percent(detectable)} reaches that in 80% of such tests")
+    if by_picture is not None:
+        text += (". Trials of one picture count as independent here; were they all answered alike, "
+                 + ("no accuracy would be" if by_picture > 1 else f"it would be from {percent(by_picture)} on"))
     if detectable > chance + .5 * (1 - chance):
         return Finding("Size of the test part", "warning", f"{text}. Only a very strong effect can be shown with so few "
                                                            "trials.", numbers)

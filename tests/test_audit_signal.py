@@ -163,7 +163,7 @@ def test_smallest_accuracy_is_the_binomial_tests(n):
     finding = counts.check_test_size(material_of(made_trials(noise(2 * n, 2, 20), label), np.repeat(["train", "test"], n)))
     first = round(finding.numbers["significant_from"] * n)
     assert binomtest(first, n, .25, alternative="greater").pvalue <= .05 < binomtest(first - 1, n, .25, "greater").pvalue
-    assert finding.numbers["pictures"] == n
+    assert finding.numbers["pictures"] == n and "independent" not in finding.sentence
     assert finding.severity == ("warning" if n == 12 else "passed")
 
 
@@ -173,6 +173,16 @@ def test_whoever_always_names_the_largest_class_is_not_above_chance():
     finding = counts.check_test_size(material_of(made_trials(noise(200, 2, 20), label), np.repeat(["train", "test"], 100)))
     assert finding.numbers["chance"] == .9 and finding.numbers["significant_from"] == pytest.approx(.96)
     assert "above chance (90%, the share of the largest class) from 96% on" in finding.sentence
+
+
+@pytest.mark.parametrize("pictures, said", [(40, "from 40% on"), (4, "from 100% on"), (2, "no accuracy would be")])
+def test_repeated_pictures_are_no_independent_trials(pictures, said):
+    """Each picture 40 times: as so many independent trials, much less seemed to be enough."""
+    image = np.tile(np.arange(2 * pictures), 40)
+    trials = made_trials(noise(len(image), 2, 20), image % 4, image=image, images=[f"c_{i}" for i in range(2 * pictures)])
+    finding = counts.check_test_size(material_of(trials, np.where(image < pictures, "train", "test")))
+    assert finding.sentence.count("Trials of one picture count as independent here; were they all answered alike") == 1
+    assert said in finding.sentence.split("answered alike")[1]
 
 
 def test_too_few_test_trials_for_any_accuracy():
