@@ -20,6 +20,7 @@ from .targets import FLAT
 from .training import fit, gather, place
 from .transformer import EEGTransformer
 
+SAME_UNIT = 5.  # EEG of this many times the amplitude is in another unit
 
 @dataclass(frozen=True)
 class PretrainingData:
@@ -126,13 +127,15 @@ def transfer_weights(source: nn.Module, target: nn.Module) -> tuple[list[str], l
 
 
 def start_from(source: nn.Module, target: nn.Module, name: str) -> None:
-    """transfer_weights between encoders of the same type; prints which. name: what --pretrained gives, for messages.
+    """transfer_weights between encoders of the same type; prints which, and adapts a copied whitening to EEG in another
+    unit. name: what --pretrained gives, for messages.
 
     InputError where no weight fits, as the training would then start from nothing.
     """
     if source.config.model_type != target.config.model_type:
         raise InputError(f"--pretrained {name}: holds an encoder of type {source.config.model_type}, expected "
                          f"{target.config.model_type}; name another folder")
+    own = target.patches.mean.clone(), target.patches.whitening.clone()
     copied, left = transfer_weights(source, target)
     if not copied:
         sizes = " ".join(f"--{size} {getattr(source.config, size)}" for size in ("d_model", "attn_heads", "layers"))
@@ -140,3 +143,24 @@ def start_from(source: nn.Module, target: nn.Module, name: str) -> None:
                          f"give the sizes that it was pretrained with, {sizes}, or leave --pretrained out")
     print(f"--pretrained: {len(copied)} weights were copied: {', '.join(copied)}")
     print(f"--pretrained: {len(left)} weights start untrained: {', '.join(left)}")
+    if "patches.whitening" in copied:
+        _to_own_amplitude(target, *own, name)
+
+
+def _to_own_amplitude(target, mean, whitening, name):
+    """Rescale a whitening that was copied from EEG of another unit; mean, whitening: as fitted to the trials to train on.
+
+    Whitened as volts, EEG in microvolts would enter the transformer a million times too large.
+    """
+    ratio = _amplitude(whitening) / _amplitude(target.patches.whitening)
+    if 1 / SAME_UNIT <= ratio <= SAME_UNIT:  # people and caps differ by less
+        return
+    target.patches.mean.copy_(mean)
+    target.patches.whitening.div_(ratio)
+    print(f"note: --pretrained {name}: the trials to train on have {ratio:.2g} times the amplitude of those that it was "
+          "trained on, as in another unit or standardised; its whitening is adapted to that")
+
+
+def _amplitude(whitening):
+    """Root mean square of the channels to which a ZCA whitening [C, C] was fitted; shrinkage keeps their mean power."""
+    return torch.linalg.eigvalsh(whitening.double()).pow(-2).mean().sqrt().item()

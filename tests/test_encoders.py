@@ -22,7 +22,7 @@ from encoders import (
     save_encoder,
 )
 from encoders.classical import BASELINES, classical_baseline
-from encoders.pretraining import MaskedReconstruction, transfer_weights
+from encoders.pretraining import MaskedReconstruction, start_from, transfer_weights
 from encoders.training import Augmentation
 from metrics.classification import balanced_accuracy, classification_scores, per_class_table, per_group_table, top_k_hits
 from metrics.retrieval import retrieval_ranks, retrieval_scores
@@ -325,6 +325,20 @@ def test_only_weights_that_mean_the_same_are_transferred():
         assert torch.equal(tensor, source.state_dict()[name] if name in copied else before[name])
     same = [build_encoder(small("transformer", ch_names=NAMES)) for _ in range(2)]
     assert {"patches.spatial.weight", "patches.whitening", "position"} <= set(transfer_weights(*same)[0])
+
+
+@pytest.mark.parametrize("unit", [1., 1.5, 1e-6, 20.])
+def test_weights_from_eeg_in_another_unit(unit, capsys):
+    """Standardised or in volts where the data are in microvolts: the transformer had tokens a million times too large."""
+    torch.manual_seed(0)
+    source, target = (build_encoder(small("transformer", ch_names=NAMES)) for _ in range(2))
+    eeg = torch.randn(30, 8, 60) * torch.linspace(1, 2, 8)[:, None] + 3
+    source.fit_whitening(unit * eeg)
+    target.fit_whitening(eeg, shrinkage=.3)
+    start_from(source, target, "encoder")
+    assert ("another unit" in capsys.readouterr().out) == (unit in (1e-6, 20.))
+    expected = source.tokens(unit * eeg) if unit in (1e-6, 20.) else source.tokens(eeg)
+    torch.testing.assert_close(target.tokens(eeg), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_augmentation():
