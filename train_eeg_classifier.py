@@ -87,9 +87,13 @@ def _pretrain(args, device, output):
 
     data = pretraining.read_pretraining_data(args.pretrained)
     count, n_chans, n_times = data.train.shape
+    if data.sfreq and data.sfreq != args.pretrain_sfreq and "pretrain_sfreq" in args.given():
+        raise InputError(f"--pretrain_sfreq {args.pretrain_sfreq:g}: the files in --pretrained {args.pretrained} are of "
+                         f"{data.sfreq:g} Hz, as they say; leave it out")
+    names = data.channels or (list(CHANNELS) if n_chans == len(CHANNELS) else None)  # older files do not name them
     encoder = build_encoder(encoder_config(
-        args, n_chans=n_chans, n_times=n_times, sfreq=args.pretrain_sfreq, num_classes=1, embedding_size=1,
-        ch_names=list(CHANNELS) if n_chans == len(CHANNELS) else None))
+        args, n_chans=n_chans, n_times=n_times, sfreq=data.sfreq or args.pretrain_sfreq, num_classes=1, embedding_size=1,
+        ch_names=names))
     arguments = _arguments_for(args, device, output, args.pretrain_epochs, metric_for_best_model="loss",
                                label_names=["eeg"], ddp_find_unused_parameters=True)  # the encoder's heads are not used
     log = pretraining.pretrain(encoder, data, args.mask_ratio, arguments, options_key=[args.asked(), data.hashes],

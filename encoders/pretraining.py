@@ -3,11 +3,12 @@
 The method is that of masked autoencoders (He et al. 2022, arXiv 2111.06377).
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import InputError
-from runtime.pickles import load_hashed
+from runtime.pickles import brief, load_hashed
 
 import torch
 from torch import nn
@@ -24,11 +25,14 @@ SAME_UNIT = 5.  # EEG of this many times the amplitude is in another unit
 
 @dataclass(frozen=True)
 class PretrainingData:
-    """Unlabelled trials [N, C, T] float32 to train and to validate on, and the SHA-256 of their files by part."""
+    """Unlabelled trials [N, C, T] float32 to train and to validate on, the SHA-256 of their files by part, and the names of
+    their channels and their rate in Hz, None where the files do not say."""
 
     train: torch.Tensor
     val: torch.Tensor
     hashes: dict[str, str]
+    channels: list[str] | None = None
+    sfreq: float | None = None
 
 
 def has_pretraining_data(folder: str | Path) -> bool:
@@ -38,23 +42,36 @@ def has_pretraining_data(folder: str | Path) -> bool:
 
 def read_pretraining_data(folder: str | Path) -> PretrainingData:
     """Read train.pt and val.pt of pretrain_data_processor.py; a file that cannot be used is an InputError."""
-    (train, train_hash), (val, val_hash) = (_read_samples(Path(folder) / f"{part}.pt") for part in ("train", "val"))
+    (train, train_hash, told), (val, val_hash, of_val) = (_read_samples(Path(folder) / f"{part}.pt")
+                                                          for part in ("train", "val"))
     if val.shape[1:] != train.shape[1:]:
         raise InputError(f"--pretrained {folder}: val.pt has trials of {tuple(val.shape[1:])}, train.pt of "
                          f"{tuple(train.shape[1:])} (channels, samples); make both in one run of "
                          "pretrain_data_processor.py")
-    return PretrainingData(train, val, {"train": train_hash, "val": val_hash})
+    if told != of_val:
+        raise InputError(f"--pretrained {folder}: val.pt is of {of_val}, train.pt of {told} (channels, sampling rate); "
+                         "make both in one run of pretrain_data_processor.py")
+    return PretrainingData(train, val, {"train": train_hash, "val": val_hash}, *told)
 
 
 def _read_samples(path):
-    """`samples` [N, C, T] float32 of one file, and the file's SHA-256."""
+    """`samples` [N, C, T] float32 of one file, the file's SHA-256, and (channels, sfreq), None where it does not say."""
     content, digest = load_hashed(path, "--pretrained")
     samples = content.get("samples") if isinstance(content, dict) else None
     if (not isinstance(samples, torch.Tensor) or samples.ndim != 3 or not samples.numel()
             or not all(samples[rows].isfinite().all() for rows in row_batches(samples))):
         raise InputError(f"--pretrained {path}: expected a dict with 'samples', a finite tensor [trials, channels, "
                          "samples]; make it with pretrain_data_processor.py")
-    return samples.float(), digest
+    channels, sfreq = content.get("channels"), content.get("sfreq")
+    count = samples.shape[1]
+    if channels is not None and not (isinstance(channels, list | tuple) and len(channels) == count
+                                     == len({str(name) for name in channels})):
+        raise InputError(f"--pretrained {path}: 'channels' is {brief(channels)}, expected {count} different names, one for "
+                         "each channel of 'samples'; correct or remove it")
+    if sfreq is not None and (isinstance(sfreq, bool) or not isinstance(sfreq, int | float) or not 0 < sfreq < math.inf):
+        raise InputError(f"--pretrained {path}: 'sfreq' is {brief(sfreq)}, expected the sampling rate in Hz; correct or "
+                         "remove it")
+    return samples.float(), digest, (channels and list(map(str, channels)), sfreq and float(sfreq))
 
 
 def pretrain(encoder: EEGTransformer, data: PretrainingData, mask_ratio: float, arguments: TrainingArguments,

@@ -47,7 +47,7 @@ def encoder_options(parser: argparse.ArgumentParser) -> None:
                        "write the encoder; no data set is read")
     group.add_argument("--mask_ratio", type=options.fraction, default=0.5, help="share of patches hidden in pretraining")
     group.add_argument("--pretrain_sfreq", type=options.bounded(float, 1), default=128.0,
-                       help="sampling rate of the pretraining files in Hz")
+                       help="sampling rate in Hz of pretraining files that do not say it")
     group.add_argument("--pretrain_epochs", type=options.positive, default=20, help="number of epochs of pretraining")
 
 

@@ -274,6 +274,23 @@ def test_pretraining_helps_to_start(data, clip, tmp_path, pretraining_files, cap
     assert (tmp_path / "b" / "pretrained" / "model.safetensors").is_file()
 
 
+def test_pretraining_files_say_channels_and_rate(tmp_path, capsys):
+    """Five channels of any name were taken for those of Emotiv's Insight at 128 Hz."""
+    wave, names = torch.randn(12, 5, 64), ["Fz", "Cz", "Pz", "Oz", "POz"]
+    told = {"samples": wave, "channels": names, "sfreq": 250}
+    given = ["--pretrain", "--pretrained", str(tmp_path), "--output", str(tmp_path / "pre"), *SMALL, "--max_steps", "1"]
+    for part in ("train", "val"):
+        torch.save(told, tmp_path / f"{part}.pt")
+    assert "--pretrain_sfreq 200" in refusal(capsys, training.main, [*given, "--pretrain_sfreq", "200"])
+    training.main(given)
+    config = read_json(tmp_path / "pre" / "config.json")
+    assert config["ch_names"] == names and config["sfreq"] == 250
+    for other, said in (({"sfreq": 500}, "val.pt is of"), ({"sfreq": "fast"}, "'sfreq' is str"),
+                        ({"channels": names[:4]}, "5 different names"), ({"channels": ["Fz"] * 5}, "5 different names")):
+        torch.save(told | other, tmp_path / "val.pt")
+        assert said in refusal(capsys, training.main, given)
+
+
 @pytest.mark.slow
 def test_the_command_after_pretraining_starts_from_it(data, clip, tmp_path, pretraining_files, capsys):
     """It left the sizes of the encoder out, and stage 1 then took no weight over and went on."""
