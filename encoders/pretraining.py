@@ -23,6 +23,7 @@ from .transformer import EEGTransformer
 
 SAME_UNIT = 5.  # EEG of this many times the amplitude is in another unit
 
+
 @dataclass(frozen=True)
 class PretrainingData:
     """Unlabelled trials [N, C, T] float32 to train and to validate on, the SHA-256 of their files by part, and the names of
