@@ -104,9 +104,11 @@ def load_clip_text(name: str, device: str) -> Callable[[list[str]], torch.Tensor
             raise _pictures_only(name)
         siglip = config.model_type == "siglip"
         tokenizer = pretrained.load(AutoTokenizer, name)
-        model, report = (SiglipModel if siglip else CLIPTextModelWithProjection).from_pretrained(
-            name, output_loading_info=True)
-        model = model.text_model if siglip else model
+        if siglip:
+            model, report = SiglipModel.from_pretrained(name, output_loading_info=True)
+            model = model.text_model
+        else:
+            model, report = CLIPTextModelWithProjection.from_pretrained(name, output_loading_info=True)
     except LOADING_FAILS as error:
         raise not_loadable(name, error) from None
     check_complete(report, f"--clip_model {name}: texts")
