@@ -9,7 +9,7 @@ import numpy as np
 
 from metrics.caption_files import COLUMNS, Captions, paired_rows
 from metrics.conditions import BY_NAME
-from metrics.grounding import METRIC, Fit, Grounding, beyond_the_class, fit_of, of_anything, of_the_class
+from metrics.grounding import METRIC, Fit, Grounding, beyond_the_class, fit_of, look_alikes, of_anything, of_the_class
 from metrics.statistics import (
     bootstrap_interval,
     codes_of,
@@ -86,18 +86,27 @@ def study_fit(study: Study) -> Fit:
                   model.sittings, model.factors, study.classes == "several")
 
 
-def groundings(study: Study, args: Namespace) -> dict[str, Grounding | None]:
+def groundings(study: Study, fit: Fit, args: Namespace) -> dict[str, Grounding | None]:
     """What captions hold of "anything" that was shown, of "class", the predicted class itself, and of "beyond" the class.
 
     Where pictures have several classes, what holds the same of them is alike, and "beyond" is beyond look-alike pictures.
     None where nothing can be exchanged, no true class is known, or a trial has no predicted class where it should have one.
     """
-    fit = study_fit(study)
     options = {"n_boot": args.n_boot, "n_perm": args.n_perm, "seed": args.seed}
     unnamed, known = study.model.without_classes, study.classes != "none"  # the model names no class; the true are known
     named = known and not unnamed and (study.classes == "several" or all(fit.predicted))
     return {"anything": of_anything(fit, **options), "class": of_the_class(fit, **options) if named else None,
             "beyond": beyond_the_class(fit, **options) if named or (unnamed and known) else None}
+
+
+def why_untested(fit: Fit, strata: np.ndarray, kind: str = "") -> str:
+    """Why there is no Grounding of pictures that are exchanged within `strata` [P]. kind: of these pictures, in words."""
+    if len(strata) == 1:
+        return "there is only one picture, so nothing can be exchanged"
+    if len(set(strata.tolist())) == len(strata):
+        return (f"no two test pictures {f'{kind} ' * bool(kind)}were shown in the same recordings, so nothing can be "
+                f"exchanged{' within it' * bool(kind)}")
+    return f"{counted(len(fit.picture), 'trial')} are too few to tell the picture from what its class and recording explain"
 
 
 def verdict_of(found: Grounding | None, unknown: str, people: np.ndarray | None = None) -> dict:
@@ -356,23 +365,22 @@ def judge_study(study: Study, args: Namespace) -> dict:
     """Verdicts and what they rest on, as results.json holds them."""
     if study.model is None:
         return {"verdicts": {}, "beyond": None, "comparisons": [], "range": None, "subjects": [], "power": None}
-    found, comparisons = groundings(study, args), compare(study, args)
+    fit = study_fit(study)
+    found, comparisons = groundings(study, fit, args), compare(study, args)
     nameless = sum(not name.strip() for name in study.model.texts("Predicted object"))
     unnamed = f"{nameless} of {len(study.model.table)} trials have no predicted object"
     if study.classes == "none":
         nameless, unnamed = 1, "no objects and no words are known by which pictures could be alike"
     elif study.classes == "several" or study.model.without_classes:
         nameless = 0
-    one_picture = "there is only one picture, so nothing can be exchanged"
-    why = (unnamed if nameless else one_picture if len(set(study.model.clusters)) == 1 else
-           f"no two test pictures {words_of(study)['alike'].replace('of the', 'of a')} were shown in the same "
-           "recordings, so nothing can be exchanged within it")
+    why_nothing = why_untested(fit, fit.shown_together)
+    why = unnamed if nameless else why_untested(fit, look_alikes(fit), words_of(study)["alike"].replace("of the", "of a"))
     people = study.model.people
-    anything = verdict_of(found["anything"], one_picture, people)
+    anything = verdict_of(found["anything"], why_nothing, people)
     verdicts = {"anything": anything,
                 "class": class_verdict(anything, found["class"],
                                        "the model names no class" if study.model.without_classes else
-                                       unnamed if nameless else "there is only one class or only one picture"),
+                                       unnamed if nameless else why_nothing),
                 "beyond_class": verdict_of(found["beyond"], why, people),
                 "better_than_nothing": against_the_best(study, comparisons)}
     gain = found["beyond"] or found["anything"]

@@ -105,8 +105,13 @@ def of_the_class(fit: Fit, **options) -> Grounding | None:
 
 def beyond_the_class(fit: Fit, **options) -> Grounding | None:
     """Gain of captions over those of other pictures of the same true class, without what the predicted class explains."""
-    strata = codes_of(codes_of(fit.true) * len(fit.true) + fit.shown_together)
+    strata = look_alikes(fit)
     return exchange_pictures(fit, fit.scores, strata, [codes_of(fit.predicted), strata[fit.picture]], **options)
+
+
+def look_alikes(fit: Fit) -> np.ndarray:
+    """[P] codes: pictures of one true class that were shown together."""
+    return codes_of(codes_of(fit.true) * len(fit.true) + fit.shown_together)
 
 
 def _jaccard(one, other):

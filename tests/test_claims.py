@@ -313,6 +313,18 @@ def test_a_trial_without_a_predicted_class_cannot_be_exchanged_within_it(tmp_pat
     assert "14 of 96 trials have no predicted object" in study["claim"] and "carry the class" not in study["claim"]
 
 
+def test_why_a_claim_cannot_be_tested_is_true(tmp_path):
+    """Many pictures are not "only one", and pictures that were shown together are not said to be apart."""
+    apart = captions("eeg+label", pictures=12, people=1).assign(recording=range(12))
+    verdicts = results_of(write(tmp_path / "a", {"eeg+label": apart}), tmp_path / "a")["studies"][0]["verdicts"]
+    for key, kind in (("anything", ""), ("class", ""), ("beyond_class", "of a class ")):
+        assert verdicts[key]["text"].startswith(f"no two test pictures {kind}were shown in the same recordings")
+    few = captions("eeg+label", pictures=8, people=1).assign(**{"Predicted object": [f"kind {i}" for i in range(8)]})
+    verdicts = results_of(write(tmp_path / "b", {"eeg+label": few}), tmp_path / "b")["studies"][0]["verdicts"]
+    assert verdicts["anything"]["holds"] is not None and verdicts["beyond_class"]["holds"] is None
+    assert verdicts["beyond_class"]["text"].startswith("8 trials are too few to tell the picture from what its class")
+
+
 def test_the_claims_metric_is_always_among_the_scores(tmp_path):
     files = write(tmp_path / "r", {"eeg+label": captions("eeg+label")})
     scores = results_of(files, tmp_path, "--metrics", "chrF")["studies"][0]["conditions"][0]["scores"]
