@@ -59,6 +59,8 @@ def examples(model: Captions | None, files: dict[str, Captions], contrasts: list
     beside = {name: texts_by_row(files[name], model) for name in contrasts if name in files and files[name] is not model}
     pictures = {row: picture_uri(provenance.get("image_dir"), model.table.iloc[row], model.path) for row in rows}
     eeg, notes = eeg_of(model, rows, provenance)
+    if any(len(own) > 1 for own in model.all_references):
+        notes.append("The pictures have several true captions. The first is shown, and the score is that of the best.")
     if rows and not any(pictures.values()):
         notes.append("The pictures are not shown: they are not at the paths in the captions, such as "
                      f"{model.table['Ground Truth Image'].iloc[rows[0]]}, or lie outside the folder of the captions "

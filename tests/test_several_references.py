@@ -22,6 +22,7 @@ from metrics.clip_score import clip_scores
 from metrics.corpus import corpus_scores
 from metrics.overlap import rouge1_matrix
 from metrics.text import bert_scores, by_row, caption_scores, joined_words
+from report.examples import examples
 
 rng = np.random.default_rng(0)
 WORDS = ("a", "the", "red", "dog", "dogs", "running", "on", "grass,", "two", "small", "house.", "it's", "Flowers")
@@ -175,6 +176,14 @@ def test_references_that_are_none(tmp_path, cell):
     path.write_text(path.read_text().replace('"[""a dog""]"', '"' + cell.replace('"', '""') + '"'))
     with pytest.raises(InputError, match="row 0"):
         read_captions(path)
+
+
+def test_examples_say_that_the_score_is_not_of_the_caption_shown_alone(tmp_path):
+    for true, told in ((TRUE, True), ([own[:1] for own in TRUE], False)):
+        file = read_captions(rows_with_references(tmp_path, true))
+        file.headline = np.zeros(len(true))
+        notes = examples(file, {"eeg+label": file}, [], {}, 3)["notes"]
+        assert told == ("The first is shown, and the score is that of the best." in " ".join(notes))
 
 
 def test_an_escape_for_half_a_surrogate_pair_is_read_as_the_letter_it_replaces(tmp_path, capsys):
