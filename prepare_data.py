@@ -26,6 +26,8 @@ from runtime.wording import counted
 
 from sources import SOURCES
 
+PARTS_MADE_BY = {"things": "val_fraction", "n170": "val_fraction test_fraction"}  # options of the parts that sources name
+
 
 def add_source(name: str, command: argparse.ArgumentParser) -> None:
     SOURCES[name].add_arguments(command)
@@ -134,6 +136,9 @@ def split_folder(args: argparse.Namespace, folder: Path | str, by: str | None, s
     if by is None:
         by = trials.record.get("split_by", "picture")
         idle_options.say_idle(args, idle_options.SPLITTING, split_by=by)
+    if by == "given" and trials.part is not None:
+        idle_options.say_idle(args, idle_options.of_parts(set(trials.part), PARTS_MADE_BY.get(args.command, "")),
+                              split_by=by)
     splits = make_splits(trials, by, args.val_fraction, args.test_fraction, args.split_seed, args.split_gap,
                          args.unseen_pictures)
     write_splits(path, splits, made_from={

@@ -121,7 +121,21 @@ SPLITTING = (  # of `prepare_data.py split`, and of what that command does after
     Idle("unseen_pictures", "with --split_by picture or class, which keep pictures apart anyway",
          _is("split_by", "picture", "class")),
     Idle("split_seed", "with --split_by time, which draws nothing",
-         lambda args: args.split_by == "time" and not args.unseen_pictures))
+         lambda args: args.split_by == "time" and not args.unseen_pictures),
+    Idle("test_fraction", "with --split_by subject, whose test is one subject, and without --unseen_pictures",
+         lambda args: args.split_by == "subject" and not args.unseen_pictures and args.command != "n170"))
+
+
+def of_parts(named: Iterable[str], made_by: str = "") -> tuple[Idle, ...]:
+    """What the parts that a data set itself names make idle. named: these; made_by: options by which its source made
+    them."""
+    given, told = _is("split_by", "given"), [part for part in ("val", "test") if part in named]
+    rows = [Idle(f"{part}_fraction", f"with --split_by given, as the data set names its {part} part", given)
+            for part in told if f"{part}_fraction" not in made_by.split()]
+    if len(told) == 2:
+        rows.append(Idle("split_seed split_gap", "with --split_by given, as the data set names all parts", given))
+    return tuple(rows)
+
 
 PREPARING = (*SPLITTING, Idle("permutations", "with --no_audit", lambda args: args.no_audit))
 AUDIT = (Idle("splits_index", "without --subject", _lacks("subject")),)

@@ -15,6 +15,7 @@ import stream
 import test_eeg_classifier
 import train_eeg_classifier
 from recipes import make_small_clip
+from split_material import dataset, rows
 from test_options import parsers
 from tiny import data_arguments
 
@@ -57,12 +58,29 @@ TABLES = {"train_eeg_classifier": "TRAINING", "test_eeg_classifier": "SCORING", 
     (prepare_data, ["split", "f", "--split_by", "subject", "--split_gap", "9", "--split_seed", "1"], None),
     (prepare_data, ["split", "f", "--split_by", "class", "--split_gap", "9"], "--split_gap 9: .* without --split_by time"),
     (prepare_data, ["split", "f", "--split_by", "time", "--split_seed", "9"], "--split_seed 9: .* with --split_by time"),
+    (prepare_data, ["split", "f", "--split_by", "subject", "--test_fraction", "0.3"], "--test_fraction 0.3: .* one"),
+    (prepare_data, ["split", "f", "--split_by", "subject", "--unseen_pictures", "--test_fraction", "0.3"], None),
     (prepare_data, ["audit", "f", "--splits_index", "all"], "--splits_index all: .* without --subject"),
     (make_small_clip, ["--image_dir", "i", "--extra_scenes", "objects"], "--extra_scenes objects: .* --extra_drawings")])
 def test_an_option_without_effect_is_said(script, argv, said, capsys):
     assert script.parse(argv)
     printed = capsys.readouterr().out
     assert re.search(said, printed) if said else not printed
+
+
+def test_shares_of_parts_that_a_data_set_names_are_said_to_have_no_effect(tmp_path, capsys):
+    """`prepare_data.py split --val_fraction 0.3` on THINGS-EEG2 made the same splits, without a word."""
+    dataset(tmp_path / "all", [(1, 1, rows(2, 4, part=part)) for part in ("test", "train", "val")], 2, by="given")
+    dataset(tmp_path / "two", [(1, 1, rows(2, 4, part=part)) for part in ("test", "train")], 2, by="given")
+    options = ["--val_fraction", "0.3", "--test_fraction", "0.4", "--split_seed", "3"]
+    prepare_data.main(["split", str(tmp_path / "all"), *options])
+    printed = capsys.readouterr().out
+    assert "note: --val_fraction 0.3: has no effect with --split_by given, as the data set names its val part" in printed
+    assert "--test_fraction 0.4: has no effect" in printed and "--split_seed 3: has no effect" in printed
+    prepare_data.main(["split", str(tmp_path / "two"), *options])
+    printed = capsys.readouterr().out
+    assert "--test_fraction 0.4: has no effect" in printed
+    assert "--val_fraction" not in printed and "--split_seed" not in printed
 
 
 def test_what_no_run_would_use_is_refused():
