@@ -26,6 +26,7 @@ from runtime.wording import counted
 
 from sources import SOURCES
 
+SPLITTING = ("split_by", "val_fraction", "test_fraction", "split_seed", "split_gap", "unseen_pictures")
 PARTS_MADE_BY = {"things": "val_fraction", "n170": "val_fraction test_fraction"}  # options of the parts that sources name
 
 
@@ -89,7 +90,8 @@ def _prepare(args):
     record = write_folder(data, args.output, args.command, scale, args.overwrite)
     print(kept_and_dropped(record))
     try:
-        split_folder(args, args.output, args.split_by or record["split_by"])
+        if not _keeps_splits(args, record):
+            split_folder(args, args.output, args.split_by or record["split_by"])
     except InputError as error:
         raise InputError(f"{error}. The trials are in {args.output}; make the splits with prepare_data.py split "
                          f"{quoted(str(args.output))} --split_by ...") from None
@@ -99,6 +101,27 @@ def _prepare(args):
     say_next("train_eeg_classifier.py", args, carry=(), eeg_dataset=args.output,
              output=f"runs/{Path(args.output).resolve().name}/eeg_encoder",
              loss_weight=0 if record["pictures_known"] == "no" else None)
+
+
+def _keeps_splits(args, record):
+    """Whether the folder has other splits of this very data than a new one would have, and no option asks for any; they
+    stay, which it says."""
+    from eegdata.splits_file import read_splits_file
+
+    path = Path(args.output) / "splits.pth"
+    made_from = read_splits_file(path)[1] if path.is_file() else {}
+    new = _made_from(args, record["split_by"], record["fingerprint"])
+    if set(SPLITTING) & set(args.given()) or made_from.get("data") != record["fingerprint"] or made_from == new:
+        return False
+    print(f"{path}: the splits by {made_from.get('by')}, which were made with other options, stay; give --split_by to have "
+          "others")
+    return True
+
+
+def _made_from(args, by, fingerprint):
+    """What splits are made from, as their file keeps it."""
+    return {"by": by, "val_fraction": args.val_fraction, "test_fraction": args.test_fraction, "seed": args.split_seed,
+            "gap": args.split_gap, "unseen_pictures": args.unseen_pictures, "data": fingerprint}
 
 
 def kept_and_dropped(record: dict) -> str:
@@ -141,9 +164,7 @@ def split_folder(args: argparse.Namespace, folder: Path | str, by: str | None, s
                               split_by=by)
     splits = make_splits(trials, by, args.val_fraction, args.test_fraction, args.split_seed, args.split_gap,
                          args.unseen_pictures)
-    write_splits(path, splits, made_from={
-        "by": by, "val_fraction": args.val_fraction, "test_fraction": args.test_fraction, "seed": args.split_seed,
-        "gap": args.split_gap, "unseen_pictures": args.unseen_pictures, "data": trials.fingerprint})
+    write_splits(path, splits, made_from=_made_from(args, by, trials.fingerprint))
     print(describe(trials, splits, by))
     print(f"splits written to {path}")
 

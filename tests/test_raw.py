@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+import prepare_data
 from eegdata.splits import read_splits
 from raw_material import CHANNELS, ONSETS, SFREQ, make_pictures, make_raw, save, write_table, write_xdf
 from raw_runs import AS_IT_IS, by_hand, fails, prepare
@@ -250,6 +251,23 @@ def test_labels_that_are_large_numbers(tmp_path):
     paths = [save(make_raw(seed=i), tmp_path / f"sub-{label}_raw.fif") for i, label in enumerate(labels)]
     record, _, columns = prepare(tmp_path / "out", "--recordings", *paths, "--event_names", "cat|dog")
     assert record["about"]["subjects"] == {"1": labels[0], "2": labels[1]} and set(columns["subject"]) == {1, 2}
+
+
+def test_a_second_run_keeps_the_splits_that_were_made_in_between(tmp_path, capsys):
+    """It put the default ones in their place, which models that were trained by the others do not fit."""
+    for number in (1, 2, 3):
+        save(make_raw(seed=number), tmp_path / "all" / f"sub-{number}_raw.fif")
+    options = ["raw", "--output", str(tmp_path / "out"), "--recordings", str(tmp_path / "all"), "--event_names", "cat|dog",
+               "--no_audit"]
+    prepare_data.main(options)
+    splits = tmp_path / "out" / "splits.pth"
+    default = splits.read_bytes()
+    prepare_data.main(["split", str(tmp_path / "out"), "--split_by", "subject"])
+    made = splits.read_bytes()
+    prepare_data.main(options)
+    assert "the splits by subject" in capsys.readouterr().out and splits.read_bytes() == made != default
+    prepare_data.main([*options, "--split_by", "recording"])
+    assert splits.read_bytes() == default
 
 
 def test_recordings_of_a_folder_follow_the_numbers_in_their_names(tmp_path):
