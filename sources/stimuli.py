@@ -17,6 +17,7 @@ from .tables import Captions, first_of, plain_text, read_table
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 PLACE = re.compile(r"\{(\d{1,2})(?::(\d{1,2}))?\}")  # {1} or {1:5}
+OF_SKETCHES = "names that end in _sketch are kept for drawings of the picture beside them; rename pictures that people saw"
 MARKER_KINDS = ("Comment", "Stimulus", "Event", "Trigger")  # of BrainVision markers, as MNE names them
 
 
@@ -86,6 +87,8 @@ class Stimuli:
                              f"{fits[1]}; add its folder to the name, as it is written there")
         if not fits and place:
             where = f"the {len(self.files)} pictures of --pictures {self.folder}" if self.folder else "no --pictures given"
+            if Path(name).stem.endswith("_sketch"):
+                raise InputError(f"{place}: picture '{text}' is not among {where}: {OF_SKETCHES}")
             raise InputError(f"{place}: picture '{text}' not found ({where}); correct the name, add the file, or "
                              "choose other events with --event_names")
         if loosely:
@@ -236,7 +239,9 @@ def find_stimuli(pictures: str | None = None, picture_list: str | None = None, p
                 raise InputError(f"--pictures {path}: its name is that of another picture, but for the form of its Unicode "
                                  "letters; rename one of them")
         if not files:
-            raise InputError(f"--pictures {folder}: contains no pictures ({' '.join(PICTURE_SUFFIXES)})")
+            sketches = any(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.rglob("*_sketch.*"))
+            raise InputError(f"--pictures {folder}: contains no pictures ({' '.join(PICTURE_SUFFIXES)})"
+                             + f", only sketches: {OF_SKETCHES}" * sketches)
         kind_of = {key: plain_text(key.split("/")[-2]) for key in files if "/" in key}
         written = {}
         for key, kind in kind_of.items():

@@ -255,6 +255,19 @@ def test_mistakes_in_maps_lists_and_folders(fails, tmp_path, recording):
     assert "cat_1.png" in fails("--events", broken, "--pictures", same)
 
 
+def test_pictures_that_are_called_sketches_are_told(fails, tmp_path):
+    """They lie there, and the message said that none does, or to add the file."""
+    folder = make_pictures(tmp_path / "drawn")
+    for path in list(folder.rglob("*.png")):
+        path.rename(path.with_name(f"{path.stem}_sketch.png"))
+    table = write_table(tmp_path / "drawn.tsv", ("onset", "picture"), (3, "cat_0_sketch.png"), (5, "dog_0_sketch.png"))
+    options = ("--pictures", folder, "--events", table)
+    assert "only sketches: names that end in _sketch are kept" in fails(*options)
+    make_pictures(folder, count=1)
+    message = fails(*options)
+    assert f"{table}, line 2: picture 'cat_0_sketch.png' is not among" in message and "names that end in _sketch" in message
+
+
 def test_mistakes_between_tables_and_recordings(fails, tmp_path):
     paths = [save(make_raw(seed=i), tmp_path / f"sub-{i}_raw.fif") for i in (1, 2)]
     table = write_table(tmp_path / "events.tsv", ("onset", "class"), (3, "cat"))
