@@ -3,6 +3,7 @@
 import tempfile
 import warnings
 from argparse import Namespace
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -163,11 +164,12 @@ class Captioner(captioner.Captioner):
         """
         import pandas
 
-        unknown = sorted(set(controls) - set(OF_UNKNOWN)) + sorted(set(generation) - set(GREEDY | SAMPLING))
-        if isinstance(controls, str) or unknown:
-            raise InputError(f"{unknown[0] if unknown and not isinstance(controls, str) else repr(controls)}: not known; "
-                             f"controls is a list of {', '.join(OF_UNKNOWN)}, and generation takes "
-                             f"{', '.join(GREEDY | SAMPLING)}")
+        if isinstance(controls, str) or not isinstance(controls, Collection):
+            raise InputError(f"controls: {controls!r}, expected a list of {', '.join(OF_UNKNOWN)}, empty for none")
+        unknown = [one for one in controls if one not in OF_UNKNOWN] + sorted(set(generation) - set(GREEDY | SAMPLING))
+        if unknown:
+            raise InputError(f"{unknown[0]}: not known; controls is a list of {', '.join(OF_UNKNOWN)}, and generation "
+                             f"takes {', '.join(GREEDY | SAMPLING)}")
         check_values({"prompt": prompt, "abstain_below": abstain_below, "words": words, "batch_size": batch_size,
                       "seed": seed, **generation})
         asked = Namespace(**{**GREEDY, **SAMPLING, **generation})

@@ -324,6 +324,14 @@ def test_values_are_those_that_the_command_line_takes(reader, epochs, given, sai
         reader.caption(epochs, **given)
 
 
+@pytest.mark.parametrize("controls", [None, 3, "noise", (name for name in ["noise"])])
+def test_controls_are_a_list(controls):
+    """None and 3 ended in a TypeError, and a generator gave no controls without a word."""
+    reader = Captioner.__new__(Captioner)  # the model is not asked
+    with pytest.raises(InputError, match=r"controls: .*, expected a list of .*noise.*, empty for none"):
+        reader.caption(EEG, sfreq=100, ch_names=CHANNELS, controls=controls)
+
+
 def test_the_small_llm_is_meant_by_its_word(captioner, llm, tmp_path, monkeypatch):
     """As on the command line. It was looked for on the Hub."""
     monkeypatch.setenv("EEG_TO_TEXT_CACHE", str(tmp_path))
