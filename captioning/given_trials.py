@@ -4,6 +4,8 @@ Filters need the continuous recording, so they are the user's. Channels, referen
 here, as the model keeps them.
 """
 
+import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -56,12 +58,25 @@ def of_array(eeg: object, sfreq: float | None, ch_names: list[str] | None, tmin:
     if sfreq is None or ch_names is None:
         raise InputError("sfreq, ch_names: an array does not tell them; give the sampling rate in Hz and the names of the "
                          "channels")
+    if isinstance(ch_names, str) or not isinstance(ch_names, Collection):
+        raise InputError(f"ch_names: {ch_names!r}, expected a list of names, one for each channel")
     if len(ch_names) != eeg.shape[1]:
         raise InputError(f"ch_names: {len(ch_names)} names for {eeg.shape[1]} channels; expected one for each")
     if units not in UNITS:
         raise InputError(f"units: {units!r}, expected one of {', '.join(UNITS)}")
-    return GivenTrials(eeg, float(sfreq), list(map(str, ch_names)), tmin, units, None, {}, {},
+    sfreq, tmin = _number("sfreq", sfreq), None if tmin is None else _number("tmin", tmin)
+    return GivenTrials(eeg, sfreq, list(map(str, ch_names)), tmin, units, None, {}, {},
                        {"trial": list(range(len(eeg)))}, [])
+
+
+def _number(name, value):
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{name}: {value!r}, expected a finite number")
+    return number
 
 
 def of_epochs(epochs: "mne.BaseEpochs", kept: Preprocessing | None) -> GivenTrials:

@@ -1,6 +1,7 @@
 """captioning.Captioner: trials as a notebook has them, and models on the Hub, for which a local folder stands."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -169,6 +170,15 @@ def test_other_filters_are_said(reader, study):
 def test_wrong_input_is_one_sentence(reader, eeg, change, named):
     with pytest.raises(InputError, match=named):
         caption(reader, eeg, **{"sfreq": 100, "ch_names": CHANNELS, **change})
+
+
+@pytest.mark.parametrize("change", [{"sfreq": "fast"}, {"sfreq": float("nan")}, {"tmin": "now"}, {"tmin": float("inf")},
+                                    {"ch_names": 8}, {"ch_names": "F3F4P3P4"}, {"units": ["uV"]}])
+def test_what_an_array_is_of_has_its_type(change):
+    """These ended in a TypeError or ValueError; of a text each letter was a channel."""
+    (name, value), = change.items()
+    with pytest.raises(InputError, match=f"^{name}: {re.escape(repr(value))}, expected"):
+        of_array(EEG, **{"sfreq": 100, "ch_names": CHANNELS, "tmin": None, "units": "uV", **change})
 
 
 @pytest.mark.parametrize("change", [{"sfreq": 250}, {"ch_names": CHANNELS[::-1]}, {"tmin": 0.}, {"units": "standardised"}])
