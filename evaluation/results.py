@@ -94,7 +94,7 @@ def condition_entry(condition: str, file: Captions) -> dict:
     scores = {metric: {"mean": known_or_none(means[metric]), "low": known_or_none(file.interval[metric][0]),
                        "high": known_or_none(file.interval[metric][1])} for metric in file.scores}
     return {"condition": condition, "kind": BY_NAME[condition].kind, "source": file.source or file.key,
-            "n": len(file.table), "scores": scores, "corpus": known_corpus(file)}
+            "n": len(file.table), "cleaning": file.cleaning, "scores": scores, "corpus": known_corpus(file)}
 
 
 def study_results(study: Study, args: Namespace, judge: Judge | None) -> dict:

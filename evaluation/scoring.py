@@ -48,7 +48,7 @@ def score(file: Captions, args: Namespace, embed: Callable | None = None, judge:
     except InputError as error:
         raise InputError(f"{file.path}: {error}") from None
     file.corpus = corpus_scores(generated, true, args.protocol, cleaning)
-    file.clean = clean_captions(generated, cleaning)
+    file.cleaning, file.clean = cleaning, clean_captions(generated, cleaning)
     file.headline = scores[METRIC]
     if args.protocol == "coco":
         rows, corpus, notes = coco_scores(file.clean, true, (*args.metrics, *(["SPICE"] if args.spice else [])))

@@ -49,6 +49,7 @@ class Captions:
     record: dict | None = None
     key: str = ""  # the file name, with as many of its folders as tell it from the others
     source: str = ""  # how the captions were made, if they are not from a file
+    cleaning: str | None = None  # how they were cleaned: --cleaning, or what the protocol chose for them
     clean: list | None = None  # generated captions without what the model wrote around them, as they are scored
     scores: object = None  # pandas DataFrame [n, metrics], one column each metric
     units: dict = field(default_factory=dict)  # metric -> [n] what counts once in its mean; metrics not named: each row

@@ -69,12 +69,22 @@ def partner(study: dict, studies: list[dict], theirs: list[dict]) -> dict | None
 
 def other_cleaning(results: dict, other: dict) -> str:
     """A sentence where the captions of the other results were cleaned in another way; "" where not or where unknown."""
-    if not (results.get("options") and other.get("options")):
+    ours, theirs = map(_cleanings, (results, other))
+    if not ours or not theirs:
         return ""
-    unset = "chosen by the captions" if results["protocol"] == "thought2text" else "none"  # both have the same protocol
-    ours, theirs = (one["options"].get("cleaning") or unset for one in (results, other))
     return "" if ours == theirs else (f"Its captions were cleaned in another way (--cleaning: {theirs}; here: {ours}), so "
                                       "the scores may differ for this reason alone.")
+
+
+def _cleanings(results):
+    """How the captions of results were cleaned; "" where unknown. Earlier versions tell the option only, and without it the
+    protocol of Thought2Text chose by the captions."""
+    used = {entry.get("cleaning") for study in results["studies"] for entry in study["conditions"]} - {None}
+    if used:
+        return ", ".join(sorted(used))
+    chosen = (results.get("options") or {}).get("cleaning")
+    known = results.get("options") and results.get("protocol") != "thought2text"
+    return chosen or ("none" if known else "")
 
 
 def study_part(study: dict, files: dict, results: dict, other: dict | None, count: int, key: str) -> dict:

@@ -70,6 +70,7 @@ class OneScore(Schema):
 class ConditionResults(Schema):
     condition: Text
     kind: Text
+    cleaning: Text | None = ABSENT
     scores: dict[Text, OneScore]
 
 

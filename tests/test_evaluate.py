@@ -282,6 +282,20 @@ def test_results_beside_that_were_cleaned_in_another_way_are_said(tmp_path):
     assert "cleaned in another way (--cleaning: none; here: first_sentence)" in other and "another way" not in same
 
 
+def test_another_cleaning_that_the_protocol_chose_is_said(tmp_path):
+    """A system turn in one of the captions decides for all of them."""
+    table = rows("eeg+label")
+    table.to_csv(tmp_path / "a.csv", index=False)
+    quick = [tmp_path / "a.csv", "--metrics", "ROUGE-1", "--n_boot", "20", "--n_perm", "20", "--protocol", "thought2text"]
+    run(*quick, "--report", tmp_path / "first")
+    run(*quick, "--report", tmp_path / "same", "--beside", tmp_path / "first" / "results.json")
+    table.loc[0, "Generated Caption"] = "<s>System: A dog.</s>"
+    table.to_csv(tmp_path / "a.csv", index=False)
+    run(*quick, "--report", tmp_path / "other", "--beside", tmp_path / "first" / "results.json")
+    same, other = ((tmp_path / name / "report.html").read_text() for name in ("same", "other"))
+    assert "cleaned in another way (--cleaning: first_sentence; here: deepseek)" in other and "another way" not in same
+
+
 def test_studies_that_have_none_beside_are_named(tmp_path):
     """A file is named by its folder, too, once another of the same name is given, and then no scores stood beside it."""
     quick = ["--metrics", "ROUGE-1", "--n_boot", "20", "--n_perm", "20"]
