@@ -269,8 +269,9 @@ def _run(args):
     torch.nn.init.zeros_(encoder.projector.bias)  # the first prediction is about the mean picture
     for head in (encoder.projector, encoder.classifier) if branched else ():
         torch.nn.init.zeros_(head.weight)  # what the linear branches tell needs no second teller
-    print(f"{args.encoder}: {sum(p.numel() for p in encoder.parameters()):,} parameters; {eeg_text(trials.source)}, "
-          f"{count} trials to train on, {len(needed) - count} to validate on; {device}")
+    beside_it = ", and linear branches, which are fitted afterwards" if branched else ""
+    print(f"{args.encoder}: {sum(p.numel() for p in encoder.parameters()):,} trained parameters{beside_it}; "
+          f"{eeg_text(trials.source)}, {count} trials to train on, {len(needed) - count} to validate on; {device}")
     augmentation = Augmentation(round(args.time_shift * trials.sfreq / 1000), args.noise, args.channel_dropout)
     average = None if of_best_epoch else averaged(encoder)
     weights = class_weights(labels[rows["train"]], len(trials.class_names)) if branched and one_class else None

@@ -152,7 +152,7 @@ def test_the_test_part_is_not_read(data, clip, tmp_path):
 
 @pytest.mark.parametrize(("more", "averaged"), [([], True), (["--branches", "neural"], False),
                                                 (["--patience", "9"], False)])
-def test_which_weights_are_kept(data, clip, tmp_path, monkeypatch, more, averaged):
+def test_which_weights_are_kept(data, clip, tmp_path, monkeypatch, capsys, more, averaged):
     """The mean over the last third of the steps, or those of one epoch."""
     seen, update = [], AverageWeights.on_step_end
 
@@ -163,6 +163,8 @@ def test_which_weights_are_kept(data, clip, tmp_path, monkeypatch, more, average
 
     monkeypatch.setattr(AverageWeights, "on_step_end", on_step_end)
     train(data, clip, tmp_path, *more, epochs=3)
+    beside = "trained parameters, and linear branches, which are fitted afterwards; EEG" in capsys.readouterr().out
+    assert beside == ("--branches" not in more)  # the saved encoder has more than the number says
     assert bool(seen) == averaged
     if averaged:
         kept = load_file(tmp_path / "model.safetensors")["patches.spatial.weight"]
