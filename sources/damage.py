@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from .hdf5 import check_own
 
 SECONDS = 60  # of a reader in another process
 DAMAGED = "the file is damaged, cut short, or not of the type that its name says; copy it again or leave it out"
+GDF_BYTES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 8, 8: 8, 16: 4, 17: 8}  # of a value by the number of its type
 MAT = """
 import sys
 from scipy.io import loadmat
@@ -83,3 +85,32 @@ def check_fif(path: Path) -> None:
             file.seek(at)
         if at in seen:
             raise InputError(f"{path}: damaged (its tags lead back to the one at byte {at}); get it again or leave it out")
+
+
+def check_gdf(path: Path) -> None:
+    """Raise InputError where a GDF file counts more events than it has room for: MNE takes memory for all of them first.
+
+    Behind the data stands a byte for the kind of table, then in GDF 1 three bytes and a count of four, in GDF 2 a count of
+    three and four bytes; each event has 6 or 12 bytes. Whatever else is wrong MNE says.
+    """
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        head = file.read(256)
+        if len(head) < 256 or not re.fullmatch(rb"GDF [12]\.\d\d", head[:8]):
+            return
+        first = float(head[4:8]) < 1.9  # drafts of GDF 2 have 1.9 and above
+        start = struct.unpack_from("<q", head, 184)[0] if first else 256 * struct.unpack_from("<H", head, 184)[0]
+        records, = struct.unpack_from("<q", head, 236)
+        channels, = struct.unpack_from("<I" if first else "<H", head, 252)
+        if not 0 < 256 * (channels + 1) <= size or records < 0:
+            return
+        file.seek(256 + 216 * channels)
+        counts, kinds = (struct.unpack(f"<{channels}I", file.read(4 * channels)) for _ in range(2))
+        at = start + records * sum(count * GDF_BYTES.get(kind, 0) for count, kind in zip(counts, kinds, strict=True))
+        if not 0 < at <= size - 8:
+            return
+        file.seek(at)
+        table = file.read(8)
+    events = int.from_bytes(table[4:8] if first else table[1:4], "little")
+    if table[0] in (1, 3) and at + 8 + events * (6 if table[0] == 1 else 12) > size:
+        raise InputError(f"{path}: its table of events counts {events:,}, more than the file has room for; {DAMAGED}")

@@ -18,7 +18,7 @@ from .ant import check_ant
 from .brainvision import HEADERS, markers_behind, read_brainvision
 from .clock import mark_gaps
 from .curry_events import own_remarks
-from .damage import DAMAGED, check_fif, check_set
+from .damage import DAMAGED, check_fif, check_gdf, check_set
 from .edf_records import edf_gaps
 from .persyst_times import persyst_gaps
 from .pointers import check_data_files
@@ -161,6 +161,8 @@ def _reader(path, stream, cut_short, other_files):
         check_set(path)
     elif name.endswith((".fif", ".fif.gz")):
         check_fif(path)
+    elif name.endswith(".gdf"):
+        check_gdf(path)
     if name.endswith((".set", ".edf")):
         return _read_set if name.endswith(".set") else _read_edf
     if name.endswith(HEADERS):

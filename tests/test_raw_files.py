@@ -2,6 +2,8 @@
 
 import shutil
 
+from runtime.errors import InputError
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from other_formats import write_gdf
 from raw_material import ONSETS, make_raw, save
 from raw_runs import AS_IT_IS, fails, prepare
 from sources import damage, raw_files
+from sources.readers import open_raw
 
 mne = pytest.importorskip("mne")
 
@@ -171,6 +174,17 @@ def test_headers_without_time_or_samples(tmp_path, capsys):
     content = gdf.read_bytes()
     _file(gdf, content[:236] + (-5).to_bytes(8, "little", signed=True) + content[244:])
     assert "its header counts -5" in fails(capsys, tmp_path / "out", "--recordings", gdf, "--event_names", ".*")
+
+
+@pytest.mark.parametrize("count", [3, 2**20, 2**32 - 1])
+def test_a_gdf_that_counts_more_events_than_it_holds(tmp_path, count):
+    """MNE took memory for 4 billion events, and the message advised a lower sampling rate."""
+    path = write_gdf(tmp_path / "one.gdf", np.zeros((2, 600), int), ["Fz", "Cz"], 200, [(100, 1), (200, 1)])
+    assert len(open_raw(path)[0].annotations) == 2
+    content, at = path.read_bytes(), -12 - 4  # two events of 6 bytes behind their count
+    path.write_bytes(content[:at] + count.to_bytes(4, "little") + content[at + 4:])
+    with pytest.raises(InputError, match=rf"one\.gdf: its table of events counts {count:,}, more than .* damaged"):
+        open_raw(path)
 
 
 def test_cut_short_on_purpose(shared, tmp_path):
