@@ -200,6 +200,9 @@ def _run(args):
     split = load_split(paths.splits_path, trials, args.split_num, args.splits_index, needed=needed)
     rows, clusters, overlap = split[args.split], None, None
     same_split = trained_with(folder, args.output, trials.fingerprint, paths.splits_path, args.split_num, args.split)
+    if args.split == "val" and same_split and encoder.config.branches:
+        print(f"note: {args.output} has linear branches, which were fitted to the validation trials of its training, too; "
+              "scores of these say nothing about new trials, and --branches neural keeps them out of the weights")
     if trials.has_pictures:  # otherwise only the classes are scored
         pictures, clusters = (part.numpy() for part in trials.image[rows].unique(return_inverse=True))
         names = [trials.images[i] for i in pictures]

@@ -14,6 +14,7 @@ To start from self-supervised pretraining (masked patches are reconstructed) on 
 Files in --output: model.safetensors, config.json (with the share of each branch, or the temperature of the class
 probabilities, fitted to the validation part), id2label.json, args.json, train_log.json, and the hashes of the training and
 validation pictures in train_images.json and val_images.json; with --keep_epochs the weights after each epoch in epochs/.
+The linear branches of --branches auto are fitted to the validation part as well, so its pictures are in both files then.
 The test part is not read.
 """
 
@@ -310,6 +311,8 @@ def _run(args):
     if one_class:
         encoder.config.confidence = measure_confidence(encoder, eeg, unfitted, logits, labels[unfitted], device)
         print(confidence_text(encoder.config))
+    if fitting:  # to the validation part, too
+        names["train"] = sorted({*names["train"], *names["val"]})
     known = {part: dict.fromkeys(names[part]) | earlier_pictures.get(part, {}) for part in names}  # by name, without files
     begin_saving(output)
     save_encoder(encoder, output)

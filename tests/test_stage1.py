@@ -69,8 +69,10 @@ def test_the_folder_is_whole(data, encoder):
     log = json.loads((encoder / "train_log.json").read_text())["stage1"]
     assert any("eval_score" in entry for entry in log) and any("loss" in entry for entry in log)
     (content, _), split = read_pth(data / "eeg.pth"), torch.load(data / "splits.pth")["splits"][0]
-    trained = {content["images"][content["dataset"][i]["image"]] for i in split["train"]}
-    assert set(read_json(encoder / "train_images.json")) == trained
+    trained, selected = ({content["images"][content["dataset"][i]["image"]] for i in split[part]}
+                         for part in ("train", "val"))
+    assert set(read_json(encoder / "train_images.json")) == trained | selected  # the branches are fitted to both
+    assert set(read_json(encoder / "val_images.json")) == selected
     saved = json.loads((encoder / "args.json").read_text())
     assert saved["options"]["seed"] == 42 and {"data", "splits", "clip", "versions"} <= set(saved)
 
@@ -100,6 +102,17 @@ def test_scores_of_the_test_part(data, clip, encoder):
 def test_dollars_in_a_class_name_are_no_formula(tmp_path):
     draw_confusion(confusion_table([0, 1], [0, 1], {0: "$5 bill, x_{$", 1: "dog"}), tmp_path / "matrix.png")
     assert Image.open(tmp_path / "matrix.png").size[0] > 200
+
+
+def test_the_validation_part_is_known_to_the_branches_only(data, clip, encoder, tmp_path, capsys):
+    """Scores of noise were perfect there, and nothing was said."""
+    neural = train(data, clip, tmp_path / "encoder", "--branches", "neural", epochs=1)
+    for folder, known in ((encoder, 3), (neural, 0)):
+        capsys.readouterr()
+        score(data, clip, folder, "--split", "val", "--results_dir", str(tmp_path / "val"))
+        said = capsys.readouterr().out
+        assert read_json(tmp_path / "val" / "scores.json")["overlap"] == known
+        assert ("was trained on 3 of the 3 pictures" in said) == ("fitted to the validation trials" in said) == bool(known)
 
 
 def test_one_picture_has_no_interval(data, clip, encoder, tmp_path, capsys):
