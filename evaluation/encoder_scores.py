@@ -16,6 +16,7 @@ from evaluation import provenance
 from metrics.classification import average_precision, confusion_table, draw_confusion, per_class_table, per_group_table
 
 WEIGHTS = "model.safetensors"
+FILES = ("confusion_matrix.csv", "confusion_matrix.png", "per_class.csv", "per_subject.csv", "retrieval.csv")
 
 
 def scored_weights(folder: Path) -> str:
@@ -96,9 +97,16 @@ def write_object_tables(folder: Path, labels: np.ndarray, logits: np.ndarray, su
 
 
 def _written(folder, tables, retrieval):
-    """The tables, that of retrieval among them if there is one, each as a CSV file."""
+    """The tables, that of retrieval among them if there is one, each as a CSV file.
+
+    Others of an earlier scoring go: the confusion matrix of an encoder with classes would stand beside the scores of one
+    without, and the report would show it.
+    """
     if retrieval:
         tables["retrieval"] = pandas.DataFrame(retrieval).set_index("repetitions")
+    for name in FILES:
+        if Path(name).stem not in tables:
+            (folder / name).unlink(missing_ok=True)
     for name, table in tables.items():
         with atomic_path(folder / f"{name}.csv") as temporary:
             write_csv(temporary, [table.index.name, *table.columns], table.itertuples(name=None))

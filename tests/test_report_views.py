@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
-from evaluation.encoder_scores import write_tables
+from evaluation.encoder_scores import write_object_tables, write_tables
 from evaluation.score_chart import condition_colours
 from metrics.conditions import NAMES
 from report.charts import colour_of
@@ -87,6 +87,15 @@ def test_class_names_that_are_formulas_are_none_in_the_confusion_matrix_and_come
     assert lines[0] == "true,'=1+1,'-x,'\uff1d1" and lines[1].startswith("'=1+1,")
     found = confusion(tmp_path / "confusion_matrix.csv")
     assert found["classes"] == list(names.values()) == [name for name, _ in found["rows"]]
+
+
+def test_an_encoder_without_classes_keeps_no_confusion_matrix_of_the_one_before_it(tmp_path):
+    labels, retrieval = np.array([0, 1]), [{"repetitions": 1, "top1": 1.}]
+    write_tables(tmp_path, labels, np.eye(2), labels, {0: "cat", 1: "dog"})
+    write_object_tables(tmp_path, np.zeros((2, 0)), np.zeros((2, 0)), labels, {}, retrieval)
+    assert [file.name for file in tmp_path.iterdir()] == ["retrieval.csv"]
+    write_tables(tmp_path, labels, np.eye(2), labels, {0: "cat", 1: "dog"})
+    assert len(list(tmp_path.iterdir())) == 4 and not (tmp_path / "retrieval.csv").exists()
 
 
 def verdicts(**holds):
