@@ -190,6 +190,10 @@ def _run(args):
         raise InputError(f"--output {args.output}: the encoder has {encoder.config.num_classes} classes, {trials.path} has "
                          f"{len(trials.class_names)}; train an encoder on this data set")
     name_all_classes(encoder.config, trials)
+    if args.all_epochs and (classes_only or not trials.has_pictures):
+        why = (f"--output {args.output} was trained with --loss_weight 0" if classes_only
+               else f"{trials.path} has no pictures")
+        raise InputError(f"--all_epochs: compares the retrieval of pictures, but {why}; leave it out")
     fitted = args.classical_baseline or args.embedding_baseline or args.when_and_where
     if fitted and trials.classes != "one":
         had = "none" if trials.classes == "none" else "several"

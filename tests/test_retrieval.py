@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -216,6 +217,17 @@ def test_a_training_that_is_stopped_leaves_the_epochs_of_the_encoder_that_is_the
     train("--resume")
     assert len(list((kept / "epochs").iterdir())) == 3 and file_hash(kept / "epochs") != before
     test_the_kept_epochs_hold_the_saved_encoder(kept)
+
+
+def test_epochs_of_a_classifier_have_nothing_to_compare(data, tmp_path, capsys):
+    """None was scored, but each was counted in the ledger as a scoring of the test part."""
+    data = shutil.copytree(data, tmp_path / "data", ignore=shutil.ignore_patterns("test_ledger.jsonl"))
+    training.main([*data_arguments(data), "--output", str(tmp_path / "encoder"), *SMALL, "--num_epochs", "2", "--branches",
+                   "neural", "--keep_epochs", "--loss_weight", "0"])
+    with pytest.raises(SystemExit) as stop:
+        score(data, tmp_path / "encoder", "--all_epochs")
+    assert stop.value.code == 2 and not (data / "test_ledger.jsonl").exists()
+    assert "--all_epochs: compares the retrieval of pictures, but --output" in capsys.readouterr().err
 
 
 def test_epochs_that_were_not_kept(data, encoder, capsys):
