@@ -166,7 +166,7 @@ def _run(args):
     from encoders import fit_to_encoder, load_encoder
     from encoders.clip import clip_identity, is_classifier_only
     from encoders.picture_settings import picture_settings
-    from evaluation.provenance import ENCODER, new_records, read_records, same_split, write_records
+    from evaluation.provenance import ENCODER, check_window, new_records, read_records, same_split, write_records
     from language_model import training_plan
     from language_model.compiled import compile_layers
     from language_model.prompt_date import keep_date, start_date, with_date
@@ -194,6 +194,7 @@ def _run(args):
     if same_split(encoder_folder, trials.fingerprint, paths.splits_path, args.split_num) is False:
         print(f"note: --eeg_encoder_path {args.eeg_encoder_path}: was trained with another split, so trials and people of "
               "this one's test part may be known to it; its pictures are remembered with the captioner")
+    check_window(encoder_folder, trials, "--eeg_encoder_path")
     fit_to_encoder(encoder.config, trials, "--eeg_encoder_path")
     if not encoder.config.num_classes:
         trials = trials.without_classes()
@@ -241,7 +242,7 @@ def _run(args):
 
     profiler.stage("results")
     plan = stage.plan  # training may have found that it needs smaller batches
-    used = asdict(paths) | {"clip_model": settings.clip_model,
+    used = asdict(paths) | {"clip_model": settings.clip_model, "time_low": trials.eeg.low, "time_high": trials.eeg.high,
                             "load_in_8bit": plan.loading == "8bit", "load_in_4bit": plan.loading == "4bit",
                             "bf16": plan.half == "bf16", "fp16": plan.half == "fp16", "batch_size": plan.batch_size,
                             "gradient_accumulation_steps": plan.accumulation,

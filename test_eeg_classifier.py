@@ -164,7 +164,7 @@ def _run(args):
         write_object_tables,
         write_tables,
     )
-    from evaluation.provenance import trained_with
+    from evaluation.provenance import check_window, trained_with
     from evaluation.retrieval_table import table_text
     from metrics.calibration import calibration
     from metrics.classification import classification_scores, several_classes_scores
@@ -184,6 +184,7 @@ def _run(args):
     device = options.resolve_device(args.device)
     encoder = load_encoder(folder, "--output")
     trials = load_trials(paths.eeg_dataset, args.time_low, args.time_high, args.subject)
+    check_window(folder, trials, "--output")
     fit_to_encoder(encoder.config, trials, "--output")
     trials = trials if encoder.config.num_classes else trials.without_classes()
     if len(trials.class_names) > encoder.config.num_classes:

@@ -317,7 +317,7 @@ def _run(args):
     begin_saving(output)
     save_encoder(encoder, output)
     publish_epochs(output / "checkpoints", output)
-    used = asdict(paths)
+    used = asdict(paths) | {"time_low": trials.eeg.low, "time_high": trials.eeg.high}
     remove_folder(output / picture_targets.FOLDER)
     if targets.layers:
         targets.layers.save(output / picture_targets.FOLDER)

@@ -28,7 +28,7 @@ from eegdata.splits import load_split
 from eegdata.trials import Trials, load_trials
 from encoders import fit_to_encoder
 from encoders.clip import clip_identity
-from evaluation.provenance import overlap_error, read_records, selected_on, trained_on, trained_with
+from evaluation.provenance import check_window, overlap_error, read_records, selected_on, trained_on, trained_with
 from metrics import caption_files
 from metrics.conditions import BASELINES, BY_NAME
 from metrics.text_baselines import baseline_captions, nearest_pictures
@@ -120,6 +120,7 @@ def _keep_other_condition(file, condition):
 
 def check_model_fits(captioner: Captioner, trials: Trials) -> None:
     """Raise InputError unless the trials fit the encoder of the captioner (encoders.fit_to_encoder)."""
+    check_window(captioner.folder, trials, "--model_path")
     fit_to_encoder(captioner.model.encoder.config, trials, "--model_path")
     if captioner.without_classes:
         return

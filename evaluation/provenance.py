@@ -8,12 +8,16 @@ files of its encoder in `eeg_encoder/`. The predecessors' checkpoints have neith
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 from runtime.runs import file_hash, read_json, read_run, write_record
 from runtime.schema import Sha256, Text, check
 
 from eegdata.pictures import picture_hashes, picture_path
+
+if TYPE_CHECKING:
+    from eegdata.trials import Trials
 
 FILES = {"train": "train_images.json", "val": "val_images.json"}
 ENCODER = "eeg_encoder"  # folder of the encoder in a captioner's
@@ -59,6 +63,19 @@ def same_split(folder: str | Path, data: str, splits_path: str | Path, split_num
     if not content.get("splits") or content.get("data") != data:
         return None
     return content["splits"] == file_hash(splits_path) and options.get("split_num") == split_num
+
+
+def check_window(folder: str | Path, trials: "Trials", flag: str) -> None:
+    """Raise InputError where the checkpoint in `folder` was trained on another window of these very trials.
+
+    A window of the same length elsewhere fits the encoder's input, and would be read as if it lay in time where that of the
+    training did. flag: the option that named the checkpoint. Earlier versions kept the window only where it was given.
+    """
+    content, options = read_run(folder)
+    then, now = (options.get("time_low"), options.get("time_high")), (trials.eeg.low, trials.eeg.high)
+    if content.get("data") == trials.fingerprint and None not in then and then != now:
+        raise InputError(f"{flag} {folder}: was trained on the samples {then[0]}..{then[1]} of these trials, found the "
+                         f"window {now[0]}..{now[1]}; give --time_low {then[0]} --time_high {then[1]}")
 
 
 def trained_with(folder: str | Path, name: str, data: str, splits_path: str | Path, split_num: int,

@@ -10,6 +10,8 @@ class TrainingOptions(Schema):
 
     split_num: int | None = ABSENT
     subject: int | None = ABSENT
+    time_low: int | None = ABSENT
+    time_high: int | None = ABSENT
     loss_weight: float | None = ABSENT
     clip_model: PathText | None = ABSENT
     cache_dir: PathText | None = ABSENT

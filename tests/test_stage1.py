@@ -115,6 +115,16 @@ def test_the_validation_part_is_known_to_the_branches_only(data, clip, encoder, 
         assert ("was trained on 3 of the 3 pictures" in said) == ("fitted to the validation trials" in said) == bool(known)
 
 
+def test_another_window_of_the_same_trials_is_refused(data, clip, tmp_path, capsys):
+    """One of the same length fits the encoder's input, and the scores were those of other times, said nothing of."""
+    folder = train(data, clip, tmp_path / "encoder", "--branches", "neural", "--time_high", "40", epochs=1)
+    score(data, clip, folder, "--time_high", "40")
+    with pytest.raises(SystemExit) as stop:
+        score(data, clip, folder, "--time_low", "20", "--time_high", "60")
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and "found the window 20..60; give --time_low 0 --time_high 40" in said
+
+
 def test_one_picture_has_no_interval(data, clip, encoder, tmp_path, capsys):
     """And a report reads such scores."""
     split = read_splits(data / "splits.pth")[0]
