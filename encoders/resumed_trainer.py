@@ -26,6 +26,8 @@ class ResumedTrainer(Trainer):
             checkpoint = Path(resume_from_checkpoint)
             _fitting(checkpoint, lambda: self._check_callbacks(checkpoint))
             self.add_callback(WithinSteps(checkpoint))
+            if self.args.logging_steps < 1:  # a share, of which the checkpoint keeps the number of steps: no difference
+                self.args.logging_steps = TrainerState.load_from_json(checkpoint / STATE).logging_steps
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **more)
 
     def _check_callbacks(self, checkpoint):
