@@ -12,6 +12,7 @@ from runtime.errors import InputError
 
 from transformers import TrainingArguments
 
+LONGEST_WARMUP = 1 - 1e-9  # of the steps: transformers takes 1 as one step, and rounds a share up
 LOGGED_SHARE = .02  # of the steps: transformers takes a number below 1 as a share, and rounds it up
 
 
@@ -34,7 +35,8 @@ def training_arguments(args: argparse.Namespace, device: str, output_dir: str | 
         "per_device_eval_batch_size": args.batch_size, "learning_rate": args.learning_rate,
         "gradient_accumulation_steps": args.gradient_accumulation_steps, "weight_decay": args.weight_decay,
         "optim": _optimizer(args.optim, device), "max_grad_norm": args.max_grad_norm,
-        "warmup_steps": args.warmup_ratio, "lr_scheduler_type": args.lr_scheduler_type, "max_steps": args.max_steps,
+        "warmup_steps": min(args.warmup_ratio, LONGEST_WARMUP),
+        "lr_scheduler_type": args.lr_scheduler_type, "max_steps": args.max_steps,
         "logging_steps": args.logging_steps or LOGGED_SHARE, "logging_first_step": True, "report_to": args.report_to,
         "bf16": args.bf16, "fp16": args.fp16,
         "seed": args.seed, "data_seed": args.seed, "use_cpu": device == "cpu", "save_total_limit": None,

@@ -9,6 +9,7 @@ from runtime import options
 from runtime.errors import InputError
 from runtime.runs import file_hash, read_json
 from runtime.schema import check
+from runtime.trainer_arguments import training_arguments
 
 import numpy as np
 import pandas
@@ -214,6 +215,13 @@ def test_resume_ends_where_an_uninterrupted_run_ends(data, clip, tmp_path, monke
     for name, tensor in load_file(whole / "model.safetensors").items():
         torch.testing.assert_close(load_file(cut / "model.safetensors")[name], tensor, rtol=0, atol=1e-6)
     assert "no checkpoint" in refusal(capsys, train, data, clip, cut, "--resume", epochs=3)
+
+
+def test_warming_up_may_take_all_steps(tmp_path):
+    """transformers takes a share of 1 as one step."""
+    for share, steps in (("1", 100), ("0.5", 50), ("0", 0)):
+        args = training.parse(["--eeg_dataset", "x", "--output", "y", "--warmup_ratio", share])
+        assert training_arguments(args, "cpu", tmp_path).get_warmup_steps(100) == steps
 
 
 def training_module():
