@@ -5,6 +5,8 @@ where its similarity with the decoded EEG is below a 95% interval of the batch, 
 grows with the distance from the centre of gaze; here it is the same everywhere.
 """
 
+from runtime import processes
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -33,6 +35,7 @@ class BlurredTargets(nn.Module):
         """embedding [B, E], image [B] -> targets [B, E]; the levels are then adapted for the next time."""
         target = self.targets[self.level[image], image]
         found = F.cosine_similarity(embedding.float() + self.mean, target + self.mean)
+        image, found = processes.join(image), processes.join(found)  # else all would go on with those of process 0 alone
         before = self.similarity[image]
         smooth = torch.where(before == UNSEEN, found, SMOOTHING * found + (1 - SMOOTHING) * before)
         mean, spread = smooth.mean(), smooth.std(correction=0)

@@ -4,6 +4,7 @@ import json
 import shutil
 from unittest.mock import patch
 
+from runtime import processes
 from runtime.errors import InputError
 from runtime.runs import read_json
 
@@ -303,6 +304,20 @@ def test_a_blurred_picture_is_the_blurred_file(data, clip):
     found = image_embeddings(names, data / "images", str(clip), "photo", blur=5.0)
     torch.testing.assert_close(found, expected)
     assert not torch.allclose(found, image_embeddings(names, data / "images", str(clip), "photo"))
+
+
+def test_blur_is_adapted_by_the_trials_of_all_processes(monkeypatch):
+    """Each had the levels of its own share, and DistributedDataParallel keeps the buffers of process 0."""
+    torch.manual_seed(0)
+    targets, image = torch.randn(3, 40, 8), torch.arange(40)
+    noisy = targets[1] + 0.05 * torch.randn(40, 8)
+    noisy[33] = -targets[1, 33]
+    whole, part = (BlurredTargets(targets, torch.zeros(8)) for _ in range(2))
+    whole(noisy, image)
+    found = F.cosine_similarity(noisy, targets[1])
+    monkeypatch.setattr(processes, "join", lambda tensor: found if tensor.is_floating_point() else image)
+    assert torch.equal(part(noisy[:20], image[:20]), targets[1, :20])
+    assert part.level[33] == 2 and torch.equal(part.level, whole.level) and torch.equal(part.similarity, whole.similarity)
 
 
 def test_blur_follows_how_well_the_eeg_fits():
