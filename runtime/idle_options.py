@@ -7,6 +7,7 @@ the option, since one command may serve several runs, such as a loop over encode
 import argparse
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from runtime.command_line import Options
 from runtime.errors import InputError
@@ -62,6 +63,8 @@ TRAINING = (  # stage 1
          "time_low time_high split_num subject splits_index",
          "with --pretrain, which learns no pictures and reads no data set", lambda args: args.pretrain),
     Idle("mask_ratio pretrain_sfreq pretrain_epochs", "without --pretrained DIR", _lacks("pretrained")),
+    Idle("mask_ratio pretrain_sfreq pretrain_epochs", "with an encoder as --pretrained, as they are of its pretraining",
+         lambda args: args.pretrained and not args.pretrain and not (Path(args.pretrained) / "train.pt").is_file()),
     Idle("features", "without --encoder braindecode:NAME", lambda args: not args.encoder.startswith("braindecode:")),
     Idle("residual_blocks", "without --encoder channelnet", _is_not("encoder", "channelnet")),
     Idle("d_model attn_heads layers dropout spatial_filters patch_size", "without --encoder transformer",

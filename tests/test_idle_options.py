@@ -32,6 +32,8 @@ TABLES = {"train_eeg_classifier": "TRAINING", "test_eeg_classifier": "SCORING", 
 @pytest.mark.parametrize(("script", "argv", "said"), [
     (train_eeg_classifier, [*TRAIN, "--mask_ratio", "0.3"],
      "note: --mask_ratio 0.3: has no effect without --pretrained DIR\n"),
+    (train_eeg_classifier, [*TRAIN, "--pretrained", "docs", "--mask_ratio", "0.3"],
+     "note: --mask_ratio 0.3: has no effect with an encoder as --pretrained"),
     (train_eeg_classifier, ["--pretrain", "--pretrained", "d", "--output", "b", "--noise", "1"], "--noise 1: .* --pre"),
     (train_eeg_classifier, [*TRAIN, "--features", "64"], "--features 64: .* without --encoder braindecode:NAME"),
     (train_eeg_classifier, [*TRAIN, "--residual_blocks", "0"], "--residual_blocks 0: .* without --encoder channelnet"),
