@@ -22,6 +22,8 @@ def whitened(embeddings: ArrayLike, gallery: ArrayLike) -> np.ndarray:
     from sklearn.covariance import ledoit_wolf
 
     gallery = np.asarray(gallery, dtype=float)
+    if len(gallery) < 2:  # one picture has no covariance, and scikit-learn would advise to reshape it
+        return np.zeros((len(embeddings), len(gallery)))
     mean = gallery.mean(0)
     values, vectors = np.linalg.eigh(ledoit_wolf(gallery - mean, assume_centered=True)[0])
     keep = values > 1e-12 * max(values[-1], 1e-300)

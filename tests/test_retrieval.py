@@ -128,6 +128,11 @@ def test_each_row_by_hand():
     assert [row["top1"] for row in rows if row["similarity"] == "cosine"] == pytest.approx(expected)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_single_picture_is_whitened_without_a_warning():
+    assert ranks_of(whitened(np.ones((3, 4)), np.ones((1, 4))), [0, 0, 0]).tolist() == [0, 0, 0]
+
+
 def test_what_selection_does():
     rows = [{"top1": 0.3, "top5": 0.5}, {"top1": 0.4, "top5": 0.6}]
     epochs = {"a": [{"top1": 0.5, "top5": 0.6}, {"top1": 0.1, "top5": 0.9}],
