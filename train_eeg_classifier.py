@@ -83,7 +83,8 @@ def _pretrain(args, device, output):
     from runtime.checkpoint_files import begin_saving, written_files
     from runtime.runs import save_run, write_json
 
-    from encoders import build_encoder, pretraining, save_encoder
+    from encoders import build_encoder, kept_epochs, picture_targets, pretraining, save_encoder
+    from evaluation.provenance import write_records
     from sources.emotiv_insight import CHANNELS
 
     data = pretraining.read_pretraining_data(args.pretrained)
@@ -101,6 +102,10 @@ def _pretrain(args, device, output):
                                save_every=args.save_steps, resume=args.resume, overwrite=args.overwrite,
                                patience=args.patience)
     begin_saving(output)
+    for name in (picture_targets.FOLDER, kept_epochs.FOLDER):  # of a stage 1 in this folder before; this encoder saw no
+        remove_folder(Path(output) / name)                     # pictures and has no classes
+    (Path(output) / "id2label.json").unlink(missing_ok=True)
+    write_records(output, {})
     save_encoder(encoder, output)
     write_json(Path(output) / "train_log.json", {"pretraining": log})
     save_run(output, args, files=written_files(output), data=data.hashes)

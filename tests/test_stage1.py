@@ -327,6 +327,17 @@ def test_pretraining_files_say_channels_and_rate(tmp_path, capsys):
         assert said in refusal(capsys, training.main, given)
 
 
+def test_pretraining_in_the_folder_of_an_encoder_leaves_nothing_of_it(encoder, tmp_path, pretraining_files):
+    """Its pictures stayed, and what was trained from the new encoder then counted as trained on them."""
+    folder = shutil.copytree(encoder, tmp_path / "encoder", ignore=shutil.ignore_patterns("test"))
+    for name in ("target", "epochs"):
+        (folder / name).mkdir()
+    training.main(["--pretrain", "--pretrained", str(pretraining_files), "--output", str(folder), *SMALL,
+                   "--pretrain_epochs", "1"])
+    assert sorted(path.name for path in folder.iterdir()) == ["args.json", "config.json", "model.safetensors",
+                                                              "train_log.json"]
+
+
 @pytest.mark.slow
 def test_the_command_after_pretraining_starts_from_it(data, clip, tmp_path, pretraining_files, capsys):
     """It left the sizes of the encoder out, and stage 1 then took no weight over and went on."""
