@@ -83,7 +83,9 @@ def write_captions(captioner: Captioner, args: Options, files: dict[str, Path]) 
     check_noise(files, len(positions), captioner.learned)
     names = trials.names(positions)
     training = set(trials.names(split["train"]))
-    more = len(set(read_records(captioner.folder).get("train", ())) - training)
+    known = {part: set(pictures) for part, pictures in read_records(captioner.folder).items()}
+    # Pictures of both parts are those of the validation, to which linear branches of the encoder were fitted.
+    more = len(known.get("train", set()) - known.get("val", set()) - training)
     if fitted and more:
         print(f"note: {', '.join(fitted)}: fitted on the {len(training)} training pictures of these trials; the captioner "
               f"was trained on {more} more, so they are weaker than they could be")
