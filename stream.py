@@ -69,6 +69,7 @@ def _run(args, file):
     from runtime.secrets import without_secrets
 
     from captioning.captioner import load_captioner
+    from captioning.conditions import check_noise
     from captioning.live import Session, run, summary
     from captioning.reading_files import write_readings
     from captioning.readings import threshold_text
@@ -78,6 +79,7 @@ def _run(args, file):
     request, captioner, session = requests.request_of(args), load_captioner(args), Session()
     refuse_single_trials(captioner.model.encoder.config, f"--model_path {args.model_path}",
                          "a stream gives one after the other")
+    check_noise(request.controls, 1, captioner.learned)
     kept = preprocessing_of(captioner.model.encoder.config, captioner.folder, args.like)
     told = ["ended before its time"]
     try:

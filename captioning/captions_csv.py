@@ -19,7 +19,7 @@ from runtime.wording import listed
 import torch
 
 from captioning.captioner import Captioner
-from captioning.conditions import captions_of, check_noise, under_condition
+from captioning.conditions import captions_of, check_noise, noise_like_nothing, under_condition
 from datautils import image_embeddings
 from eegdata.data_paths import DataPaths, find_data
 from eegdata.pictures import machine_made, picture_path, read_caption, read_captions
@@ -80,7 +80,13 @@ def write_captions(captioner: Captioner, args: Options, files: dict[str, Path]) 
                          f"make the baselines {', '.join(fitted)}; give the split that the captioner was trained with, or "
                          "name the conditions to write without these")
     positions = torch.arange(len(trials)) if args.split == "all" else split[args.split]
-    check_noise(files, len(positions), captioner.learned)
+    asked = vars(args).get("conditions") or [vars(args).get("condition")]  # inference_chance.py's unset: all that there are
+    check_noise(set(files) & set(asked), len(positions), captioner.learned)
+    left_out = noise_like_nothing(files, len(positions), captioner.learned)
+    if left_out:
+        files = {condition: file for condition, file in files.items() if condition not in left_out}
+        print(f"{', '.join(left_out)} are left out, as there are few trials and {captioner.folder}, a predecessor's or an "
+              "early captioner, does not keep the mean and scale of the embeddings in training")
     names = trials.names(positions)
     training = set(trials.names(split["train"]))
     known = {part: set(pictures) for part, pictures in read_records(captioner.folder).items()}

@@ -54,11 +54,18 @@ def _noise(embeddings, seed, learned, first):
                                        for row in range(first, first + len(embeddings))])
 
 
-def check_noise(conditions: Iterable[str], trials: int, learned: tuple[torch.Tensor, torch.Tensor] | None) -> None:
-    """Raise InputError for a condition that shows noise where nothing is known that it could be like. trials, learned: of
+def noise_like_nothing(conditions: Iterable[str], trials: int,
+                       learned: tuple[torch.Tensor, torch.Tensor] | None) -> list[str]:
+    """Those of the conditions that show noise where nothing is known that it could be like. trials, learned: of
     `under_condition`."""
-    noise = [condition for condition in conditions if BY_NAME[condition].embedding == "noise"]
-    if noise and trials < FEW_TRIALS and learned is None:
+    known = trials >= FEW_TRIALS or learned is not None
+    return [condition for condition in conditions if BY_NAME[condition].embedding == "noise" and not known]
+
+
+def check_noise(conditions: Iterable[str], trials: int, learned: tuple[torch.Tensor, torch.Tensor] | None) -> None:
+    """Raise InputError for `noise_like_nothing`."""
+    noise = noise_like_nothing(conditions, trials, learned)
+    if noise:
         raise InputError(f"{joined(noise)}: noise in place of {counted(trials, 'trial')} needs the mean and scale of the "
                          "embeddings in training, which a predecessor's or an early captioner does not keep; leave it out, "
                          f"or give {FEW_TRIALS} trials or more at a time, whose own mean and covariance do")

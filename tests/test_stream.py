@@ -161,6 +161,15 @@ class ThreeAtATime:
         return self.add(None, None, None)
 
 
+def test_noise_like_nothing_known_is_refused_before_the_stream(monkeypatch):
+    """A predecessor's captioner does not know its embeddings; its first trial would have ended the session."""
+    encoder = SimpleNamespace(config=SimpleNamespace(centre="none"))
+    monkeypatch.setattr("captioning.captioner.load_captioner", lambda args: SimpleNamespace(
+        learned=None, model=SimpleNamespace(encoder=encoder)))
+    with pytest.raises(InputError, match="noise: noise in place of 1 trial needs the mean and scale"):
+        script._run(script.parse(["--model_path", "m", "--lsl", "x", "--every", "1", "--control"]), None)
+
+
 def test_it_stops_after_as_many_captions_as_asked_for(monkeypatch):
     """Though several trials may come at a time, and the end of a stream completes others that wait for the filters."""
     source, counts = ThreeAtATime(), []
