@@ -386,7 +386,7 @@ def test_candidates_under_all_conditions(told, data, tmp_path):
 @pytest.mark.parametrize(("more", "message"), [
     (["--label", "words"], "has no vocabulary"),
     (["--prompt", "Look at <image>:"], "--prompt 'Look at <image>:': holds <image>, which marks the place"),
-    (["--candidates", "2"], "tokenize"),  # that CLIP embeds pictures only
+    (["--candidates", "2"], "embeds pictures only"),
 ])
 def test_inference_refuses(captioner, data, tmp_path, capsys, more, message):
     with pytest.raises(SystemExit) as ended:
@@ -423,7 +423,7 @@ def test_sampling_without_samples_is_said(captioner, data, tmp_path, capsys, mor
 
 
 @pytest.mark.parametrize(("more", "message"), [
-    (["--label", "words"], "tokenize"), (["--vocabulary", "words.txt"], "--label words"),
+    (["--label", "words"], "embeds pictures only"), (["--vocabulary", "words.txt"], "--label words"),
     (["--exemplars", "15"], "15 pictures"), (["--soft_tokens", "0", "--label", "none"], "told nothing"),
 ])
 def test_training_refuses(data, clip, encoder, llm, tmp_path, capsys, more, message):
