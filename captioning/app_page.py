@@ -38,9 +38,11 @@ class Models:
     def claim(self, name: str) -> str:
         """What may be said of a model, as HTML."""
         studies = self.results["studies"] if self.results else []
-        study = next((one for one in studies if one.get("model") == self.captioner(name).key), None)
-        text = study["claim"] if study else UNKNOWN
-        simulated = (study and (study.get("eeg") or {}).get("simulated")) or self.captioner(name).knows_simulated_eeg
+        own = [one for one in studies if one.get("model") == self.captioner(name).key]
+        claims = [one["claim"] if len(own) == 1 else f"{one.get('split')} part, prompt {one.get('prompt')}: {one['claim']}"
+                  for one in own]  # a study for each part of the split and prompt
+        text = " ".join(claims) or UNKNOWN
+        simulated = any((one.get("eeg") or {}).get("simulated") for one in own) or self.captioner(name).knows_simulated_eeg
         return f"<p><strong>{'The EEG of this model is simulated. ' if simulated else ''}</strong>{escape(text)}</p>"
 
 

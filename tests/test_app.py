@@ -1,6 +1,7 @@
 """app.py in headless Chromium: a trial, a dropped recording, by keyboard, in both widths and both colour schemes."""
 
 import time
+from types import SimpleNamespace
 
 from runtime.errors import InputError
 
@@ -95,6 +96,22 @@ def test_a_typo_behind_many_onsets_is_told_at_once(typed):
     with pytest.raises(InputError, match="expected seconds"):
         app_trials._onsets(typed)
     assert time.perf_counter() - begun < 2
+
+
+def test_the_claims_of_all_studies_of_a_model_are_shown():
+    """The page showed the first alone, such as that of the validation part."""
+    pytest.importorskip("gradio", reason="gradio is not installed (requirements-app.txt)")
+    from captioning.app_page import Models
+
+    models = Models(["mine"], None, "cpu", None, None)
+    models.loaded["mine"] = SimpleNamespace(key="1", knows_simulated_eeg=False)
+    val, test, other = ({"model": model, "split": split, "prompt": "basic", "claim": f"<{split} {model}>"}
+                        for model, split in (("1", "val"), ("1", "test"), ("2", "test")))
+    models.results = {"studies": [other, val]}
+    assert "</strong>&lt;val 1&gt;</p>" in models.claim("mine")
+    models.results = {"studies": [val, test, other]}
+    assert ("</strong>val part, prompt basic: &lt;val 1&gt; test part, prompt basic: &lt;test 1&gt;</p>"
+            in models.claim("mine"))
 
 
 def test_another_model_forgets_the_recording_of_the_last(study):
