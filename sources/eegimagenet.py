@@ -43,9 +43,13 @@ def find(args: argparse.Namespace) -> DataSet:
     """The DataSet: a recording a person, in the order of the files."""
     from runtime.pickles import load_hashed
 
-    records = []
+    records, read_already = [], {}
     for path in args.files:
         content, digest = load_hashed(path, "--files")
+        if digest in read_already:
+            raise InputError(f"--files {path}: holds the same as {read_already[digest]}, so that each trial would be there "
+                             "twice; give each file once")
+        read_already[digest] = path
         entries = content.get("dataset") if isinstance(content, dict) else None
         if not isinstance(entries, list) or not entries:
             raise InputError(f"--files {path}: has no list 'dataset'; expected EEG-ImageNet's .pth file")

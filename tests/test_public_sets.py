@@ -302,6 +302,15 @@ def test_eeg_imagenet_and_its_blocks(tmp_path):
     assert order["severity"] == "severe" and order["numbers"]["pure"] == 1  # each class was one block
 
 
+def test_a_file_of_eeg_imagenet_that_is_given_twice_is_refused(tmp_path, capsys):
+    """Each trial was there twice."""
+    eegimagenet(tmp_path)
+    (tmp_path / "copy.pth").write_bytes((tmp_path / "EEG-ImageNet_1.pth").read_bytes())
+    files = (tmp_path / "EEG-ImageNet_1.pth", tmp_path / "copy.pth")
+    message = fails(capsys, "eegimagenet", tmp_path / "out", "--files", *files)
+    assert f"--files {files[1]}: holds the same as {files[0]}" in message
+
+
 @pytest.mark.parametrize("subject", ["sub0", None, -1, 1.5])
 def test_eeg_imagenet_of_people_without_a_number(tmp_path, capsys, subject):
     records = eegimagenet(tmp_path)
