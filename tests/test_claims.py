@@ -475,7 +475,9 @@ def test_baselines_of_a_split_that_repeats_its_pictures_by_design_are_no_doubt(t
 
 def test_the_predecessors_protocol_says_on_which_rouge_its_numbers_rest(tmp_path, capsys):
     """The package rouge counts the blank at the end of a true caption, so its numbers are others."""
-    tables = {name: captions(name, colour=0.5).assign(**{"Expected Caption": "A dog. "}) for name in ("eeg+label", "label")}
+    tables = {name: captions(name, colour=0.5) for name in ("eeg+label", "label")}
+    for table in tables.values():
+        table["Expected Caption"] += " "
     files = write(tmp_path / "r", tables)
     study = results_of(files, tmp_path, "--protocol", "thought2text", "--json", tmp_path / "s.json")["studies"][0]
     scores = {name: entry["ROUGE-1"] for name, entry in read_json(tmp_path / "s.json").items()}

@@ -376,5 +376,5 @@ def test_pictures_that_the_split_repeats_by_design_are_no_severe_finding():
     from report.sections import warnings
 
     study = {"name": "a.csv", "pictures": 4, "verdicts": {"class": {}}, "provenance": {"trained_on": 3, "allowed": True}}
-    severities = [warnings(study, {"repeated": repeated})[0][0] for repeated in (3, 0)]
+    severities = [warnings(study, {"trained_on": ["a", "b", "c"], "repeated": repeated})[0][0] for repeated in (3, 0)]
     assert severities == ["warning", "severe"]

@@ -496,7 +496,7 @@ def test_bad_pretraining_files(tmp_path, pretraining_files, capsys):
 
 
 @pytest.mark.parametrize("options, said", [
-    (["--time_high", "60"], "64 samples"), (["--output", "nowhere"], "--output nowhere"),
+    (["--time_high", "60"], "the samples 0..64"), (["--output", "nowhere"], "--output nowhere"),
     (["--picture", "photo"], "--picture")])
 def test_bad_input_to_scoring(data, clip, encoder, capsys, options, said):
     assert said in refusal(capsys, score, data, clip, encoder, *options)
