@@ -21,7 +21,7 @@ from metrics.statistics import bootstrap_interval, units_needed
 from tiny import data_arguments
 
 COLOURS = ("red", "blue", "green", "white", "black", "grey", "brown", "pink")
-FAST = ["--metrics", "ROUGE-1", "--n_boot", "200", "--n_perm", "499", "--examples", "1"]
+FAST = ["--metrics", "ROUGE-1", "--n_boot", "200", "--n_perm", "499"]
 CONTROLS = [condition for condition in ORDER if condition not in ("eeg+label", "eeg")]
 
 
@@ -56,7 +56,8 @@ def write(folder, tables, record=()):
 
 
 def results_of(files, folder, *more):
-    evaluate.main([*map(str, files), "--report", str(folder / "report"), *FAST, *map(str, more)])
+    evaluate.main([*map(str, files), "--report", str(folder / "report"), "--examples", "1", *FAST,
+                   *map(str, more)])
     return json.loads((folder / "report" / "results.json").read_text())
 
 

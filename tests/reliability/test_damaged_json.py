@@ -112,7 +112,7 @@ def test_records_of_a_run(run):
     def use():
         found = Run(captioner=run / "captioner", encoder=run / "eeg_encoder")
         read_captioner(found)
-        read_encoder(found)
+        read_encoder(found, {})
         sections.encoder_lines(found.scores)
         sections.encoder_sentence(found.scores)
 
