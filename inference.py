@@ -133,8 +133,9 @@ def _run(args, files):
 
     write_captions(captioner, args, files)
     if args.split == "test" and args.condition == conditions.MODEL_CONDITION:
+        file = files[args.condition]  # to whose name the controls add a --prompt_type that is given
         say_next("inference_chance.py", args, carry=(*CARRIED, *WRITING), model_path=args.model_path,
-                 dest=args.dest or files[args.condition])
+                 dest=args.dest or file.with_name(f"{file.stem.removesuffix(f'_{args.prompt_type}')}.csv"))
     return 0
 
 

@@ -22,7 +22,8 @@ def run_each(main: Callable, args: Options, written: tuple[str, ...] = WRITTEN) 
     if processes.count() > 1:
         raise InputError("--seeds runs one after the other in one process; with a launcher give one --seed at a time")
     wanted = list(dict.fromkeys(args.seeds))
-    begun = [seed for seed in wanted if getattr(args, "resume", False) and can_resume(place_of(args.output, seed))]
+    resumed = getattr(args, "resume", False) and args.output  # finetune_llm.py --plan has no --output
+    begun = [seed for seed in wanted if resumed and can_resume(place_of(args.output, seed))]
     for number, seed in enumerate(wanted):
         print(f"== seed {seed}")
         words = [*args.command_words("seeds", "seed"), "--seed", str(seed)]

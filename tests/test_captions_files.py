@@ -155,7 +155,7 @@ def test_a_csv_is_there_only_with_its_record(captioner, data, tmp_path, monkeypa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.csv", "c.csv.json"]
 
 
-def test_predecessors_file_names(captioner, data, tmp_path):
+def test_predecessors_file_names(captioner, data, tmp_path, capsys):
     common = ["--model_path", str(captioner), *data_arguments(data), "--max_new_tokens", "2", "--device", "cpu"]
     inference.main([*common, "--dest", str(tmp_path / "a.csv"), "--prompt_type", "detailed"])
     assert (tmp_path / "a_detailed.csv").is_file()
@@ -163,6 +163,8 @@ def test_predecessors_file_names(captioner, data, tmp_path):
     file, record = sorted((tmp_path / "r").iterdir())
     assert file.name.startswith("inference_results_2") and file.name.endswith("_creative.csv")
     assert record.name == f"{file.name}.json"
+    told = capsys.readouterr().out.rsplit(" --dest ", 1)[1].split()[0]  # the controls add the prompt type, once
+    assert told == str(file).replace("_creative.csv", ".csv")
 
 
 def test_the_instruction_is_that_of_the_training(captioner, data, tmp_path, monkeypatch):

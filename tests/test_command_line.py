@@ -212,6 +212,14 @@ def test_a_short_option_behind_seeds_is_kept(seeds_given):
         assert (one.subject, one.time_low, one.time_high) == (2, args.time_low, 9) and one.seed in args.seeds
 
 
+def test_a_plan_over_seeds_has_no_folder_to_resume_in():
+    """It ended in a traceback."""
+    args = finetune_llm.parse(["--plan", "--resume", "--seeds", "0", "1", "--llm_backbone_name_or_path", "llm"])
+    runs = []
+    seeds.run_each(lambda words: runs.append(finetune_llm.parse(words)), args)
+    assert [(one.seed, one.output, one.resume) for one in runs] == [(0, None, True), (1, None, True)]
+
+
 def test_seeds_are_not_dealt_to_processes(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
