@@ -241,7 +241,7 @@ def _run(args):
         scores["calibration"] = calibration(confidence, logits.argmax(1) == labels, clusters=clusters)
     scores |= {"encoder": scored_weights(folder), "split": args.split, "data": trials.fingerprint,
                "source": trials.source, "subject": args.subject,
-               "scored_on": scored_on(args, trials.fingerprint, paths.splits_path),
+               "scored_on": scored_on(args, trials, paths.splits_path),
                "branches": encoder.config.branches, "centre": encoder.config.centre,
                "overlap": overlap, "same_split": same_split, "ledger": None, "training_warnings": training_warnings(folder)}
     if args.split == "test":

@@ -16,6 +16,7 @@ import torch
 
 from audit.page import data_uri, render
 from captioning.captioner import Captioner
+from captioning.conditions import noise_like_nothing
 from captioning.reading_files import words_text
 from captioning.readings import readings, threshold, threshold_text
 from captioning.requests import Request
@@ -176,8 +177,8 @@ def view(captioner: Captioner, source: Source, row: int) -> str:
     """A trial as HTML."""
     if not 0 <= row < len(source.what):
         raise InputError(f"trial {row}: there are trials 0 to {len(source.what) - 1}")
-    shown = [condition for condition in SHOWN if not captioner.lacks(condition)
-             and (captioner.learned or BY_NAME[condition].embedding != "noise")]
+    unlike = noise_like_nothing(SHOWN, 1, captioner.learned)
+    shown = [condition for condition in SHOWN if not captioner.lacks(condition) and condition not in unlike]
     request = Request(controls=tuple(shown), words=WORDS)
     columns = readings(captioner, torch.as_tensor(source.eeg[[row]]), request, row)
     signal, (rows, evoked_of) = np.asarray(source.figures[row], float), source.alike(row)

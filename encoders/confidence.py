@@ -102,6 +102,6 @@ def confidence_text(config: PretrainedConfig) -> str:
         return (f"No reading counts as confident: in the {trials} no probability was high enough for {rate} of the "
                 f"readings to be right ({sure} confidence).")
     return (f"Confident is a probability of {kept['above']:.2f} or more. {percent(kept['answered'])} of the {trials} "
-            f"reach it, and at least {rate} of such readings are right ({sure} confidence, where trials count as "
-            f"independent, those of one picture, too). But {percent(kept['noise'])} "
+            f"reach it, and at least {rate} of such readings are right ({sure} confidence, if trials of one picture "
+            f"are independent). But {percent(kept['noise'])} "
             "of noise with the same spectra reaches it, too: it does not tell EEG from noise.")

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.atomic_files import atomic_path
 from runtime.runs import file_hash
@@ -14,6 +15,9 @@ import pandas
 from eegdata.source import eeg_text
 from evaluation import provenance
 from metrics.classification import average_precision, confusion_table, draw_confusion, per_class_table, per_group_table
+
+if TYPE_CHECKING:
+    from eegdata.trials import Trials
 
 WEIGHTS = "model.safetensors"
 FILES = ("confusion_matrix.csv", "confusion_matrix.png", "per_class.csv", "per_subject.csv", "retrieval.csv")
@@ -33,10 +37,10 @@ def why_other_weights(folder: Path, scores: dict) -> str:
     return "" if own == scores["encoder"] else f"its weights are {own}, those that were scored {scores['encoder']}"
 
 
-def scored_on(args: Namespace, fingerprint: str, splits_path: str | Path) -> dict[str, object]:
+def scored_on(args: Namespace, trials: "Trials", splits_path: str | Path) -> dict[str, object]:
     """Which trials test_eeg_classifier.py scores, by the keys that a record of captions has, and their window."""
-    return {"data": fingerprint, "splits": file_hash(splits_path),
-            **{name: getattr(args, name) for name in ("split_num", "split", "subject", "time_low", "time_high")}}
+    return {"data": trials.fingerprint, "splits": file_hash(splits_path), "time_low": trials.eeg.low,
+            "time_high": trials.eeg.high, **{name: getattr(args, name) for name in ("split_num", "split", "subject")}}
 
 
 def why_other_trials(one: dict, other: dict) -> str:

@@ -1,5 +1,5 @@
-"""A new recording as trials like those that a model was trained on, by the steps of sources/raw.py. Onsets suffice: what
-was shown need not be known.
+"""A new recording as trials like those that a model was trained on, by the steps of sources/raw_recording.py. Onsets
+suffice: what was shown need not be known.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from runtime.wording import counted
 
 import numpy as np
 
-from . import preprocessing, raw, raw_files
+from . import preprocessing, raw, raw_files, raw_recording
 from .events import Event, choose_by_name, read_events, settle_times, share_table
 from .settled import check_fits, check_names, names_in
 from .shown_events import OpenRecording, leave_out
@@ -88,7 +88,7 @@ def read_new(args: argparse.Namespace, kept: "Preprocessing") -> NewTrials:
 
     found, settings = open_new(args, kept)
     with _settings_of_the_model(found):
-        trials, dropped, notes = raw.read_trials(found, settings, kept.standardised)
+        trials, dropped, notes = raw_recording.read_trials(found, settings, kept.standardised)
     scale, blocks, numbers = None, [], []
     for eeg, rows in trials:
         if kept.scale == "recording" and len(eeg):
@@ -128,8 +128,8 @@ def open_new(args: argparse.Namespace, kept: "Preprocessing") -> tuple[OpenRecor
     if args.unit_scale:
         settings = replace(settings, unit_scale=args.unit_scale)
     named = [] if args.onsets or args.every else _table(args, file)
-    found = raw.open_recording(file, named, names_in(args.exclude), args,
-                               lambda event: bool(choose_by_name([event], args.event_names)[0]))
+    found = raw_recording.open_recording(file, named, names_in(args.exclude), args,
+                                         lambda event: bool(choose_by_name([event], args.event_names)[0]))
     check_names(names_in(args.exclude), [found], "--exclude")
     if args.onsets:
         found.events = [Event("onset", f"--onsets {onset:g}", onset, listed=True) for onset in args.onsets]

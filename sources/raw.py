@@ -22,40 +22,25 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from runtime import options
 from runtime.errors import InputError
 from runtime.quiet import watched
 from runtime.runs import content_key
 
-if TYPE_CHECKING:
-    import mne
-
 from eegdata.records import Block, DataSet, Recording
 
-from . import bids, channel_kinds, epochs, preprocessing, raw_files
-from .clock import clock_of
-from .events import (
-    Event,
-    at_one_moment,
-    mark_boundaries,
-    marks_of,
-    pauses,
-    read_events,
-    recorded_events,
-    share_table,
-)
-from .reader_losses import left_out
+from . import bids, epochs, preprocessing, raw_files
+from .events import at_one_moment, read_events, share_table
+from .raw_recording import open_recording, read_trials
 from .settled import DEFAULT_RATE, KEPT_RATE, MIN_AVERAGE_CHANNELS, check_names, names_in, settle
-from .shown_events import OpenRecording, judge_of_names, keep_shown, leave_out
+from .shown_events import judge_of_names, keep_shown, leave_out
 from .spelling import loose, slug, unique_slugs
 from .stimuli import Stimuli, assign_in_turn, find_stimuli, name_pictures
 from .tables import Captions
 
 MAX_DELAY = 10.  # s
 UNITS = {"s": 1., "ms": .001}  # of onsets, in s
-MAX_CHANNELS = 64  # in a note
 SAID = ("gaps", "read as cp1252", "beside the header", "electrode places are ignored")  # notes on a recording to print
 PROCESSING_OPTIONS = ("exclude", "l_freq", "h_freq", "notch", "unit_scale", "bads", "reference", "resample", "tmin", "tmax",
               "baseline", "reject", "flat", "event_names", "event_delay", "skip_ambiguous", "stim_channel", "stim_mask",
@@ -242,42 +227,6 @@ def _tables(args, files, captions):
             for file in beside}
 
 
-def open_recording(file: raw_files.RecordingFile, events: list[Event] | None, exclude: list[str], args: argparse.Namespace,
-                   shows: Callable[[Event], bool] | None) -> OpenRecording:
-    """Read the header of a recording. events: of a table, None for those that the recording holds, as the options of
-    `event_options` say; exclude: channels to leave out; shows: see events.recorded_events."""
-    raw, notes = file.open()
-    sfreq = float(raw.info["sfreq"])
-    names, left = channel_kinds.eeg_channels(raw, exclude, file.path)
-    if not names:
-        raise InputError(f"{file.path}: no EEG channel among its {len(raw.ch_names)} "
-                         f"({ {why: each[:8] for why, each in left.items()} }); expected channels of type EEG")
-    places, more = preprocessing.places_of(raw, names)
-    file.hashes = raw_files.hash_files(file, raw)
-    lost, marks = Counter(), Counter()
-    if events is None:
-        lost, marks = left_out(notes), marks_of(raw)
-        events, told = recorded_events(file, raw, args.stim_channel, args.stim_mask, shows)
-        for note in told:
-            print(f"{file.name}: {note}")
-        notes = [*notes, *told]
-    elif pauses(raw) and clock_of(raw).lost < 1e-9:
-        more = [*more, f"{pauses(raw)} pauses whose length the file does not state: the onsets of its events table are "
-                       "taken to count recorded seconds only"]
-        print(f"{file.name}: {more[-1]}")
-    notes = [*notes, *more]
-    notes += [f"{len(each)} channels left out ({why}): {', '.join(each[:MAX_CHANNELS])}" for why, each in left.items()]
-    return OpenRecording(file, sfreq, clock_of(raw), names, places, list(raw.info["bads"]), list(raw.ch_names),
-                         notes, events, lost, marks, date=date_of(raw))
-
-
-def date_of(raw: "mne.io.BaseRaw") -> str | None:
-    """The day of a recording, YYYY-MM-DD. None where the file does not say, or says a day that stands for none, as
-    anonymised files do: the first of a year, or one before 1990."""
-    when = raw.info["meas_date"]
-    return None if when is None or when.year < 1990 or (when.month, when.day) == (1, 1) else when.strftime("%Y-%m-%d")
-
-
 def _data_set(args, found, stimuli, ignored, settings, people):
     shown = [what for each in found for what in each.shown]
     kinds = sorted({what.kind for what in shown}, key=lambda kind: (slug(kind), kind))
@@ -369,25 +318,6 @@ def _split_by(shown, known, recordings):
     if trials < 3 and len({what.kind for what in shown}) >= 6:
         return "class"  # no class has trials for three parts
     return "recording" if recordings >= 3 else "time"
-
-
-def read_trials(found: OpenRecording, settings: preprocessing.Settings,
-                standardised: bool = False) -> tuple[epochs.Trials, dict[str, int], list[str]]:
-    """The trials of one recording, what became of the other events, and notes, as preprocessing.process gives them."""
-    import numpy as np
-
-    from eegdata.montage import match_channels
-
-    raw, _ = found.file.open()
-    marks = mark_boundaries(raw)
-    notes = [*found.notes, *match_channels(found.names, settings.ch_names, found.places or None)[1]]
-    if marks:
-        notes.append(f"{marks} pauses in the recording: neither filters nor trials reach across them")
-    onset = np.array([event.onset for event in found.events])
-    trials, dropped, more = preprocessing.process(found.file.path, raw, found.names, found.places, found.bads, onset,
-                                                  settings, standardised)
-    more[:0] = notes  # the list that grows until the trials are read
-    return trials, dropped, more
 
 
 def _read(found, settings, label, picture):

@@ -165,7 +165,8 @@ def _numbers(labels):
     whole = {label: int(label) for label in labels if label.isdecimal() and 0 < int(label) <= MAX_NUMBER}
     means = Counter(whole.values())
     kept = {label: count for label, count in whole.items() if means[count] == 1}
-    free = (count for count in itertools.count(1) if count not in set(kept.values()))
+    taken = set(kept.values())
+    free = (count for count in itertools.count(1) if count not in taken)
     return {label: kept[label] if label in kept else next(free) for label in labels}
 
 
