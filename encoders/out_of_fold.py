@@ -9,6 +9,7 @@ from functools import partial
 from runtime.errors import InputError
 
 import numpy as np
+import pandas
 import torch
 
 from eegdata.dataset_folder import MappedEEG
@@ -48,7 +49,9 @@ def out_of_fold(eeg: torch.Tensor | MappedEEG, rows: torch.Tensor, pictures: tor
     means = all_window_means(eeg, window_samples(sfreq, eeg.shape[2]), rows)
     covariance, targets = mean_and_covariance(eeg, rows)[1], targets.double()
     rng = np.random.default_rng(seed)
-    some = torch.from_numpy(np.sort(rng.permutation(len(rows))[:MOST_FOR_CHOICES]))
+    drawn = rng.permutation(len(rows))
+    turns = pandas.Series(pictures[drawn]).groupby(pictures[drawn].numpy()).cumcount()  # each picture once before any twice
+    some = torch.from_numpy(np.sort(drawn[turns.argsort(kind="stable")][:MOST_FOR_CHOICES]))
 
     def folds_of(groups):
         splitter = GroupKFold(count, shuffle=True, random_state=seed)

@@ -25,6 +25,7 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_utils import SchedulerType
 
 from eegdata.dataset_folder import MappedEEG
 from loss import classification_loss, embedding_loss
@@ -131,6 +132,16 @@ class SeedEachStep(TrainerCallback):
         torch.manual_seed(seed_of(args.seed, state.global_step, processes.index()))
 
 
+class StepsToDecay(TrainerCallback):
+    """Refuses a training that is all warm-up by transformers' polynomial schedule, which divides by the steps after it."""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
+                       **kwargs: object) -> None:
+        if args.lr_scheduler_type == SchedulerType.POLYNOMIAL and args.get_warmup_steps(state.max_steps) >= state.max_steps:
+            raise InputError(f"--lr_scheduler_type polynomial: needs a step after the warm-up, which takes all "
+                             f"{state.max_steps} of this training; give a smaller --warmup_ratio, or linear")
+
+
 class Patience(EarlyStoppingCallback):
     """Early stopping that goes on counting when a training is resumed."""
 
@@ -234,6 +245,7 @@ def train(trainer: Trainer, checkpoint: str | None = None) -> list[dict]:
         trainer.pop_callback(callback)
     trainer.add_callback(Progress)
     trainer.add_callback(SeedEachStep)
+    trainer.add_callback(StepsToDecay)
     trainer.add_callback(ProfileSteps)
     try:
         trainer.create_optimizer_and_scheduler(2)

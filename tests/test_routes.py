@@ -331,6 +331,17 @@ def test_a_trial_is_read_without_its_own_picture(monkeypatch):
         assert not torch.allclose(before[~own], after[~own], atol=1e-2)
 
 
+def test_windows_are_chosen_on_all_pictures_even_if_one_has_nearly_all_trials(monkeypatch):
+    """Some of many trials may all be of one picture, which cannot be cut into folds. A class may have one picture."""
+    monkeypatch.setattr(folds, "MOST_FOR_CHOICES", 20)
+    pictures = torch.tensor([0] * 200 + [1, 2, 3, 4, 5])
+    rng = np.random.default_rng(0)
+    eeg, targets = torch.from_numpy(rng.normal(size=(205, 4, 50))).float(), torch.from_numpy(rng.normal(size=(6, 3)))
+    labels = (pictures == 5).long()
+    embeddings, logits = folds.out_of_fold(eeg, torch.arange(205), pictures, targets[pictures], labels, 2, 100., 0)
+    assert embeddings.isfinite().all() and logits.isfinite().all()
+
+
 # --- candidates ---
 
 def test_candidates_are_draws_of_the_distribution():

@@ -224,6 +224,14 @@ def test_warming_up_may_take_all_steps(tmp_path):
         assert training_arguments(args, "cpu", tmp_path).get_warmup_steps(100) == steps
 
 
+@pytest.mark.parametrize("more", [("--warmup_ratio", "1"), ("--max_steps", "1")])
+def test_a_polynomial_schedule_needs_a_step_after_the_warm_up(data, clip, tmp_path, capsys, more):
+    """transformers ended in a division by zero."""
+    said = refusal(capsys, train, data, clip, tmp_path, "--lr_scheduler_type", "polynomial", *more, epochs=1)
+    assert "polynomial" in said and "--warmup_ratio" in said
+    train(data, clip, tmp_path, "--lr_scheduler_type", "polynomial", epochs=1)
+
+
 def training_module():
     import encoders.training
 
