@@ -278,7 +278,11 @@ def _run(args):
     beside_it = ", and linear branches, which are fitted afterwards" if branched else ""
     print(f"{args.encoder}: {sum(p.numel() for p in encoder.parameters()):,} trained parameters{beside_it}; "
           f"{eeg_text(trials.source)}, {count} trials to train on, {len(needed) - count} to validate on; {device}")
-    augmentation = Augmentation(round(args.time_shift * trials.sfreq / 1000), args.noise, args.channel_dropout)
+    shift = round(args.time_shift * trials.sfreq / 1000)
+    if args.time_shift and not shift:
+        print(f"note: --time_shift {args.time_shift:g} ms: is less than half a sample at {trials.sfreq:g} Hz, so no trial is "
+              "shifted")
+    augmentation = Augmentation(shift, args.noise, args.channel_dropout)
     average = None if of_best_epoch else averaged(encoder)
     weights = class_weights(labels[rows["train"]], len(trials.class_names)) if branched and one_class else None
     blurred = None if targets.blurred is None else BlurredTargets(targets.blurred, mean / scale)

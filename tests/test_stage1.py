@@ -224,6 +224,13 @@ def test_warming_up_may_take_all_steps(tmp_path):
         assert training_arguments(args, "cpu", tmp_path).get_warmup_steps(100) == steps
 
 
+@pytest.mark.parametrize(("shift", "noted"), [("3", True), ("4", False), ("0", False)])
+def test_a_time_shift_below_half_a_sample_is_told(data, clip, tmp_path, capsys, shift, noted):
+    """A sample of the data is 7.8 ms."""
+    train(data, clip, tmp_path, "--time_shift", shift, epochs=1)
+    assert (f"--time_shift {shift} ms: is less than half a sample at 128 Hz" in capsys.readouterr().out) == noted
+
+
 @pytest.mark.parametrize("more", [("--warmup_ratio", "1"), ("--max_steps", "1")])
 def test_a_polynomial_schedule_needs_a_step_after_the_warm_up(data, clip, tmp_path, capsys, more):
     """transformers ended in a division by zero."""
