@@ -137,10 +137,21 @@ def saved_dtype(llm: str | Path) -> torch.dtype:
 def _sizes(config):
     """The fields of a Shape that a Hugging Face config holds."""
     text = config.get_text_config()
-    heads = getattr(text, "num_attention_heads", None) or 1  # Mamba has none
-    head = getattr(text, "head_dim", None) or text.hidden_size // heads
-    return {"layers": text.num_hidden_layers, "hidden": text.hidden_size, "queries": heads * head,
-            "keys": (getattr(text, "num_key_value_heads", None) or heads) * head, "vocabulary": text.vocab_size}
+    attention = [_attention(layer) for layer in _layers(text)]
+    return {"layers": text.num_hidden_layers, "hidden": text.hidden_size, "queries": max(wide for wide, _ in attention),
+            "keys": max(keys for _, keys in attention), "vocabulary": text.vocab_size}
+
+
+def _layers(text):
+    """The config of each layer where they differ, as Gemma 4's heads do; else the one that all layers share."""
+    return list(text.per_layer_config) if getattr(text, "is_heterogeneous", False) else [text]
+
+
+def _attention(layer):
+    """The widths of a layer's queries and keys."""
+    heads = getattr(layer, "num_attention_heads", None) or 1  # Mamba has none
+    head = getattr(layer, "head_dim", None) or layer.hidden_size // heads
+    return heads * head, (getattr(layer, "num_key_value_heads", None) or heads) * head
 
 
 def _linears(model):
@@ -251,7 +262,8 @@ def caption_memory(config: PretrainedConfig, element: int, tokens: int) -> int:
     """Bytes of one caption while it is written: keys and values of `tokens` (prompt and caption), the layer that reads
     them, and the scores."""
     sizes = _sizes(config)
-    inner = getattr(config.get_text_config(), "intermediate_size", None) or 4 * sizes["hidden"]
+    inner = max(getattr(layer, "intermediate_size", None) or 4 * sizes["hidden"]
+                for layer in _layers(config.get_text_config()))
     return (tokens * cache_bytes(config, element)
             + tokens * element * (2 * sizes["hidden"] + 4 * sizes["queries"] + 3 * inner)
             + sizes["vocabulary"] * (element + 3 * 4))

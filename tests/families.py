@@ -18,6 +18,8 @@ FAMILIES = {
     "llama": USUAL, "gemma": USUAL | {"head_dim": 12}, "phi": USUAL, "phi3": USUAL, "qwen2": USUAL, "olmo2": USUAL,
     "gemma2": USUAL | {"head_dim": 12, "query_pre_attn_scalar": 12, "sliding_window": WINDOW},
     "gemma3_text": USUAL | {"head_dim": 12, "query_pre_attn_scalar": 12, "sliding_window": WINDOW},
+    "gemma4_text": USUAL | {"head_dim": 12, "global_head_dim": 24, "hidden_size_per_layer_input": 0,
+                            "sliding_window": WINDOW, "layer_types": ["sliding_attention", "full_attention"]},
     "qwen3": USUAL | {"head_dim": 12}, "mistral": USUAL | {"head_dim": 12, "sliding_window": WINDOW}, "cohere": USUAL,
     "granite": USUAL | {"embedding_multiplier": 6.0, "logits_scaling": 0.5}, "smollm3": USUAL, "starcoder2": USUAL,
     "mixtral": USUAL | {"num_local_experts": 2}, "falcon": USUAL, "gpt_neox": USUAL, "lfm2": USUAL,
@@ -36,7 +38,7 @@ FAMILIES = {
 }
 NO_LORA = ("mamba", "mpt")  # with all linear layers
 NO_PREFIX = ("mamba", "mpt", "bloom")  # that are not told positions
-SHORT_WINDOW = ("gemma2", "gemma3_text", "mistral", "gpt_oss", "gpt_neo")
+SHORT_WINDOW = ("gemma2", "gemma3_text", "gemma4_text", "mistral", "gpt_oss", "gpt_neo")
 
 
 def make_family(folder, kind, **more):

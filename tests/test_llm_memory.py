@@ -19,6 +19,7 @@ from transformers.integrations import replace_with_bnb_linear
 import finetune_llm
 from bench.synthetic import llm_config
 from config import EEGModelForCausalLMConfig
+from families import make_family
 from finetuning import finetune
 from language_model import memory, training_plan
 from language_model.memory import GB, Precision, Shape, in_16_bit
@@ -53,6 +54,14 @@ def test_trained_parameters_to_the_last(llm, target, projector):
                                       embedding_size=16, prompt_template="plain")
     held = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     assert memory.trained_parameters(memory.shape_of(llm), lora, projector, 16, 3) == held
+
+
+def test_layers_whose_heads_differ_count_as_the_widest(tmp_path):
+    """Gemma 4's layers of full attention have larger heads than those with a window."""
+    config = AutoConfig.from_pretrained(make_family(tmp_path, "gemma4_text"))
+    shape = memory.shape_of(tmp_path)
+    assert (shape.queries, shape.keys) == (4 * 24, 2 * 24)
+    assert memory.cache_bytes(config, 4) == 2 * 2 * 48 * 4
 
 
 # --- activations: one step of any size without its memory ---
