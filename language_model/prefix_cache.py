@@ -122,7 +122,7 @@ class PrefixCache:
                      "position_ids": torch.arange(len(prefix_ids), device=prefix_ids.device)[None], "use_cache": True}
         if "logits_to_keep" in self.names:
             arguments["logits_to_keep"] = 1
-        cache = getattr(self.llm(**arguments), self.argument)
+        cache = getattr(self.llm(**arguments), self.argument, None)  # RecurrentGemma keeps its states in itself
         layers = cache.layers if type(cache) is DynamicCache else []
         plain = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
         plain = plain and len(layers) == self.base.config.get_text_config().num_hidden_layers

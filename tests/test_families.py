@@ -3,10 +3,12 @@
 import pytest
 import torch
 from torch.nn import functional as F
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from captioning.captioner import Captioner
 from datautils import CaptionDataset, collate
-from families import FAMILIES, NO_LORA, NO_PREFIX, SHORT_WINDOW, make_family
+from families import FAMILIES, NO_LORA, NO_PREFIX, ROWS, SHORT_WINDOW, USUAL, WIDTH, WINDOW, make_family
+from language_model.prefix_cache import PrefixCache
 from model import EEGModelForCausalLM
 from test_model import CAPTIONS, LORA, build
 
@@ -87,6 +89,16 @@ def test_a_family_is_checked_once(tmp_path, monkeypatch):
     assert model.prefix.cache(prefix, torch.ones(2, 250), new_tokens=10) is None
     assert model.prefix.cache(prefix, torch.ones(2, 300), new_tokens=10) is None
     assert model.prefix.cache(prefix, torch.ones(2, 40), new_tokens=10) is not None and len(checks) == 2
+
+
+def test_a_family_that_gives_no_cache_runs_whole_prompts():
+    """RecurrentGemma takes a cache, but keeps its states in itself."""
+    torch.manual_seed(0)
+    llm = AutoModelForCausalLM.from_config(AutoConfig.for_model(
+        "recurrent_gemma", **USUAL | {"num_hidden_layers": 3}, lru_width=WIDTH, attention_window_size=WINDOW,
+        vocab_size=ROWS))
+    prefix = PrefixCache(llm.requires_grad_(False).eval(), llm)
+    assert prefix.suited and prefix.cache(torch.arange(5, 15), torch.ones(2, 20)) is None and not prefix.suited
 
 
 def test_soft_tokens_are_as_large_as_tokens(family):
