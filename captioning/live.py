@@ -17,7 +17,7 @@ from eegdata.dataset_writer import divided
 from eegdata.montage import require_channels
 from eegdata.preprocessing_schema import Preprocessing
 from sources import new_recording, preprocessing
-from sources.events import NO_EVENT, Event, choose_by_name
+from sources.events import Event, choose_by_name, is_mark
 from sources.live_trials import LiveTrial, LiveTrials
 from sources.lsl import LOOK_SECONDS, PULL_SECONDS, Inlet, StreamChannels, channels_of, check_same
 
@@ -171,7 +171,7 @@ def _mark(live, values, times, args):
     """Hand on the markers that are events of the name asked for."""
     for value, moment in zip(values, times.tolist(), strict=True):
         name = str(value[0]).strip()
-        if not NO_EVENT.fullmatch(name) and choose_by_name([Event(name, "")], args.event_names)[0]:
+        if not is_mark(name) and choose_by_name([Event(name, "")], args.event_names)[0]:
             live.mark(moment + args.event_delay, name)
 
 

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
 
+from . import readers
 from .brainvision import HEADERS, decoded
+from .events import is_mark
 from .pointers import brainvision_files, check_data_files, named_in
 from .raw_files import RecordingFile
 from .readers import EDF_OPTIONS, check_whole, mark_triggers, mne_reads
@@ -52,6 +54,7 @@ def open_raw(path: "mne_bids.BIDSPath", cut_short: bool = False,
     """Open a BIDSPath with its sidecars: channel types, bad channels and electrode places; returns mne Raw and notes."""
     import mne_bids
 
+    own, _ = readers.open_raw(path.fpath, None, cut_short, other_files)
     suffix, more = path.fpath.suffix.lower(), None
     with mne_reads(path.fpath) as notes:
         if suffix in HEADERS:
@@ -63,5 +66,17 @@ def open_raw(path: "mne_bids.BIDSPath", cut_short: bool = False,
             more = EDF_OPTIONS
         raw = mne_bids.read_raw_bids(path, more, verbose="warning")
         raw = mark_triggers(raw) if suffix == ".edf" else raw
+        _add_pauses(raw, own)
     check_data_files(path.fpath, raw, other_files)
     return raw, check_whole(path.fpath, raw, notes, cut_short)
+
+
+def _add_pauses(raw, own):
+    """Add the marks of pauses and bad stretches that the recording itself has: mne-bids puts the events table in their
+    place, which need not name them."""
+    marks = [mark for mark in own.annotations if is_mark(mark["description"])]
+    known = {(round(mark["onset"] - raw.first_time, 3), mark["description"]) for mark in raw.annotations}
+    for mark in marks:
+        onset = mark["onset"] - own.first_time
+        if (round(onset, 3), mark["description"]) not in known:
+            raw.annotations.append(onset + raw.first_time, mark["duration"], mark["description"])

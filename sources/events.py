@@ -137,7 +137,7 @@ def recorded_events(file: RecordingFile, raw: "mne.io.BaseRaw", stim_channel: st
     if (stim_channel is None and mask is None) or not channels:
         onsets, texts = (raw.annotations.onset - raw.first_time).tolist(), map(_text, raw.annotations.description)
         found = [Event(text, f"{file.path}, '{text}' at {onset:.3f} s", onset) for onset, text in
-                 zip(onsets, texts, strict=True) if not NO_EVENT.fullmatch(text) and not BOUNDARY.fullmatch(text)]
+                 zip(onsets, texts, strict=True) if not is_mark(text)]
         if not channels or (found and (shows is None or any(map(shows, found)))):
             return found, []
     else:
@@ -158,10 +158,15 @@ def _text(description):
     return plain_text(LETTER_NUMBER.sub(lambda found: chr(int(found[1])), str(description)))
 
 
+def is_mark(text: str) -> bool:
+    """Whether an annotation marks a pause or a bad stretch, so that it is no event."""
+    return bool(NO_EVENT.fullmatch(text) or BOUNDARY.fullmatch(text))
+
+
 def marks_of(raw: "mne.io.BaseRaw") -> Counter:
     """{name: number} of the marks that are no events: pauses and bad stretches, but for gaps that the reader found."""
     texts = map(_text, raw.annotations.description)
-    return Counter(text for text in texts if (NO_EVENT.fullmatch(text) or BOUNDARY.fullmatch(text)) and text != FOUND_GAP)
+    return Counter(text for text in texts if is_mark(text) and text != FOUND_GAP)
 
 
 def settle_times(events: list[Event], sfreq: float, clock: Clock, delay: float = 0.) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from . import lsl, raw_files
 from .channel_kinds import eeg_channels
-from .events import NO_EVENT
+from .events import is_mark
 
 CHUNK_SECONDS = .1  # of samples that are sent together
 
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     names, _ = eeg_channels(raw, (), args.recording)
     onsets = raw.annotations.onset - raw.first_time
     marks = [(onset, str(text)) for onset, text in zip(onsets, raw.annotations.description, strict=True)
-             if not NO_EVENT.fullmatch(str(text))]
+             if not is_mark(str(text))]
     send(raw.get_data(picks=names) * 1e6, names, float(raw.info["sfreq"]), marks, args)
 
 

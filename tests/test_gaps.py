@@ -187,3 +187,21 @@ def test_pauses_of_unknown_length(tmp_path, capsys):
         record, eeg, _ = prepare(tmp_path / f"set{number}", "--recordings", path, "--event_names", "1", *AS_IT_IS)
         assert record["recordings"][0]["dropped"] == {"across 'BAD boundary'": 1} and len(eeg) == len(RAW_ONSETS) - 1
         assert record["about"]["events"]["no_events"] == {"boundary": 1}
+
+
+@pytest.mark.parametrize("ending", ["vhdr", "set"])
+def test_pauses_of_a_bids_recording(tmp_path, ending):
+    """The events table, which mne-bids reads in place of the recording's own marks, names no pause: a trial lay across."""
+    pytest.importorskip("mne_bids")
+    raw = make_raw()
+    raw.set_annotations(raw.annotations + mne.Annotations([15.5], 0, "boundary" if ending == "set" else "New Segment"))
+    folder = tmp_path / "bids" / "sub-01" / "eeg"
+    path = save(raw, folder / f"sub-01_task-x_eeg.{ending}")
+    if ending == "vhdr":
+        markers = path.with_suffix(".vmrk")
+        markers.write_text(markers.read_text(encoding="utf-8").replace("Comment,New Segment,", "New Segment,,"))
+    (tmp_path / "bids" / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0"}', encoding="utf-8")
+    write_table(folder / "sub-01_task-x_events.tsv", ("onset", "duration", "trial_type"), *(
+        (onset, 0, "cat") for onset in RAW_ONSETS))
+    record, eeg, _ = prepare(tmp_path / "out", "--bids", tmp_path / "bids", "--event_names", "cat", *AS_IT_IS)
+    assert record["recordings"][0]["dropped"] == {"across 'BAD boundary'": 1} and len(eeg) == len(RAW_ONSETS) - 1

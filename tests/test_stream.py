@@ -244,6 +244,14 @@ def test_markers_that_come_back_count_again(capsys):
     assert re.findall("markers M is (gone|back)", capsys.readouterr().out) == ["gone", "back"]
 
 
+def test_marks_of_pauses_are_no_events():
+    """BrainVision's amplifiers and sources/replay.py send the mark of a segment's start, which was captioned."""
+    trials = LiveTrials(list(CHANNELS), SFREQ, SETTINGS)
+    values = [["New Segment/"], ["boundary"], ["BAD_blink"], ["a"]]
+    captioning.live._mark(trials, values, np.arange(4.), Namespace(event_names=None, event_delay=0.))
+    assert trials.pending == [(3., "a")]
+
+
 # --- over LSL ---
 
 
