@@ -32,9 +32,15 @@ def read_raw_xdf(path: Path | str, name: str | None = None, cut_short: bool = Fa
 
     streams = _load(path, cut_short)
     eeg = _choose(path, streams, name)
+    if _of(eeg, "channel_format") == "string":
+        raise InputError(f"{path}: the stream {_of(eeg, 'name')} holds texts, expected EEG; give the EEG stream's name as "
+                         f"--stream (there are {_listed(streams)})")
     stamps, signal = eeg["time_stamps"], np.asarray(eeg["time_series"], float).T
     if len(stamps) < 2:
         raise InputError(f"{path}: the stream {_of(eeg, 'name')} holds {len(stamps)} samples; leave the file out")
+    if not np.isfinite(stamps).all():
+        raise InputError(f"{path}: the stream {_of(eeg, 'name')} has {np.sum(~np.isfinite(stamps))} time stamps that are "
+                         "no numbers; the recording is damaged: get it again or leave it out")
     if "footer" not in eeg and not cut_short:
         raise InputError(f"{path}: the stream {_of(eeg, 'name')} has no end (footer): the file is cut short; get it again, "
                          "or give --cut_short to take what is there")
@@ -101,24 +107,35 @@ def _of(stream, key):
     return (stream["info"].get(key) or [""])[0] or ""
 
 
+def _listed(streams):
+    return "; ".join(f"{_of(s, 'name')} ({_of(s, 'type')}, {_of(s, 'channel_count')} channels)" for s in streams
+                     ) or "no stream"
+
+
 def _choose(path, streams, name):
-    listed = "; ".join(f"{_of(s, 'name')} ({_of(s, 'type')}, {_of(s, 'channel_count')} channels)" for s in streams)
     eeg = [s for s in streams if (_of(s, "name") == name if name else _of(s, "type").upper() == "EEG")]
     if len(eeg) != 1:
         what = f"{len(eeg)} streams named {name}" if name else f"{len(eeg)} streams of type EEG"
-        raise InputError(f"{path}: {what}, expected one; it holds {listed or 'no stream'}: give --stream NAME")
+        raise InputError(f"{path}: {what}, expected one; it holds {_listed(streams)}: give --stream NAME")
     return eeg[0]
 
 
 def _channels(path, eeg, count):
-    """Names, factors to microvolts and MNE types from the stream's description; numbers as names where it has none."""
+    """Names, factors to microvolts and MNE types from the stream's description; numbers as names where it has none, or one
+    for several."""
     import numpy as np
 
     described = (eeg["info"].get("desc") or [None])[0] or {}
     described = ((described.get("channels") or [None])[0] or {}).get("channel") or []
-    names = [(channel.get("label") or [None])[0] for channel in described]
-    if len(names) != count or not all(names) or len(set(names)) < count:
-        return [f"EEG {i:03d}" for i in range(1, count + 1)], np.ones(count), ["eeg"] * count
+    if len(described) != count:
+        described = [{}] * count
+    names = [((channel.get("label") or [None])[0] or "").strip() for channel in described]
+    unnamed = [i for i, name in enumerate(names) if not name or names.count(name) > 1]
+    for i in unnamed:  # its unit and type hold all the same
+        names[i] = f"EEG {i + 1:03d}"
+    if unnamed:
+        warnings.warn(f"the stream {_of(eeg, 'name')} gives {len(unnamed)} of its {count} channels no name of their own: "
+                      "they have numbers", RuntimeWarning, stacklevel=2)
     units = [((channel.get("unit") or [None])[0] or "").strip().lower() for channel in described]
     types = [((channel.get("type") or [None])[0] or "EEG").strip().lower() for channel in described]
     kinds = ["eeg" if kind == "eeg" and unit in ("", *MICROVOLTS) else "stim" if kind in CODE_TYPES else "misc"
@@ -126,8 +143,9 @@ def _channels(path, eeg, count):
     if "eeg" in types and "eeg" not in kinds:
         raise InputError(f"{path}: the EEG of the stream {_of(eeg, 'name')} is in '{units[types.index('eeg')]}', expected "
                          "microvolts, or another unit of volts; correct the unit in the file's header")
-    return names, np.array([MICROVOLTS.get(unit, 1. if kind == "eeg" else 1e6) for unit, kind in
-                            zip(units, kinds, strict=True)]), kinds
+    factors = [1e6 if kind == "stim" else MICROVOLTS.get(unit, 1. if kind == "eeg" else 1e6)  # codes have no unit
+               for unit, kind in zip(units, kinds, strict=True)]
+    return names, np.array(factors), kinds
 
 
 def _sample(times, stamp, rate):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from raw_material import ONSETS, SFREQ, make_raw, save
+from raw_material import ONSETS, SFREQ, make_raw, save, write_xdf
 from raw_runs import AS_IT_IS, UNFILTERED, by_hand, fails, prepare
 from sources.channel_kinds import NO_EEG, eeg_channels
 
@@ -127,3 +127,19 @@ def test_the_cases_of_the_issue(cases, tmp_path):
         windows = by_hand(raw, np.round(columns["onset"] * 128).astype(int), -26, 102)
         average = windows - windows.mean(1, keepdims=True) if len(channels) >= 16 else windows
         np.testing.assert_allclose(eeg, average, atol=1e-2)
+
+
+@pytest.mark.parametrize("labels", [["Fz", "Cz", "", "", ""], ["a", "a", "a", "a", "a"]])
+def test_channels_of_a_stream_without_a_name_of_their_own(tmp_path, labels):
+    """One label that is missing took all names, units and types away: an amplifier's AUX was EEG, millivolts were
+    microvolts."""
+    pytest.importorskip("pyxdf")
+    times, values = 100 + np.arange(8000) / SFREQ, np.random.default_rng(0).normal(0, .01, (8000, 5)).astype(np.float32)
+    channels = [(label, "millivolts", kind) for label, kind in zip(labels, ["EEG"] * 4 + ["AUX"], strict=True)]
+    path = write_xdf(tmp_path / "one.xdf", [
+        {"name": "A", "type": "EEG", "rate": SFREQ, "times": times, "values": values, "channels": channels},
+        {"name": "M", "type": "Markers", "rate": 0, "times": 100 + ONSETS, "values": [["cat"]] * len(ONSETS)}])
+    record, eeg, _ = prepare(tmp_path / "out", "--recordings", path, "--event_names", "cat", *AS_IT_IS)
+    numbers = [f"EEG {i:03d}" for i in range(1, 5)]
+    assert record["ch_names"] == (["Fz", "Cz", *numbers[2:]] if labels[0] == "Fz" else numbers)
+    assert 9 < eeg.std() < 11 and "channels no name of their own" in " ".join(record["recordings"][0]["notes"])

@@ -139,3 +139,18 @@ def test_a_line_of_answers_beside_codes():
     _, notes = codes_of(values, SFREQ, wanted=NAMED)
     assert any("129, 130, 131, 132: a named code plus 128" in note and "--stim_mask 127" in note for note in notes)
     assert codes_of(values, SFREQ, mask=127, wanted=NAMED)[0] == PLAIN
+
+
+@pytest.mark.parametrize("unit", ["microvolts", "millivolts", "volts"])
+def test_codes_of_a_stream_have_no_unit(tmp_path, options, unit):
+    """Programs give the line of triggers the unit of the electrodes: 1 was code 1000, and one of 24 bits was cut to 17."""
+    pytest.importorskip("pyxdf")
+    high = 0xff << 16
+    times, rng = 100 + np.arange(8000) / SFREQ, np.random.default_rng(0)
+    channels = [*((name, "microvolts", "EEG") for name in CHANNELS[:4]), ("TRG", unit, "Trigger")]
+    eeg = {"name": "A", "type": "EEG", "rate": SFREQ, "times": times, "channels": channels}
+    for name, line in (("low", pulses()), ("high", np.where(pulses(), pulses() + high, 0))):
+        values = np.column_stack([rng.normal(0, 10, (8000, 4)), line]).astype(np.float32)
+        path = write_xdf(tmp_path / f"{name}.xdf", [{**eeg, "values": values}])
+        mask = ("--stim_mask", 0xffff) if name == "high" else ()
+        assert right(tmp_path / name, path, *options, *mask)["ch_names"] == CHANNELS[:4]

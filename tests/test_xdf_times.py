@@ -76,3 +76,16 @@ def test_stamps_that_go_back(tmp_path, capsys):
     path = write_xdf(tmp_path / "one.xdf", [{"name": "Amp", "type": "EEG", "rate": RATE, "times": times, "values": values}])
     message = fails(capsys, tmp_path / "out", "--recordings", path, "--event_names", ".*")
     assert "one.xdf" in message and ("go back" in message or "time stamps" in message)
+
+
+@pytest.mark.parametrize(("stream", "said"), [("stamps", "has 1 time stamps that are no numbers"), ("M", "holds texts")])
+def test_a_stream_that_is_no_eeg_or_has_no_times(tmp_path, capsys, stream, said):
+    """A stamp that is NaN lost all events, as if there were none; a stream of texts was called a damaged file."""
+    pytest.importorskip("pyxdf")
+    times = np.arange(4000) / 100
+    times[50] = np.nan if stream == "stamps" else times[50]
+    path = write_xdf(tmp_path / "one.xdf", [
+        {"name": "A", "type": "EEG", "rate": 100, "times": times, "values": np.ones((4000, 4))},
+        {"name": "M", "type": "Markers", "rate": 0, "times": np.arange(5., 30.), "values": [["cat"]] * 25}])
+    options = ("--stream", "M") if stream == "M" else ()
+    assert said in fails(capsys, tmp_path / "out", "--recordings", path, "--event_names", "cat", *options)
