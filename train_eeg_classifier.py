@@ -280,8 +280,8 @@ def _run(args):
           f"{eeg_text(trials.source)}, {count} trials to train on, {len(needed) - count} to validate on; {device}")
     shift = round(args.time_shift * trials.sfreq / 1000)
     if args.time_shift and not shift:
-        print(f"note: --time_shift {args.time_shift:g} ms: is less than half a sample at {trials.sfreq:g} Hz, so no trial is "
-              "shifted")
+        print(f"note: --time_shift {args.time_shift:g} ms: is less than half a sample at {trials.sfreq:g} Hz, so no trial "
+              "is shifted")
     augmentation = Augmentation(shift, args.noise, args.channel_dropout)
     average = None if of_best_epoch else averaged(encoder)
     weights = class_weights(labels[rows["train"]], len(trials.class_names)) if branched and one_class else None
