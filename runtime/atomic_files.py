@@ -69,9 +69,19 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def remove_folder(folder: str | Path) -> None:
-    """Remove a folder with all it holds. It loses its name first, so that a killed run leaves a whole folder, or none."""
+    """Remove a folder with all it holds. It loses its name first, so that a killed run leaves a whole folder, or none.
+
+    A link stays a link, such as one to a larger disk: the folder it leads to stays too, and loses what it holds.
+    """
     folder = Path(folder)
     if processes.is_main() and folder.is_dir():
+        if folder.is_symlink():
+            for inner in sorted(folder.iterdir()):  # checkpoints before the key.json that says whose they are
+                if inner.is_dir() and not inner.is_symlink():
+                    remove_folder(inner)
+                else:
+                    inner.unlink()
+            return
         doomed = _temporary(folder, False, folder=True)
         os.replace(folder, doomed)
         shutil.rmtree(doomed)

@@ -102,6 +102,21 @@ def test_the_refusal_comes_before_the_long_work(data, clip, encoder, scripts, st
     assert "--overwrite" in capsys.readouterr().err
 
 
+def test_checkpoints_may_be_a_link_to_another_disk(scripts, stopped, tmp_path):
+    """--overwrite and the end of a training empty the folder that it leads to; both ended in tracebacks."""
+    run, folder = scripts["stage 1"]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    folder.parent.mkdir()
+    folder.symlink_to(elsewhere)
+    stopped(3, run)
+    assert (elsewhere / "checkpoint-2" / "whole").is_file()
+    run("--overwrite")
+    assert folder.is_symlink() and not any(elsewhere.iterdir())
+    assert (folder.parent / "model.safetensors").is_file()
+    run()
+
+
 def test_ctrl_c_before_the_first_checkpoint(scripts, stopped, capsys):
     run, _ = scripts["stage 1"]
     stopped(1, run)
