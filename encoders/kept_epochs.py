@@ -6,7 +6,7 @@ another.
 """
 
 import copy
-import os
+import shutil
 from pathlib import Path
 
 from runtime import processes
@@ -42,11 +42,16 @@ class KeepEpochs(TrainerCallback):
 
 
 def publish_epochs(checkpoints: Path, folder: Path) -> None:
-    """Put the epochs that a training kept beside its checkpoints, if any, in place of an earlier training's in the
-    encoder's folder."""
+    """Copy the epochs that a training kept beside its checkpoints, if any, in place of an earlier training's in the
+    encoder's folder.
+
+    They are not moved: a run that is killed before its encoder is written needs them when it is resumed, and the
+    checkpoints may lie on another disk.
+    """
     remove_folder(folder / FOLDER)
-    if processes.is_main() and (checkpoints / FOLDER).is_dir():
-        os.replace(checkpoints / FOLDER, folder / FOLDER)
+    for file in kept_epochs(checkpoints) if processes.is_main() else ():
+        with atomic_path(folder / FOLDER / file.name) as temporary:
+            shutil.copyfile(file, temporary)
 
 
 def kept_epochs(folder: Path) -> list[Path]:

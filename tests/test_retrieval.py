@@ -13,6 +13,7 @@ import train_eeg_classifier as training
 from eegdata.averages import AveragedEEG, groups_of
 from eegdata.pth_file import read_pth
 from encoders import load_encoder
+from encoders.kept_epochs import kept_epochs, publish_epochs
 from evaluation.retrieval_table import picked_on_test, repetition_counts, retrieval_table
 from metrics.retrieval import csls, ranks_of, whitened
 from metrics.statistics import standard_error
@@ -149,6 +150,17 @@ def kept(data, clip, tmp_path_factory):
     training.main([*data_arguments(data), "--clip_model", str(clip), "--output", str(folder), *SMALL, "--num_epochs", "4",
                    "--branches", "neural", "--keep_epochs"])
     return folder
+
+
+def test_a_run_that_was_killed_after_its_epochs_were_published_has_them_when_it_is_resumed(tmp_path):
+    checkpoints, folder = tmp_path / "checkpoints", tmp_path / "encoder"
+    for place in (checkpoints, folder):  # the second: of an earlier training
+        (place / "epochs").mkdir(parents=True)
+        (place / "epochs" / f"step-{len(place.name):07d}.safetensors").write_bytes(b"weights")
+    for _ in range(2):
+        publish_epochs(checkpoints, folder)
+        assert [file.name for file in kept_epochs(folder)] == [file.name for file in kept_epochs(checkpoints)] == [
+            "step-0000011.safetensors"]
 
 
 def score(data, folder, *more):
