@@ -37,7 +37,8 @@ def parse(argv: list[str] | None) -> options.Options:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     options.check_places(args)
-    files = {"captions": options.csv_file(args.out, "--out")} if args.out else {}
+    read = (args.recording, args.events)
+    files = {"captions": options.csv_file(args.out, "--out", inputs=read)} if args.out else {}
     with locks.only_writer(files, "--out"):
         _run(args, files.get("captions"))
 

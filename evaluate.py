@@ -111,12 +111,14 @@ def refuse_without_effect(args: options.Options) -> None:
 
 
 def read_files(args: argparse.Namespace) -> list[Captions]:
-    """The CSVs, that of --compare_to among them; InputError where an output would overwrite one or cannot be written."""
+    """The CSVs, that of --compare_to among them; InputError where an output would overwrite one, its record or --beside, or
+    cannot be written."""
     files = [with_whole_letters(read_captions(path)) for path in args.csv_files]
     if args.compare_to and Path(args.compare_to).is_file():
         given = {file.path.resolve() for file in files}
         files += [] if Path(args.compare_to).resolve() in given else [with_whole_letters(read_captions(args.compare_to))]
-    taken = {file.path.resolve() for file in files}
+    taken = {path.resolve() for file in files for path in (file.path, file.path.with_name(f"{file.path.name}.json"))}
+    taken |= {Path(args.beside).resolve()} if args.beside else set()
     taken |= {(Path(args.report) / name).resolve() for name in (*FILES, "audit.json")} if args.report else set()
     for flag, path in (("--json", args.json), ("--csv", args.csv), ("--chart", args.chart)):
         if path and Path(path).resolve() in taken:

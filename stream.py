@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     options.check_places(args)
     lsl.require_lsl("--lsl")
-    files = {"captions": options.csv_file(args.out, "--out")} if args.out else {}
+    files = {"captions": options.csv_file(args.out, "--out", inputs=[args.calibrate])} if args.out else {}
     with locks.only_writer(files, "--out"):
         _run(args, files.get("captions"))
 

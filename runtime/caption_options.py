@@ -134,10 +134,13 @@ def trained_prompt_type(folder: str | Path) -> str:
     return read_run(folder)[1].get("prompt_type") or PROMPT_TYPES[0]
 
 
-def csv_file(name: str, flag: str, advice: str = "") -> Path:
-    """The Path of a CSV file to write; InputError where it is a folder."""
+def csv_file(name: str, flag: str, advice: str = "", inputs: Iterable[str | None] = ()) -> Path:
+    """The Path of a CSV file to write; InputError where it is a folder or one of the files that are read, `inputs`: a
+    recording may be a CSV, too."""
     if name.endswith("/") or Path(name).is_dir():
         raise InputError(f"{flag} {name}: is a folder, expected a CSV file{advice}")
+    if Path(name).resolve() in [Path(given).resolve() for given in inputs if given]:
+        raise InputError(f"{flag} {name}: is also an input, which would be overwritten; choose another file")
     return Path(name)
 
 

@@ -3,6 +3,8 @@
 import json
 import shutil
 
+from runtime.caption_options import csv_file
+from runtime.errors import InputError
 from runtime.runs import file_hash
 
 import mne
@@ -40,6 +42,23 @@ def fails(run, capsys):
         return capsys.readouterr().err.strip().splitlines()[-1]
 
     return fails
+
+
+def test_no_input_is_overwritten(study, tmp_path, capsys):
+    """--out with the recording's own name put captions in place of the recording."""
+    recording, table = tmp_path / "new_raw.fif", tmp_path / "events.csv"
+    shutil.copy(study[0], recording)
+    table.write_text("onset,trial_type\n1.0,a\n")
+    before = file_hash(recording), file_hash(table)
+    for out in (recording, table):
+        with pytest.raises(SystemExit) as stop:
+            caption.main(["--model_path", str(study[2]), "--recording", str(recording), "--events", str(table), "--out",
+                          str(tmp_path / "elsewhere" / ".." / out.name), *SHORT])
+        assert stop.value.code == 2
+        assert f"{out.name}: is also an input, which would be overwritten" in capsys.readouterr().err
+    assert (file_hash(recording), file_hash(table)) == before
+    with pytest.raises(InputError, match="is also an input"):
+        csv_file(str(recording), "--out", inputs=[None, str(recording)])
 
 
 def assert_equal(table, expected):

@@ -411,7 +411,12 @@ def test_outputs_are_checked_before_the_work(results, capsys):
     for flag, name in (("--json", "results.json"), ("--json", "audit.json"), ("--csv", "table.tex")):
         message = refused(capsys, file, "--report", results / "r", flag, results / "r" / name, *FAST)
         assert f"{flag} {results}/r/{name}: is also an input or another output" in message
+    (results / "link.json").symlink_to(f"{file}.json")
+    for name in (f"{file.name}.json", "link.json"):  # the record of the captions would be lost
+        assert "is also an input or another output" in refused(capsys, file, "--json", results / name, *FAST)
     (results / "other.json").write_text('{"format": "x"}')
+    assert "is also an input" in refused(capsys, file, "--report", results / "r", "--beside", results / "other.json",
+                                         "--json", results / "other.json", *FAST)
     message = refused(capsys, file, "--report", results / "r", "--beside", results / "other.json", "--json",
                       results / "s.json", *FAST)
     assert "--beside" in message and not (results / "s.json").exists() and not (results / "r").exists()
