@@ -123,8 +123,14 @@ def channel_statistics(samples: np.ndarray) -> tuple:
 
 
 def write_parts(output: Path, samples: np.ndarray, recordings: list[str], part_of: dict[str, str]) -> None:
-    """Normalise with the training statistics and write train.pt, val.pt, test.pt and standard.pt."""
-    from runtime.pickles import save_torch
+    """Normalise with the training statistics and write train.pt, val.pt, test.pt and standard.pt, all or none.
+
+    "run" tells files of one run from those of another, which share recordings: a kill may still come between two names.
+    """
+    from contextlib import ExitStack
+
+    from runtime.atomic_files import atomic_path
+    from runtime.runs import content_key
 
     import numpy as np
     import torch
@@ -133,18 +139,21 @@ def write_parts(output: Path, samples: np.ndarray, recordings: list[str], part_o
 
     members = {part: np.array([part_of[recording] == part for recording in recordings]) for part in PARTS}
     mean, deviation = channel_statistics(samples[members["train"]])
-    contents = {"standard.pt": {"mean_vals": mean, "stdev_vals": deviation}}
+    run = content_key([part_of, mean.tolist(), deviation.tolist()])
+    contents = {"standard.pt": {"mean_vals": mean, "stdev_vals": deviation, "run": run}}
     for part, chosen in members.items():
         normalised = (torch.from_numpy(samples[chosen]) - mean) / deviation
         contents[f"{part}.pt"] = {
             "samples": normalised.nan_to_num(nan=0.0),
             "labels": torch.ones(len(normalised), dtype=torch.float32),
             "lengths": (~normalised[:, 0].isnan()).sum(dim=1),
-            "channels": list(CHANNELS), "sfreq": SFREQ,
+            "channels": list(CHANNELS), "sfreq": SFREQ, "run": run,
             "recordings": [recording for recording, is_in in zip(recordings, chosen, strict=True) if is_in],
         }
-    for name, content in contents.items():
-        save_torch(output / name, content)
+    with ExitStack() as stack:  # they take their names together, once all are written
+        for name, content in contents.items():
+            with open(stack.enter_context(atomic_path(output / name)), "wb") as file:
+                torch.save(content, file)
     print(f"{'part':<6} {'recordings':>10} {'windows':>8}")
     for part in PARTS:
         content = contents[f"{part}.pt"]

@@ -43,8 +43,11 @@ def has_pretraining_data(folder: str | Path) -> bool:
 
 def read_pretraining_data(folder: str | Path) -> PretrainingData:
     """Read train.pt and val.pt of pretrain_data_processor.py; a file that cannot be used is an InputError."""
-    (train, train_hash, told), (val, val_hash, of_val) = (_read_samples(Path(folder) / f"{part}.pt")
-                                                          for part in ("train", "val"))
+    (train, train_hash, told, run), (val, val_hash, of_val, run_of_val) = (
+        _read_samples(Path(folder) / f"{part}.pt") for part in ("train", "val"))
+    if run != run_of_val:
+        raise InputError(f"--pretrained {folder}: train.pt and val.pt are of two runs of pretrain_data_processor.py, as "
+                         "where one was stopped while it wrote them, so they may share recordings; run it again")
     if val.shape[1:] != train.shape[1:]:
         raise InputError(f"--pretrained {folder}: val.pt has trials of {tuple(val.shape[1:])}, train.pt of "
                          f"{tuple(train.shape[1:])} (channels, samples); make both in one run of "
@@ -56,7 +59,8 @@ def read_pretraining_data(folder: str | Path) -> PretrainingData:
 
 
 def _read_samples(path):
-    """`samples` [N, C, T] float32 of one file, the file's SHA-256, and (channels, sfreq), None where it does not say."""
+    """`samples` [N, C, T] float32 of one file, the file's SHA-256, (channels, sfreq), and which run of
+    pretrain_data_processor.py wrote it, None where it does not say."""
     content, digest = load_hashed(path, "--pretrained")
     samples = content.get("samples") if isinstance(content, dict) else None
     if (not isinstance(samples, torch.Tensor) or samples.ndim != 3 or not samples.numel()
@@ -72,7 +76,8 @@ def _read_samples(path):
     if sfreq is not None and (isinstance(sfreq, bool) or not isinstance(sfreq, int | float) or not 0 < sfreq < math.inf):
         raise InputError(f"--pretrained {path}: 'sfreq' is {brief(sfreq)}, expected the sampling rate in Hz; correct or "
                          "remove it")
-    return samples.float(), digest, (channels and list(map(str, channels)), sfreq and float(sfreq))
+    told = channels and list(map(str, channels)), sfreq and float(sfreq)
+    return samples.float(), digest, told, str(content.get("run"))
 
 
 def pretrain(encoder: EEGTransformer, data: PretrainingData, mask_ratio: float, arguments: TrainingArguments,

@@ -5,11 +5,14 @@ import re
 import shutil
 from pathlib import Path
 
+from runtime.errors import InputError
+
 import numpy as np
 import pytest
 import torch
 
 import pretrain_data_processor
+from encoders.pretraining import read_pretraining_data
 from sources import bdd, mindbigdata
 
 REAL_BDD = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "bdd"
@@ -233,11 +236,21 @@ def test_a_constant_channel_cannot_be_normalised(tmp_path, capsys):
 
 def test_a_full_disk_leaves_the_earlier_files_whole(folder, capsys, full_disk):
     pretrain_data_processor.main(["--dir", str(folder)])
-    before = (folder / "train.pt").read_bytes()
+    before = {name: (folder / f"{name}.pt").read_bytes() for name in load(folder)}
 
     with full_disk():
         assert "cannot be written" in fails(capsys, "--dir", folder, "--seed", "5")
-    assert (folder / "train.pt").read_bytes() == before and not list(folder.glob(".*.pt"))
+    assert {name: (folder / f"{name}.pt").read_bytes() for name in before} == before and not list(folder.glob(".*.pt"))
+
+
+def test_files_of_two_runs_are_not_trained_on(folder, tmp_path):
+    """As a kill leaves them between two renames: recordings of one run's training part are in the other's validation."""
+    pretrain_data_processor.main(["--dir", str(folder), "--output", str(tmp_path / "one")])
+    pretrain_data_processor.main(["--dir", str(folder), "--output", str(tmp_path / "other"), "--seed", "5"])
+    read_pretraining_data(tmp_path / "one")
+    shutil.copy(tmp_path / "other" / "val.pt", tmp_path / "one")
+    with pytest.raises(InputError, match="train.pt and val.pt are of two runs"):
+        read_pretraining_data(tmp_path / "one")
 
 
 @pytest.mark.skipif(not REAL_BDD.is_dir(), reason=f"{REAL_BDD} is absent")
