@@ -15,6 +15,9 @@ from transformers import PreTrainedModel
 
 from language_model import memory
 
+TRIED = 8  # tokens that show how an LLM reads
+EXACT, ROUNDED = 1e-2, .3  # how far logits may differ, in their standard deviations; in fewer bits than float32
+
 
 @torch.no_grad()
 def token_size(llm: PreTrainedModel) -> float:
@@ -26,6 +29,41 @@ def token_size(llm: PreTrainedModel) -> float:
     ids = torch.arange(embed.weight.shape[0], device=embed.weight.device)
     squares = [embed(part).double().pow(2).mean(1) for part in ids.split(4096)]
     return float(torch.cat(squares).mean().sqrt())
+
+
+@torch.no_grad()
+def check_reading(llm: PreTrainedModel, name: str | Path) -> None:
+    """InputError unless an LLM reads the embeddings of tokens as the tokens, and the same behind masked padding.
+
+    Gemma 3n and the small Gemma 4 look up more of a token than its embedding; an EEG's are of no token. RWKV and
+    RecurrentGemma take padding for text, so a caption would depend on the others in its batch.
+    """
+    embed, count = llm.get_input_embeddings(), llm.get_input_embeddings().weight.shape[0]
+    ids = (count // 2 + torch.arange(TRIED, device=embed.weight.device))[None] % count  # special tokens stand at the ends
+    embeddings, ones = embed(ids), torch.ones_like(ids)
+    positioned = "position_ids" in inspect.signature(llm.forward).parameters
+
+    def logits(mask, **tokens):
+        positions = {"position_ids": (mask.cumsum(1) - 1).clamp_min(0)} if positioned else {}
+        return llm(**tokens, attention_mask=mask, use_cache=False, **positions).logits[0, -TRIED:].float()
+
+    try:
+        plain, of_tokens = logits(ones, inputs_embeds=embeddings), logits(ones, input_ids=ids)
+        padding = embeddings.mean(1, keepdim=True).expand_as(embeddings)  # of no token, as an EEG's
+        padded = logits(torch.cat([0 * ones, ones], 1), inputs_embeds=torch.cat([padding, embeddings], 1))
+    except torch.OutOfMemoryError:
+        raise
+    except (TypeError, ValueError, IndexError, RuntimeError, AttributeError) as error:
+        raise InputError(f"LLM {name}: a {type(llm).__name__} cannot read embeddings that are of no token, as those of an "
+                         f"EEG ({' '.join(str(error).split())[:200]}); choose another LLM") from None
+    exact = llm.dtype == torch.float32 and getattr(llm.config, "quantization_config", None) is None
+    for other, most, what in (
+            (of_tokens, EXACT, "reads more of a token than its embedding, and an EEG is given to an LLM as embeddings"),
+            (padded, EXACT if exact else ROUNDED, "reads the padding before a short prompt as text, so a caption would "
+                                                  "depend on the others that are written with it")):
+        # the median place: rounding may send single tokens to other experts
+        if ((other - plain).std(1) / plain.std(1)).median() > most:
+            raise InputError(f"LLM {name}: a {type(llm).__name__} {what}; choose another LLM")
 
 
 def load_llm(name: str | Path, device: str, dtype: torch.dtype | None, loading: str | None) -> PreTrainedModel:
@@ -62,4 +100,6 @@ def load_llm(name: str | Path, device: str, dtype: torch.dtype | None, loading: 
     for module in llm.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False  # that path drops gradients silently after an evaluation forward
+    if not processes.sharded():  # the whole LLM is on the CPU then
+        check_reading(llm, name)
     return llm.requires_grad_(False)

@@ -2,11 +2,15 @@
 
 import shutil
 
+from runtime.errors import InputError
+
 import pytest
+import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from families import make_family
+from families import FAMILIES, ROWS, USUAL, make_family
 from finetuning import finetune
+from language_model.loading import load_llm
 from tiny import make_tokenizer
 
 
@@ -57,3 +61,35 @@ def test_an_llm_that_writes_nothing_after_embeddings(data, clip, encoder, llm, t
     with pytest.raises(SystemExit) as stop:
         finetune(data, clip, encoder, folder, tmp_path / "out", "--no_stage2", "--max_steps", "1")
     assert stop.value.code == 2 and "a CTRLLMHeadModel writes no text after embeddings" in capsys.readouterr().err
+
+
+PER_LAYER = USUAL | {"head_dim": 12, "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": ROWS,
+                     "layer_types": ["sliding_attention", "full_attention"]}
+
+
+@pytest.mark.parametrize(("kind", "sizes", "said"), [
+    ("rwkv", {"hidden_size": 48, "num_hidden_layers": 2}, "a RwkvForCausalLM reads the padding"),
+    ("recurrent_gemma", USUAL | {"num_hidden_layers": 3, "lru_width": 48}, "reads the padding"),
+    ("gemma3n_text", PER_LAYER | {"num_kv_shared_layers": 0, "laurel_rank": 8, "altup_num_inputs": 2,
+                                  "activation_sparsity_pattern": None}, "reads more of a token than its embedding"),
+    ("gemma4_text", PER_LAYER, "cannot read embeddings that are of no token"),
+])
+def test_an_llm_that_reads_otherwise_is_refused(tmp_path, monkeypatch, kind, sizes, said):
+    """Each of these would be trained and write captions, but not those of its prompts; small Gemma 4 end in a traceback."""
+    monkeypatch.setitem(FAMILIES, kind, sizes)
+    folder = make_family(tmp_path, kind)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        for weight in model.parameters():  # some begin at 0
+            weight += .1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    model.save_pretrained(folder)
+    for dtype in (None, *[torch.bfloat16] * (kind != "recurrent_gemma")):  # of which padding moves little
+        with pytest.raises(InputError, match=said):
+            load_llm(folder, "cpu", dtype, None)
+
+
+def test_an_llm_that_reads_padding_is_one_error(data, clip, encoder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(FAMILIES, "rwkv", {"hidden_size": 48, "num_hidden_layers": 2})
+    with pytest.raises(SystemExit) as stop:
+        finetune(data, clip, encoder, make_family(tmp_path / "llm", "rwkv"), tmp_path / "out", "--no_stage2")
+    assert stop.value.code == 2 and "choose another LLM" in capsys.readouterr().err
