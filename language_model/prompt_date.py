@@ -64,6 +64,8 @@ def start_date(tokenizer: PreTrainedTokenizerBase, template: str, checkpoints: P
         raise InputError(f"--prompt_date {asked}: the interrupted training began with the date {started}; leave "
                          "--prompt_date out, or run without --resume")
     if not holds_date(tokenizer, template):
+        if asked:
+            print(f"note: --prompt_date {asked}: has no effect, as the prompts of this LLM hold no date")
         return None
     date = processes.from_main(lambda: started or asked or today(tokenizer))
     print(f"the prompts of this LLM hold a date, which stays {date} for this captioner (--prompt_date)")

@@ -9,7 +9,7 @@ from transformers.utils import chat_template_utils
 
 from captioning.training import CaptionTrainer
 from finetuning import finetune, write
-from language_model.prompt_date import holds_date, today, with_date
+from language_model.prompt_date import holds_date, start_date, today, with_date
 from language_model.prompts import render
 from tiny import CHAT_TEMPLATE, make_llm
 
@@ -60,8 +60,10 @@ def test_a_fixed_date_is_what_transformers_writes_on_that_day(llm, template, on)
     assert holds_date(tokenizer, "chat") and not holds_date(fixed, "chat") and not holds_date(tokenizer, "plain")
 
 
-def test_a_template_without_a_date_has_none(llm):
-    assert not holds_date(AutoTokenizer.from_pretrained(llm), "chat")
+def test_a_template_without_a_date_has_none(llm, capsys):
+    tokenizer = AutoTokenizer.from_pretrained(llm)
+    assert not holds_date(tokenizer, "chat") and start_date(tokenizer, "chat", None, "2026-01-31") is None
+    assert "note: --prompt_date 2026-01-31: has no effect, as the prompts of this LLM hold no" in capsys.readouterr().out
 
 
 def test_captions_do_not_change_overnight(data, clip, encoder, dated_llm, tmp_path, on, capsys):
