@@ -57,6 +57,32 @@ def _lacks(name):
     return lambda args: getattr(args, name) in (None, False, 0)
 
 
+def _one_trial(args):
+    return args.trial is not None or args.eeg_file
+
+
+def _asked(args):
+    """The conditions that are named; those that inference_chance.py writes where none is named are of all kinds."""
+    return set((args.conditions or ()) if "conditions" in args else (args.condition,))
+
+
+# by metrics.conditions
+WITHOUT_EMBEDDING, OF_PICTURES = {"label", "nothing"}, {"image", "nearest_picture"}
+BASELINES = {"constant", "template", "class_medoid", "nearest_picture"}
+_WARM_UP = Idle("warmup_ratio", "with this --lr_scheduler_type, which does not warm up",
+                _is("lr_scheduler_type", "constant", "reduce_lr_on_plateau", "greedy"))
+_WRITING = (  # of captions under conditions
+    Idle("guidance candidates", "under conditions whose prompts hold no embedding",
+         lambda args: _asked(args) & WITHOUT_EMBEDDING and _asked(args) <= WITHOUT_EMBEDDING | BASELINES),
+    Idle("batch_size max_new_tokens min_new_tokens do_sample repetition_penalty guidance candidates",
+         "under baselines, which no LLM writes", lambda args: _asked(args) and _asked(args) <= BASELINES),
+    Idle("picture", "under conditions that need no embeddings of pictures",
+         lambda args: _asked(args) and not _asked(args) & OF_PICTURES),
+    Idle("clip_model", "without --candidates, under conditions that need no embeddings of pictures",
+         lambda args: args.candidates == 1 and _asked(args) and not _asked(args) & OF_PICTURES),
+    Idle("results_dir", "with --dest, which names the file", lambda args: args.dest),
+    Idle("splits_index", "without --subject", _lacks("subject")))
+
 TRAINING = (  # stage 1
     Idle("loss loss_weight class_head label_smoothing best_by keep_epochs target_layers target_mix target_tokens "
          "target_head target_blur soft_targets time_shift noise channel_dropout branches num_epochs clip_model picture "
@@ -72,6 +98,7 @@ TRAINING = (  # stage 1
     Idle("loss soft_targets", "with --loss_weight 0, as no embedding is learned", _is("loss_weight", 0)),
     Idle("label_smoothing", "with --class_head off", _is("class_head", "off")),
     Idle("num_epochs pretrain_epochs", "with --max_steps, which says how long to train", _is_not("max_steps", -1)),
+    _WARM_UP,
     Idle("splits_index", "without --subject", _lacks("subject")))
 
 
@@ -97,17 +124,20 @@ FINETUNING = (  # stages 2 and 3
     Idle("train_label num_epochs_eeg", "with --no_stage3", lambda args: args.no_stage3),
     Idle("num_epochs_image num_epochs_eeg", "with --max_steps, which says how long to train", _is_not("max_steps", -1)),
     Idle("num_epochs_image saved_pretrained_model_path", "with --no_stage2", lambda args: args.no_stage2),
+    _WARM_UP,
     Idle("splits_index", "without --subject", _lacks("subject")))
 
 INFERENCE = (
     Idle("eeg_dataset splits_path image_dir split_num subject splits_index time_low time_high split",
          "with --eeg_file, which is all that is read", lambda args: args.eeg_file),
-    Idle("guidance candidates", "with a --condition whose prompts hold no embedding",
-         lambda args: args.condition in ("label", "nothing")),
-    Idle("split", "with --trial, which is a number among all records", lambda args: args.trial is not None),
-    Idle("splits_index", "without --subject", _lacks("subject")))
+    Idle("split splits_path split_num", "with --trial, which is a number among all records",
+         lambda args: args.trial is not None),
+    Idle("batch_size allow_overlap", "where one trial is captioned, on the terminal", _one_trial),
+    Idle("results_dir", "where one trial is captioned, on the terminal",
+         lambda args: _one_trial(args) and not args.profile),
+    *_WRITING)
 
-CONTROLS = (Idle("splits_index", "without --subject", _lacks("subject")),)  # inference_chance.py
+CONTROLS = _WRITING  # inference_chance.py
 
 EVALUATION = (
     Idle("beside title examples effects", "without --report", _lacks("report"), refused=True),

@@ -10,10 +10,12 @@ import pytest
 import evaluate
 import finetune_llm
 import inference
+import inference_chance
 import prepare_data
 import stream
 import test_eeg_classifier
 import train_eeg_classifier
+from metrics.conditions import TABLE
 from recipes import make_small_clip
 from split_material import dataset, rows
 from test_options import parsers
@@ -23,6 +25,7 @@ TRAIN = ["--eeg_dataset", "a", "--output", "b"]
 SCORE = ["--eeg_dataset", "a", "--output", "docs"]
 FINETUNE = [*TRAIN, "--eeg_encoder_path", "c"]
 READ = ["--model_path", "m", "--eeg_file", "one.npy"]
+WHOLE = ["--model_path", "m", "--eeg_dataset", "d"]
 SIMULATED = ["simulated", "--output", "o"]
 TABLES = {"train_eeg_classifier": "TRAINING", "test_eeg_classifier": "SCORING", "finetune_llm": "FINETUNING",
           "inference": "INFERENCE", "inference_chance": "CONTROLS", "evaluate": "EVALUATION", "stream": "STREAM",
@@ -51,7 +54,21 @@ TABLES = {"train_eeg_classifier": "TRAINING", "test_eeg_classifier": "SCORING", 
     (finetune_llm, [*FINETUNE, "--soft_tokens", "0", "--embedding_dropout", "0"], "--embedding_dropout 0: "),
     (finetune_llm, [*FINETUNE, "--no_stage3", "--num_epochs_eeg", "2"], "--num_epochs_eeg 2: .* with --no_stage3"),
     (inference, [*READ, "--subject", "3"], "--subject 3: .* with --eeg_file"),
-    (inference, ["--model_path", "m", "--eeg_dataset", "d", "--trial", "3", "--split", "val"], "--split val: .* --trial"),
+    (finetune_llm, [*FINETUNE, "--lr_scheduler_type", "constant", "--warmup_ratio", "0.2"], "0.2: .* does not warm up"),
+    (inference, [*WHOLE, "--trial", "3", "--split", "val"], "--split val: .* --trial"),
+    (inference, [*WHOLE, "--trial", "3", "--split_num", "2"], "--split_num 2: .* --trial"),
+    (inference, [*WHOLE, "--trial", "3", "--batch_size", "2"], "--batch_size 2: .* where one trial is captioned"),
+    (inference, [*READ, "--results_dir", "r"], "--results_dir r: .* where one trial is captioned"),
+    (inference, [*WHOLE, "--dest", "a.csv", "--results_dir", "r"], "--results_dir r: .* with --dest"),
+    (inference, [*WHOLE, "--picture", "photo"], "--picture photo: .* need no embeddings of pictures"),
+    (inference, [*WHOLE, "--picture", "photo", "--condition", "image"], None),
+    (inference, [*WHOLE, "--clip_model", "c"], "--clip_model c: .* without --candidates"),
+    (inference, [*WHOLE, "--clip_model", "c", "--candidates", "3"], None),
+    (inference, [*WHOLE, "--condition", "constant", "--guidance", "2"], "--guidance 2: .* under baselines"),
+    (inference, [*WHOLE, "--condition", "class_medoid", "--do_sample"], "--do_sample: .* under baselines"),
+    (inference_chance, [*WHOLE, "--conditions", "label", "constant", "--guidance", "2"], "hold no embedding\n$"),
+    (inference_chance, [*WHOLE, "--conditions", "label", "eeg", "--guidance", "2", "--clip_model", "c"], "--clip_model"),
+    (inference_chance, [*WHOLE, "--guidance", "2", "--clip_model", "c", "--picture", "photo"], None),
     (evaluate, ["a.csv", "--judge_tokens", "9"], "--judge_tokens 9: .* without --judge_model"),
     (evaluate, ["a.csv", "--judge_model", "m", "--judge_threads", "9"], "--judge_threads 9: .* without --judge_url"),
     (stream, ["--model_path", "m", "--lsl", "a", "--every", "1", "--event_delay", "0.1"], "--event_delay 0.1: .* --every"),
@@ -102,6 +119,12 @@ def test_what_predecessors_give_is_said(capsys):
     assert capsys.readouterr().out == "note: --num_epochs_image 6: has no effect with --no_stage2\n"
     assert train_eeg_classifier.parse([*TRAIN, "--num_epochs", "2", "--max_steps", "100"])  # trained for 100 steps
     assert capsys.readouterr().out.startswith("note: --num_epochs 2: has no effect with --max_steps, which says how long")
+
+
+def test_the_kinds_of_conditions_are_those_of_their_table():
+    assert {one.name for one in TABLE if one.needs_clip} == idle_options.OF_PICTURES
+    assert {one.name for one in TABLE if one.kind == "baseline"} == idle_options.BASELINES
+    assert {one.name for one in TABLE if one.kind != "baseline" and one.embedding is None} == idle_options.WITHOUT_EMBEDDING
 
 
 @pytest.mark.parametrize("script", TABLES)
