@@ -198,6 +198,7 @@ def _run(args):
     fit_to_encoder(encoder.config, trials, "--eeg_encoder_path")
     if not encoder.config.num_classes:
         trials = trials.without_classes()
+    idle_options.say_idle(args, idle_options.of_encoder(encoder.config.num_classes > 0))
     if encoder.config.num_classes != len(trials.class_names):
         raise InputError(f"--eeg_encoder_path {args.eeg_encoder_path}: knows {encoder.config.num_classes} classes, "
                          f"{trials.path} has {len(trials.class_names)}; train an encoder on this data set")

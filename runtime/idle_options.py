@@ -127,6 +127,17 @@ FINETUNING = (  # stages 2 and 3
     _WARM_UP,
     Idle("splits_index", "without --subject", _lacks("subject")))
 
+def of_encoder(names_classes: bool) -> tuple[Idle, ...]:
+    """What the encoder makes idle in stages 2 and 3. names_classes: whether it names a class or several."""
+    def untold(args):
+        return args.label == "class" and not names_classes
+
+    because = "where the encoder names no class"
+    return (Idle("label_dropout", because, untold),
+            Idle("train_label", f"{because} (out_of_fold also chooses --exemplars)",
+                 lambda args: untold(args) and not (args.exemplars and args.train_label == "out_of_fold")))
+
+
 INFERENCE = (
     Idle("eeg_dataset splits_path image_dir split_num subject splits_index time_low time_high split",
          "with --eeg_file, which is all that is read", lambda args: args.eeg_file),

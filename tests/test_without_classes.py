@@ -106,6 +106,17 @@ def test_claims_of_look_alike_pictures(whole, tmp_path, capsys):
     assert "ROUGE-1 (mean)" in out
 
 
+def test_options_on_classes_are_said_where_there_are_none(whole, clip, llm, tmp_path, capsys):
+    kind, data, results = whole
+    finetune_llm.main(["--eeg_dataset", str(data), "--device", "cpu", "--clip_model", str(clip), "--eeg_encoder_path",
+                       str(results.parent / "encoder"), "--llm_backbone_name_or_path", str(llm), "--output",
+                       str(tmp_path / "captioner"), "--no_stage2", "--max_steps", "1", "--train_label", "true",
+                       "--label_dropout", "0.5"])
+    said = capsys.readouterr().out
+    for option in ("--train_label true", "--label_dropout 0.5"):
+        assert (f"note: {option}: has no effect where the encoder names no class" in said) == (kind == "none")
+
+
 def test_one_trial_and_another_recording(whole, tmp_path, capsys):
     classes, data, results = whole
     model = results.parent / "captioner"
