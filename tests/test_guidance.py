@@ -97,7 +97,7 @@ def test_guidance_without_anything_to_lean_on_is_said(captioner, data, tmp_path,
     write(captioner, data, tmp_path / "b.csv", "--guidance", "2", "--candidates", "3", "--condition", "label")
     said = capsys.readouterr().out
     for option in ("--guidance 2", "--candidates 3"):
-        assert f"note: {option}: has no effect with a --condition whose prompts hold no embedding" in said
+        assert f"note: {option}: has no effect under conditions whose prompts hold no embedding" in said
 
 
 def test_the_batch_size_is_the_one_that_was_given(captioner, data, tmp_path, capsys, monkeypatch):
