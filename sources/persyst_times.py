@@ -1,17 +1,14 @@
 """Gaps in Persyst recordings: the section SampleTimes of the .lay file, which MNE does not use."""
 
-import re
 from pathlib import Path
 
 from .clock import Clock
-
-SECTION = re.compile(r"^\[(\w+)\]\s*$", re.M)
+from .unread_headers import persyst_sections
 
 
 def persyst_gaps(path: Path, sfreq: float, n_times: int) -> tuple[Clock | None, list[tuple[float, float, str]]]:
     """(Clock of a recording with gaps, None without; its comments as (onset in s from the start, duration in s, text))."""
-    parts = SECTION.split(path.read_bytes().decode("utf-8", "replace").replace("\r\n", "\n"))
-    sections = {name.lower(): text.strip().splitlines() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+    sections = persyst_sections(path)
     times = [tuple(map(float, line.split("="))) for line in sections.get("sampletimes", ()) if "=" in line]
     starts = times[:1]
     for sample, time in times[1:]:

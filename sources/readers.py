@@ -22,6 +22,7 @@ from .damage import DAMAGED, check_fif, check_gdf, check_set
 from .edf_records import edf_gaps
 from .persyst_times import persyst_gaps
 from .pointers import check_data_files
+from .unread_headers import check_nicolet, check_persyst, persyst_channels
 
 if TYPE_CHECKING:
     import mne
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 # that mne.io.read_raw takes.
 SUFFIXES = (".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".fif", ".fif.gz", ".cnt", ".mff", ".raw", ".nxe", ".data",
             ".cdt", ".lay", ".xdf", ".xdfz")
-HEADER_SUFFIX = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set", ".evt": ".cnt", ".dat": ".vhdr",
-                 ".head": ".data"}  # of the file to give
+HEADER_SUFFIX = {".eeg": (".vhdr",), ".vmrk": (".vhdr",), ".fdt": (".set",), ".evt": (".cnt",), ".dat": (".vhdr", ".lay"),
+                 ".head": (".data",)}  # of the file to give
 PAUSES = {".set": ("-99", "-99.0"), ".gdf": ("32766",)}  # of formats whose types of events are numbers
 EDF_TRIGGERS = [each(name) for name in ("status", "trigger") for each in (str.lower, str.title, str.upper)]
 EDF_OPTIONS = {"stim_channel": None, "misc": EDF_TRIGGERS}  # MNE cuts the decimals of a stim channel: 1.99 is 1
@@ -94,9 +95,9 @@ def open_raw(path: Path | str, stream: str | None = None, cut_short: bool = Fals
     suffix = path.suffix.lower()
     if path.is_file() and not path.stat().st_size:
         raise InputError(f"{path}: is empty; get it again or leave it out")
-    if suffix in HEADER_SUFFIX and path.with_suffix(HEADER_SUFFIX[suffix]).is_file():
-        raise InputError(f"{path}: is only one file of a recording; give {path.with_suffix(HEADER_SUFFIX[suffix]).name} "
-                         "instead")
+    for header in map(path.with_suffix, HEADER_SUFFIX.get(suffix, ())):
+        if header.is_file():
+            raise InputError(f"{path}: is only one file of a recording; give {header.name} instead")
     with mne_reads(path) as notes:
         raw = _reader(path, stream, cut_short, other_files)(path)
     check_data_files(path, raw, other_files)
@@ -121,6 +122,11 @@ def check_whole(path: Path, raw: "mne.io.BaseRaw", notes: list[str], cut_short: 
             raise InputError(f"{path}: {what}; {CUT_SHORT}")
     if suffix in HEADERS and not cut_short:
         _check_brainvision(path, raw)
+    data = Path(raw.filenames[0] or path)
+    if suffix == ".set" and data.suffix == ".fdt" and data.stat().st_size != 4 * len(raw.ch_names) * raw.n_times:
+        raise InputError(f"{path}: tells of {raw.n_times} samples of {len(raw.ch_names)} channels, which are not the "
+                         f"{data.stat().st_size} bytes of its data file {data.name}; it may be that of another version of "
+                         "the recording: get both again")
     if not raw.ch_names:
         raise InputError(f"{path}: holds no signals, only {len(raw.annotations)} annotations; give the recording that they "
                          "belong to, and these as a table with --events")
@@ -172,7 +178,11 @@ def _reader(path, stream, cut_short, other_files):
     reader = mne.io.read_raw
     if name.endswith(".raw"):
         reader = mne.io.read_raw_egi
+    elif name.endswith(".lay"):
+        check_persyst(path)
+        return lambda path: persyst_channels(path, mne.io.read_raw_persyst(path, preload=False, verbose="warning"))
     elif name.endswith(".data"):  # Nicolet, whose header names no types of channels
+        check_nicolet(path)
         return lambda path: mne.io.read_raw_nicolet(path, ch_type="eeg", preload=False, verbose="warning")
     elif name.endswith(".cnt"):  # two amplifiers' formats; mne.io.read_raw tries both and says nothing of why neither fits
         with open(path, "rb") as file:
