@@ -64,7 +64,8 @@ def open_raw(path: "mne_bids.BIDSPath", cut_short: bool = False,
                 more = {"overrides": {OVERRIDES[key]: name for key, name in names.items()}}
         elif suffix == ".edf":
             more = EDF_OPTIONS
-        raw = mne_bids.read_raw_bids(path, more, verbose="warning")
+        with readers.early_events_allowed():
+            raw = mne_bids.read_raw_bids(path, more, verbose="warning")
         raw = mark_triggers(raw) if suffix == ".edf" else raw
         _add_pauses(raw, own)
     check_data_files(path.fpath, raw, other_files)

@@ -33,7 +33,8 @@ SUFFIXES = (".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".fif", ".fif.gz",
             ".cdt", ".lay", ".xdf", ".xdfz")
 HEADER_SUFFIX = {".eeg": (".vhdr",), ".vmrk": (".vhdr",), ".fdt": (".set",), ".evt": (".cnt",), ".dat": (".vhdr", ".lay"),
                  ".head": (".data",)}  # of the file to give
-PAUSES = {".set": ("-99", "-99.0"), ".gdf": ("32766",)}  # of formats whose types of events are numbers
+WHOLE = re.compile(r"-?\d+\.0")
+PAUSES = {".set": ("-99",), ".gdf": ("32766",)}  # of formats whose types of events are numbers
 EDF_TRIGGERS = [each(name) for name in ("status", "trigger") for each in (str.lower, str.title, str.upper)]
 EDF_OPTIONS = {"stim_channel": None, "misc": EDF_TRIGGERS}  # MNE cuts the decimals of a stim channel: 1.99 is 1
 SAMPLE_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}  # of a sample in BrainVision files
@@ -101,8 +102,11 @@ def open_raw(path: Path | str, stream: str | None = None, cut_short: bool = Fals
     with mne_reads(path) as notes:
         raw = _reader(path, stream, cut_short, other_files)(path)
     check_data_files(path, raw, other_files)
-    names = {*map(str, raw.annotations.description)} & {*PAUSES.get(suffix, ())}
-    raw.annotations.rename(dict.fromkeys(names, "boundary"))
+    names = {*map(str, raw.annotations.description)}
+    if suffix == ".set":  # MATLAB 7.3 has numbers as 1.0 that are 1 in older files
+        raw.annotations.rename({name: name[:-2] for name in names if WHOLE.fullmatch(name)})
+        names = {*map(str, raw.annotations.description)}
+    raw.annotations.rename(dict.fromkeys(names & {*PAUSES.get(suffix, ())}, "boundary"))
     return raw, check_whole(path, raw, notes, cut_short)
 
 
@@ -205,15 +209,22 @@ def mark_triggers(raw: "mne.io.BaseRaw") -> "mne.io.BaseRaw":
     return raw.set_channel_types(dict.fromkeys(found, "stim"), on_unit_change="ignore", verbose="error") if found else raw
 
 
+@contextlib.contextmanager
+def early_events_allowed() -> Iterator[None]:
+    """MNE refuses EEGLAB's events before the start, which it has left out and told of by then."""
+    from mne.io.eeglab import eeglab
+
+    with patch.object(eeglab, "_check_latencies", lambda latencies: None, create=True):
+        yield
+
+
 def _read_set(path):
     import mne
-    from mne.io.eeglab import eeglab
 
     if path.suffix != ".set":
         raise InputError(f"{path}: {SMALL_ENDINGS}")
     try:
-        # this check refuses events before the start, which MNE has left out and told of by then
-        with patch.object(eeglab, "_check_latencies", lambda latencies: None, create=True):
+        with early_events_allowed():
             return mne.io.read_raw_eeglab(path, preload=False, verbose="warning")
     except (TypeError, ValueError) as error:
         if "EEGLAB file extension" in str(error):

@@ -70,8 +70,10 @@ def write_egi(path, counts, names, sfreq, events):
     return path
 
 
-def write_set(path, counts, names, sfreq, events):
-    """EEGLAB as MATLAB 7.3 saves it (-v7.3): HDF5 of columns first, texts as numbers of UTF-16, structs as references."""
+def write_set(path, counts, names, sfreq, events, trials=1):
+    """EEGLAB as MATLAB 7.3 saves it (-v7.3): HDF5 of columns first, texts as numbers of UTF-16, structs as references.
+
+    Codes that are floats stay numbers."""
     import h5py
 
     def write(group, name, value):
@@ -91,7 +93,7 @@ def write_set(path, counts, names, sfreq, events):
             file[name].create_dataset(field, data=references, dtype=h5py.ref_dtype)
 
     with h5py.File(path, "w", userblock_size=512) as file:
-        single = {"nbchan": len(names), "trials": 1, "pnts": counts.shape[1], "srate": sfreq, "xmin": 0,
+        single = {"nbchan": len(names), "trials": trials, "pnts": counts.shape[1], "srate": sfreq, "xmin": 0,
                   "xmax": (counts.shape[1] - 1) / sfreq}
         for name, value in single.items():
             write(file, name, float(value))
@@ -99,7 +101,8 @@ def write_set(path, counts, names, sfreq, events):
         write(file, "ref", "common")
         write(file, "data", (counts * MICROVOLTS).astype("f4"))
         structs("chanlocs", labels=names, type=["EEG"] * len(names))
-        structs("event", type=[str(code) for _, code in events], latency=[at + 1. for at, _ in events])
+        structs("event", type=[code if isinstance(code, float) else str(code) for _, code in events],
+                latency=[at + 1. for at, _ in events])
     with open(path, "r+b") as file:
         file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM")
     return path

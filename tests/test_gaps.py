@@ -201,6 +201,12 @@ def test_pauses_of_a_bids_recording(tmp_path, ending):
         markers = path.with_suffix(".vmrk")
         markers.write_text(markers.read_text(encoding="utf-8").replace("Comment,New Segment,", "New Segment,,"))
     (tmp_path / "bids" / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0"}', encoding="utf-8")
+    if ending == "set":  # with an event before the start, which MNE refuses
+        scipy_io = pytest.importorskip("scipy.io")
+        held = scipy_io.loadmat(path, simplify_cells=True)
+        held = {name: value for name, value in held.get("EEG", held).items() if not name.startswith("__")}
+        held["event"] = [*held["event"], {"type": "cat", "latency": -30., "duration": 0.}]
+        scipy_io.savemat(path, {"EEG": held}, oned_as="row")
     write_table(folder / "sub-01_task-x_events.tsv", ("onset", "duration", "trial_type"), *(
         (onset, 0, "cat") for onset in RAW_ONSETS))
     record, eeg, _ = prepare(tmp_path / "out", "--bids", tmp_path / "bids", "--event_names", "cat", *AS_IT_IS)

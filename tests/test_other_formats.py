@@ -42,6 +42,21 @@ def test_formats(tmp_path, ending, table):
         other: (~shown).sum()})
 
 
+def test_events_of_a_set_file_of_matlab_73(tmp_path, capsys):
+    """As in older files: those before the start are counted, numbers have no decimals, epochs are called so. The first were
+    called a damaged file, the second 1.0."""
+    pytest.importorskip("h5py")
+    pytest.importorskip("pymatreader")
+    events = [(at, float(code)) for at, code in zip(AT.tolist(), CODES.tolist(), strict=True)]
+    path = write_set(tmp_path / "one.set", COUNTS, CHANNELS, SFREQ, [(-30, 1.), *events, (2010, -99.)])
+    record, eeg, _ = prepare(tmp_path / "out", "--recordings", path, "--event_names", "1|2", *AS_IT_IS)
+    about = record["about"]["events"]
+    assert len(eeg) == (CODES < 9).sum() - 1 and about["ignored"] == {"9": (CODES == 9).sum()}
+    assert about["left_out"] == {"outside the data of the file": 1} and about["no_events"] == {"boundary": 1}
+    path = write_set(tmp_path / "two.set", COUNTS, CHANNELS, SFREQ, events, trials=3)
+    assert "contains epochs" in fails(capsys, tmp_path / "out", "--recordings", path, "--event_names", "1|2")
+
+
 @pytest.mark.parametrize("hostile", ["link", "raw"])
 def test_a_set_file_of_matlab_73_holds_all_itself(tmp_path, capsys, hostile):
     """HDF5 may lead to any file, whose bytes would be the EEG."""
