@@ -10,7 +10,7 @@ from .brainvision import HEADERS, decoded
 from .events import is_mark
 from .pointers import brainvision_files, check_data_files, named_in
 from .raw_files import RecordingFile
-from .readers import EDF_OPTIONS, check_whole, mark_triggers, mne_reads
+from .readers import EDF_OPTIONS, check_whole, in_its_letters, mark_triggers, mne_reads
 from .spelling import natural
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def open_raw(path: "mne_bids.BIDSPath", cut_short: bool = False,
         elif suffix == ".edf":
             more = EDF_OPTIONS
         with readers.early_events_allowed():
-            raw = mne_bids.read_raw_bids(path, more, verbose="warning")
+            raw = in_its_letters(path.fpath, lambda **more: mne_bids.read_raw_bids(path, more or None, verbose="warning"),
+                                 more)
         raw = mark_triggers(raw) if suffix == ".edf" else raw
         _add_pauses(raw, own)
     check_data_files(path.fpath, raw, other_files)

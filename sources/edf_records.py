@@ -75,4 +75,12 @@ def _marks(content):
     for onset, duration, texts in MARK.findall(content):
         for text in texts.split(b"\x14"):
             if text:
-                yield float(onset), float(duration or 0), text.decode("utf-8").split("@@")[0]
+                yield float(onset), float(duration or 0), _decoded(text).split("@@")[0]
+
+
+def _decoded(text):
+    """Some programs write Latin-1 in place of UTF-8."""
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode("latin-1")

@@ -7,7 +7,7 @@ import contextlib
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import patch
@@ -173,8 +173,8 @@ def _reader(path, stream, cut_short, other_files):
         check_fif(path)
     elif name.endswith(".gdf"):
         check_gdf(path)
-    if name.endswith((".set", ".edf")):
-        return _read_set if name.endswith(".set") else _read_edf
+    if name.endswith((".set", ".edf", ".bdf")):
+        return _read_set if name.endswith(".set") else _read_edf if name.endswith(".edf") else _read_bdf
     if name.endswith(HEADERS):
         return lambda path: read_brainvision(path, other_files)
     if name.endswith(".cdt") or (name.endswith(".dat") and path.with_suffix(".dap").is_file()):
@@ -200,7 +200,26 @@ def _reader(path, stream, cut_short, other_files):
 def _read_edf(path):
     import mne
 
-    return mark_triggers(mne.io.read_raw_edf(path, **EDF_OPTIONS, verbose="warning"))
+    return mark_triggers(in_its_letters(path, lambda **more: mne.io.read_raw_edf(path, **more, verbose="warning"),
+                                        EDF_OPTIONS))
+
+
+def _read_bdf(path):
+    import mne
+
+    return in_its_letters(path, lambda **more: mne.io.read_raw_bdf(path, **more, verbose="warning"))
+
+
+def in_its_letters(path: Path, read: Callable[..., "mne.io.BaseRaw"], options: dict | None = None) -> "mne.io.BaseRaw":
+    """What `read` gives of an EDF or BDF file with `options`. Annotations are UTF-8 by the specification, but some programs
+    write Latin-1."""
+    try:
+        return read(**(options or {}))
+    except Exception as error:  # MNE's own is of no other class
+        if "invalid byte in at least one annotations channel" not in str(error):
+            raise
+    warnings.warn(f"{path.name}: its annotations are not in UTF-8: read as Latin-1", RuntimeWarning, stacklevel=2)
+    return read(**(options or {}), encoding="latin1")
 
 
 def mark_triggers(raw: "mne.io.BaseRaw") -> "mne.io.BaseRaw":

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import prepare_data
+from edf_material import write_edf_plus
 from eegdata.splits import read_splits
 from raw_material import CHANNELS, ONSETS, SFREQ, make_pictures, make_raw, save, write_table, write_xdf
 from raw_runs import AS_IT_IS, by_hand, fails, prepare
@@ -302,3 +303,16 @@ def test_an_interrupted_run_goes_on_and_equal_input_gives_equal_bytes(tmp_path):
         shutil.copy(old, new)
     third, _, _ = prepare(tmp_path / "b", "--recordings", *moved, "--event_names", "cat|dog")
     assert third["fingerprint"] == first["fingerprint"]
+
+
+@pytest.mark.parametrize("kind", ["EDF+C", "EDF+D", "BDF+C"])
+def test_annotations_in_latin_1(tmp_path, capsys, kind):
+    """EDF+ asks for UTF-8, which not every program writes: such a file was called damaged."""
+    starts = np.arange(40.) + 5 * (np.arange(40) >= 38) * (kind == "EDF+D")
+    marks = [(onset, "Bxr" if i % 2 else "Igel") for i, onset in enumerate(ONSETS[:24])]
+    path = tmp_path / f"one.{kind[:3].lower()}"
+    write_edf_plus(path, make_raw().get_data()[:4] * 1e6, SFREQ, starts, marks, kind)
+    path.write_bytes(path.read_bytes().replace(b"Bxr", "Bär".encode("latin-1")))
+    _, eeg, columns = prepare(tmp_path / "out", "--recordings", path, "--event_names", "Bär|Igel", *AS_IT_IS)
+    assert len(eeg) == 24 and columns["label"].tolist() == [1, 0] * 12
+    assert "its annotations are not in UTF-8: read as Latin-1" in capsys.readouterr().out
