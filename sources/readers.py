@@ -75,7 +75,14 @@ def mne_reads(path: Path | str) -> Iterator[list[str]]:
                 "install that package" if "could not be imported" in str(error) else DAMAGED)) from None
         finally:
             texts = [str(w.message).strip() for w in caught if issubclass(w.category, RuntimeWarning)]
-            notes += dict.fromkeys(text.replace(f"{Path(path).parent}/", "") for text in texts)  # no machine's folders
+            notes += dict.fromkeys(_without_folders(text, Path(path)) for text in texts)
+
+
+def _without_folders(text, path):
+    """A text without the folders of this machine that a file lies in: data sets keep notes, and are shared."""
+    for folder in (path.parent, *path.absolute().parents[:-1]):
+        text = text.replace(f"{folder}/", "")
+    return text
 
 
 def _brief(error):
