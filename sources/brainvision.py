@@ -22,6 +22,9 @@ HEADERS = (".vhdr", ".ahdr")
 CODE_PAGE = re.compile(r"^Codepage\s*=\s*(\S+).*$", re.M | re.I)
 MARKER = re.compile(r"^Mk\d+\s*=[^,\n]*,[^,\n]*,\s*(\d+)", re.M | re.I)  # kind, name, position
 SECTION = re.compile(r"^(\[Common Infos\])", re.M | re.I)
+CHANNEL = re.compile(r"^Ch\d+\s*=[^\S\n]*([^,\n]+)", re.M | re.I)  # its name
+CHANNELS = re.compile(r"^\[Channel Infos\](.*?)(?=^\[|\Z)", re.M | re.I | re.S)
+GREEK_MU, MICRO = "\u03bc", "\u00b5"  # look alike; MNE takes only the second for microvolts
 WINDOWS = "cp1252"  # Western Europe: what BrainVision's programs wrote before they named a code page
 
 
@@ -30,19 +33,21 @@ def read_brainvision(path: Path, other_files: bool = False) -> "mne.io.BaseRaw":
     import mne
 
     text, page = decoded(path)
+    _check_channels(path, text)
     names = brainvision_files(path, text, other_files, lambda file: decoded(file)[0])
     files = {key: (path.parent / name).absolute() for key, name in names.items()}
     pages = {path: page}
     if "MarkerFile" in files and files["MarkerFile"].is_file():
         pages[files["MarkerFile"]] = decoded(files["MarkerFile"])[1]
     capitals = any(file.suffix != file.suffix.lower() for file in pages)  # which MNE does not take for its own
-    if not capitals and not any(pages.values()) and names == dict(named_in(text)):
+    if not capitals and not any(pages.values()) and names == dict(named_in(text)) and GREEK_MU not in text:
         return mne.io.read_raw_brainvision(path, preload=False, verbose="warning")
     with tempfile.TemporaryDirectory() as folder:
         for file in reversed(pages):  # the header last, which names the copy of the markers
             copy = Path(folder) / f"copy{file.suffix.lower()}"
             content = _in_utf8(decoded(file)[0])
             if file == path:
+                content = content.replace(GREEK_MU, MICRO)
                 header, content = copy, POINTERS.sub(
                     lambda found: f"{found[1]}={files.get(KEYS[found[1].lower()], found[2])}", content)
             else:
@@ -54,6 +59,15 @@ def read_brainvision(path: Path, other_files: bool = False) -> "mne.io.BaseRaw":
         warnings.warn(f"{' and '.join(assumed)} not in UTF-8, and no other code page named: read as {WINDOWS}, as Windows "
                       "writes in Western Europe", RuntimeWarning, stacklevel=2)
     return raw
+
+
+def _check_channels(path, text):
+    """Raise InputError where two channels have one name: MNE fails without saying so."""
+    names = [name.strip() for part in CHANNELS.findall(text) for name in CHANNEL.findall(part)]
+    twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
+    if twice:
+        raise InputError(f"{path}: two channels are called {twice}, expected a name of its own for each; rename one in the "
+                         "section [Channel Infos]")
 
 
 def markers_behind(path: Path, raw: "mne.io.BaseRaw") -> int:

@@ -270,13 +270,14 @@ def _unfinished(path):
 def _check_brainvision(path, raw):
     """The header holds no number of samples, or one that MNE does not look at."""
     text = path.read_text(encoding="latin-1")
-    form = re.search(r"^BinaryFormat=(\w+)", text, re.M | re.I)
-    points = re.search(r"^DataPoints=(\d+)", text, re.M | re.I)
+    form, points, count, kind = (re.search(rf"^{key}[^\S\n]*=[^\S\n]*(\w+)", text, re.M | re.I) for key in
+                                 ("BinaryFormat", "DataPoints", "NumberOfChannels", "DataType"))
+    if kind and kind[1].upper() != "TIMEDOMAIN":
+        raise InputError(f"{path}: DataType={kind[1]}, expected TIMEDOMAIN; export the recording itself")
     size = sum(Path(name).stat().st_size for name in raw.filenames)
-    count = re.search(r"^NumberOfChannels=(\d+)", text, re.M | re.I)
     row = int(count[1]) * SAMPLE_BYTES.get(form[1].upper(), 1) if count and form else 1
     if size % row:
         raise InputError(f"{path}: its data file has {size} bytes, not a whole number of samples of {row} bytes; "
                          f"{CUT_SHORT}")
-    if points and int(points[1]) != raw.n_times:
+    if points and points[1].isdecimal() and int(points[1]) != raw.n_times:
         raise InputError(f"{path}: its header counts {points[1]} samples, its data file holds {raw.n_times}; {CUT_SHORT}")

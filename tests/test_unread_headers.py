@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from raw_material import CHANNELS, ONSETS, SFREQ, write_table
+from raw_material import CHANNELS, ONSETS, SFREQ, make_raw, save, write_table
 from raw_runs import AS_IT_IS, fails, prepare
 
 mne = pytest.importorskip("mne")
@@ -76,3 +76,21 @@ def test_the_data_of_another_version(shared, tmp_path, capsys):
         file.write(bytes(128 * 100))
     message = fails(capsys, tmp_path / "out", "--recordings", tmp_path / "eeglab_data.set", "--event_names", "square")
     assert "tells of 30504 samples of 32 channels" in message and "bytes of its data file eeglab_data.fdt" in message
+
+
+@pytest.mark.parametrize(("old", "new", "said"), [
+    ("NumberOfChannels=8", "DataPoints = 9000\nNumberOfChannels = 8", "its header counts 9000 samples"),
+    ("DataFormat=BINARY", "DataFormat=BINARY\nDataType=FREQUENCYDOMAIN", "expected TIMEDOMAIN"),
+    ("Ch2=Cz", "Ch2=Fz", "two channels are called Fz"), (",µV", ",\u03bcV", None)])
+def test_odd_headers_of_brainvision(tmp_path, capsys, old, new, said):
+    """Blanks around the sign hid that a file is cut short; the Greek letter made all channels something else than EEG."""
+    pytest.importorskip("pybv")
+    path = save(make_raw(), tmp_path / "one.vhdr")
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    options = ("--recordings", path, "--event_names", "Comment/(cat|dog)", *AS_IT_IS)
+    if said:
+        assert said in fails(capsys, tmp_path / "out", *options)
+    else:
+        assert 9 < prepare(tmp_path / "out", *options)[1].std() < 11
