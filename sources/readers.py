@@ -86,7 +86,7 @@ def _without_folders(text, path):
 
 
 def _brief(error):
-    lines = [line for line in str(error).splitlines() if line.strip()] or [""]
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("WARNING")] or [""]
     text = lines[-1 if any('File "' in line for line in lines) else 0]  # some readers put a traceback into their message
     text = "".join(c if c.isprintable() else "?" for c in text.split(", please report")[0].strip()[:200])
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

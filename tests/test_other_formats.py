@@ -130,6 +130,16 @@ def test_mff(tmp_path, table):
     assert len(eeg) + sum(record["recordings"][0]["dropped"].values()) == len(AT)
 
 
+def test_why_a_neuroscan_file_cannot_be_read(tmp_path, capsys):
+    """MNE's last line only says which amplifier it is for; the reason stands before it."""
+    path = write_neuroscan(tmp_path / "one.cnt", COUNTS, CHANNELS, SFREQ, [(500, 1)])
+    content = bytearray(path.read_bytes())
+    content[864:868] = bytes(4)  # number of samples
+    path.write_bytes(content)
+    message = fails(capsys, tmp_path / "out", "--recordings", path, "--event_names", "1")
+    assert "number of samples (according to header) is 0" in message and "ANT" not in message
+
+
 def test_a_new_segment_of_gdf(tmp_path):
     """Code 32766, 0x7ffe in its table of events: no trial lies across."""
     events = [*zip(AT.tolist(), CODES.tolist(), strict=True), (2010, 32766)]
