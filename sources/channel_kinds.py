@@ -13,23 +13,24 @@ if TYPE_CHECKING:
     import mne
 
 EYES_AND_BODY = (r".*(EOG|E[CK]G|EMG|EYE|GAZE|PUPIL).*|[HV]EO|[LIS]O[12]|[LR]OC(?=-|$)|E[12](?=-[AM][12])|"
-                 r"[LR]-(AREA|VEL)|[XY]POS|BLINK|CHIN|TIB|LEG|GSR|EDA|SCR|RESP(IRATION)?|BREATH(ING)?|THERM(ISTOR)?|"
-                 r"THOR(AX)?|ABDO?(MEN)?|(AIR)?FLOW|NASAL|SNOR(E|ING)|PLETH?(YSMOGRA(M|PH))?|PPG|BVP|"
+                 r"[LR]-(AREA|VEL)|[XY]POS|BLINK|CHIN|TIB|[LR]?LEG|PLM|OSAT|GSR|EDA|SCR|RESP(IRATION)?|BREATH(ING)?|"
+                 r"THERM(ISTOR)?|THOR(AX)?|ABDO?(MEN)?|(AIR)?FLOW|NASAL|SNOR(E|ING)|PLETH?(YSMOGRA(M|PH))?|PPG|BVP|"
                  r"(PULSE|HEART)[ _]?(RATE)?|HR|BPM|IBI|S[PA]O2|(ET)?CO2|TEMP(ERATURE)?|BIP")
 DEVICES = (r"STIM?|TRI?G(GER)?S?|TRIGGER[ _]?IN|TTL|STATUS|EVENTS?|MARK(ER)?S?|(EDF[ _]|BDF[ _])?ANNOTATIONS?|DIN|BUTTON|"
            r"KEY|RESPONSE|LABEL|EXG[AB]?(?![ _]?CHANNEL)|EXT|(RIGHT|LEFT)?[ _]?AUX|MISC|OTHER|(NOT[ _]|UN)USED|"
-           r"REF(ERENCE)?|GND|GROUND|PHOTIC|PHOTO(DIODE|CELL|SENSOR)?|LIGHT([ _]?SENSOR)?|AUDIO|"
+           r"REF(ERENCE)?|GND|GROUND|PHO(TIC)?|PHOTO(DIODE|CELL|SENSOR)?|OPTO(SENSOR)?|LIGHT([ _]?SENSOR)?|AUDIO|"
            r"SOUND|MIC(ROPHONE)?|ERGO?|ACC(EL(EROMETER)?)?|GYR(O(SCOPE)?)?|MAG(NETOMETER)?|ROT|QUAT|[XYZ][ _]DIR|POSITION|"
-           r"BAT(T(ERY)?)?|DIGITAL|ANALOG(UE)?|X?\d*[ _]?DC\d?|IMPEDANCE|BURSTS|SUPPR|OPTICS|F?NIRS")
+           r"BAT(T(ERY)?)?|DIG(ITAL)?([ _-]?IN)?|ANA(LOG(UE)?)?|X?\d*[ _]?DC\d?|IMPEDANCE|BURSTS|SUPPR|OPTICS|F?NIRS")
 BOOKKEEPING = (r"(PACK(ET|AGE)|SAMPLE|FRAME)[ _]?NUM(BER)?|(PACKET|SAMPLE|FRAME)?[ _]?(COUNTER|COUNT|INDEX)|CNT|"
-               r"TIME[ _]?STAMPS?([ _]M?S)?|TIME|UNIX([ _]?TIME)?|SAMPLES?|(OR_)?CLOCK|SYNC([ _]?IN)?|INTERPOLATED|"
-               r"VALID(ATION)?|RAW_CQ|(CQ|EQ|HSI|MOT|POW|PM)(?=[_. ])|CMS|DRL|HEADBANDON|ELEMENTS|JAW[ _]CLENCH|"
-               r"(DELTA|THETA|ALPHA|BETA|GAMMA)(?=_)|CONCENTRATION|ATTENTION|MEDITATION")
+               r"TIME[ _]?STAMPS?([ _]M?S)?|TIME|UNIX([ _]?TIME)?|SAMPLES?|(OR_)?CLOCK|SYNC([ _]?IN)?|INTERPOLATED?|"
+               r"VALID(ATION)?|RAW_?CQ|HARDWARE_?MARKER|(CQ|EQ|HSI|MOT|POW|PM)(?=[_. ])|CMS|DRL|HEADBANDON|ELEMENTS|"
+               r"JAW[ _]CLENCH|(DELTA|THETA|ALPHA|BETA|GAMMA)(?=_)|CONCENTRATION|ATTENTION|MEDITATION")
+PREFIX = r"((EEG|POL)[ _:.-]*)?"  # POL is Nihon Kohden's, as in POL DC01
 # OpenBCI calls its electrodes EXG Channel 0 and so on; BioSemi's EXG1 to EXG8 are beside the cap.
 NEW_WORD = r"(?-i:(?<=[a-z])[A-Z].*)"  # as in BatteryLevel
-NO_EEG = re.compile(rf"(EEG[ _:-]*)?({EYES_AND_BODY}|{DEVICES}|{BOOKKEEPING})([^A-Z].*|[A-Z]|{NEW_WORD})?", re.I)
+NO_EEG = re.compile(rf"{PREFIX}({EYES_AND_BODY}|{DEVICES}|{BOOKKEEPING})([^A-Z].*|[A-Z]|{NEW_WORD})?", re.I)
 REFERENCE = re.compile(r"VREF|Vertex Reference|E65|E129|E257", re.I)  # of EGI: zero where the reference is as recorded
-CODES = re.compile(r"(EEG[ _:-]*)?(STIM?|TRI?G(GER)?S?|TTL|STATUS|EVENTS?|MARK(ER)?S?|DIN)"
+CODES = re.compile(rf"{PREFIX}(STIM?|TRI?G(GER)?S?|TTL|STATUS|EVENTS?|MARK(ER)?S?|DIN)"
                    rf"([^A-Z].*|[A-Z]|{NEW_WORD})?", re.I)
 VOLTS = re.compile(r"[nuµμm]?V", re.I)
 LOOKED_AT = 60.  # s of a recording

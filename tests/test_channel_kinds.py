@@ -20,9 +20,12 @@ Package Num Channel, PacketNum, Optics1, fNIRS_1, Temperature, Temp, Ref, GND, L
 Key, Jaw Clench, Concentration, Delta_TP9, Alpha_AF7, Elements, HeadBandOn, Response, Button, BUTTON1, TriggerIn, SyncIn,
 X1 DC, AUX_R, Left AUX, EXG8, GSR2, EKG, BIP65, DIN1, DC01, horEOG, EOGleft, EMGchin, LHEye, left_eye, PupilDiam, L-GAZE-X,
 R-AREA, L-VEL-Y, xpos_left, Respiration, Breath, Thermistor, Snoring, TTL, Annotations, Not Used, Unused, Reference,
-Microphone, BatteryLevel, AuxLeft, TriggerChannel, PulseOx"""
+Microphone, BatteryLevel, AuxLeft, TriggerChannel, PulseOx, EEG.Counter, EEG.Interpolated, EEG.RawCq, EEG.Battery,
+EEG.BatteryPercent, Interpolate, HardwareMarker, POL DC01, POL Mark1, PHO, OSAT, RLEG, PLM, Dig-In, DigIn, Ana1,
+OptoSensor"""
 OTHERS = ["A1", "E12", "EEG 001", "EEG Channel 0", "EXG Channel 0", "ECoG1", "Ex", "RM", "CB1", "C3-A2", "B23", "Ch 3",
-          "LA1", "ROF2", "1", "VREF", "E1", "E129", "E2", "LOC1", "D11", "M1", "CB2", "TP10", "T1", "Sp1"]
+          "LA1", "ROF2", "1", "VREF", "E1", "E129", "E2", "LOC1", "D11", "M1", "CB2", "TP10", "T1", "Sp1",
+          "EEG.AF3", "POL $A1", "POL E", "POL B1", "RS"]
 
 
 def test_names():
