@@ -7,7 +7,9 @@ The scores of n captions against the true captions of P pictures are taken as a 
 
 and the gain is what is claimed. a, b and c say that captions of a class, or of a sitting (person, session, recording), may
 fit some pictures better than others; they are removed by least squares. d, a caption that fits all pictures well, drops out
-in the exchange. Then the pictures, each with all its trials, are exchanged within the true class, and only among those that
+in the exchange. Where the pictures of a class were not shown to all people alike, a and b are of class and person together:
+a captioner with a habit for each class of each person would else seem to know the pictures that this person saw more often.
+Then the pictures, each with all its trials, are exchanged within the true class, and only among those that
 were shown in the same sittings. The p value, the sign and the size of the gain all come from this one statistic. It is the
 test of a matrix against residuals of Freedman and Lane (J. Bus. Econ. Stat. 1, 1983), as in network analysis (Dekker et
 al., Psychometrika 72, 2007). bench/claim_size.py measures how often it is wrong.
@@ -64,6 +66,11 @@ class Fit:
         return self.scores[np.arange(len(self.picture)), self.picture]
 
     @property
+    def people(self) -> np.ndarray:
+        """[n] codes of the persons, as far as they are known."""
+        return codes_of(self.factors[1]) if isinstance(self.factors, tuple) else np.zeros_like(self.picture)
+
+    @property
     def shown_together(self) -> np.ndarray:
         """[P] codes: pictures of sittings that have pictures in common, directly or through other sittings."""
         from scipy.sparse import coo_array
@@ -106,7 +113,18 @@ def of_the_class(fit: Fit, **options) -> Grounding | None:
 def beyond_the_class(fit: Fit, **options) -> Grounding | None:
     """Gain of captions over those of other pictures of the same true class, without what the predicted class explains."""
     strata = look_alikes(fit)
-    return exchange_pictures(fit, fit.scores, strata, [codes_of(fit.predicted), strata[fit.picture]], **options)
+    nuisances = [codes_of(fit.predicted), strata[fit.picture]]
+    if not shown_alike(fit, strata):
+        nuisances = [codes_of(codes * len(fit.picture) + fit.people) for codes in nuisances]
+    return exchange_pictures(fit, fit.scores, strata, nuisances, **options)
+
+
+def shown_alike(fit: Fit, strata: np.ndarray) -> bool:
+    """Whether all pictures of a stratum [P] have the same share of their trials by each person."""
+    times = np.zeros((len(strata), fit.people.max() + 1))
+    np.add.at(times, (fit.picture, fit.people), 1)
+    shares, same = times / times.sum(axis=1, keepdims=True), strata[:, None] == strata[None]
+    return np.allclose(shares, same @ shares / same.sum(axis=1, keepdims=True))
 
 
 def look_alikes(fit: Fit) -> np.ndarray:

@@ -8,7 +8,7 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from bench.claim_designs import Design, draw, named_designs
 from metrics.caption_files import read_captions
-from metrics.grounding import beyond_the_class, fit_of, of_anything, of_the_class
+from metrics.grounding import beyond_the_class, fit_of, look_alikes, of_anything, of_the_class, shown_alike
 from metrics.text import clean_captions
 
 COLOURS = ("red", "blue", "green", "white", "black", "grey")
@@ -96,6 +96,43 @@ def test_what_is_not_there_is_found_in_one_of_twenty(name):
     test = beyond_the_class if "anything" in design.true_of else of_anything
     found = [test(fit_of_design(design, number), n_boot=2, n_perm=199).p < 0.05 for number in range(120)]
     assert np.mean(found) <= 0.12  # 15 of 120 has a chance of .001 where the rate is .05
+
+
+def habits_of_people(number, own_times, known):
+    """Fit of 4 people, each of whom has a colour for each class: their own pictures mostly have it, and captions of their
+    EEG name it, for the predicted or the true class (`known`).
+
+    own_times: how often people see their own pictures, and those of others once; None: only own ones and 24 of all.
+    """
+    rng = np.random.default_rng([2, number])
+    colour, rows = rng.choice(COLOURS, (4, len(THINGS))), []
+    for picture in range(80):
+        thing, owner = picture % len(THINGS), picture // len(THINGS) % 4
+        shade = colour[owner, thing] if rng.random() < .8 else rng.choice(COLOURS)
+        for person in range(4):
+            others = 1 if own_times or picture < 24 else 0
+            for _ in range((own_times or 1) if person == owner else others):
+                predicted = thing if rng.random() < .6 else int(rng.integers(len(THINGS)))
+                said = colour[person, predicted if known == "predicted" else thing]
+                rows.append((f"A {said} {THINGS[predicted]}.", f"There is a {shade} {THINGS[thing]}.", f"p{picture}",
+                             THINGS[predicted], THINGS[thing], str(person)))
+    generated, true, names, predicted, classes, people = (np.array(column) for column in zip(*rows, strict=True))
+    return fit_of(generated, true, names, predicted, classes, people, (names, people))
+
+
+@pytest.mark.parametrize("known", ["predicted", "true"])
+@pytest.mark.parametrize("own_times", [None, 4])
+def test_who_looks_at_a_class_is_not_beyond_it_where_people_saw_other_pictures(own_times, known):
+    """These rates were .99 and more: a person's habit for a class suited the pictures that this person saw more often."""
+    found = [beyond_the_class(habits_of_people(number, own_times, known), n_boot=2, n_perm=199) for number in range(80)]
+    assert np.mean([one.p < .05 for one in found]) <= .14  # 12 of 80 has a chance of .001 where the rate is .05
+
+
+def test_where_all_people_saw_the_same_only_sums_are_removed():
+    fit = made(2, colour_known=.3)
+    assert shown_alike(fit, look_alikes(fit))
+    fit.picture[0] = fit.picture[12]  # one person saw another picture of the class twice
+    assert not shown_alike(fit, look_alikes(fit))
 
 
 def test_the_true_class_in_the_caption_is_not_beyond_the_class():
