@@ -22,10 +22,14 @@ def check_complete(loading: dict, what: str) -> None:
 
 
 def check_output(folder: str | Path, model_type: str) -> None:
-    """Raise InputError if `--output` holds another kind of model, whose config.json would be overwritten.
+    """Raise InputError if `--output` holds another kind of model, whose config.json would be overwritten, or a
+    predecessor's captioner: its encoder and class names would be, and its LLM taken for that of the new model.
 
     A model of the same kind may be trained anew; that it is replaced is printed.
     """
+    if (Path(folder) / "projector.pth").is_file():
+        raise InputError(f"--output {folder}: holds a predecessor's captioner (projector.pth), of which a part would be "
+                         "overwritten; choose another folder")
     file = Path(folder) / "config.json"
     found = read_json(file).get("model_type") if file.is_file() else model_type
     if found != model_type:

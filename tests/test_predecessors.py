@@ -12,15 +12,17 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 import inference
+import train_eeg_classifier
 from captioning.captioner import Captioner
 from captioning.conditions import check_noise
 from captioning.readings import readings
 from captioning.requests import Request
 from config import ChannelNetConfig
 from encoders import build_encoder
+from finetuning import finetune
 from language_model.prompts import prompt_ids
 from model import EEGModelForCausalLM
-from tiny import make_llm
+from tiny import data_arguments, make_llm
 
 INSTRUCTION = "Describe this image in one sentence:"
 THEIR_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj"]
@@ -161,6 +163,20 @@ def test_a_checkpoint_without_its_llm(whole, tmp_path):
     fails(r"llm: no such folder.*--llm_backbone_name_or_path", tmp_path / "captioner")
     model = EEGModelForCausalLM.from_pretrained(tmp_path / "captioner", llm=str(whole / "llm"))
     assert torch.equal(logits(model), logits(EEGModelForCausalLM.from_pretrained(whole)))
+
+
+@pytest.mark.parametrize("stage", ["encoder", "captioner"])
+def test_a_predecessors_folder_is_not_written_to(data, clip, encoder, llm, adapter, capsys, stage):
+    """Its encoder was overwritten, and its `llm/` recorded as the LLM of the new captioner, so nothing could be claimed."""
+    before = {file: file.read_bytes() for file in adapter.rglob("*") if file.is_file()}
+    with pytest.raises(SystemExit) as stop:
+        if stage == "captioner":
+            finetune(data, clip, encoder, llm, adapter, "--no_stage2", "--max_steps", "1")
+        else:
+            train_eeg_classifier.main([*data_arguments(data), "--clip_model", str(clip), "--output", str(adapter)])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and "holds a predecessor's captioner (projector.pth)" in said
+    assert before == {file: file.read_bytes() for file in adapter.rglob("*") if file.is_file()}
 
 
 def test_one_message_from_the_command_line(adapter, tmp_path, capsys):
