@@ -194,6 +194,11 @@ def _check_rows(path, table):
     if "condition" in table and table["condition"].iloc[0] not in NAMES:
         raise InputError(f"{path}: condition {table['condition'].iloc[0]!r}; expected one of "
                          f"{', '.join(NAMES)}")
+    shown = table["image" if "image" in table and (table["image"] != "").all() else COLUMNS[0]]
+    nameless = [row for row, name in enumerate(shown) if not name.strip()]
+    if nameless:
+        raise InputError(f"{path}: row {nameless[0]} names no picture ({COLUMNS[0]}); rows without a name would count "
+                         "as one picture, so give each its name, or write the file again with inference.py")
     if "trial" in table and table["trial"].duplicated().any():
         raise InputError(f"{path}: trial {table['trial'][table['trial'].duplicated()].iloc[0]!r} is in several rows; "
                          "expected each trial once; write the file again with inference.py")

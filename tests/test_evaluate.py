@@ -376,7 +376,7 @@ def test_other_bad_input(results, capsys):
     ({"model": ["a"] * 30 + [""] * 6},
      "rows of models a, (none); expected one model in a file; rows without any may be cut"),
     ({"probability": ["0.5"] * 35 + ["high"]}, "row 35 has probability 'high'"),
-    ({"probability": "1.5"}, "probability '1.5'"),
+    ({"probability": "1.5"}, "probability '1.5'"), ({COLUMNS[0]: " ", "image": ""}, "row 0 names no picture"),
     ({"probability": "nan"}, "probability 'nan'"), ({"trial": 7}, "trial '7' is in several rows"),
 ])
 def test_what_inference_does_not_write(tmp_path, capsys, change, said):
