@@ -72,10 +72,12 @@ def check_values(values: dict[str, object]) -> None:
         try:
             if value is None and action.default is None:
                 continue
+            if isinstance(value, str) != (kind is str) or value == "":  # a number in quotes is none
+                raise ValueError
+            if kind is bool and not isinstance(value, bool):
+                raise ValueError
             if kind not in (bool, str):
                 kind(str(value))
-            elif not isinstance(value, kind) or value == "":
-                raise ValueError
         except argparse.ArgumentTypeError as error:
             raise InputError(f"{name}: {error}") from None
         except ValueError:

@@ -22,6 +22,7 @@ import prepare_data
 from captioning import Captioner, push
 from captioning.given_trials import fitted, of_array, of_epochs
 from captioning.model_card import card, save_model
+from captioning.requests import check_values
 from eegdata.trials import load_trials
 from encoders import load_encoder
 from metrics.caption_files import ABSTAINED
@@ -94,6 +95,15 @@ def test_baseline_subtracted_before_and_longer_trials(reader, expected, study):
         assert all(text in note for text, note in zip(noted, given.notes, strict=True))
     with pytest.raises(InputError, match="subtracted"):
         caption(reader, by_hand(raw.copy(), baseline=None).crop(0, None, verbose="error"))
+
+
+def test_an_array_whose_baseline_is_subtracted_is_told_what_to_do(reader):
+    """Whoever subtracted the baseline, as the message said, and gave the array again got the same message."""
+    array = {"sfreq": 100, "ch_names": CHANNELS}
+    with pytest.raises(InputError, match=r"give exactly the samples that the model takes, from 0 s on, and leave tmin out"):
+        caption(reader, EEG[:, :, 20:], tmin=0., **array)
+    with pytest.warns(UserWarning, match="with the baseline subtracted"):
+        assert len(caption(reader, EEG[:, :, 20:], **array)) == len(EEG)
 
 
 def test_times_of_epochs_that_were_resampled_or_decimated(study):
@@ -188,6 +198,15 @@ def test_what_is_for_arrays_is_refused_beside_epochs(change):
     for eeg in (mne.EpochsArray(EEG, mne.create_info(CHANNELS, 100, "eeg"), verbose="error"), "data"):
         with pytest.raises(InputError, match=f"{next(iter(change))}: has no effect with mne.Epochs"):
             caption(reader, eeg, **change)
+
+
+@pytest.mark.parametrize("change", [{"max_new_tokens": "12"}, {"words": "2"}, {"seed": "1"}, {"abstain_below": "0.3"},
+                                    {"batch_size": "2"}, {"temperature": "1"}, {"do_sample": "yes"}, {"prompt": 3}])
+def test_a_number_in_quotes_is_no_number(change):
+    """It was converted to be checked, then used as it was, which ended in a TypeError from within torch."""
+    (name, value), = change.items()
+    with pytest.raises(InputError, match=f"^{name}: {value!r}, expected"):
+        check_values(change)
 
 
 @pytest.mark.parametrize("change, named", [({"loading": "8-bit"}, "loading: '8-bit', expected one of 'as trained', '8bit'"),
