@@ -108,7 +108,9 @@ def find_recordings(folder: Path | str) -> list[tuple[Path, str, int, int]]:
     """[(path, name, subject, session)] in order of subject and time."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"--recordings {folder}: no such folder")
+        raise InputError(f"--recordings {folder}: no such folder; expected Muse recordings of the N170 experiment of "
+                         "NeuroTechX EEG-ExPy, which this project does not bring; give their folder (make n170 "
+                         "FOLDER=...)")
     found = []
     for path in folder.rglob("*.csv"):
         if not path.is_file() or path.name.startswith("."):

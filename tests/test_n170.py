@@ -4,6 +4,8 @@ import re
 from argparse import ArgumentParser
 from pathlib import Path
 
+from runtime.errors import InputError
+
 import numpy as np
 import pandas
 import pytest
@@ -31,6 +33,12 @@ def folder(tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("L", (20, 30), 30 * number).save(path)
     return tmp_path
+
+
+def test_who_has_no_recordings_is_told_what_to_do(tmp_path):
+    """`make n170` in a fresh clone said "no such folder" of a folder that nobody had named, and no more."""
+    with pytest.raises(InputError, match=r"absent: no such folder; expected .*EEG-ExPy.*; give their folder"):
+        n170.find_recordings(tmp_path / "absent")
 
 
 def prepare(folder, *options):
