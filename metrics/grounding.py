@@ -123,8 +123,9 @@ def shown_alike(fit: Fit, strata: np.ndarray) -> bool:
     """Whether all pictures of a stratum [P] have the same share of their trials by each person."""
     times = np.zeros((len(strata), fit.people.max() + 1))
     np.add.at(times, (fit.picture, fit.people), 1)
-    shares, same = times / times.sum(axis=1, keepdims=True), strata[:, None] == strata[None]
-    return np.allclose(shares, same @ shares / same.sum(axis=1, keepdims=True))
+    shares = times / times.sum(axis=1, keepdims=True)
+    first = np.unique(strata, return_index=True)[1]  # a picture of each stratum
+    return np.allclose(shares, shares[first][codes_of(strata)])
 
 
 def look_alikes(fit: Fit) -> np.ndarray:

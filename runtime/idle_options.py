@@ -127,6 +127,7 @@ FINETUNING = (  # stages 2 and 3
     _WARM_UP,
     Idle("splits_index", "without --subject", _lacks("subject")))
 
+
 def of_encoder(names_classes: bool) -> tuple[Idle, ...]:
     """What the encoder makes idle in stages 2 and 3. names_classes: whether it names a class or several."""
     def untold(args):
