@@ -249,7 +249,7 @@ def test_files_of_two_runs_are_not_trained_on(folder, tmp_path):
     pretrain_data_processor.main(["--dir", str(folder), "--output", str(tmp_path / "other"), "--seed", "5"])
     read_pretraining_data(tmp_path / "one")
     shutil.copy(tmp_path / "other" / "val.pt", tmp_path / "one")
-    with pytest.raises(InputError, match="train.pt and val.pt are of two runs"):
+    with pytest.raises(InputError, match="are of two runs of pretrain_data_processor"):
         read_pretraining_data(tmp_path / "one")
 
 
