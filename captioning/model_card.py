@@ -7,6 +7,7 @@ from pathlib import Path
 from runtime.checkpoint_files import check_whole, checkpoint_files, checkpoint_hashes
 from runtime.errors import InputError
 from runtime.runs import content_key, options_used, read_json, read_run, write_json
+from runtime.schema import check
 from runtime.wording import counted, interval, number
 
 from config import EEGModelForCausalLMConfig
@@ -21,6 +22,7 @@ from encoders.picture_targets import FILES as TARGET_FILES
 from evaluation.encoder_scores import why_other_weights
 from evaluation.provenance import ENCODER
 from report import read_beside
+from report.schema import EncoderScores
 from sources import preprocessing
 
 TEMPLATE = Path(__file__).with_suffix(".md")
@@ -138,11 +140,11 @@ def _captioners(folder, results):
     lines = [f"| condition | trials | {' | '.join(metrics)} |", f"|---|---|{'---|' * len(metrics)}"]
     for one in study["conditions"]:
         cells = (one["scores"].get(name, {}) for name in metrics)
-        lines.append(f"| {one['condition']} | {one['n']} | " + " | ".join(
+        lines.append(f"| {one['condition']} | {one.get('n') or '-'} | " + " | ".join(
             f"{number(cell.get('mean'))} {interval(cell.get('low'), cell.get('high'))}".strip() for cell in cells) + " |")
     protocol, eeg = content.get("protocol"), study.get("eeg") or {}
     return {"claim": SIMULATED * bool(eeg.get("simulated")) + study["claim"],
-            "doubts": [doubt["text"] for doubt in study.get("doubts", [])], "scores": lines,
+            "doubts": [doubt["text"] for doubt in study.get("doubts") or []], "scores": lines,
             "scores_are": f"Of the {study.get('split')} part, with 95% intervals."
                           f"{f' Protocol of the text scores: {protocol}.' * (protocol not in (None, 'ours'))}",
             "source": eeg.get("text")}
@@ -158,6 +160,7 @@ def _encoders(folder, results):
     """Claim and scores of an encoder, from the scores.json that test_eeg_classifier.py left in it or that is given."""
     file = Path(results) if results else folder / "test" / "scores.json"
     scores = read_json(file) if results or file.is_file() else {}
+    check(EncoderScores, scores, file, "it is damaged or was changed by hand, so run test_eeg_classifier.py again")
     if why := why_other_weights(folder, scores):
         raise InputError(f"{file}: holds scores of another encoder ({why}); run test_eeg_classifier.py --output {folder} "
                          "again")

@@ -41,6 +41,8 @@ class EncoderScores(Scores):
     classical_baseline: Scores | None = ABSENT
     embedding_baseline: dict[Text, Scores] | None = ABSENT
     branches: Branches | None = ABSENT
+    split: Text | None = ABSENT
+    training_warnings: list[Text] | None = ABSENT
 
 
 class WhenWhere(Schema):
@@ -70,14 +72,28 @@ class OneScore(Schema):
 class ConditionResults(Schema):
     condition: Text
     kind: Text
+    n: Count | None = ABSENT
     cleaning: Text | None = ABSENT
     scores: dict[Text, OneScore]
+
+
+class Doubt(Schema):
+    text: Text
+
+
+class StudyEEG(Schema):
+    """Where the EEG of a study is from."""
+
+    simulated: bool | None = ABSENT
+    text: Text | None = ABSENT
 
 
 class StudyResults(Schema):
     name: Text
     claim: Text
     conditions: list[ConditionResults]
+    doubts: list[Doubt] | None = ABSENT
+    eeg: StudyEEG | None = ABSENT
 
 
 class Results(Schema):

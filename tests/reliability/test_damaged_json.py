@@ -17,6 +17,7 @@ from audit.page import finding_texts, read_audit
 from bench.mutations import mutated
 from captioning.captioner import Captioner
 from captioning.captions_csv import _resume_partial
+from captioning.model_card import card
 from config import ChannelNetConfig, NICEConfig
 from eegdata.pictures import machine_made
 from encoders import build_encoder, encode, load_encoder, save_encoder
@@ -137,6 +138,25 @@ def test_results_beside(run, tmp_path):
             tables.score_charts(study, study, "METEOR")
 
     assert refusals(tmp_path / "results.json", use, 15) > 1
+
+
+@pytest.mark.parametrize("place, value", [("doubts", [{}]), ("eeg", 5), ("n", "many"), ("retrieval", "x"),
+                                          ("top1_95", [1.0]), ("n", [3])])
+def test_scores_that_a_card_shows(run, encoder, captioner, tmp_path, place, value):
+    file = tmp_path / "scores.json"
+    if place in ("doubts", "eeg"):
+        results = read_json(write_results(run, file))
+        results["studies"][0][place] = value
+    else:
+        results = {"n": 3, "split": "test"} | {place: value}
+    file.write_text(json.dumps(results))
+    with pytest.raises(InputError, match=place):
+        card(captioner if place in ("doubts", "eeg") else encoder, file)
+
+
+def write_results(run, file):
+    write(file, make_results(run))
+    return file
 
 
 def test_marks_of_machine_captions(run):
