@@ -141,7 +141,7 @@ def open_new(args: argparse.Namespace, kept: "Preprocessing") -> tuple[OpenRecor
         raise InputError(f"{args.recording}: no event there" + (f" is named as --event_names {args.event_names} says" if
                          args.event_names else "") + "; give --onsets SECONDS ..., --every SECONDS, or a table with "
                          "--events")
-    settle_times(found.events, found.sfreq, found.clock, args.event_delay)
+    settle_times(found.events, found.sfreq, found.clock, 0. if args.every else args.event_delay)
     found.shown = list(found.events)
     leave_out(found, {i for i, event in enumerate(found.events) if math.isnan(event.onset)}, "in a gap of the recording")
     at = {}

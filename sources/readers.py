@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".fif", ".fif.gz", ".cnt", ".mff", ".raw", ".nxe", ".data",
             ".cdt", ".lay", ".xdf", ".xdfz")
 HEADER_SUFFIX = {".eeg": (".vhdr",), ".vmrk": (".vhdr",), ".fdt": (".set",), ".evt": (".cnt",), ".dat": (".vhdr", ".lay"),
-                 ".head": (".data",)}  # of the file to give
+                 ".head": (".data",), **dict.fromkeys((".dpa", ".dpo", ".cef", ".ceo"), ("", ".dat")),
+                 **dict.fromkeys((".dap", ".rs3"), (".dat",))}  # of the file to give; one.cdt.dpa is of one.cdt
 WHOLE = re.compile(r"-?\d+\.0")
 PAUSES = {".set": ("-99",), ".gdf": ("32766",)}  # of formats whose types of events are numbers
 EDF_TRIGGERS = [each(name) for name in ("status", "trigger") for each in (str.lower, str.title, str.upper)]

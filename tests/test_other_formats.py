@@ -110,6 +110,27 @@ def test_curry(tmp_path):
     assert record["about"]["events"]["ignored"] == {"7": len(AT) - len(named)}
 
 
+def test_remarks_of_curry_in_a_windows_code_page(tmp_path):
+    """Bär was B\ufffdr, so two names that differ in such a letter became one."""
+    pytest.importorskip("curryreader")
+    pytest.importorskip("mne", minversion="1.13")  # earlier ones want more in the files
+    shown = [("Bär", "Bör")[i % 2] for i in range(len(AT))]
+    path = write_curry(tmp_path / "one.cdt", COUNTS, CHANNELS, SFREQ, [(at, 7) for at in AT.tolist()], shown)
+    events = tmp_path / "one.cdt.cef"
+    events.write_bytes(events.read_text(encoding="utf-8").encode("cp1252"))
+    record, _, _ = prepare(tmp_path / "out", "--recordings", path, "--event_names", "B.r", *AS_IT_IS)
+    assert sorted(record["class_names"]) == ["Bär", "Bör"]
+    assert "read as cp1252" in " ".join(record["recordings"][0]["notes"])
+
+
+@pytest.mark.parametrize("ending", ["dpa", "cef"])
+def test_a_file_beside_a_curry_recording_is_none(tmp_path, capsys, ending):
+    """With one.cdt.dpa as the recording all events were called by the remark of the first one."""
+    path = write_curry(tmp_path / "one.cdt", COUNTS, CHANNELS, SFREQ, [(500, 7), (900, 7)], ["cat", "dog"])
+    message = fails(capsys, tmp_path / "out", "--recordings", f"{path}.{ending}", "--event_names", "cat|dog")
+    assert "is only one file of a recording; give one.cdt instead" in message
+
+
 @pytest.mark.parametrize("table", [False, True])
 def test_mff(tmp_path, table):
     """EGI's own format, with a pause of 5 s: events and tables count it, and no trial lies across."""
