@@ -11,7 +11,7 @@ enough. --control shows beside each caption what the same model writes of noise:
 
 import sys
 
-from runtime import locks, options
+from runtime import idle_options, locks, options
 from runtime.errors import exits_cleanly
 
 from captioning import requests
@@ -30,6 +30,7 @@ def parse(argv: list[str] | None) -> options.Options:
     args = options.parse(parser, argv)
     options.check_writing(args)
     new_recording.check_onsets(args)
+    idle_options.say_idle(args, idle_options.CAPTION)
     return args
 
 

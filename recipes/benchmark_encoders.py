@@ -101,7 +101,9 @@ def parse(argv: list[str] | None) -> options.Options:
     parser.add_argument("--networks", nargs="*", choices=list(NETWORKS), default=list(NETWORKS), help="other networks to "
                         "train; they take most of the time")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds of training and of validation parts")
-    return options.parse(parser, argv)
+    args = options.parse(parser, argv)
+    args.seeds = list(dict.fromkeys(args.seeds))  # a seed that is given twice is one run
+    return args
 
 
 def tasks_of(args: argparse.Namespace) -> list[Task]:

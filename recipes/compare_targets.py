@@ -38,7 +38,9 @@ def parse(argv: list[str] | None) -> options.Options:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds of training")
     parser.add_argument("--subject", type=int, default=0, help="person to train and score on (unset: all)")
     parser.add_argument("--num_epochs", type=options.positive, default=30, help="epochs of training")
-    return options.parse(parser, argv)
+    args = options.parse(parser, argv)
+    args.seeds = list(dict.fromkeys(args.seeds))  # a seed that is given twice is one run
+    return args
 
 
 def targets_of(layers: list[str]) -> dict[str, list[str]]:

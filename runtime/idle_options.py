@@ -159,7 +159,7 @@ EVALUATION = (
     Idle("judge_tokens", "without --judge_model", _lacks("judge_model")),
     Idle("judge_key_env judge_threads", "without --judge_url", _lacks("judge_url")))
 
-STREAM = (Idle("event_delay", "with --every, as there are no markers", lambda args: args.every),)
+CAPTION = STREAM = (Idle("event_delay", "with --every, as there are no events", lambda args: args.every),)
 
 SPLITTING = (  # of `prepare_data.py split`, and of what that command does after each source
     Idle("split_gap", "without --split_by time", _is("split_by", "picture", "class", "session", "recording")),

@@ -123,6 +123,10 @@ def test_two_runs_do_not_write_the_folds_of_one_data_set_and_seed(few_trials, mo
     benchmark.cross_validated(benchmark.Task("", "data", "person"), 0, tmp_path, [])
 
 
+def test_a_seed_that_is_given_twice_is_one_run():
+    assert benchmark.parse(["--output", "x", "--seeds", "1", "0", "1"]).seeds == [1, 0]
+
+
 @pytest.mark.parametrize(("best_of", "code"), [(benchmark.OURS, 0), (next(iter(BASELINES)), 1)])
 def test_the_exit_code_says_whether_a_baseline_is_ahead(few_trials, monkeypatch, tmp_path, capsys, best_of, code):
     def predictions(task, fold, seed, folder, methods):

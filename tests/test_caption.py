@@ -95,7 +95,7 @@ def test_onsets_alone_suffice(run, expected, tmp_path):
     raw = mne.io.read_raw_fif(bare, verbose="error")
     raw.set_annotations(None)
     bare = save(raw.load_data(verbose="error"), tmp_path / "without_raw.fif")
-    for options in (["--onsets", *ONSETS], ["--every", 1.25],
+    for options in (["--onsets", *ONSETS], ["--every", 1.25], ["--every", 1.25, "--event_delay", .1],
                     ["--events", write_table(tmp_path / "ev.tsv", ("onset",), *((f"{t:.3f}",) for t in ONSETS))]):
         table = run("--abstain_below", "0", *options, recording=bare)
         if options[0] == "--every":

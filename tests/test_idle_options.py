@@ -7,6 +7,7 @@ from runtime.errors import InputError
 
 import pytest
 
+import caption
 import evaluate
 import finetune_llm
 import inference
@@ -28,8 +29,8 @@ READ = ["--model_path", "m", "--eeg_file", "one.npy"]
 WHOLE = ["--model_path", "m", "--eeg_dataset", "d"]
 SIMULATED = ["simulated", "--output", "o"]
 TABLES = {"train_eeg_classifier": "TRAINING", "test_eeg_classifier": "SCORING", "finetune_llm": "FINETUNING",
-          "inference": "INFERENCE", "inference_chance": "CONTROLS", "evaluate": "EVALUATION", "stream": "STREAM",
-          "prepare_data": "PREPARING", "recipes.make_small_clip": "SMALL_CLIP"}
+          "inference": "INFERENCE", "inference_chance": "CONTROLS", "evaluate": "EVALUATION", "caption": "CAPTION",
+          "stream": "STREAM", "prepare_data": "PREPARING", "recipes.make_small_clip": "SMALL_CLIP"}
 
 
 @pytest.mark.parametrize(("script", "argv", "said"), [
@@ -71,6 +72,7 @@ TABLES = {"train_eeg_classifier": "TRAINING", "test_eeg_classifier": "SCORING", 
     (inference_chance, [*WHOLE, "--guidance", "2", "--clip_model", "c", "--picture", "photo"], None),
     (evaluate, ["a.csv", "--judge_tokens", "9"], "--judge_tokens 9: .* without --judge_model"),
     (evaluate, ["a.csv", "--judge_model", "m", "--judge_threads", "9"], "--judge_threads 9: .* without --judge_url"),
+    (caption, ["--model_path", "m", "--recording", "r", "--every", "1", "--event_delay", "0.1"], "0.1: .* no events"),
     (stream, ["--model_path", "m", "--lsl", "a", "--every", "1", "--event_delay", "0.1"], "--event_delay 0.1: .* --every"),
     (prepare_data, [*SIMULATED, "--no_audit", "--permutations", "99"], "--permutations 99: .* with --no_audit"),
     (prepare_data, [*SIMULATED, "--split_by", "picture", "--unseen_pictures"], "--unseen_pictures: .* --split_by picture"),
