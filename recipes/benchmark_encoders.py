@@ -101,9 +101,7 @@ def parse(argv: list[str] | None) -> options.Options:
     parser.add_argument("--networks", nargs="*", choices=list(NETWORKS), default=list(NETWORKS), help="other networks to "
                         "train; they take most of the time")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds of training and of validation parts")
-    args = options.parse(parser, argv)
-    args.seeds = list(dict.fromkeys(args.seeds))  # a seed that is given twice is one run
-    return args
+    return options.parse(parser, argv)
 
 
 def tasks_of(args: argparse.Namespace) -> list[Task]:
@@ -285,7 +283,8 @@ def main(argv: list[str] | None = None) -> None:
 
     output = Path(args.output)
     output.mkdir(parents=True, exist_ok=True)
-    results = {task.name: scores_of(task, args.seeds, output, args.networks) for task in tasks_of(args)}
+    seeds = list(dict.fromkeys(args.seeds))  # one that is given twice is one run
+    results = {task.name: scores_of(task, seeds, output, args.networks) for task in tasks_of(args)}
     observer = {accuracy[0]: accuracy[1] for accuracy in map(ideal_accuracy, args.simulated)}
     text = table(results)
     for snr, accuracy in observer.items():

@@ -38,9 +38,7 @@ def parse(argv: list[str] | None) -> options.Options:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds of training")
     parser.add_argument("--subject", type=int, default=0, help="person to train and score on (unset: all)")
     parser.add_argument("--num_epochs", type=options.positive, default=30, help="epochs of training")
-    args = options.parse(parser, argv)
-    args.seeds = list(dict.fromkeys(args.seeds))  # a seed that is given twice is one run
-    return args
+    return options.parse(parser, argv)
 
 
 def targets_of(layers: list[str]) -> dict[str, list[str]]:
@@ -97,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
             for losses in LOSSES:
                 name = f"{target}, {' + '.join(losses)}"
                 found[name] = [scored(args, output / key / f"{target}_{'_'.join(losses)}_{seed}".replace(" ", "_"),
-                                      seed, [*more, "--loss", *losses]) for seed in args.seeds]
+                                      seed, [*more, "--loss", *losses]) for seed in dict.fromkeys(args.seeds)]
                 print(name, flush=True)
     text = table(found)
     with atomic_path(output / "table.md") as temporary:

@@ -123,8 +123,18 @@ def test_two_runs_do_not_write_the_folds_of_one_data_set_and_seed(few_trials, mo
     benchmark.cross_validated(benchmark.Task("", "data", "person"), 0, tmp_path, [])
 
 
-def test_a_seed_that_is_given_twice_is_one_run():
-    assert benchmark.parse(["--output", "x", "--seeds", "1", "0", "1"]).seeds == [1, 0]
+def test_a_seed_that_is_given_twice_is_one_run(monkeypatch, tmp_path):
+    found = []
+
+    def scores_of(task, seeds, *more):
+        found.extend(seeds)
+        raise InputError("that is all")
+
+    monkeypatch.setattr(benchmark, "tasks_of", lambda args: [benchmark.Task("", "data", "person")])
+    monkeypatch.setattr(benchmark, "scores_of", scores_of)
+    with pytest.raises(SystemExit):
+        benchmark.main(["--output", str(tmp_path), "--seeds", "1", "0", "1"])
+    assert found == [1, 0]
 
 
 @pytest.mark.parametrize(("best_of", "code"), [(benchmark.OURS, 0), (next(iter(BASELINES)), 1)])
