@@ -133,8 +133,8 @@ class Captioner(captioner.Captioner):
             Unit of an array. `mne.Epochs` are in volts. "standardised" is scaled as the model's own data, and has their
             reference.
         interpolate : bool
-            Whether missing channels are made from the others. By default they are an error. Of a data set folder they
-            always are, as in all stages, and a line says so.
+            Whether missing channels are made from the others. By default they are an error. In a
+            data set folder missing channels are always interpolated, as in all stages, and a line says so.
         controls : sequence of {"noise", "noise+label", "label", "nothing"}
             What else to write beside each caption: what the same model says without this EEG.
         abstain_below : float, optional

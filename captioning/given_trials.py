@@ -217,5 +217,5 @@ def _without_baseline(eeg, given, kept, tmin):
         return eeg
     raise InputError(f"eeg: begins {tmin:g} s from the onset, but the model's data have the mean from {kept.baseline[0]:g} "
                      f"to {kept.baseline[1]:g} s subtracted; cut trials that hold this baseline, or subtract it before. An "
-                     "array does not tell that it was: of one, give exactly the samples that the model takes, from "
+                     "array cannot say that this was done: give exactly the samples that the model takes, from "
                      f"{kept.start / kept.sfreq:g} s on, and leave tmin out")

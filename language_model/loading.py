@@ -38,7 +38,8 @@ def check_reading(llm: PreTrainedModel, name: str | Path) -> None:
     Gemma 3n and the small Gemma 4 look up more of a token than its embedding; an EEG's are of no token. RWKV and
     RecurrentGemma take padding for text, so a caption would depend on the others in its batch.
     """
-    embed, count = llm.get_input_embeddings(), llm.get_input_embeddings().weight.shape[0]
+    embed = llm.get_input_embeddings()
+    count = len(embed.weight)
     ids = (count // 2 + torch.arange(TRIED, device=embed.weight.device))[None] % count  # special tokens stand at the ends
     embeddings, ones = embed(ids), torch.ones_like(ids)
     positioned = "position_ids" in inspect.signature(llm.forward).parameters

@@ -109,7 +109,7 @@ def find_recordings(folder: Path | str) -> list[tuple[Path, str, int, int]]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"--recordings {folder}: no such folder; expected Muse recordings of the N170 experiment of "
-                         "NeuroTechX EEG-ExPy, which this project does not bring; give their folder (make n170 "
+                         "NeuroTechX EEG-ExPy, which are not part of this project; give their folder (make n170 "
                          "FOLDER=...)")
     found = []
     for path in folder.rglob("*.csv"):
