@@ -9,7 +9,7 @@ from pathlib import Path
 from runtime import cuda, processes
 from runtime.atomic_files import atomic_path, remove_folder
 from runtime.checkpoint_files import check_whole
-from runtime.checkpoints import check_tensors, load_strictly, read_tensors
+from runtime.checkpoints import check_tensors, is_predecessors, load_strictly, read_tensors
 from runtime.config_schema import CaptionerConfig, made_of
 from runtime.errors import InputError
 from runtime.model_files import has_weights
@@ -261,7 +261,7 @@ class EEGModelForCausalLM(nn.Module):
         """
         folder = captioner_folder(name_or_path)
         encoder = load_encoder(folder / "eeg_encoder", "--model_path")
-        if (folder / "projector.pth").is_file() and not (folder / "projector.safetensors").is_file():
+        if is_predecessors(folder):
             loading = None if loading == "as trained" else loading
             return cls._from_predecessor(folder, encoder, device, dtype, loading, llm)
         file = folder / "config.json"

@@ -10,7 +10,6 @@ in --output of the same data, picture model and options is not trained again. Fi
 """
 
 import argparse
-import csv
 import statistics
 import subprocess
 import sys
@@ -18,10 +17,11 @@ from pathlib import Path
 
 from runtime import options
 from runtime.atomic_files import atomic_path
-from runtime.errors import exits_cleanly
+from runtime.errors import InputError, exits_cleanly
 from runtime.locks import only_run
 from runtime.model_files import model_identity, model_key
 from runtime.runs import content_key
+from runtime.text_files import read_csv
 
 LOSSES = (("mse",), ("infonce",), ("mse", "infonce"))
 
@@ -68,9 +68,13 @@ def scored(args: argparse.Namespace, folder: Path, seed: int, more: list[str]) -
         pictures = folder / "target" if (folder / "target" / "config.json").is_file() else args.clip_model
         test = [*data[:2], *data[4:], "--clip_model", pictures, "--output", folder]
         subprocess.run([sys.executable, "test_eeg_classifier.py", *test], check=True, stdout=subprocess.DEVNULL)
-    with open(file, encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return {(int(row["repetitions"]), int(row["people"]), row["similarity"]): float(row["top1"]) for row in rows}
+    columns, cells = read_csv(file)
+    try:
+        rows = [dict(zip(columns, row, strict=True)) for row in cells]
+        return {(int(row["repetitions"]), int(row["people"]), row["similarity"]): float(row["top1"]) for row in rows}
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{file}: damaged ({error!r}); expected the columns repetitions, people, similarity and top1; "
+                         "delete the file, and it is computed again") from None
 
 
 def table(found: dict[str, list[dict[tuple, float]]]) -> str:

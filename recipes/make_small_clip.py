@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from runtime import idle_options, options
 from runtime.atomic_files import atomic_path
 from runtime.errors import InputError, exits_cleanly
+from runtime.locks import only_run
 from runtime.runs import save_run, write_json
 from runtime.small_models import small_folder
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from eegdata.data_paths import DataPaths
 
 TRAINING_STEPS = 288  # enough for 2,000 drawings; measured
+WEIGHTS = "open_clip_model.safetensors"  # written first
+OF_OTHERS = ("config.json", "args.json")
 WORD_LOSS_WEIGHT = 20.  # relative to the contrastive loss
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of OpenAI's CLIP, like the next line
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -76,6 +79,16 @@ def parse(argv: list[str] | None) -> options.Options:
 @exits_cleanly
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    with only_run(args.output, "--output"):
+        make(args)
+
+
+def make(args: options.Options) -> None:
+    """Train and save the model."""
+    output = Path(args.output)
+    if any((output / name).is_file() for name in OF_OTHERS) and not (output / WEIGHTS).is_file():
+        raise InputError(f"--output {output}: holds another model or its record ({' or '.join(OF_OTHERS)}), of which a "
+                         "part would be overwritten; choose another folder")
     paths = None
     if args.eeg_dataset:
         from eegdata.data_paths import find_data
@@ -240,7 +253,7 @@ def save(model: "CLIP", config: dict, args: options.Options, scores: dict, train
     from safetensors.torch import save as serialise
 
     output = Path(args.output)
-    with atomic_path(output / "open_clip_model.safetensors") as temporary:
+    with atomic_path(output / WEIGHTS) as temporary:
         temporary.write_bytes(serialise({key: value.contiguous() for key, value in model.state_dict().items()}))
     save_run(output, args, retrieval=scores, training_pictures=train)
     write_json(output / "open_clip_config.json", {"model_cfg": config, "preprocess_cfg": {

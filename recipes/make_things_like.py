@@ -37,6 +37,9 @@ def main(argv: list[str] | None = None) -> None:
     from eegdata.trials import load_trials
 
     trials, output = load_trials(args.eeg_dataset), Path(args.output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"--output {output}: is there already, and pictures of another run would stay among the new ones; "
+                         "choose another folder, or delete this one")
     names = np.array(trials.names(slice(None)))
     pictures = sorted(set(names))
     tested = set(np.random.default_rng(0).permutation(pictures)[:args.test_pictures])

@@ -21,13 +21,19 @@ def check_complete(loading: dict, what: str) -> None:
                          "incomplete, copy it again")
 
 
+def is_predecessors(folder: str | Path) -> bool:
+    """Whether a folder holds a captioner of Thought2Text, PTM or DL_Proj_EEG-to-Text, and none of ours."""
+    folder = Path(folder)
+    return (folder / "projector.pth").is_file() and not (folder / "projector.safetensors").is_file()
+
+
 def check_output(folder: str | Path, model_type: str) -> None:
     """Raise InputError if `--output` holds another kind of model, whose config.json would be overwritten, or a
     predecessor's captioner: its encoder and class names would be, and its LLM taken for that of the new model.
 
     A model of the same kind may be trained anew; that it is replaced is printed.
     """
-    if (Path(folder) / "projector.pth").is_file():
+    if is_predecessors(folder):
         raise InputError(f"--output {folder}: holds a predecessor's captioner (projector.pth), of which a part would be "
                          "overwritten; choose another folder")
     file = Path(folder) / "config.json"

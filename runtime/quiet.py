@@ -18,6 +18,8 @@ WARNED = (
     r"The PEFT config's `base_model_name_or_path` was renamed",  # the place is no part of the model here
     r"Initializing zero-element tensors",  # an encoder without classes has a class head of size 0
     r"`torch\.jit\.script(_method)?` is deprecated",  # open_clip, on import
+    r"Montage name 'standard_10\d\d' is deprecated",  # braindecode, on import; eegdata/montage.py takes the newer name
+    r"Modifying chs_info argument using the _deserialize_chs_info",  # braindecode, of the places it is given
 )
 
 

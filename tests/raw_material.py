@@ -21,6 +21,13 @@ def make_raw(n_seconds=40, sfreq=SFREQ, channels=CHANNELS, seed=0, texts=("cat",
     return raw
 
 
+def template_montage():
+    """MNE's name of its 10-05 montage: colin27_1005 since 1.13, which drops the earlier one in 1.14."""
+    import mne
+
+    return "colin27_1005" if "colin27_1005" in mne.channels.get_builtin_montages() else "standard_1005"
+
+
 def save(raw, path):
     """Write a recording by the ending of its name; returns the path."""
     import mne

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from raw_material import ONSETS, SFREQ, make_raw, save, write_xdf
+from raw_material import ONSETS, SFREQ, make_raw, save, template_montage, write_xdf
 from raw_runs import AS_IT_IS, UNFILTERED, by_hand, fails, prepare
 from sources.channel_kinds import NO_EEG, eeg_channels
 
@@ -31,7 +31,7 @@ OTHERS = ["A1", "E12", "EEG 001", "EEG Channel 0", "EXG Channel 0", "ECoG1", "Ex
 def test_names():
     for name in NO_ELECTRODES.replace("\n", " ").split(", "):
         assert NO_EEG.fullmatch(name), name
-    for name in [*mne.channels.make_standard_montage("standard_1005").ch_names, *OTHERS]:
+    for name in [*mne.channels.make_standard_montage(template_montage()).ch_names, *OTHERS]:
         assert not NO_EEG.fullmatch(name), name
 
 

@@ -17,6 +17,7 @@ import train_eeg_classifier as training
 from eegdata.splits import load_split
 from eegdata.trials import load_trials
 from encoders import load_encoder
+from raw_material import template_montage
 from sources import eegcvpr40
 
 SYNSETS = ["n02389026", "n03888257", "n02106662"]  # horse, parachutes, dog: by label
@@ -114,8 +115,7 @@ def test_channels_are_the_authors_order_with_standard_places(folder):
     names = record["ch_names"]
     assert record["positions"] is None and len(set(names)) == 128
     assert (names[0], names[32], names[127]) == ("Fp1", "AF7", "I2")
-    montage = "colin27_1005" if "colin27_1005" in mne.channels.get_builtin_montages() else "standard_1005"
-    assert set(names) <= set(mne.channels.make_standard_montage(montage).ch_names)
+    assert set(names) <= set(mne.channels.make_standard_montage(template_montage()).ch_names)
 
 
 def test_the_published_split_becomes_the_folders(published, folder):

@@ -17,6 +17,7 @@ from eegdata.records import Block, DataSet, Recording
 from eegdata.splits import write_splits
 from eegdata.trials import load_trials
 from encoders import build_encoder, encode, fit_to_encoder, save_encoder
+from raw_material import template_montage
 
 NAMES = ["Fp1", "Fz", "Cz", "Pz", "Oz", "T7", "T8", "P7", "P8"]
 
@@ -84,8 +85,8 @@ def test_interpolation_is_mnes(recording, own_places):
     import mne
 
     if not own_places:
-        known = "colin27_1005" if "colin27_1005" in mne.channels.get_builtin_montages() else "standard_1005"  # before 1.13
-        recording = recording.copy().set_montage(mne.channels.make_standard_montage(known), match_case=False)
+        known = mne.channels.make_standard_montage(template_montage())
+        recording = recording.copy().set_montage(known, match_case=False)
     bads = ["Cz", "PO3", "T8"]
     theirs = recording.copy()
     theirs.info["bads"] = bads

@@ -27,7 +27,7 @@ def repeated(folder, times):
     return folder / "eeg.pth"
 
 
-def test_each_repetition_is_of_its_picture(tmp_path):
+def test_each_repetition_is_of_its_picture(tmp_path, capsys):
     file = repeated(tmp_path, 6)
     make_things_like.main(["--eeg_dataset", str(file), "--image_dir", str(tmp_path / "images"), "--test_pictures", "2",
                            "--output", str(tmp_path / "things")])
@@ -37,6 +37,10 @@ def test_each_repetition_is_of_its_picture(tmp_path):
     assert len(trials) == 4 * 4 + 2 * 6 and trials.sfreq == 100
     for name, first in zip(trials.names(slice(None)), trials.eeg[:][:, 0, 0].tolist(), strict=True):
         assert int(first) // 6 == NAMES.index(name.replace("-", "_").removesuffix("_01"))
+    with pytest.raises(SystemExit) as stop:  # with other test pictures, those of before would be training pictures, too
+        make_things_like.main(["--eeg_dataset", str(file), "--image_dir", str(tmp_path / "images"), "--test_pictures", "3",
+                               "--output", str(tmp_path / "things")])
+    assert stop.value.code == 2 and "is there already" in capsys.readouterr().err
 
 
 def test_too_few_repetitions_are_refused(tmp_path, capsys):
@@ -78,3 +82,18 @@ def test_a_stage_that_refuses_its_input_ends_the_recipe_without_a_traceback(tmp_
     said = capfd.readouterr().err.strip().splitlines()
     assert stop.value.code == 2 and len(said) == 2 and "--clip_model" in said[0]
     assert said[1].startswith("error: train_eeg_classifier.py ended with exit code 2")
+
+
+@pytest.mark.parametrize("text", ["repetitions,people,similarity,top1\n1,1,cosine\n", "repetitions,people\n1,1\n",
+                                  "repetitions,people,similarity,top1\n1,1,cosine,x\n", ""])
+def test_a_damaged_table_of_an_encoder_is_named(tmp_path, capsys, text, monkeypatch):
+    file = repeated(tmp_path / "data", 1)
+    monkeypatch.setattr(compare_targets, "made_from", lambda args: "key")
+    for seed in range(3):
+        kept = tmp_path / "key" / f"final_embedding_mse_{seed}" / "test" / "retrieval.csv"
+        kept.parent.mkdir(parents=True)
+        kept.write_text(text)
+    with pytest.raises(SystemExit) as stop:
+        compare_targets.main(["--eeg_dataset", str(file), "--clip_model", str(tmp_path), "--output", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and "retrieval.csv" in said and said.startswith("error: ") and len(said.splitlines()) == 1

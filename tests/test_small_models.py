@@ -43,6 +43,16 @@ def test_open_clip_loads_it_with_equal_embeddings(trained, data):
             assert given.shape == (1, 8) and torch.equal(given, expected)
 
 
+def test_another_models_folder_is_not_written_into(tmp_path, capsys):
+    make_pictures(tmp_path / "images", 8)
+    (tmp_path / "encoder").mkdir()
+    record = tmp_path / "encoder" / "args.json"
+    record.write_text("{}")
+    with pytest.raises(SystemExit) as stop:
+        make_small_clip.main(["--image_dir", str(tmp_path / "images"), "--output", str(tmp_path / "encoder"), *TINY])
+    assert stop.value.code == 2 and "holds another model" in capsys.readouterr().err and record.read_text() == "{}"
+
+
 def test_embedding_pictures_and_texts_leaves_the_seed_alone(trained, data, tmp_path):
     """open_clip draws a model's weights before it reads them, so a training after it depended on whether the pictures'
     embeddings were kept from a run before."""
