@@ -178,7 +178,7 @@ class Captioner(captioner.Captioner):
         if idle := idle_sampling(asked):
             warnings.warn(idle.removeprefix("note: "), UserWarning, stacklevel=2)
         of_arrays = {"sfreq": sfreq is not None, "ch_names": ch_names is not None, "tmin": tmin is not None,
-                     "units": units not in tuple(MICROVOLTS)}
+                     "units": units not in (("uV",) if isinstance(eeg, str | Path) else tuple(MICROVOLTS))}
         if (isinstance(eeg, str | Path) or hasattr(eeg, "get_data")) and any(of_arrays.values()):
             name = next(name for name, given in of_arrays.items() if given)
             raise InputError(f"{name}: has no effect with mne.Epochs or a data set folder, which tell it themselves; leave "

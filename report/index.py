@@ -25,8 +25,13 @@ CONTENTS = {  # file or folder: what it is
 
 def index(folder: Path, title: str, claims: list[str], written: Iterable[str]) -> str:
     """The index of a folder as Markdown: the claims, then what is there. written: names of files that are about to be."""
-    said = [f"> {escape(' '.join(claim.split()), quote=False)}\n" for claim in claims]
-    lines = [f"# {escape(title, quote=False)}", "", *said, "| file | what it is |", "|---|---|"]
+    said = [f"> {_plain(' '.join(claim.split()))}\n" for claim in claims]
+    lines = [f"# {_plain(title)}", "", *said, "| file | what it is |", "|---|---|"]
     lines += [f"| [{name}]({name}) | {text} |" for name, text in CONTENTS.items()
               if name in written or (folder / name).exists()]
     return "\n".join(lines) + "\n"
+
+
+def _plain(text):
+    """Text of which Markdown makes no HTML and no link: names of classes and folders are others' words."""
+    return escape(text, quote=False).replace("](", "]\\(")

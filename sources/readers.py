@@ -110,11 +110,11 @@ def open_raw(path: Path | str, stream: str | None = None, cut_short: bool = Fals
     with mne_reads(path) as notes:
         raw = _reader(path, stream, cut_short, other_files)(path)
     check_data_files(path, raw, other_files)
-    names = {*map(str, raw.annotations.description)}
+    names = {name: name for name in map(str, raw.annotations.description)}
     if suffix == ".set":  # MATLAB 7.3 has numbers as 1.0 that are 1 in older files
-        raw.annotations.rename({name: name[:-2] for name in names if WHOLE.fullmatch(name)})
-        names = {*map(str, raw.annotations.description)}
-    raw.annotations.rename(dict.fromkeys(names & {*PAUSES.get(suffix, ())}, "boundary"))
+        names = {name: name[:-2] if WHOLE.fullmatch(name) else name for name in names}
+    pauses = PAUSES.get(suffix, ())
+    raw.annotations.rename({name: "boundary" if whole in pauses else whole for name, whole in names.items()})
     return raw, check_whole(path, raw, notes, cut_short)
 
 

@@ -198,6 +198,8 @@ def test_what_is_for_arrays_is_refused_beside_epochs(change):
     for eeg in (mne.EpochsArray(EEG, mne.create_info(CHANNELS, 100, "eeg"), verbose="error"), "data"):
         with pytest.raises(InputError, match=f"{next(iter(change))}: has no effect with mne.Epochs"):
             caption(reader, eeg, **change)
+    with pytest.raises(InputError, match="units: has no effect"):  # a data set folder is in microvolts
+        reader.caption("data", units="V")
 
 
 @pytest.mark.parametrize("change", [{"max_new_tokens": "12"}, {"words": "2"}, {"seed": "1"}, {"abstain_below": "0.3"},

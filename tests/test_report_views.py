@@ -126,6 +126,7 @@ def test_the_index_names_what_is_there(run):
     assert [name for name, _ in linked] == [place for _, place in linked] == [
         "report.html", "results.json", "table.tex", "audit.json"]
     assert all((run / "report" / name).exists() for name, _ in linked) and "adds +0.123 ROUGE-1" in text
+    assert "link](" not in index(run, "a [link](http://x)", ["class [link](http://x)"], [])
     assert index(run, "T", [], []).count("| [") == 6  # of the run: data, results, encoder, captioner and what is in them
 
 
