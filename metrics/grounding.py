@@ -7,12 +7,12 @@ The scores of n captions against the true captions of P pictures are taken as a 
 
 and the gain is what is claimed. a, b and c say that captions of a class, or of a sitting (person, session, recording), may
 fit some pictures better than others; they are removed by least squares. d, a caption that fits all pictures well, drops out
-in the exchange. Where the pictures of a class were not shown to all people alike, a and b are of class and person together:
-a captioner with a habit for each class of each person would else seem to know the pictures that this person saw more often.
-Then the pictures, each with all its trials, are exchanged within the true class, and only among those that
-were shown in the same sittings. The p value, the sign and the size of the gain all come from this one statistic. It is the
-test of a matrix against residuals of Freedman and Lane (J. Bus. Econ. Stat. 1, 1983), as in network analysis (Dekker et
-al., Psychometrika 72, 2007). bench/claim_size.py measures how often it is wrong.
+in the exchange. Where the pictures of a class were not shown in all sittings alike, a and b are of class and sitting
+together: a captioner with a habit for each class of each person or session would else seem to know the pictures that were
+shown there more often. Then the pictures, each with all its trials, are exchanged within the true class, and only among
+those that were shown in the same sittings. The p value, the sign and the size of the gain all come from this one statistic.
+It is the test of a matrix against residuals of Freedman and Lane (J. Bus. Econ. Stat. 1, 1983), as in network analysis
+(Dekker et al., Psychometrika 72, 2007). bench/claim_size.py measures how often it is wrong.
 """
 
 from dataclasses import dataclass
@@ -66,11 +66,6 @@ class Fit:
         return self.scores[np.arange(len(self.picture)), self.picture]
 
     @property
-    def people(self) -> np.ndarray:
-        """[n] codes of the persons, as far as they are known."""
-        return codes_of(self.factors[1]) if isinstance(self.factors, tuple) else np.zeros_like(self.picture)
-
-    @property
     def shown_together(self) -> np.ndarray:
         """[P] codes: pictures of sittings that have pictures in common, directly or through other sittings."""
         from scipy.sparse import coo_array
@@ -115,14 +110,15 @@ def beyond_the_class(fit: Fit, **options) -> Grounding | None:
     strata = look_alikes(fit)
     nuisances = [codes_of(fit.predicted), strata[fit.picture]]
     if not shown_alike(fit, strata):
-        nuisances = [codes_of(codes * len(fit.picture) + fit.people) for codes in nuisances]
+        nuisances = [codes_of(codes * len(fit.picture) + codes_of(fit.sittings)) for codes in nuisances]
     return exchange_pictures(fit, fit.scores, strata, nuisances, **options)
 
 
 def shown_alike(fit: Fit, strata: np.ndarray) -> bool:
-    """Whether all pictures of a stratum [P] have the same share of their trials by each person."""
-    times = np.zeros((len(strata), fit.people.max() + 1))
-    np.add.at(times, (fit.picture, fit.people), 1)
+    """Whether all pictures of a stratum [P] have the same share of their trials in each sitting."""
+    sitting = codes_of(fit.sittings)
+    times = np.zeros((len(strata), sitting.max() + 1))
+    np.add.at(times, (fit.picture, sitting), 1)
     shares = times / times.sum(axis=1, keepdims=True)
     first = np.unique(strata, return_index=True)[1]  # a picture of each stratum
     return np.allclose(shares, shares[first][codes_of(strata)])
