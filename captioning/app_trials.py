@@ -143,22 +143,22 @@ def _recording_among(names):
     if twice:
         raise InputError(f"{twice[0]}: was dropped {names.count(twice[0])} times, and only one file of a name can be read; "
                          "remove the others")
+
+    def is_later_part(name):
+        return raw_files.is_no_recording(name, names.__contains__)
+
     recordings = [name for suffix in RECORDINGS for name in names if name.lower().endswith(suffix)]
-    main, *others = sorted(recordings, key=_is_later_part) or [None]
+    main, *others = sorted(recordings, key=is_later_part) or [None]
     if main is None:
         raise InputError(f"{', '.join(names) or 'no file'}: none is a recording; expected one that ends in "
                          f"{' '.join(RECORDINGS)}, with the files that belong to it")
     table = f"{raw_files.recording_stem(Path(main))}_events.tsv"
-    unread = [name for name in others if not _is_later_part(name)] + [
+    unread = [name for name in others if not is_later_part(name)] + [
         name for name in names if name.lower().endswith(".tsv") and name != table]
     if unread:
         raise InputError(f"{unread[0]}: would not be read beside {main}; drop one recording at a time, alone or with its "
                          f"other files, and name its table of events {table}")
     return main
-
-
-def _is_later_part(name):
-    return bool(raw_files.NO_RECORDING.search(name.lower()))
 
 
 def _onsets(text):

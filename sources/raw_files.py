@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +21,9 @@ from .tables import plain_text, read_table
 if TYPE_CHECKING:
     import mne
 
-NO_RECORDING = re.compile(r"-(epo|ave|cov|trans|src|fwd|inv|eve|ica|proj)\.fif(\.gz)?$|"
-                          r"(-\d+|_split-0*([2-9]|[1-9]\d+)_\w+)\.fif(\.gz)?$")  # FIF of another kind, or a later part
+NO_RECORDING = re.compile(r"([-_](epo|ave|cov|trans|src|fwd|inv|eve|ica|proj)|((?<=_raw)|(?<=_eeg)|(?<=_meg))-\d+|"
+                          r"_split-0*([2-9]|[1-9]\d+)_\w+)\.fif(\.gz)?$")  # FIF of another kind, or a later part
+NUMBERED = re.compile(r"-\d+(\.fif(\.gz)?)$", re.I)  # a later part, too, where the first one lies there; sub-01.fif is none
 MAX_LISTED = 12  # labels in a sentence
 ENTITY_LABEL = {name: re.compile(rf"(?:^|[/_]){short}-([0-9A-Za-z]+)(?=[/_.]|$)") for name, short in
           (("subject", "sub"), ("session", "ses"))}
@@ -68,10 +69,18 @@ def _search(folder):
             part.lower().endswith(".mff") for part in inner[:-1])
 
     found = sorted((path for path in folder.rglob("*") if path.name.lower().endswith(SUFFIXES) and seen(path)
-                    and not NO_RECORDING.search(path.name.lower())), key=natural)
+                    and not is_no_recording(path.name, lambda name, path=path: path.with_name(name).is_file())),
+                   key=natural)
     if not found:
         raise InputError(f"--recordings {folder}: contains no recordings; expected files that end in {' '.join(SUFFIXES)}")
     return found
+
+
+def is_no_recording(name: str, is_there: Callable[[str], bool]) -> bool:
+    """Whether a file by its name is a FIF file of another kind, as of epochs, or a later part of one; is_there: whether a
+    file of a name lies beside it."""
+    first = NUMBERED.sub(r"\1", name, count=1)
+    return bool(NO_RECORDING.search(name.lower())) or (first != name and is_there(first))
 
 
 def _short_names(paths):

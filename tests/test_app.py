@@ -73,7 +73,8 @@ def test_no_dropped_file_is_left_out_without_a_word(names, named):
 
 
 @pytest.mark.parametrize("names, main", [
-    (["x_raw-1.fif", "x_raw.fif"], "x_raw.fif"), (["x_split-02_eeg.fif", "x_split-01_eeg.fif"], "x_split-01_eeg.fif"),
+    (["x_raw-1.fif", "x_raw.fif"], "x_raw.fif"), (["x-1-1.fif", "x-1.fif"], "x-1.fif"),
+    (["x_split-02_eeg.fif", "x_split-01_eeg.fif"], "x_split-01_eeg.fif"),
     (["sub-1_eeg.eeg", "sub-1_events.tsv", "sub-1_eeg.vhdr"], "sub-1_eeg.vhdr"), (["X.SET", "x.fdt"], "X.SET")])
 def test_a_recording_of_several_files(names, main):
     """A later part of a FIF file that was dropped first was read alone, with times that count from its own start."""

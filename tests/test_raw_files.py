@@ -47,6 +47,15 @@ def test_the_first_part_of_a_bids_recording_stands_for_all(tmp_path, split):
     assert found.path.name == f"sub-1_task-x_split-{split}_eeg.fif"
 
 
+def test_fif_names_that_end_in_a_number_are_recordings(tmp_path):
+    """sub-01.fif was taken for a later part of sub.fif, so a folder lost its people without a word."""
+    names = ["sub-01.fif", "sub-02.fif", "sub-02-1.fif", "run-10.FIF", "a_raw.fif", "a_raw-1.fif", "b_raw-1.fif"]
+    for name in (*names, "sub-01_epo.fif", "sub-01-epo.fif", "sub-01_proc-clean_ica.fif.gz"):
+        _file(tmp_path / name)
+    found = [file.path.name for file in raw_files.find_files([str(tmp_path)])]
+    assert sorted(found) == ["a_raw.fif", "run-10.FIF", "sub-01.fif", "sub-02.fif"]
+
+
 def _file(path, content=b"Version 3.0" + bytes(900)):
     path.write_bytes(content)
     return path
