@@ -42,11 +42,28 @@ def find_files(root: Path | str, task: str | None = None, cut_short: bool = Fals
                          f"{' '.join(SUFFIXES)})")
     files = []
     for path in sorted(found, key=lambda each: natural(each.fpath)):
-        sidecar = path.find_matching_sidecar(suffix="events", extension=".tsv", on_error="ignore")
         files.append(RecordingFile(path.fpath, path.fpath.relative_to(root).as_posix(),
                                    lambda path=path: open_raw(path, cut_short, other_files), path.subject, path.session,
-                                   Path(sidecar) if sidecar else None))
+                                   _events_of(path, root)))
     return files
+
+
+def _events_of(path, root):
+    """The events table of a BIDSPath: of those that lie nearest the one with most entities in its name, all of which the
+    recording has. mne-bids also takes the table of run 2 for a recording without a run."""
+    own = path.entities
+    for folder in path.fpath.parents:
+        named = {table: _entities(table) for table in sorted(folder.glob("*_events.tsv"))}
+        fits = [table for table, its in named.items() if all(own.get(entity) == value for entity, value in its.items())]
+        if fits or folder == root:
+            return max(fits, key=lambda table: len(named[table]), default=None)
+    return None
+
+
+def _entities(file):
+    import mne_bids
+
+    return {name: value for name, value in mne_bids.get_entities_from_fname(file, on_error="ignore").items() if value}
 
 
 def open_raw(path: "mne_bids.BIDSPath", cut_short: bool = False,

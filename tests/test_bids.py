@@ -1,0 +1,37 @@
+"""BIDS folders that are odd, and the tables and JSON files in them."""
+
+import pytest
+
+from raw_material import ONSETS, make_pictures, make_raw, save, write_table
+from raw_runs import AS_IT_IS, fails, prepare
+
+pytest.importorskip("mne_bids")
+KINDS = ("cat", "dog")
+
+
+def make_bids(root, *runs):
+    """A BIDS folder with pictures of sub-01 and an EDF for each of `runs`, with all its tables; returns its eeg folder."""
+    make_pictures(root / "stimuli")
+    (root / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0"}')
+    folder = root / "sub-01" / "eeg"
+    for number, run in enumerate(runs):
+        stem = f"sub-01_task-images{run}"
+        raw = make_raw(seed=number).set_annotations(None)
+        save(raw, folder / f"{stem}_eeg.edf")
+        (folder / f"{stem}_eeg.json").write_text('{"TaskName": "images"}')
+        write_table(folder / f"{stem}_channels.tsv", ("name", "type", "units"), *(
+            (name, "EEG", "uV") for name in raw.ch_names))
+        write_table(folder / f"{stem}_events.tsv", ("onset", "duration", "stim_file"), *(
+            (onset, .1, f"{kind}/{kind}_{i % 4}.png") for i, onset in enumerate(ONSETS) for kind in [KINDS[i % 2]]))
+    return folder
+
+
+def test_a_recording_without_a_run_has_no_table_of_run_2(tmp_path, capsys):
+    """Its trials were cut at the times of the other run's events."""
+    folder = make_bids(tmp_path / "bids", "", "_run-2")
+    options = ("--bids", tmp_path / "bids", *AS_IT_IS)
+    assert len(prepare(tmp_path / "out", *options)[1]) == 2 * len(ONSETS)
+    (folder / "sub-01_task-images_events.tsv").rename(tmp_path / "bids" / "task-images_events.tsv")  # for all runs of it
+    assert len(prepare(tmp_path / "inherited", *options)[1]) == 2 * len(ONSETS)
+    (tmp_path / "bids" / "task-images_events.tsv").unlink()
+    assert "sub-01_task-images_eeg.edf: no events table beside it" in fails(capsys, tmp_path / "no", *options)
