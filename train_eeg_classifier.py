@@ -71,8 +71,7 @@ def encoder_config(args: argparse.Namespace, *, n_chans: int, n_times: int,
 def _arguments_for(args, device, output, epochs, **more):
     from runtime.trainer_arguments import training_arguments
 
-    return training_arguments(args, device, Path(output) / "checkpoints", num_train_epochs=epochs, eval_strategy="epoch",
-                              save_strategy="epoch",
+    return training_arguments(args, device, Path(output) / "checkpoints", num_train_epochs=epochs,
                               logging_nan_inf_filter=False,  # a look at each loss would wait for the device
                               **{"load_best_model_at_end": True} | more)
 

@@ -194,7 +194,7 @@ class Stage:
 
     def _train(self, plan, key, resume, modality, embeddings, labels, exemplars, captions, epochs, folder):
         arguments = training_arguments(
-            self.args, self.device, folder, num_train_epochs=epochs, eval_strategy="epoch", save_strategy="epoch",
+            self.args, self.device, folder, num_train_epochs=epochs,
             load_best_model_at_end=True, metric_for_best_model="loss", **checkpointing(plan.checkpointing),
             per_device_train_batch_size=plan.batch_size, per_device_eval_batch_size=plan.evaluation or plan.batch_size,
             gradient_accumulation_steps=plan.accumulation, bf16=plan.half == "bf16", fp16=plan.half == "fp16")

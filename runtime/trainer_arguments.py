@@ -13,6 +13,7 @@ from runtime.errors import InputError
 from transformers import TrainingArguments
 
 LONGEST_WARMUP = 1 - 1e-9  # of the steps: transformers takes 1 as one step, and rounds a share up
+BY_SCORE = ("reduce_lr_on_plateau", "greedy")  # schedules that follow the validation's score
 LOGGED_SHARE = .02  # of the steps: transformers takes a number below 1 as a share, and rounds it up
 
 
@@ -37,6 +38,7 @@ def training_arguments(args: argparse.Namespace, device: str, output_dir: str | 
         "optim": _optimizer(args.optim, device), "max_grad_norm": args.max_grad_norm,
         "warmup_steps": min(args.warmup_ratio, LONGEST_WARMUP),
         "lr_scheduler_type": args.lr_scheduler_type, "max_steps": args.max_steps,
+        "eval_strategy": "epoch", "save_strategy": "epoch",
         "logging_steps": args.logging_steps or LOGGED_SHARE, "logging_first_step": True, "report_to": args.report_to,
         "bf16": args.bf16, "fp16": args.fp16,
         "seed": args.seed, "data_seed": args.seed, "use_cpu": device == "cpu", "save_total_limit": None,
@@ -52,6 +54,8 @@ def training_arguments(args: argparse.Namespace, device: str, output_dir: str | 
         arguments = TrainingArguments(**options | more)
     except ValueError as error:
         raise InputError(f"{str(error).splitlines()[0]} (--optim, --lr_scheduler_type or a precision flag)") from None
+    if arguments.lr_scheduler_type.value in BY_SCORE:  # transformers takes the lowest for the best, of any score
+        arguments.lr_scheduler_kwargs = {"mode": "max" if arguments.greater_is_better else "min"}
     arguments._n_gpu = min(arguments.n_gpu, 1)  # else Trainer spreads one process over all cards by DataParallel
     return arguments
 

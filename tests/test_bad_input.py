@@ -105,6 +105,13 @@ def test_flags_that_must_work_together(data, clip, encoder, llm, tmp_path):
     assert (tmp_path / "projector.safetensors").is_file()
 
 
+@pytest.mark.parametrize("schedule", ["reduce_lr_on_plateau", "greedy"])
+def test_schedules_that_follow_the_validation(data, clip, encoder, llm, tmp_path, schedule):
+    """They were refused for lack of evaluations, of which each epoch has one."""
+    finetune_llm.main([str(a) for a in stage3(data, clip, encoder, llm, tmp_path, "--lr_scheduler_type", schedule)])
+    assert (tmp_path / "projector.safetensors").is_file()
+
+
 @pytest.mark.parametrize(("more", "message"), [
     (["--lora_target", "nonsense"], "--lora_target nonsense"),
     (["--lora_target", "(("], "--lora_target (("),

@@ -224,6 +224,17 @@ def test_warming_up_may_take_all_steps(tmp_path):
         assert training_arguments(args, "cpu", tmp_path).get_warmup_steps(100) == steps
 
 
+@pytest.mark.parametrize("schedule", ["reduce_lr_on_plateau", "greedy"])
+@pytest.mark.parametrize(("best_by", "mode"), [("score", "max"), ("loss", "min")])
+def test_a_schedule_that_follows_the_score_knows_the_better_one(data, clip, tmp_path, monkeypatch, schedule, best_by, mode):
+    """The learning rate fell ten epochs after the lowest score, though the score had risen in all of them."""
+    trainers, evaluate = [], transformers.Trainer.evaluate
+    monkeypatch.setattr(transformers.Trainer, "evaluate",
+                        lambda self, *given, **more: trainers.append(self) or evaluate(self, *given, **more))
+    train(data, clip, tmp_path, "--branches", "neural", "--lr_scheduler_type", schedule, "--best_by", best_by, epochs=1)
+    assert trainers[0].lr_scheduler.mode == mode
+
+
 @pytest.mark.parametrize(("shift", "noted"), [("3", True), ("4", False), ("0", False)])
 def test_a_time_shift_below_half_a_sample_is_told(data, clip, tmp_path, capsys, shift, noted):
     """A sample of the data is 7.8 ms."""
