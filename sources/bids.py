@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import mne_bids
 
 OVERRIDES = {"DataFile": "data_fname", "MarkerFile": "marker_fname"}  # MNE's words for what a header names
+OF_TABLES = ("the recording itself can be read, but not with what BIDS has beside it (channels.tsv, events.tsv, eeg.json, "
+             "participants.tsv, scans.tsv and others): correct that file")
 SUFFIXES = (".edf", ".bdf", ".vhdr", ".set", ".fif", ".cnt")
 
 
@@ -72,8 +74,9 @@ def open_raw(path: "mne_bids.BIDSPath", cut_short: bool = False,
     import mne_bids
 
     own, _ = readers.open_raw(path.fpath, None, cut_short, other_files)
+    _check_channels(path, own.ch_names)
     suffix, more = path.fpath.suffix.lower(), None
-    with mne_reads(path.fpath) as notes:
+    with mne_reads(path.fpath, OF_TABLES) as notes:
         if suffix in HEADERS:
             text = decoded(path.fpath)[0]
             names = brainvision_files(path.fpath, text, other_files, lambda file: decoded(file)[0])
@@ -82,12 +85,24 @@ def open_raw(path: "mne_bids.BIDSPath", cut_short: bool = False,
         elif suffix == ".edf":
             more = EDF_OPTIONS
         with readers.early_events_allowed():
-            raw = in_its_letters(path.fpath, lambda **more: mne_bids.read_raw_bids(path, more or None, verbose="warning"),
-                                 more)
+            raw = in_its_letters(path.fpath, lambda **more: mne_bids.read_raw_bids(
+                path, more or None, on_ch_mismatch="reorder", verbose="warning"), more)
         raw = mark_triggers(raw) if suffix == ".edf" else raw
         _add_pauses(raw, own)
     check_data_files(path.fpath, raw, other_files)
     return raw, check_whole(path.fpath, raw, notes, cut_short)
+
+
+def _check_channels(path, ch_names):
+    """Raise InputError where as many channels as the recording has are in its table, but others. Their order is free."""
+    table = path.find_matching_sidecar(suffix="channels", extension=".tsv", on_error="ignore")
+    text = decoded(Path(table))[0].lstrip("\ufeff") if table else ""
+    head, *rows = [line.split("\t") for line in text.splitlines()] or [[]]
+    named = [row[head.index("name")].strip() for row in rows if len(row) == len(head)] if "name" in head else []
+    other = next((name for name in named if name not in ch_names), None)
+    if other is not None and len(named) == len(ch_names):
+        raise InputError(f"{table}: names the channel {other}, which {path.fpath.name} does not have (channels "
+                         f"{', '.join(ch_names)[:300]}); write the names as the recording has them")
 
 
 def _add_pauses(raw, own):

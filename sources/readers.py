@@ -47,8 +47,11 @@ CUT_SHORT = "the file is cut short; get it again, or give --cut_short to take wh
 
 
 @contextlib.contextmanager
-def mne_reads(path: Path | str) -> Iterator[list[str]]:
-    """Collect what MNE warns of in the list that it yields; anything that MNE raises becomes an InputError."""
+def mne_reads(path: Path | str, advice: str = DAMAGED) -> Iterator[list[str]]:
+    """Collect what MNE warns of in the list that it yields; anything that MNE raises becomes an InputError.
+
+    advice: the end of its message where no cause is known.
+    """
     notes = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -73,7 +76,7 @@ def mne_reads(path: Path | str) -> Iterator[list[str]]:
                 raise InputError(f"{path}: unsupported file type, expected a recording ({' '.join(SUFFIXES)}); tables go "
                                  "to --events, --picture_map or --picture_list, pictures to --pictures") from None
             raise InputError(f"{path}: not readable ({_brief(error)}); " + (
-                "install that package" if "could not be imported" in str(error) else DAMAGED)) from None
+                "install that package" if "could not be imported" in str(error) else advice)) from None
         finally:
             texts = [str(w.message).strip() for w in caught if issubclass(w.category, RuntimeWarning)]
             notes += dict.fromkeys(_without_folders(text, Path(path)) for text in texts)

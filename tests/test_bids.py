@@ -35,3 +35,35 @@ def test_a_recording_without_a_run_has_no_table_of_run_2(tmp_path, capsys):
     assert len(prepare(tmp_path / "inherited", *options)[1]) == 2 * len(ONSETS)
     (tmp_path / "bids" / "task-images_events.tsv").unlink()
     assert "sub-01_task-images_eeg.edf: no events table beside it" in fails(capsys, tmp_path / "no", *options)
+
+
+def test_channels_tsv_in_another_order(tmp_path):
+    """It was refused as a damaged recording."""
+    folder = make_bids(tmp_path / "bids", "")
+    options, table = ("--bids", tmp_path / "bids", *AS_IT_IS), folder / "sub-01_task-images_channels.tsv"
+    record, right, _ = prepare(tmp_path / "right", *options)
+    head, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([head, *(row.replace("Fz\tEEG", "Fz\tEOG") for row in reversed(rows))]) + "\n")
+    mixed, eeg, _ = prepare(tmp_path / "mixed", *options)
+    assert sorted(mixed["ch_names"]) == sorted(set(record["ch_names"]) - {"Fz"})
+    assert (eeg == right[:, [record["ch_names"].index(name) for name in mixed["ch_names"]]]).all()
+
+
+@pytest.mark.parametrize(("ending", "old", "new", "said"), [
+    ("channels.tsv", "Fz", "Q9", "channels.tsv: names the channel Q9, which sub-01_task-images_eeg.edf does not have"),
+    ("channels.tsv", "Fz", "Cz", "Duplicate channel names"), ("eeg.json", "}", "", "JSONDecodeError")])
+def test_the_recording_is_not_blamed_for_the_files_beside_it(tmp_path, capsys, ending, old, new, said):
+    folder = make_bids(tmp_path / "bids", "")
+    file = folder / f"sub-01_task-images_{ending}"
+    file.write_text(file.read_text().replace(old, new))
+    message = fails(capsys, tmp_path / "out", "--bids", tmp_path / "bids", *AS_IT_IS)
+    assert said in message and "damaged" not in message
+    assert "write the names" in message or "the recording itself can be read" in message
+
+
+def test_channels_that_the_recording_lacks_are_told(tmp_path, capsys):
+    folder = make_bids(tmp_path / "bids", "")
+    with open(folder / "sub-01_task-images_channels.tsv", "a", encoding="utf-8") as file:
+        file.write("FCz\tEEG\tuV\n")
+    assert len(prepare(tmp_path / "out", "--bids", tmp_path / "bids", *AS_IT_IS)[1]) == len(ONSETS)
+    assert "missing in the raw data: FCz" in capsys.readouterr().out
