@@ -67,3 +67,16 @@ def test_channels_that_the_recording_lacks_are_told(tmp_path, capsys):
         file.write("FCz\tEEG\tuV\n")
     assert len(prepare(tmp_path / "out", "--bids", tmp_path / "bids", *AS_IT_IS)[1]) == len(ONSETS)
     assert "missing in the raw data: FCz" in capsys.readouterr().out
+
+
+def test_what_to_do_about_events_that_show_nothing(tmp_path, capsys):
+    """A --event_names that fitted was to be widened, and a table without rows replaced by --events, which BIDS refuses."""
+    folder = make_bids(tmp_path / "bids", "")
+    table = write_table(folder / "sub-01_task-images_events.tsv", ("onset", "duration", "value"), (3., .1, 1), (5., .1, 2))
+    options = ("--bids", tmp_path / "bids", *AS_IT_IS, "--event_names")
+    message = fails(capsys, tmp_path / "no", *options, "1|2")
+    assert "--picture_map to say what they mean" in message and "fits whole names" not in message
+    assert "such as '.*(3|4).*'" in fails(capsys, tmp_path / "no", *options, "3|4")
+    write_table(table, ("onset", "duration", "value"))
+    message = fails(capsys, tmp_path / "no", *options, "1|2")
+    assert "expected rows in its events.tsv" in message and "--events" not in message
