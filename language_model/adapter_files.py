@@ -72,12 +72,16 @@ def adapter_state(model: nn.Module) -> dict[str, torch.Tensor]:
     return get_peft_model_state_dict(model, save_embedding_layers=False)
 
 
+@torch.no_grad()
 def load_weights(model: nn.Module, folder: str | Path) -> None:
-    """Load the folder's weights into a PeftModel, strictly."""
-    from peft import set_peft_model_state_dict
+    """Load the folder's weights into a PeftModel, strictly.
 
+    They are copied one by one, as peft's own loading renames some for transformers (shared experts of Laguna), and leaves
+    out without a word what the model then does not know.
+    """
     file = next((file for name in WEIGHTS if (file := Path(folder) / name).is_file()), Path(folder) / WEIGHTS[0])
     state = read_tensors(file) if file.suffix == ".safetensors" else load_state(file, "--model_path")
     own = adapter_state(model)
     check_tensors(own, state, file)
-    set_peft_model_state_dict(model, sharding.dealt(state, own))
+    for name, weight in sharding.dealt(state, own).items():
+        own[name].copy_(weight)

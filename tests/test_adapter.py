@@ -7,10 +7,14 @@ from runtime.errors import InputError
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
-from families import FAMILIES, ROWS, USUAL, make_family
+from families import FAMILIES, ROWS, USUAL, WIDTH, make_family
 from finetuning import finetune
+from language_model.adapter_files import adapter_state
 from language_model.loading import load_llm
+from model import EEGModelForCausalLM
+from test_model import build
 from tiny import make_tokenizer
 
 
@@ -93,3 +97,19 @@ def test_an_llm_that_reads_padding_is_one_error(data, clip, encoder, tmp_path, m
     with pytest.raises(SystemExit) as stop:
         finetune(data, clip, encoder, make_family(tmp_path / "llm", "rwkv"), tmp_path / "out", "--no_stage2")
     assert stop.value.code == 2 and "choose another LLM" in capsys.readouterr().err
+
+
+def test_an_adapter_keeps_what_transformers_has_another_name_for(tmp_path):
+    """peft renamed the shared experts of Laguna on loading, and so left their weights at random without a word."""
+    if "laguna" not in CONFIG_MAPPING_NAMES:
+        pytest.skip("this version of transformers has no Laguna")
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(AutoConfig.for_model(
+        "laguna", **USUAL, head_dim=12, vocab_size=ROWS, moe_intermediate_size=32, shared_expert_intermediate_size=WIDTH,
+        num_experts=2, num_experts_per_tok=1, layer_types=["full_attention"] * 2, mlp_layer_types=["dense", "sparse"],
+        pad_token_id=None)).save_pretrained(tmp_path / "llm")
+    model = build(tmp_path / "llm")
+    model.save_pretrained(tmp_path / "captioner")
+    saved, loaded = (adapter_state(one.llm) for one in (model, EEGModelForCausalLM.from_pretrained(tmp_path / "captioner")))
+    assert any("shared_expert" in name for name in saved) and saved.keys() == loaded.keys()
+    assert all(torch.equal(saved[name], loaded[name]) for name in saved)
