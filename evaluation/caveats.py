@@ -6,7 +6,7 @@ from runtime.runs import file_hash
 from runtime.wording import counted, joined, listed
 
 from metrics.caption_files import ABSTAINED, Captions
-from metrics.conditions import BASELINES
+from metrics.conditions import BASELINES, BY_NAME, MODEL_CONDITION
 from metrics.grounding import METRIC
 from metrics.text import default_cleaning
 
@@ -14,8 +14,9 @@ from .study import Study
 
 DATA_KEYS = ("data", "splits", "split_num", "split", "subject")  # of a record: what captions were made from
 # Options that a control must share with the model: against shorter or more random captions the model would win for nothing.
-DECODING_OPTIONS = ("load_in_8bit", "load_in_4bit", "bf16", "prompt_type", "prompt", "max_new_tokens", "do_sample",
-                    "temperature", "top_p", "repetition_penalty")
+# Prompts are not among them, as captions of other prompts are another study.
+DECODING_OPTIONS = ("load_in_8bit", "load_in_4bit", "bf16", "max_new_tokens", "do_sample", "temperature", "top_p",
+                    "repetition_penalty")
 LATER_OPTIONS = {"guidance": 1.0, "candidates": 1, "min_new_tokens": 0, "label": None, "fp16": False}  # as it was before
 MIN_RESAMPLES = 1000  # with fewer, p and intervals change so much with the seed that one could look for a lucky one
 MAX_LISTED = 3  # files or conditions that a caveat names
@@ -77,15 +78,27 @@ def made_otherwise(members: list[Captions], model: Captions) -> dict[str, str] |
         theirs, ours = file.record, model.record
         keys = [key for key in DATA_KEYS if theirs.get(key) != ours.get(key)]
         if file.condition not in BASELINES:
-            theirs, ours = ({**one, **one.get("options", {})} for one in (theirs, ours))
-            theirs, ours = LATER_OPTIONS | theirs, LATER_OPTIONS | ours
-            keys += [key for key in (*DECODING_OPTIONS, *LATER_OPTIONS) if theirs.get(key) != ours.get(key)]
+            theirs, ours = ({**one, **LATER_OPTIONS, **one.get("options", {})} for one in (theirs, ours))
+            if "label" in file.record and "label" in model.record:  # what stood in the prompts, also without --label
+                theirs["label"], ours["label"] = file.record["label"], model.record["label"]
+            idle = without_effect(file.condition, theirs) | without_effect(file.condition, ours)
+            keys += [key for key in (*DECODING_OPTIONS, *LATER_OPTIONS)
+                     if key not in idle and theirs.get(key) != ours.get(key)]
         for key in keys:
             conditions_of.setdefault(f"{key} {theirs.get(key)} instead of {ours.get(key)}", []).append(file.condition)
     if not conditions_of:
         return None
     return severe("; ".join(f"{_some(conditions)} {'was' if len(conditions) == 1 else 'were'} made with {difference}"
                             for difference, conditions in list(conditions_of.items())[:MAX_LISTED]))
+
+
+def without_effect(condition: str | None, options: dict) -> set[str]:
+    """Those of the decoding options that changed nothing in captions under a condition, given the other options."""
+    shown, sampled = BY_NAME[condition or MODEL_CONDITION], options.get("do_sample")
+    return {name for name, idle in (
+        ("top_p", not sampled), ("temperature", not sampled and options["candidates"] == 1),
+        ("label", shown.label is None), ("guidance", shown.embedding is None), ("candidates", shown.embedding is None))
+        if idle}
 
 
 def about_scores(study: Study, args: Namespace) -> list[dict[str, str]]:

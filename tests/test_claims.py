@@ -12,6 +12,7 @@ import pytest
 import evaluate
 from caption_rows import OBJECTS
 from evaluation import studies
+from evaluation.caveats import made_otherwise
 from evaluation.ledger import LEDGER
 from evaluation.studies import ORDER
 from metrics.calibration import expected_calibration_error
@@ -284,11 +285,35 @@ def test_controls_made_otherwise_are_said(tmp_path):
     beside.write_text(json.dumps(read_json(beside) | {"options": {"max_new_tokens": 3, "seed": 2}}))
     study, text = doubted(files, tmp_path)
     assert "label was made with max_new_tokens 3 instead of 24" in text and study["claim"].startswith("Not to be relied on")
-    for name, other, before in (("candidates", 4, 1), ("min_new_tokens", 5, 0), ("label", "none", None)):
+    for name, other, before in (("min_new_tokens", 5, 0), ("label", "none", None)):
         beside.write_text(json.dumps(read_json(beside) | {"options": record["options"] | {name: other}}))
         assert f"label was made with {name} {other} instead of {before}" in doubted(files, tmp_path)[1]
     beside.unlink()
     assert "captions_label.csv has no record of how the captions were made" in doubted(files, tmp_path)[1]
+
+
+def test_options_that_changed_nothing_in_a_control_are_no_difference(tmp_path):
+    """The trained prompt that is named or left out, sampling options of greedy decoding, and guidance without an embedding
+    gave claims that were "not to be relied on"."""
+    made = {"prompt_type": None, "label": None, "do_sample": False, "temperature": 1., "top_p": 1., "guidance": 1.5}
+    tables = {condition: captions(condition) for condition in ("eeg+label", "label", "noise", "nothing")}
+    folder = tmp_path / "r"
+    write(folder, tables, {"label": "class", "options": made})
+    model = read_captions(folder / "captions_eeg+label.csv")
+
+    def difference(condition, **options):
+        beside = folder / f"captions_{condition}.csv.json"
+        beside.write_text(json.dumps(read_json(beside) | {"options": made | options}))
+        found = made_otherwise([model, read_captions(folder / f"captions_{condition}.csv")], model)
+        return found and found["text"]
+
+    for condition, options in (("label", {"prompt_type": "basic", "label": "class", "temperature": .7, "top_p": .9}),
+                               ("label", {"guidance": 1., "candidates": 4}),
+                               ("nothing", {"guidance": 1., "label": "none"})):
+        assert difference(condition, **options) is None, options
+    assert difference("noise", candidates=4) == "noise was made with candidates 4 instead of 1"
+    assert difference("noise", guidance=1.) == "noise was made with guidance 1.0 instead of 1.5"
+    assert difference("noise", do_sample=True, temperature=.7) == "noise was made with do_sample True instead of False"
 
 
 def test_parts_that_are_no_test_are_said(tmp_path):
