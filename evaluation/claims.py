@@ -28,6 +28,7 @@ from .study import Study
 
 ALPHA = 0.05
 POWER = 0.8
+ROUNDING = 1e-9  # a spread of gains below it is none
 ENOUGH_PEOPLE = 10  # with fewer, a claim is of these people
 WORDS = {  # of claims, by how many classes a picture has
     "one": {"beyond": "Beyond the class name", "others": "the class name", "class": "the class", "more": "the class",
@@ -266,16 +267,16 @@ def by_subject(study: Study, found: Grounding | None, args: Namespace) -> list[d
 def power(study: Study, found: Grounding | None, effects: list[float]) -> dict | None:
     """How small an effect these pictures could have shown, and how many pictures each of `effects` needs.
 
-    None with fewer than three pictures.
+    None with fewer than three pictures, or where none differs from another, as with one caption for all.
     """
     if found is None:
         return None
     known = ~np.isnan(found.rows)
     codes = codes_of(study.model.clusters[known])
     per_picture = np.bincount(codes, found.rows[known]) / np.bincount(codes)
-    if len(per_picture) < 3 or not per_picture.std():
+    spread = float(per_picture.std(ddof=1)) if len(per_picture) >= 3 else 0.
+    if spread < ROUNDING:
         return None
-    spread = float(per_picture.std(ddof=1))
     return {"sd": spread, "pictures": len(per_picture), "trials_per_picture": float(known.sum() / len(per_picture)),
             "detectable": detectable(spread, len(per_picture), ALPHA, POWER), "power_goal": POWER,
             "needed": [{"effect": effect, "pictures": units_needed(effect, spread, ALPHA, POWER)}

@@ -163,6 +163,12 @@ def test_power_is_of_the_pictures_means(tmp_path):
     assert found["needed"] == [{"effect": 0.03, "pictures": units_needed(0.03, spread)}]
 
 
+def test_one_caption_for_all_tells_no_power(tmp_path):
+    """Rounding was taken for the spread of the pictures, so that two pictures were said to be enough for any gain."""
+    table = captions("eeg+label").assign(**{"Generated Caption": "A red dog."})
+    assert results_of(write(tmp_path / "r", {"eeg+label": table}), tmp_path)["studies"][0]["power"] is None
+
+
 def test_models_are_studies_of_their_own_and_compared(tmp_path):
     files = [*write(tmp_path / "a", {"eeg+label": captions("eeg+label", 0.9), "label": captions("label")})]
     files += write(tmp_path / "b", {"eeg+label": captions("eeg+label", 0.1, seed=3, model="m2")})
