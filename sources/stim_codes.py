@@ -13,6 +13,8 @@ from runtime.errors import InputError
 
 import numpy as np
 
+from .readers import EDF_OPTIONS
+
 if TYPE_CHECKING:
     import mne
 
@@ -65,7 +67,7 @@ def read_codes(path: Path | str, raw: "mne.io.BaseRaw", channels: list[str], mas
 
 def _values(path, raw, channel):
     """The codes of a channel [samples], whatever its unit."""
-    values = raw.get_data(picks=[channel])[0]
+    values = _held(path, raw, channel)
     wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong):
         raise InputError(f"{path}, channel {channel}: holds {len(wrong)} values that are NaN or infinite, the first at "
@@ -74,6 +76,21 @@ def _values(path, raw, channel):
     in_volts = 0 < np.abs(values).max(initial=0) < 1  # MNE's unit of a channel that is not of type stim
     factor = PER_VOLT.get(getattr(raw, "_orig_units", {}).get(channel), 1e6) if in_volts else 1.
     return np.rint(values * factor).astype(np.int64)
+
+
+def _held(path, raw, channel):
+    """The values of a channel [samples]. One of EDF or BDF with fewer samples than others is held from sample to sample:
+    MNE resamples it as if it were EEG, which makes codes of the ringing around each step."""
+    read = {".edf": "read_raw_edf", ".bdf": "read_raw_bdf"}.get(path.suffix.lower())
+    if read is None or (read == "read_raw_bdf" and raw.get_channel_types([channel]) == ["stim"]):
+        return raw.get_data(picks=[channel])[0]
+    import mne
+
+    options = EDF_OPTIONS if read == "read_raw_edf" else {"stim_channel": None}
+    alone = getattr(mne.io, read)(path, include=[channel], encoding="latin1", verbose="error", **options)
+    if alone.ch_names != [channel] or alone.n_times >= raw.n_times:  # numbered by MNE, as others have its name
+        return raw.get_data(picks=[channel])[0]
+    return alone.get_data()[0][np.arange(raw.n_times) * alone.n_times // raw.n_times]
 
 
 def _lines_of_one_code(values):

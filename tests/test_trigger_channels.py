@@ -86,6 +86,18 @@ def test_edf(tmp_path, options, label, unit, top):
     assert record["ch_names"] == CHANNELS[:4]
 
 
+@pytest.mark.parametrize("label", ["TRIGGER", "TRIG"])
+def test_edf_with_fewer_samples_of_the_codes(tmp_path, options, label):
+    """MNE resamples them as EEG: the ringing around each step was taken for codes, twice as many as there were."""
+    edfio = pytest.importorskip("edfio")
+    rng = np.random.default_rng(0)
+    signals = [edfio.EdfSignal(rng.normal(0, 10, 8000), SFREQ, label=name, physical_dimension="uV",
+                               physical_range=(-500, 500)) for name in CHANNELS[:4]]
+    signals.append(edfio.EdfSignal(pulses()[::2], SFREQ / 2, label=label, physical_range=(-300, 300)))
+    edfio.Edf(signals).write(tmp_path / "one.edf")
+    right(tmp_path / "out", tmp_path / "one.edf", "--stim_channel", label, *options)
+
+
 def test_bdf(tmp_path, options, capsys):
     """BioSemi's Status holds more than codes: bit 16 at the start, bit 20 unless the CMS is out of range."""
     edfio = pytest.importorskip("edfio")
