@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 NO_RECORDING = re.compile(r"([-_](epo|ave|cov|trans|src|fwd|inv|eve|ica|proj)|((?<=_raw)|(?<=_eeg)|(?<=_meg))-\d+|"
                           r"_split-0*([2-9]|[1-9]\d+)_\w+)\.fif(\.gz)?$")  # FIF of another kind, or a later part
 NUMBERED = re.compile(r"-\d+(\.fif(\.gz)?)$", re.I)  # a later part, too, where the first one lies there; sub-01.fif is none
+OF_ONE_PERSON = re.compile(r"(ses|session|run|block)[-_ ]?\w+|eeg", re.I)  # what folders below a subject's are called
 MAX_LISTED = 12  # labels in a sentence
 ENTITY_LABEL = {name: re.compile(rf"(?:^|[/_]){short}-([0-9A-Za-z]+)(?=[/_.]|$)") for name, short in
           (("subject", "sub"), ("session", "ses"))}
@@ -52,12 +53,20 @@ def find_files(given: Sequence[str], stream: str | None = None, cut_short: bool 
             raise InputError(f"--recordings {start}: no such file or folder")
         single = start.is_file() or start.name.lower().endswith(SUFFIXES)  # some recordings are folders
         for path in [start] if single else _search(start):
-            text = path.as_posix() if single else path.relative_to(start.absolute().parent).as_posix()
+            text = path.as_posix() if single else path.relative_to(_outermost(start).parent).as_posix()
             found.setdefault(path.absolute(), (path, text))
     paths = [path for path, _ in found.values()]
     return [RecordingFile(path, name, lambda path=path: open_raw(path, stream, cut_short, other_files),
                           _label("subject", text), _label("session", text), events_beside(path))
             for (path, text), name in zip(found.values(), _short_names(paths), strict=True)]
+
+
+def _outermost(folder):
+    """The folder itself, or, of a session's, the subject's folder that it lies in."""
+    folder = folder.absolute()
+    while OF_ONE_PERSON.fullmatch(folder.name) and folder.parent.name:
+        folder = folder.parent
+    return folder
 
 
 def _search(folder):

@@ -11,6 +11,7 @@ from edf_material import write_edf_plus
 from eegdata.splits import read_splits
 from raw_material import CHANNELS, ONSETS, SFREQ, make_pictures, make_raw, save, write_table, write_xdf
 from raw_runs import AS_IT_IS, by_hand, fails, prepare
+from sources import raw_files
 
 mne = pytest.importorskip("mne")
 
@@ -244,6 +245,17 @@ def test_several_recordings(tmp_path, capsys):
                            ".*", "--reject", "0")
     assert record["about"]["subjects"] == {"1": "x"} and {r["subject"] for r in record["recordings"]} == {1}
     assert [r["session"] for r in record["recordings"]] == [1, 2, 1, 2]  # of the paths, as the table does not say
+
+
+def test_folders_of_sessions_lie_in_that_of_their_subject(tmp_path):
+    """Two sessions of a person whose folders were given were taken for two people."""
+    for session in ("sub-07/ses-1/eeg", "sub-07/ses-2/eeg", "sub-09/session_01"):
+        (tmp_path / session).mkdir(parents=True)
+        (tmp_path / session / "one.edf").touch()
+    for given in (("sub-07/ses-1", "sub-07/ses-2/eeg", "sub-09/session_01"), ("sub-07", "sub-09"), (".",)):
+        found = raw_files.find_files([str(tmp_path / each) for each in given])
+        assert [file.subject for file in found] == ["07", "07", "09"]
+        assert [file.session for file in found] == ["1", "2", None]
 
 
 def test_labels_that_are_large_numbers(tmp_path):
