@@ -69,7 +69,8 @@ def _eight_bits(image, where):
         return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     if image.mode in ("I", "F"):
         low, high = float(np.min(image)), float(np.max(image))
-        if not 0 <= low <= high <= 255:
+        of_one = image.mode == "F" and 0 < high <= 1  # a picture of 0 to 1 would become black
+        if of_one or not 0 <= low <= high <= 255:
             raise InputError(f"{where}: holds values from {low:g} to {high:g} (mode {image.mode}), expected 0 to 255; save "
                              "it as a picture of 8 bits")
     return image

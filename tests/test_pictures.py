@@ -82,6 +82,13 @@ def test_pictures_of_more_than_8_bits(tmp_path):
     assert [path.name for path in (tmp_path / "dog").iterdir()] == ["dog_3.JPEG"]
 
 
+def test_float_pictures_of_0_to_1_are_refused(tmp_path):
+    """They became black."""
+    Image.fromarray(np.linspace(0, 1, 120, dtype=np.float32).reshape(12, 10)).save(tmp_path / "one.tif")
+    with pytest.raises(InputError, match=r"one.tif: holds values from 0 to 1 \(mode F\), expected 0 to 255"):
+        read_picture(tmp_path / "one.tif")
+
+
 def test_what_is_there_already_stays(tmp_path):
     Image.fromarray(PIXELS).save(tmp_path / "own.png")
     write_captions(tmp_path, {"cat_1": "Mine."})
