@@ -27,7 +27,8 @@ def print_verdicts(results: dict) -> None:
             ends = f" [{place['low']:.0%}, {place['high']:.0%}]" if place["low"] is not None else ""
             position = f"at {place['position']:.0%}{ends}" if place["position"] >= 0 else "below both"
             print(f"range from the best control or baseline ({place['floor']}, {_short(place['floor_mean'])}) to the "
-                  f"picture's own embedding ({_short(place['ceiling_mean'])}): the model is {position}")
+                  f"picture's own embedding ({_short(place['ceiling_mean'])}): the model is {position}"
+                  + (f", on the {counted(place['n'], 'trial')} that all of them hold" if place["n"] < study["n"] else ""))
         provenance = study["provenance"]
         if provenance["trained_on"]:
             print(f"--allow_overlap: the model was trained on {provenance['trained_on']} of the "

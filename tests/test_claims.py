@@ -163,6 +163,19 @@ def test_power_is_of_the_pictures_means(tmp_path):
     assert found["needed"] == [{"effect": 0.03, "pictures": units_needed(0.03, spread)}]
 
 
+def test_a_range_of_some_trials_says_so_on_the_terminal(tmp_path, capsys):
+    """Its means differed from those of the table below it, which are of all trials, without a word."""
+    known = {"eeg+label": .5, "label": 0., "image": 1.}
+    tables = {condition: captions(condition, colour) for condition, colour in known.items()}
+    results_of(write(tmp_path / "all", tables), tmp_path / "all")
+    said = capsys.readouterr().out
+    assert "range from" in said and "that all of them hold" not in said
+    tables["label"] = tables["label"].iloc[:40]
+    results_of(write(tmp_path / "some", tables), tmp_path / "some")
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("range from"))
+    assert line.endswith(", on the 40 trials that all of them hold")
+
+
 def test_one_caption_for_all_tells_no_power(tmp_path):
     """Rounding was taken for the spread of the pictures, so that two pictures were said to be enough for any gain."""
     table = captions("eeg+label").assign(**{"Generated Caption": "A red dog."})
