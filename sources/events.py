@@ -59,6 +59,9 @@ def read_events(path: Path | str, flag: str = "--events", captions: Captions | N
         expected = ", ".join((*PICTURE_COLUMNS, "class", *NAME_COLUMNS))
         raise InputError(f"{flag} {path}, line 1: columns {', '.join(columns)[:200]}; expected onset (seconds from the "
                          "recording's start) or sample" + f", and at least one of {expected}" * (not times_suffice))
+    if when[0] == "sample" and form.onset_unit != 1:
+        raise InputError(f"{flag} {path}, line 1: has no column onset, so --onset_unit has no effect on it: sample counts "
+                         "samples; leave the option out, or call the column onset")
     events, last, unsorted = [], {}, 0
     for line, row in rows:
         place = f"{flag} {path}, line {line}"

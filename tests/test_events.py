@@ -207,6 +207,13 @@ def test_cells_as_spreadsheets_and_web_pages_give_them(prepare, tmp_path):
     assert len(read_captions(tmp_path / "long" / "images", "cat_0")[0]) == 210000 - 1
 
 
+def test_a_unit_of_onsets_that_are_not_there(fails, tmp_path):
+    """It was ignored where the table counts samples."""
+    table = write_table(tmp_path / "events.tsv", ("sample", "picture"), (600, "cat_0.png"))
+    message = fails("--events", table, "--pictures", make_pictures(tmp_path / "pictures"), "--onset_unit", "ms")
+    assert "has no column onset, so --onset_unit has no effect" in message
+
+
 def test_nothing_in_the_table_or_in_the_recording(fails, tmp_path):
     table = write_table(tmp_path / "events.tsv", EXPLICIT)
     assert f"{table}: has no events" in fails("--events", table)
