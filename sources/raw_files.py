@@ -81,7 +81,9 @@ def _search(folder):
                     and not is_no_recording(path.name, lambda name, path=path: path.with_name(name).is_file())),
                    key=natural)
     if not found:
-        raise InputError(f"--recordings {folder}: contains no recordings; expected files that end in {' '.join(SUFFIXES)}")
+        other = next((path.name for path in sorted(folder.rglob("*.fif*")) if seen(path)), None)
+        raise InputError(f"--recordings {folder}: contains no recordings; expected files that end in {' '.join(SUFFIXES)}"
+                         + f"; {other} is, by its name, one of epochs or of another kind, or a later part" * bool(other))
     return found
 
 

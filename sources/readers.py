@@ -75,6 +75,9 @@ def mne_reads(path: Path | str, advice: str = DAMAGED) -> Iterator[list[str]]:
             if "Unsupported file type" in str(error):
                 raise InputError(f"{path}: unsupported file type, expected a recording ({' '.join(SUFFIXES)}); tables go "
                                  "to --events, --picture_map or --picture_list, pictures to --pictures") from None
+            if "No raw data in" in str(error):  # FIF
+                raise InputError(f"{path}: holds no continuous recording, but epochs, an average or the like; give the "
+                                 "recording that they were made of") from None
             raise InputError(f"{path}: not readable ({_brief(error)}); " + (
                 "install that package" if "could not be imported" in str(error) else advice)) from None
         finally:

@@ -214,3 +214,9 @@ def test_parts_and_cut_trials_are_refused(shared, tmp_path, capsys):
     epochs = mne.Epochs(raw, events, None, 0, 1, baseline=None, verbose="error", preload=True)
     epochs.export(tmp_path / "cut.set", verbose="error")
     assert "contains epochs" in fails(capsys, tmp_path / "out", "--recordings", tmp_path / "cut.set", "--event_names", ".*")
+    (tmp_path / "fif").mkdir()
+    epochs.save(tmp_path / "fif" / "cut-epo.fif", verbose="error")
+    for given, said in ((tmp_path / "fif" / "cut-epo.fif", "holds no continuous recording, but epochs"),
+                        (tmp_path / "fif", "cut-epo.fif is, by its name, one of epochs")):
+        message = fails(capsys, tmp_path / "out", "--recordings", given, "--event_names", ".*")
+        assert said in message and "damaged" not in message
