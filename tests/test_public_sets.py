@@ -181,6 +181,20 @@ def test_raw_things_in_the_order_of_presentation(things_pictures, tmp_path, caps
     assert [sum(entry["dropped"].values()) for entry in record["recordings"]] == [0, 1, 1] and record["units"] == "uV"
 
 
+@pytest.mark.parametrize(("row", "kinds", "said"), [
+    (np.zeros(12_000), "eeg", "its stim channel holds no picture"), (np.full(12_000, np.nan), "eeg", "holds NaN"),
+    (np.eye(1, 12_000, 3000)[0], "eog", "channel Cz is of type eog")])
+def test_raw_things_that_are_not_as_published(things_pictures, tmp_path, capsys, row, kinds, said):
+    """A file without codes gave no trial and no word, and an EOG channel was taken for EEG."""
+    path = tmp_path / "raw" / "sub-01" / "ses-01" / "raw_eeg_training.npy"
+    path.parent.mkdir(parents=True)
+    data = np.vstack([np.random.default_rng(0).normal(0, 1e-5, (3, 12_000)), row])
+    np.save(path, {"raw_eeg_data": data, "ch_names": ["Oz", "P7", "Cz", "stim"], "sfreq": 1000,
+                   "ch_types": ["eeg", "eeg", kinds, "stim"]}, allow_pickle=True)
+    message = fails(capsys, "things", tmp_path / "no", "--folder", tmp_path / "raw", "--images", things_pictures)
+    assert "raw_eeg_training.npy" in message and said in message
+
+
 def test_things_eeg1_through_bids(tmp_path):
     """ds003825: onsets in ms, pictures in the column stim with backslashes."""
     rng, root = np.random.default_rng(0), tmp_path / "ds003825"
