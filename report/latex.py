@@ -21,8 +21,8 @@ def escaped(text: object) -> str:
 def table(study: dict, metric: str, alpha: float, place: int = 1, made: dict | None = None) -> str:
     """A booktabs table: conditions by metrics with 95% intervals, the claim and N in the caption.
 
-    Only the model's headline score can be bold, and only where it is better than every control and baseline. made:
-    runtime.run_facts of the evaluation.
+    Only the model's headline score can be bold, and only where it is better than every control and baseline. A condition of
+    other trials than the model's N has its own n beside it. made: runtime.run_facts of the evaluation.
     """
     metrics, bold = main_metrics(study, metric)[:MAX_COLUMNS], beats_floor(study)
     columns = len(metrics) + 1
@@ -38,7 +38,8 @@ def table(study: dict, metric: str, alpha: float, place: int = 1, made: dict | N
                 strong = bold and one["kind"] == "model" and column == metric
                 cells.append(rf"\textbf{{{value}}}" if strong else value)
                 spans.append(rf"\scriptsize {ends}" if ends else "")
-            lines.append(" & ".join([escaped(one["condition"]), *cells]) + r" \\")
+            some = "" if one["n"] == study["n"] else f" (n = {one['n']})"
+            lines.append(" & ".join([escaped(f"{one['condition']}{some}"), *cells]) + r" \\")
             if any(spans):
                 lines.append(" & ".join(["", *spans]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{caption(study, metric, alpha, bold, made)}}}",

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from report.examples import choose_examples
-from report.latex import escaped
+from report.latex import escaped, table
 from report.traces import read_eeg
 from report_material import CHANNELS, KINDS, Elements, edit, make_results, make_run, page_of, section, write
 
@@ -315,6 +315,14 @@ def test_the_latex_table_is_whole_and_escaped(run):
     assert "N = 36 trials of 12 pictures and 3 subjects" in caption and "Nothing is bold" in caption
     assert r"shuffled\_within\_class &" in text and r"\label{tab:eeg-to-text-50-a-csv-1}" in text
     assert escaped('a\nb "c"') == "a b ''c''"
+
+
+def test_the_latex_table_says_n_where_a_condition_has_other_trials(run):
+    """Its caption gives one N, so scores of a control that lacks rows were taken for scores of all trials."""
+    results = make_results(run)
+    next(one for one in results["studies"][0]["conditions"] if one["condition"] == "label")["n"] = 20
+    text = table(results["studies"][0], "ROUGE-1", .05)
+    assert "label (n = 20) &" in text and text.count("(n = ") == 1
 
 
 def test_the_package_imports_nothing_heavy():
