@@ -75,8 +75,8 @@ def open_raw(path: Path) -> tuple[np.ndarray, list[str], float]:
         raise InputError(f"{path}: expected one channel of type stim, the last one, in 'ch_types'")
     other = next((kind for kind in kinds[:-1] if kind != "eeg"), None)
     if other:
-        raise InputError(f"{path}: channel {names[kinds.index(other)]} is of type {other} by 'ch_types', expected eeg in all "
-                         "but the last one, as in the publishers' files; copy it again")
+        raise InputError(f"{path}: channel {names[kinds.index(other)]} is of type {other} by 'ch_types', expected eeg in "
+                         "all but the last one, as in the publishers' files; copy it again")
     return data, names[:-1], float(content["sfreq"])
 
 
@@ -86,8 +86,9 @@ def read(path: Path, settings: epochs.Epoching, pictures: list[ConceptPicture], 
     data, names, sfreq = open_raw(path)
     codes = np.asarray(data[-1], float)
     if not np.isfinite(codes).all() or not codes.any():
-        raise InputError(f"{path}: its stim channel holds {'no picture' if np.isfinite(codes).all() else 'NaN or infinity'}, "
-                         "expected the number of each picture at its onset and 0 elsewhere; copy it again, or take it out")
+        what = "no picture" if np.isfinite(codes).all() else "NaN or infinity"
+        raise InputError(f"{path}: its stim channel holds {what}, expected the number of each picture at its onset and 0 "
+                         "elsewhere; copy it again, or take it out")
     codes = codes.astype(int)
     samples = np.flatnonzero((codes != 0) & (codes != np.concatenate([[0], codes[:-1]])))
     shown = codes[samples]
