@@ -29,13 +29,14 @@ from .seed62 import CHANNELS
 SFREQ, LOW, HIGH = 1000., 40, 440  # Hz, samples
 TRAINED, SHOWN = 30, 50  # pictures of a block in the published training part, and in all
 KEYS = ("eeg_data", "granularity", "subject", "label", "image")
+GRANULARITIES = ("coarse", "fine")
 BLOCK = 1000  # trials at a time
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--files", nargs="+", required=True, metavar="PTH", help="EEG-ImageNet_1.pth, EEG-ImageNet_2.pth")
     parser.add_argument("--images", metavar="FOLDER", help="folder of <synset>/<file> (unset: classes only)")
-    parser.add_argument("--granularity", choices=("all", "coarse", "fine"), default="all",
+    parser.add_argument("--granularity", choices=("all", *GRANULARITIES), default="all",
                         help="coarse: 40 classes that differ; fine: 8 groups of 5 classes that are alike")
 
 
@@ -99,9 +100,11 @@ def _check(place, entry):
         person = -1.
     if person < 0 or not person.is_integer():
         raise InputError(f"{place} has subject {brief(entry['subject'])}; expected its number, 0 or more")
-    for key in ("label", "image", "granularity"):
+    if entry["granularity"] not in GRANULARITIES:
+        raise InputError(f"{place} has granularity {brief(entry['granularity'])}; expected {' or '.join(GRANULARITIES)}")
+    for key in ("label", "image"):
         if not isinstance(entry[key], str) or not entry[key] or "/" in entry[key] or "_" in entry["label"]:
-            raise InputError(f"{place} has {key} {brief(entry[key])}; expected a synset, a file name, coarse or fine")
+            raise InputError(f"{place} has {key} {brief(entry[key])}; expected a synset, a file name")
 
 
 def _name(entry):

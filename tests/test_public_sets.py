@@ -316,6 +316,15 @@ def test_eeg_imagenet_and_its_blocks(tmp_path):
     assert order["severity"] == "severe" and order["numbers"]["pure"] == 1  # each class was one block
 
 
+def test_eeg_imagenet_of_another_granularity(tmp_path, capsys):
+    """--granularity coarse left a record of "Coarse" out without a word."""
+    records = eegimagenet(tmp_path, people=1)
+    records[3]["granularity"] = "Coarse"
+    torch.save({"dataset": records}, tmp_path / "other.pth")
+    message = fails(capsys, "eegimagenet", tmp_path / "no", "--files", tmp_path / "other.pth", "--granularity", "coarse")
+    assert "record 3 has granularity" in message and "Coarse" in message and "expected coarse or fine" in message
+
+
 def test_a_file_of_eeg_imagenet_that_is_given_twice_is_refused(tmp_path, capsys):
     """Each trial was there twice."""
     eegimagenet(tmp_path)
