@@ -61,18 +61,17 @@ def find(args: argparse.Namespace) -> DataSet:
     if not records:
         raise InputError(f"--granularity {args.granularity}: no record of the files is of it")
     classes = sorted({entry["label"] for *_, entry in records})
-    names = {entry["image"]: _name(entry) for *_, entry in records}
     people = sorted({int(entry["subject"]) for *_, entry in records})
     recordings = []
     for person in people:
         own = [one for one in records if int(one[2]["subject"]) == person]
         key = [[digest, number] for digest, number, _ in own]
         recordings.append(Recording(f"subject {person}", person + 1, -1, key, partial(
-            read, [entry for *_, entry in own], {label: number for number, label in enumerate(classes)}, names)))
+            read, [entry for *_, entry in own], {label: number for number, label in enumerate(classes)})))
     return DataSet(
         recordings, SFREQ, list(CHANNELS), HIGH - LOW, LOW / SFREQ, "standardised", classes, synset_names(classes),
-        {names[image]: Picture(_picture(args.images, entry)) for image, entry in
-         {entry["image"]: entry for *_, entry in records}.items()} if args.images else {},
+        {name: Picture(_picture(args.images, entry)) for name, entry in
+         {_name(entry): entry for *_, entry in records}.items()} if args.images else {},
         "yes" if args.images else "no", split_by="given",
         about={"steps": ["cut by the publishers", f"samples {LOW} to {HIGH} of each trial kept"],
                "presentation": "blocks: 50 pictures of a class in a row, after the name of the class; the published split "
@@ -144,7 +143,7 @@ def _word(wordnet, synset):
         return synset
 
 
-def read(entries: list[dict], number: dict[str, int], names: dict[str, str]) -> Iterator[Block]:
+def read(entries: list[dict], number: dict[str, int]) -> Iterator[Block]:
     """One person's trials, in the order of the files."""
     shown, parts = {}, []
     for entry in entries:
@@ -155,4 +154,4 @@ def read(entries: list[dict], number: dict[str, int], names: dict[str, str]) -> 
         rows = slice(start, start + BLOCK)
         eeg = np.stack([entry["eeg_data"][:, LOW:HIGH].float().numpy() for entry in entries[rows]])
         yield Block(eeg, np.array([number[entry["label"]] for entry in entries[rows]]),
-                    [names[entry["image"]] for entry in entries[rows]], np.full(len(eeg), np.nan), parts[rows])
+                    [_name(entry) for entry in entries[rows]], np.full(len(eeg), np.nan), parts[rows])

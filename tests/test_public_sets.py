@@ -316,6 +316,17 @@ def test_eeg_imagenet_and_its_blocks(tmp_path):
     assert order["severity"] == "severe" and order["numbers"]["pure"] == 1  # each class was one block
 
 
+def test_eeg_imagenet_with_equal_file_names_in_several_classes(tmp_path):
+    """All of them were called by the class of the last one."""
+    records = [one for one in eegimagenet(tmp_path, people=1, size=6) if one["granularity"] == "coarse"]
+    for one in records:
+        one["image"] = one["image"].split("_")[1]
+    torch.save({"dataset": records}, tmp_path / "other.pth")
+    _, _, columns = prepare("eegimagenet", tmp_path / "out", "--files", tmp_path / "other.pth", "--split_by",
+                            "picture")
+    assert columns["picture"].tolist() == [f"{one['label']}_{one['image'].removesuffix('.JPEG')}" for one in records]
+
+
 def test_eeg_imagenet_of_another_granularity(tmp_path, capsys):
     """--granularity coarse left a record of "Coarse" out without a word."""
     records = eegimagenet(tmp_path, people=1)
