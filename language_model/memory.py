@@ -61,7 +61,8 @@ def in_16_bit(half: str) -> list[Precision]:
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of an LLM; linears: (name, inputs, outputs) of the layers that bitsandbytes quantises and LoRA adapts."""
+    """Sizes of an LLM; linears: (name, inputs, outputs) of the layers that bitsandbytes quantises and LoRA adapts;
+    checkpointing: whether its layers can be computed again in the backward pass."""
 
     name: str
     layers: int
@@ -72,6 +73,7 @@ class Shape:
     linears: tuple = field(repr=False)
     parameters: int
     own: Precision  # as saved
+    checkpointing: bool = True
 
     @property
     def inner(self) -> int:
@@ -110,6 +112,7 @@ def shape_of(llm: str | Path) -> Shape:
     own = Precision("8bit" if quantised.get("load_in_8bit") else "4bit" if quantised.get("load_in_4bit") else None,
                     (config.get_text_config().dtype or torch.float32).itemsize, False)
     return Shape(str(llm), **_sizes(config), linears=tuple(_linears(model)), own=own,
+                 checkpointing=model.supports_gradient_checkpointing,
                  parameters=sum(parameter.numel() for parameter in model.parameters()))
 
 

@@ -65,7 +65,10 @@ def plan_training(args: argparse.Namespace, shape: Shape, *, free: float, cuda: 
     taken, without checkpointing if that fits; but batches larger than --batch_size are not worth checkpointing. An
     evaluation keeps less than training with checkpointing does. Raises InputError if nothing fits.
     """
-    switch = {"auto": (False, True), "on": (True,), "off": (False,)}[args.gradient_checkpointing]
+    if args.gradient_checkpointing == "on" and not shape.checkpointing:
+        raise InputError(f"--gradient_checkpointing on: transformers has none for LLMs of this type ({shape.name}); leave "
+                         "the option out (a smaller --micro_batch_size saves memory, too), or give another LLM")
+    switch = {"auto": (False, True)[:1 + shape.checkpointing], "on": (True,), "off": (False,)}[args.gradient_checkpointing]
 
     def terms(precision, batch, checkpointing):
         return training_memory(shape, precision, batch=batch, tokens=tokens, labels=labels, checkpointing=checkpointing,

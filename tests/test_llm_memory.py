@@ -1,6 +1,7 @@
 """llm_memory's arithmetic against what torch, peft and bitsandbytes hold, and what is chosen by it."""
 
 import argparse
+import contextlib
 import itertools
 
 from runtime.errors import InputError
@@ -287,6 +288,19 @@ def test_nothing_fits(deepseek, gigabytes, cuda, given, parts):
     with pytest.raises(InputError) as error:
         choose(deepseek, gigabytes, cuda, **given)
     assert all(part in str(error.value) for part in ["6.9 billion", f"{gigabytes:.1f} GB that are free", *parts])
+
+
+def test_a_family_without_gradient_checkpointing(tmp_path):
+    """The training ended in a traceback of transformers, also where memory was short and nothing was asked for."""
+    AutoConfig.for_model("gpt_neox_japanese", hidden_size=48, num_hidden_layers=2, num_attention_heads=4,
+                         vocab_size=320).save_pretrained(tmp_path)
+    plans = []
+    for gigabytes in (40., *(1.79 + .001 * step for step in range(30))):
+        with contextlib.suppress(InputError):  # too little for batches of one
+            plans.append(choose(tmp_path, gigabytes, cuda=False)[0])
+    assert len({batch for _, _, batch, _ in plans}) > 1 and not any(checkpointing for _, checkpointing, _, _ in plans)
+    with pytest.raises(InputError, match="--gradient_checkpointing on: transformers has none for LLMs of this type"):
+        choose(tmp_path, 40., cuda=False, gradient_checkpointing="on")
 
 
 def test_plan_reads_the_config_alone(deepseek, capsys):
