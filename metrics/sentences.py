@@ -52,7 +52,9 @@ def _encoder(model, device):
     from safetensors import SafetensorError
 
     try:  # in float32 whatever the files hold: a cosine in bfloat16 has three digits
-        return SentenceTransformer(model, device=device, trust_remote_code=False, model_kwargs={"dtype": torch.float32})
+        encoder = SentenceTransformer(model, device=device, trust_remote_code=False, model_kwargs={"dtype": torch.float32})
+        encoder.encode(["a text"], show_progress_bar=False)  # a model of pictures alone loads, and then refuses texts
+        return encoder
     except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"--sentence_model {model}: cannot be used ({str(error).splitlines()[0]}); expected a "
                          "sentence-transformers model or a Hugging Face encoder, as a folder or Hub name") from None

@@ -198,3 +198,9 @@ def test_missing_library_names_the_requirements_file(monkeypatch):
     sentences._encoder.cache_clear()
     with pytest.raises(InputError, match=r"requirements-metrics\.txt"):
         embed(["a"], "any")
+
+
+def test_a_sentence_model_that_reads_pictures_only_is_one_clear_sentence(clip):
+    pytest.importorskip("sentence_transformers")
+    with pytest.raises(InputError, match=r"--sentence_model .*: cannot be used \(.*text.*\); expected a sentence-transf"):
+        embed(["A cat."], clip)
