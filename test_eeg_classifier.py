@@ -212,7 +212,8 @@ def _run(args):
         pictures, clusters = (part.numpy() for part in trials.image[rows].unique(return_inverse=True))
         names = [trials.images[i] for i in pictures]
         overlap = check_overlap(folder, args.output, paths.image_dir, names, part=args.split, allowed=args.allow_overlap,
-                                in_training=trials.names(split["train"]) if same_split else [])
+                                in_training=[name for part in ("train", "val") for name in trials.names(split[part])]
+                                if same_split else [])
         if not classes_only:
             check_clip(folder, settings.clip_model, paths.picture)
             gallery = _picture_gallery(paths, settings, names, encoder.config.embedding_size, device)

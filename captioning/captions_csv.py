@@ -95,7 +95,7 @@ def write_captions(captioner: Captioner, args: Options, files: dict[str, Path]) 
     if fitted and more:
         print(f"note: {', '.join(fitted)}: fitted on the {len(training)} training pictures of these trials; the captioner "
               f"was trained on {more} more, so they are weaker than they could be")
-    facts = _provenance(captioner, args, paths, trials, names, training)
+    facts = _provenance(captioner, args, paths, trials, names, training | set(trials.names(split["val"])))
     captions = {name: read_captions(paths.image_dir, name) for name in set(names)}
     embeddings, predicted, probability = captioner.read(trials.eeg, positions)
     encoded = EncodedTrials(paths, trials, positions, split["train"], names, [captions[name] for name in names],
@@ -141,8 +141,8 @@ def check_model_fits(captioner: Captioner, trials: Trials) -> None:
 def _provenance(captioner, args, paths, trials, names, training):
     """What the records of all conditions share: model, data, and which pictures the model was trained on.
 
-    training: names of the pictures in the training part of the split. Raises InputError for test pictures that the model
-    was trained on, unless --allow_overlap is given.
+    training: names of the pictures in the training and validation parts of the split. Raises InputError for test pictures
+    that the model was trained on, unless --allow_overlap is given.
     """
     pictures = sorted(set(names))
     other_llm = captioner.other_llm()

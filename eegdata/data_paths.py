@@ -41,5 +41,5 @@ def find_data(eeg_dataset: str | None, splits_path: str | None = None, image_dir
     for flag, path in (("splits_path", splits_path), ("image_dir", image_dir)):
         if flag in needed and not path:
             raise InputError(f"--{flag} is missing: --eeg_dataset {eeg_dataset} is a file, and only a data set folder of "
-                             "prepare_data.py brings its own")
+                             "prepare_data.py brings its own; a recording becomes such a folder by prepare_data.py raw")
     return DataPaths(str(folder), splits_path, image_dir, picture or own)

@@ -54,8 +54,8 @@ def check_overlap(folder: Path, name: str, image_dir: str, pictures: list[str], 
     """How many of the `pictures` to be scored the encoder in `folder` was trained on; None if it has no record of them.
 
     In the test part such pictures are an InputError unless `allowed`. Notes on what makes a score too good are printed.
-    name: what --output gives, for messages; part: the part of the split; in_training: pictures of its training part, []
-    where the encoder was trained with another split.
+    name: what --output gives, for messages; part: the part of the split; in_training: pictures of its training and
+    validation parts, to which linear branches are fitted, too; [] where the encoder was trained with another split.
     """
     trained = provenance.trained_on(folder, image_dir, pictures)
     if part == "test" and trained and not allowed:

@@ -26,12 +26,13 @@ ENCODER = "eeg_encoder"  # folder of the encoder in a captioner's
 class KnownPictures(list):
     """Names of pictures that a checkpoint was made with; a list otherwise, JSON included.
 
-    by_name: those found by their name alone, as their files differ or are not there to compare.
+    by_name: those found by their name alone, as their files differ or are not there to compare. copies: those found by
+    their bytes alone, as the checkpoint knows them by other names.
     """
 
-    def __init__(self, names: Iterable[str] = (), by_name: Iterable[str] = ()):
+    def __init__(self, names: Iterable[str] = (), by_name: Iterable[str] = (), copies: Iterable[str] = ()):
         super().__init__(names)
-        self.by_name = list(by_name)
+        self.by_name, self.copies = list(by_name), list(copies)
 
 
 def trained_on(folder: str | Path, image_dir: str | Path | None, names: Iterable[str]) -> KnownPictures | None:
@@ -95,7 +96,7 @@ def overlap_error(flag: str, folder: str | Path, known: KnownPictures, names: It
     """The InputError for pictures `names` to be scored, of which `known` (see trained_on) were trained on.
 
     flag: the option that named the checkpoint, such as --model_path. repeated: how many of `known` are also in the training
-    part of the split at hand, as in a split by subject; 0 where the checkpoint was trained with another split.
+    and validation parts of the split at hand, as in a split by subject; 0 where the checkpoint was trained with another.
     """
     by_name, how = known.by_name, ""
     if by_name:
@@ -103,6 +104,10 @@ def overlap_error(flag: str, folder: str | Path, known: KnownPictures, names: It
         how = (f" ({which} found by name: the files differ or are not there, so they may be the same pictures saved again, "
                "or others with equal names)")
     what = "use the data set and the split that it was trained with"
+    if known.copies:
+        what = (f"{len(known.copies)} of them ({known.copies[0]}) were trained on under other names, as the files are the "
+                "same: keep one name of each picture, prepare the data set and train again, or use the split that it was "
+                "trained with")
     if repeated:
         what = (f"the training part of the split also shows {repeated} of them, as in every split by subject, session, "
                 "recording or time; to test on new pictures as well, make the split with prepare_data.py split ... "
@@ -152,7 +157,8 @@ def _known(folder, image_dir, names, file):
     same = _same_content(image_dir, names, hashes)
     trained = {name for record in present for name in record}
     by_name = [name for name in names if name in trained and name not in same]
-    known = KnownPictures([name for name in names if name in trained or name in same], by_name)
+    known = KnownPictures([name for name in names if name in trained or name in same], by_name,
+                          [name for name in names if name in same and name not in trained])
     return known if known or len(present) == len(records) else None
 
 

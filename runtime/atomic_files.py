@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runtime import processes
-from runtime.errors import InputError
+from runtime.errors import InputError, why_not_written
 
 TEMPORARY = ".writing-"  # begins the name of a file that is not whole yet
 
@@ -30,7 +30,7 @@ def atomic_path(path: str | Path, sync: bool = True) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary(path, sync)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); free space or choose another path") from None
+        raise InputError(f"{path}: {why_not_written(error)}") from None
     os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files; results are for everybody
     try:
         yield Path(temporary)

@@ -83,7 +83,7 @@ def exits_cleanly(main: Callable) -> Callable:
                            "the file that names it")
             elif _cannot_write(error):
                 place = getattr(error, "filename", None) or "output"
-                message = f"{place}: cannot be written ({error}); free space or choose another path"
+                message = f"{place}: {why_not_written(error)}"
             else:
                 raise
         _say(without_secrets(f"error: {processes.wait_to_speak()}{message}"))
@@ -150,6 +150,13 @@ def _say(line):
     for bar in list(sys.modules["tqdm"].tqdm._instances) if "tqdm" in sys.modules else ():
         bar.close()
     print(line, file=sys.stderr)
+
+
+def why_not_written(error: Exception, other: str = "path") -> str:
+    """The end of a message on what cannot be written; other: what to choose another of."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return f"cannot be written, as a file lies where a folder is needed; choose another {other}"
+    return f"cannot be written ({getattr(error, 'strerror', None) or error}); free space or choose another {other}"
 
 
 def _cannot_write(error):

@@ -16,6 +16,7 @@ from runtime.errors import InputError
 from runtime.run_facts import run_facts
 from runtime.secrets import without_secrets
 from runtime.text_files import parse_json, read_text
+from runtime.wording import listed
 
 T = TypeVar("T")
 CHECKSUM, MARK = "checksum", "sha256 of the rest: "  # key of a record, and the beginning of its value
@@ -56,7 +57,9 @@ def read_json(path: str | Path, kind: type[T] = dict, advice: str = "write it ag
     try:
         content = parse_json(read_text(path, advice=advice))
     except FileNotFoundError:
-        raise InputError(f"{path}: not found; expected a JSON file written by an earlier stage") from None
+        inner = sorted(file.parent.name for file in Path(path).parent.glob(f"*/{Path(path).name}"))
+        below = f"; {Path(path).parent} holds {listed(inner, 3)} with such a file: give that folder" if inner else ""
+        raise InputError(f"{path}: not found; expected a JSON file written by an earlier stage{below}") from None
     except (ValueError, IsADirectoryError) as error:
         raise InputError(f"{path}: not readable as JSON ({error}); {advice}") from None
     if not isinstance(content, kind):

@@ -116,13 +116,22 @@ def test_schedules_that_follow_the_validation(data, clip, encoder, llm, tmp_path
     (["--lora_target", "nonsense"], "--lora_target nonsense"),
     (["--lora_target", "(("], "--lora_target (("),
     (["--output", "ENCODER"], "holds a model of type 'eegencoder'"),
-    (["--output", "FILE"], "cannot be written"),
+    (["--output", "FILE"], "a file lies where a folder is needed"),
+    (["--output", "FILE/inner"], "a file lies where a folder is needed"),
 ])
 def test_captioner_options(data, clip, encoder, llm, tmp_path, capsys, more, message):
     (tmp_path / "file").write_text("mine")
-    more = [{"ENCODER": encoder, "FILE": tmp_path / "file"}.get(word, word) for word in more]
+    places = {"ENCODER": encoder, "FILE": tmp_path / "file", "FILE/inner": tmp_path / "file" / "inner"}
+    more = [places.get(word, word) for word in more]
     stops(finetune_llm.main, stage3(data, clip, encoder, llm, tmp_path / "out", *more), capsys, message)
     assert (tmp_path / "file").read_text() == "mine" and (encoder / "model.safetensors").is_file()
+
+
+def test_the_folder_below_that_holds_the_model_is_named(data, clip, encoder, llm, tmp_path, capsys):
+    """A run's folder was given in place of its eeg_encoder."""
+    shutil.copytree(encoder, tmp_path / "run" / "eeg_encoder")
+    stops(finetune_llm.main, stage3(data, clip, tmp_path / "run", llm, tmp_path / "out"), capsys,
+          f"{tmp_path / 'run'} holds eeg_encoder with such a file: give that folder")
 
 
 def test_other_class_names_are_refused(data, clip, encoder, llm, tmp_path, capsys):

@@ -113,6 +113,8 @@ def test_the_refusal_says_how_and_what_to_do(images, tmp_path):
     assert "3 of the 4 pictures" in message({"cat_1": None, "cat_2": None, "rex": sha(b"photo of dog_1")})
     assert "(2 were found by name: " in message({"cat_1": None, "cat_2": None, "rex": sha(b"photo of dog_1")})
     assert "the split that it was trained with" in plain and "--unseen_pictures" not in plain
+    assert "1 of them (cat_1) were trained on under other names" in plain and "keep one name of each picture" in plain
+    assert "other names" not in message({"cat_1": sha(b"photo of cat_1")})
     known = trained_on(tmp_path, images, NAMES)
     repeated = str(overlap_error("--output", "x", known, NAMES, repeated=2))
     assert "the training part of the split also shows 2 of them" in repeated and "--unseen_pictures" in repeated

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from runtime import pretrained
-from runtime.errors import InputError
+from runtime.errors import InputError, why_not_written
 from runtime.model_files import model_identity, model_key
 from runtime.runs import content_key
 from runtime.secrets import HIDDEN, secrets_of, without_secrets
@@ -81,8 +81,7 @@ class AnswerCache:
                 file.write(self.separator + line.encode())
                 self.answers[key], self.separator = answer, b""
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({error.strerror}); free space or choose another "
-                             "--judge_cache") from None
+            raise InputError(f"{self.path}: {why_not_written(error, '--judge_cache')}") from None
 
 
 class Endpoint:
