@@ -6,6 +6,7 @@ from pathlib import Path
 from runtime.errors import InputError
 from runtime.pickles import brief, is_series, is_whole, load_pickle
 from runtime.places import check_splits
+from runtime.wording import counted
 
 from eegdata.parts import PARTS
 
@@ -45,7 +46,7 @@ def split_records(path: Path | str, data: Path | str, images: Sequence, subjects
             raise InputError(f"--splits_index subject: {path} counts all records; leave the option out")
         index = "all"
     if split_num >= len(splits):
-        raise InputError(f"--split_num {split_num}: {path} holds {len(splits)} splits, numbered from 0")
+        raise InputError(f"--split_num {split_num}: {path} holds {counted(len(splits), 'split')}, numbered from 0")
     parts = {name: [int(i) for i in splits[split_num][name]] for name in PARTS}
     parts = _as_records(parts, path, data, images, subjects, chosen, index)
     seen = {}

@@ -146,6 +146,10 @@ def read_captions(path: str | Path) -> Captions:
     """
     import pandas as pd
 
+    if Path(path).suffix == ".json":
+        table = Path(path).with_suffix("")
+        raise InputError(f"{path}: is a JSON file, expected a CSV of captions as inference.py writes"
+                         + f"; give {table}, beside which it lies" * table.is_file())
     try:
         columns, rows = read_csv(path)
     except FileNotFoundError:

@@ -454,3 +454,12 @@ def test_whole_numbers_are_the_same_however_pandas_wrote_them(tmp_path):
     assert "1.0" in (tmp_path / "a.csv").read_text()
     read = read_captions(tmp_path / "a.csv")
     assert set(read.people) == {"0", "1", "2"} and read.texts("trial") == [str(100 + row) for row in range(36)]
+
+
+def test_a_json_file_is_no_damaged_table(results, capsys):
+    """results/* also finds the records beside the captions; they were said to be damaged CSVs."""
+    record = results / "llm_noise.csv.json"
+    record.write_text("{}")
+    assert f"{record}: is a JSON file" in (said := refused(capsys, record)) and f"give {results / 'llm_noise.csv'}" in said
+    (results / "results.json").write_text("{}")
+    assert "beside which" not in refused(capsys, results / "results.json")
