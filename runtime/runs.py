@@ -58,7 +58,7 @@ def read_json(path: str | Path, kind: type[T] = dict, advice: str = "write it ag
         content = parse_json(read_text(path, advice=advice))
     except FileNotFoundError:
         inner = sorted(file.parent.name for file in Path(path).parent.glob(f"*/{Path(path).name}"))
-        below = f"; {Path(path).parent} holds {listed(inner, 3)} with such a file: give that folder" if inner else ""
+        below = f"; {Path(path).parent} holds {listed(inner, 3)} with such a file: give the one that is meant" * bool(inner)
         raise InputError(f"{path}: not found; expected a JSON file written by an earlier stage{below}") from None
     except (ValueError, IsADirectoryError) as error:
         raise InputError(f"{path}: not readable as JSON ({error}); {advice}") from None

@@ -131,7 +131,7 @@ def test_the_folder_below_that_holds_the_model_is_named(data, clip, encoder, llm
     """A run's folder was given in place of its eeg_encoder."""
     shutil.copytree(encoder, tmp_path / "run" / "eeg_encoder")
     stops(finetune_llm.main, stage3(data, clip, tmp_path / "run", llm, tmp_path / "out"), capsys,
-          f"{tmp_path / 'run'} holds eeg_encoder with such a file: give that folder")
+          f"{tmp_path / 'run'} holds eeg_encoder with such a file: give the one that is meant")
 
 
 def test_other_class_names_are_refused(data, clip, encoder, llm, tmp_path, capsys):
