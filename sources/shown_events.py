@@ -100,18 +100,9 @@ def keep_shown(args: argparse.Namespace, found: list[OpenRecording], stimuli: St
     if not total:
         held = ", ".join(f"{name} ({count})" for name, count in names.most_common(12)) or " ".join(
             ["none at all", *(f"({note})" for note in found[0].notes if "annotation" in note)])
-        chosen = args.event_names and any(choose_by_name([Event(name, "")], args.event_names)[0] for name in names)
-        expected = ("rows in its events.tsv" if not names and args.bids else
-                    "--events TSV, or --stim_channel NAME where a channel holds codes" if not names else
-                    f"a --event_names that fits whole names, such as '.*({args.event_names}).*'"
-                    if args.event_names and not chosen else
-                    "one that names a picture or class of --pictures, or --picture_map to say what they mean"
-                    if stimuli.files and not stimuli.map else
-                    "one that --picture_map or --event_picture names" if stimuli.map or stimuli.pattern else
-                    "--event_names REGEX to say which are classes, or --picture_map or --pictures to say what they mean")
         channels = may_hold_codes(found[0].all_names)
         raise InputError(f"{found[0].file.path}{' and others' if len(found) > 1 else ''}: no event shows a picture; the "
-                         f"events' names are: {held}; expected {expected}" + (
+                         f"events' names are: {held}; expected {_expected(args, names, stimuli)}" + (
                              f"; by its name, {channels[0]} may be one" if channels and not names else ""))
     print(f"{total} events show pictures" + (", ignored are " + ", ".join(f"{count} of '{name}'" for name, count in
                                                                         ignored.most_common(12)) if ignored else ""))
@@ -119,6 +110,19 @@ def keep_shown(args: argparse.Namespace, found: list[OpenRecording], stimuli: St
            zip(each.events, each.shown, strict=True)):
         print("captions of events that name no picture are left out: a caption belongs to a picture")
     return ignored
+
+
+def _expected(args, names, stimuli):
+    """What would make events show pictures, where none of those of these names does."""
+    if not names:
+        return "rows in its events.tsv" if args.bids else "--events TSV, or --stim_channel NAME where a channel holds codes"
+    if args.event_names and not any(choose_by_name([Event(name, "")], args.event_names)[0] for name in names):
+        return f"a --event_names that fits whole names, such as '.*({args.event_names}).*'"
+    if stimuli.files and not stimuli.map:
+        return "one that names a picture or class of --pictures, or --picture_map to say what they mean"
+    if stimuli.map or stimuli.pattern:
+        return "one that --picture_map or --event_picture names"
+    return "--event_names REGEX to say which are classes, or --picture_map or --pictures to say what they mean"
 
 
 def _leave_out_loose(found, stimuli):
