@@ -39,6 +39,7 @@ def find_files(root: Path | str, task: str | None = None, cut_short: bool = Fals
             raise InputError(f"--task {task}: not in --bids {root} (tasks {', '.join(tasks) or 'none'})")
         found = mne_bids.find_matching_paths(root, tasks=task, datatypes="eeg", suffixes="eeg", extensions=list(SUFFIXES),
                                              ignore_nosub=True)
+    _check_endings(root)
     if not found:
         raise InputError(f"--bids {root}: holds no EEG recording (sub-<label>/[ses-<label>/]eeg/*_eeg with the ending "
                          f"{' '.join(SUFFIXES)})")
@@ -48,6 +49,14 @@ def find_files(root: Path | str, task: str | None = None, cut_short: bool = Fals
                                    lambda path=path: open_raw(path, cut_short, other_files), path.subject, path.session,
                                    _events_of(path, root)))
     return files
+
+
+def _check_endings(root):
+    """Raise InputError for a recording whose ending is in capitals: mne-bids does not find it."""
+    for path in sorted(root.glob("sub-*/**/eeg/*_eeg.*")):
+        if path.suffix not in SUFFIXES and path.suffix.lower() in SUFFIXES:
+            raise InputError(f"--bids {root}: {path.relative_to(root)} ends in capitals, which BIDS does not know; rename "
+                             f"it to {path.stem}{path.suffix.lower()}")
 
 
 def _events_of(path, root):

@@ -80,3 +80,12 @@ def test_what_to_do_about_events_that_show_nothing(tmp_path, capsys):
     write_table(table, ("onset", "duration", "value"))
     message = fails(capsys, tmp_path / "no", *options, "1|2")
     assert "expected rows in its events.tsv" in message and "--events" not in message
+
+
+def test_an_ending_in_capitals_is_refused(tmp_path, capsys):
+    """Such recordings were left out without a word."""
+    folder = make_bids(tmp_path / "bids", "_run-1", "_run-2")
+    (folder / "sub-01_task-images_run-2_eeg.edf").rename(folder / "sub-01_task-images_run-2_eeg.EDF")
+    message = fails(capsys, tmp_path / "out", "--bids", tmp_path / "bids", *AS_IT_IS)
+    assert "run-2_eeg.EDF ends in capitals" in message
+    assert "rename it to sub-01_task-images_run-2_eeg.edf" in message
