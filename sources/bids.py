@@ -1,5 +1,6 @@
 """BIDS data sets: recordings found and opened with mne-bids."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,12 @@ def _events_of(path, root):
         if fits or folder == root:
             return max(fits, key=lambda table: len(named[table]), default=None)
     return None
+
+
+def task_of(file: RecordingFile) -> str | None:
+    """The task in the name of a recording."""
+    found = re.search(r"_task-([0-9A-Za-z+]+)(?=[_.])", file.path.name)
+    return found and found[1]
 
 
 def _entities(file):

@@ -89,3 +89,13 @@ def test_an_ending_in_capitals_is_refused(tmp_path, capsys):
     message = fails(capsys, tmp_path / "out", "--bids", tmp_path / "bids", *AS_IT_IS)
     assert "run-2_eeg.EDF ends in capitals" in message
     assert "rename it to sub-01_task-images_run-2_eeg.edf" in message
+
+
+def test_a_task_without_events_can_be_left_out_by_the_task(tmp_path, capsys):
+    """The message asked to leave the file out, which means to take it out of the BIDS folder."""
+    folder = make_bids(tmp_path / "bids", "")
+    save(make_raw(seed=7).set_annotations(None), folder / "sub-01_task-rest_eeg.edf")
+    options = ("--bids", tmp_path / "bids", *AS_IT_IS)
+    message = fails(capsys, tmp_path / "out", *options)
+    assert "sub-01_task-rest_eeg.edf: no events table beside it" in message and "choose --task images" in message
+    assert len(prepare(tmp_path / "out", *options, "--task", "images")[1]) == len(ONSETS)
