@@ -110,8 +110,13 @@ def open_raw(path: "mne_bids.BIDSPath", cut_short: bool = False,
 
 
 def _check_channels(path, ch_names):
-    """Raise InputError where as many channels as the recording has are in its table, but others. Their order is free."""
+    """Raise InputError where the table that mne-bids takes is of another run, or names as many channels as the recording
+    has, but others. Their order is free."""
     table = path.find_matching_sidecar(suffix="channels", extension=".tsv", on_error="ignore")
+    if table and not _entities(table).items() <= path.entities.items():
+        raise InputError(f"{path.fpath}: has no channels.tsv of its own, and mne-bids takes {Path(table).name} for it, "
+                         f"which is of another recording; write {path.fpath.stem.removesuffix('_eeg')}_channels.tsv, "
+                         "by copying that table if the channels are the same")
     text = decoded(Path(table))[0].lstrip("\ufeff") if table else ""
     head, *rows = [line.split("\t") for line in text.splitlines()] or [[]]
     named = [row[head.index("name")].strip() for row in rows if len(row) == len(head)] if "name" in head else []

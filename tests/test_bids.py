@@ -99,3 +99,15 @@ def test_a_task_without_events_can_be_left_out_by_the_task(tmp_path, capsys):
     message = fails(capsys, tmp_path / "out", *options)
     assert "sub-01_task-rest_eeg.edf: no events table beside it" in message and "choose --task images" in message
     assert len(prepare(tmp_path / "out", *options, "--task", "images")[1]) == len(ONSETS)
+
+
+def test_a_recording_without_a_run_has_no_channels_of_run_2(tmp_path, capsys):
+    """Its channels got the types and bad channels of the other run."""
+    folder = make_bids(tmp_path / "bids", "", "_run-2")
+    (folder / "sub-01_task-images_channels.tsv").unlink()
+    options = ("--bids", tmp_path / "bids", *AS_IT_IS)
+    message = fails(capsys, tmp_path / "out", *options)
+    assert "sub-01_task-images_eeg.edf: has no channels.tsv of its own" in message
+    assert "sub-01_task-images_run-2_channels.tsv" in message
+    (folder / "sub-01_task-images_run-2_channels.tsv").rename(tmp_path / "bids" / "task-images_channels.tsv")  # for both
+    assert len(prepare(tmp_path / "out", *options)[1]) == 2 * len(ONSETS)
