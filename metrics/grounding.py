@@ -10,9 +10,11 @@ fit some pictures better than others; they are removed by least squares. d, a ca
 in the exchange. Where the pictures of a class were not shown in all sittings alike, a and b are of class and sitting
 together: a captioner with a habit for each class of each person or session would else seem to know the pictures that were
 shown there more often. Then the pictures, each with all its trials, are exchanged within the true class, and only among
-those that were shown in the same sittings. The p value, the sign and the size of the gain all come from this one statistic.
-It is the test of a matrix against residuals of Freedman and Lane (J. Bus. Econ. Stat. 1, 1983), as in network analysis
-(Dekker et al., Psychometrika 72, 2007). bench/claim_size.py measures how often it is wrong.
+those that were shown in the same sittings. A sum over many trials spreads more than one over few, so a picture takes
+another's place with the other's spread: captions that repeat what was shown most often would else seem to know it. The p
+value, the sign and the size of the gain all come from this one statistic. It is the test of a matrix against residuals of
+Freedman and Lane (J. Bus. Econ. Stat. 1, 1983), as in network analysis (Dekker et al., Psychometrika 72, 2007).
+bench/claim_size.py measures how often it is wrong.
 """
 
 from dataclasses import dataclass
@@ -144,26 +146,40 @@ def exchange_pictures(fit: Fit, scores: np.ndarray, strata: np.ndarray, nuisance
     trials, same = np.arange(len(fit.picture)), strata[:, None] == strata[None]
     common = (same / same.sum(axis=1, keepdims=True))[fit.picture]  # a trial's mean over the pictures of its stratum
 
-    def own(values):  # what each trial has of its own picture more than of the others of the stratum
-        return values[trials, fit.picture] - (values * common).sum(axis=1)
+    def centred(values):  # what each trial has of a picture of its stratum more than of all of them: d drops out
+        return np.where(common > 0, values - (values * common).sum(axis=1, keepdims=True), 0)
 
     basis = basis_of([*nuisances, codes_of(fit.sittings)])
-    residual = without(scores, basis)
+    residual = centred(without(scores, basis))
     is_own = np.zeros_like(residual)
     is_own[trials, fit.picture] = 1
     known = (same.sum(axis=1) > 1)[fit.picture]
     # What the residuals keep of a gain of 1 (Frisch and Waugh, Econometrica 1, 1933).
-    share = own(without(is_own, basis))[known].mean() if known.any() else 0
+    share = centred(without(is_own, basis))[trials, fit.picture][known].mean() if known.any() else 0
     if share < 1e-9:
         return None
-    rows = np.where(known, own(residual) / share, np.nan)
+    rows = np.where(known, residual[trials, fit.picture] / share, np.nan)
     by_picture = np.zeros((len(strata), len(strata)))
     np.add.at(by_picture, fit.picture, residual)
     by_picture[np.abs(by_picture) < 1e-9] = 0  # rounding must not make a difference between equal captions
-    p = permutation_within(by_picture, strata, n_perm, seed)
+    spread = spread_of_sums(fit.picture, residual, by_picture)
+    p = permutation_within(by_picture * spread / spread[:, None], strata, n_perm, seed, observed=np.trace(by_picture))
     low, high = bootstrap_interval(np.mean, rows[known], clusters=rows_of(fit.factors, known), n_boot=n_boot, seed=seed)
     return Grounding(float(rows[known].mean()), float(low), float(high), p, int(known.sum()),
                      len(np.unique(fit.picture[known])), rows)
+
+
+def spread_of_sums(picture: np.ndarray, residual: np.ndarray, by_picture: np.ndarray) -> np.ndarray:
+    """[P]: how far the sum of the residuals of each picture's trials spreads, up to a common factor.
+
+    picture [n] of each of the residuals [n, P]; by_picture [P, P]: their sums. The variance of a sum of m trials grows with
+    m (1 + (m - 1) r), where r is the intraclass correlation (Kish, Survey Sampling, 1965, 5.4): 0 if each trial is read
+    anew, 1 if all trials of a picture are misread in the same way.
+    """
+    trials, squares = np.bincount(picture), (residual ** 2).sum()
+    pairs = squares / len(picture) * (trials * (trials - 1)).sum()
+    common = np.clip(((by_picture ** 2).sum() - squares) / pairs, 0, 1) if pairs > 0 else 0.
+    return np.sqrt(trials * (1 + (trials - 1) * common))
 
 
 def basis_of(nuisances: list[np.ndarray]) -> np.ndarray:

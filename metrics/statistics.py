@@ -131,11 +131,12 @@ def paired_permutation(a: ArrayLike, b: ArrayLike, clusters: ArrayLike | None = 
 
 
 def permutation_within(scores: ArrayLike, groups: ArrayLike, n_perm: int = 10000, seed: int = 0,
-                       column: ArrayLike | None = None) -> float:
+                       column: ArrayLike | None = None, observed: float | None = None) -> float:
     """Two-sided p of the mean of scores[i, column[i]] when rows are permuted within their groups.
 
     scores [n, m]: of the caption (or captions) of unit i against reference j; column [n]: each unit's own reference, None:
     the i-th; groups [n]. n_perm random orders are drawn, and the observed one counts among them (Phipson and Smyth 2010).
+    observed: the sum that is tested, as its distance from the mean of all orders; None: that of the scores as they are.
     Under the null hypothesis a unit's caption fits it no better than another unit of its group. The test is valid where the
     units are exchangeable: trials whose captions are independent, or pictures with all their trials.
     """
@@ -150,7 +151,7 @@ def permutation_within(scores: ArrayLike, groups: ArrayLike, n_perm: int = 10000
     sums = np.zeros((groups.max() + 1, scores.shape[1]))
     np.add.at(sums, groups, scores)
     centre = (sums[groups, column] / np.bincount(groups)[groups]).mean()  # of all orders, not of those drawn
-    observed = abs(scores[np.arange(n), column].mean() - centre)
+    observed = abs(scores[np.arange(n), column].mean() - centre if observed is None else observed / n)
     return float((1 + (abs(means - centre) >= observed - 1e-12).sum()) / (n_perm + 1))
 
 

@@ -98,6 +98,25 @@ def test_what_is_not_there_is_found_in_one_of_twenty(name):
     assert np.mean(found) <= 0.12  # 15 of 120 has a chance of .001 where the rate is .05
 
 
+def frequent_pictures(number, misread):
+    """Fit of 10 pictures, two of them shown 60 times and the others 3 times, whose captions are the true ones of pictures
+    drawn as often as they were shown. misread: all trials of a picture have mostly the same one."""
+    rng = np.random.default_rng([3, number])
+    true = [f"A {' '.join(rng.choice(COLOURS, 2))} {rng.choice(THINGS)} and {rng.choice(THINGS)}." for _ in range(10)]
+    picture = np.repeat(np.arange(10), np.where(np.arange(10) < 2, 60, 3))
+    taken_for = rng.choice(picture, size=10)[picture]
+    said = np.where(rng.random(len(picture)) < (.8 if misread else 0), taken_for, rng.choice(picture, size=len(picture)))
+    same = [""] * len(picture)
+    return fit_of([true[one] for one in said], [true[one] for one in picture], picture, same, same, same, picture)
+
+
+@pytest.mark.parametrize("misread", [False, True])
+def test_repeating_what_was_shown_most_often_is_not_taken_for_knowing_it(misread):
+    """Their captions spread most where the most trials are summed, so p < .05 came in up to .36 of such studies."""
+    found = [of_anything(frequent_pictures(number, misread), n_boot=2, n_perm=199).p < 0.05 for number in range(120)]
+    assert np.mean(found) <= 0.12
+
+
 def habits_of_people(number, own_times, known, sessions=False):
     """Fit of 4 people, each of whom has a colour for each class: their own pictures mostly have it, and captions of their
     EEG name it, for the predicted or the true class (`known`).
