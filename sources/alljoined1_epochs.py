@@ -21,6 +21,7 @@ from eegdata.records import Block, DataSet, Picture, Recording
 from .coco_pictures import Photograph
 from .pandas_h5 import read_frame
 from .readers import mne_reads
+from .search import all_below
 
 if TYPE_CHECKING:
     import mne
@@ -62,7 +63,7 @@ def _files(given):
     for start in map(Path, given):
         if not start.exists():
             raise InputError(f"--epochs {start}: no such file or folder")
-        own = [start] if start.is_file() else sorted(path for path in start.rglob("*") if path.name.endswith(SUFFIXES))
+        own = [start] if start.is_file() else [path for path in all_below(start) if path.name.endswith(SUFFIXES)]
         if not own or not own[0].name.endswith(SUFFIXES):
             raise InputError(f"--epochs {start}: expected files that end in {', '.join(SUFFIXES)}")
         found |= {path.resolve(): path for path in own}

@@ -33,6 +33,7 @@ from eegdata.records import Block, DataSet, Recording
 from . import epochs, preprocessing
 from .copies import without_copies
 from .emotiv_insight import CHANNELS, SFREQ, SKIPPED, Windows, check_microvolts, join_channels
+from .search import all_below
 
 PARADIGMS = ("Baseline", "Image-Blank", "VisualQA", "Visual_Q&A", "Left-Right_Arrows")
 PARADIGM_FOLDERS = {"Image-Blank": ("Image-Blank",), "Left-Right_Arrows": ("Left-Right_Arrows",),
@@ -161,8 +162,8 @@ def find_recordings(folder: Path | str, paradigms: tuple[str, ...] = PARADIGMS) 
     """{recording id: CSV} of the paradigms in `folder`/BDD, or directly in `folder`; empty where there are none."""
     folder = Path(folder)
     root = folder / "BDD" if (folder / "BDD").is_dir() else folder
-    paths = [path for name in paradigms for path in sorted((root / name).rglob("*.csv"))
-             if path.is_file() and not path.name.startswith(".")]
+    paths = [path for name in paradigms if (root / name).is_dir() for path in all_below(root / name)
+             if path.is_file() and path.suffix == ".csv"]
     unlike = without_copies(paths, lambda path: path, "BDD").values()
     return {f"BDD/{path.relative_to(root).as_posix()}": path for path in unlike}
 

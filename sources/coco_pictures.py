@@ -12,6 +12,7 @@ from runtime.errors import InputError
 from runtime.runs import read_json
 
 from .damage import check_mat
+from .search import all_below
 from .stimuli import PICTURE_SUFFIXES
 
 EVENTS = 960
@@ -94,7 +95,7 @@ def find_pictures(folder: Path | str, shown: dict[int, Photograph]) -> dict[str,
     if not folder.is_dir():
         raise InputError(f"--pictures {folder}: no such folder")
     nsd, coco = {}, {}
-    for path in sorted(folder.rglob("*")):
+    for path in all_below(folder):
         if path.suffix.lower() in PICTURE_SUFFIXES and path.stem.isdecimal():
             long = len(path.stem) == 12 or path.parent.name.startswith(("train", "val"))
             (coco if long else nsd).setdefault(path.stem.lstrip("0") or "0", path)

@@ -26,6 +26,8 @@ from eegdata.picture_file import read_picture
 from eegdata.pth_file import BLOCK, BLOCKS, CHANNELS, SFREQ, WINDOW, names_of
 from eegdata.records import Block, DataSet, Picture, Recording
 
+from .search import all_below
+
 if TYPE_CHECKING:
     import datasets
     import pyarrow
@@ -78,7 +80,7 @@ def load(name: str) -> dict[str, "datasets.Dataset"]:
     path, order = Path(name), [*PARTS]
     try:
         if path.exists():
-            files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+            files = [file for file in all_below(path) if file.suffix == ".parquet"] if path.is_dir() else [path]
             by_split = {}
             for file in files:
                 match = re.match(r"(train|validation|test)\b", file.stem)

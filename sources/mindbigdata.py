@@ -36,6 +36,7 @@ from eegdata.records import Block, DataSet, Picture, Recording
 from . import epochs
 from .copies import without_copies
 from .emotiv_insight import CHANNELS, SFREQ, SKIPPED, WINDOW, Windows, join_channels, read_numbers
+from .search import all_below
 
 MNIST_FILE = Path("MindBigData-IN-v1.06") / "IN.txt"
 IMAGENET_FOLDER = Path("MindBigData-Imagenet")
@@ -322,7 +323,7 @@ def read_mnist(folder: Path | str, min_samples: int, skip_damaged: bool = False)
 
 
 def csv_files(folder: Path | str) -> list[Path]:
-    return sorted(path for path in Path(folder).rglob("*.csv") if path.is_file() and not path.name.startswith("."))
+    return [path for path in all_below(folder) if path.is_file() and path.suffix == ".csv"] if Path(folder).is_dir() else []
 
 
 def find_imagenet(folder: Path | str) -> list[Path]:

@@ -35,6 +35,7 @@ from eegdata.records import Block, DataSet, Picture, Recording
 from . import epochs, preprocessing
 from .copies import without_copies
 from .muse import CHANNELS, MAX_JITTER, SFREQ, check_clock, read_csv
+from .search import all_below
 
 CLASSES = ("house", "face")  # by label; the marker is label + 1
 CLASS_FOLDERS = {"house": "houses", "face": "faces"}
@@ -112,8 +113,8 @@ def find_recordings(folder: Path | str) -> list[tuple[Path, str, int, int]]:
                          "NeuroTechX EEG-ExPy, which are not part of this project; give their folder (make n170 "
                          "FOLDER=...)")
     found = []
-    for path in folder.rglob("*.csv"):
-        if not path.is_file() or path.name.startswith("."):
+    for path in all_below(folder):
+        if not path.is_file() or path.suffix != ".csv":
             continue
         name = path.relative_to(folder).as_posix()
         match = FILE_NAME.search(name)

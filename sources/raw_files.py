@@ -15,6 +15,7 @@ from runtime.wording import listed
 from eegdata.records import MAX_NUMBER
 
 from .readers import SUFFIXES, open_raw
+from .search import all_below
 from .spelling import natural
 from .tables import plain_text, read_table
 
@@ -73,15 +74,13 @@ def _search(folder):
     folder = folder.absolute()
 
     def seen(path):
-        inner = path.relative_to(folder).parts
-        return not any(part.startswith(".") for part in inner) and not any(
-            part.lower().endswith(".mff") for part in inner[:-1])
+        return not any(part.lower().endswith(".mff") for part in path.relative_to(folder).parts[:-1])
 
-    found = sorted((path for path in folder.rglob("*") if path.name.lower().endswith(SUFFIXES) and seen(path)
+    found = sorted((path for path in all_below(folder) if path.name.lower().endswith(SUFFIXES) and seen(path)
                     and not is_no_recording(path.name, lambda name, path=path: path.with_name(name).is_file())),
                    key=natural)
     if not found:
-        other = next((path.name for path in sorted(folder.rglob("*.fif*")) if seen(path)), None)
+        other = next((path.name for path in all_below(folder) if ".fif" in path.name and seen(path)), None)
         raise InputError(f"--recordings {folder}: contains no recordings; expected files that end in {' '.join(SUFFIXES)}"
                          + f"; {other} is, by its name, one of epochs or of another kind, or a later part" * bool(other))
     return found

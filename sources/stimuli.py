@@ -12,6 +12,7 @@ from eegdata.pictures import caption_of
 from eegdata.records import Picture
 
 from .events import NAME_COLUMNS, PICTURE_COLUMNS, Event
+from .search import all_below
 from .spelling import Names, loose, plain_letters, slug
 from .tables import Captions, first_of, plain_text, read_table
 
@@ -230,16 +231,15 @@ def find_stimuli(pictures: str | None = None, picture_list: str | None = None, p
     if folder:
         if not folder.is_dir():
             raise InputError(f"--pictures {folder}: no such folder")
-        found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICTURE_SUFFIXES
-                 and not path.stem.endswith("_sketch")
-                 and not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+        found = [path for path in all_below(folder) if path.suffix.lower() in PICTURE_SUFFIXES
+                 and not path.stem.endswith("_sketch")]
         for path in found:
             other = files.setdefault(plain_text(path.relative_to(folder).as_posix()), path)
             if other is not path:
                 raise InputError(f"--pictures {path}: its name is that of another picture, but for the form of its Unicode "
                                  "letters; rename one of them")
         if not files:
-            sketches = any(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.rglob("*_sketch.*"))
+            sketches = any(path.suffix.lower() in PICTURE_SUFFIXES for path in all_below(folder))
             raise InputError(f"--pictures {folder}: contains no pictures ({' '.join(PICTURE_SUFFIXES)})"
                              + f", only sketches: {OF_SKETCHES}" * sketches)
         kind_of = {key: plain_text(key.split("/")[-2]) for key in files if "/" in key}

@@ -9,7 +9,7 @@ import pytest
 
 from edf_material import write_edf_plus
 from other_formats import write_gdf
-from raw_material import ONSETS, make_raw, save
+from raw_material import ONSETS, make_pictures, make_raw, save
 from raw_runs import AS_IT_IS, fails, prepare
 from sources import damage, raw_files
 from sources.readers import open_raw
@@ -220,3 +220,19 @@ def test_parts_and_cut_trials_are_refused(shared, tmp_path, capsys):
                         (tmp_path / "fif", "cut-epo.fif is, by its name, one of epochs")):
         message = fails(capsys, tmp_path / "out", "--recordings", given, "--event_names", ".*")
         assert said in message and "damaged" not in message
+
+
+def test_links_to_folders_are_followed(tmp_path, capsys):
+    """A person's recordings, or the pictures of a class, that lay behind a link to their folder were left out without a
+    word."""
+    for number in (1, 2):
+        save(make_raw(seed=number), tmp_path / "disk" / f"sub-0{number}" / "one_raw.fif")
+    make_pictures(tmp_path / "archive")
+    for kind, person in (("cat", "sub-01"), ("dog", "sub-02")):
+        for folder, target in (("pictures", tmp_path / "archive" / kind), ("recordings", tmp_path / "disk" / person)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / target.name).symlink_to(target)
+    (tmp_path / "recordings" / "again").symlink_to(tmp_path / "recordings")  # which would have no end
+    record, eeg, _ = prepare(tmp_path / "out", "--recordings", tmp_path / "recordings", "--pictures", tmp_path / "pictures")
+    assert len(eeg) == 2 * len(ONSETS) and record["class_names"] == ["cat", "dog"]
+    assert [entry["subject"] for entry in record["recordings"]] == [1, 2]
