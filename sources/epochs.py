@@ -117,6 +117,9 @@ def window_samples(args: argparse.Namespace, sfreq: float) -> tuple[int, int]:
     if last - first < 2:
         raise InputError(f"--tmin {args.tmin:g} --tmax {args.tmax:g}: that is {last - first} samples at {sfreq:g} Hz, "
                          "expected two or more; make trials longer, or the sampling rate higher")
+    if last < 1:  # later stages read from the onset on
+        raise InputError(f"--tmax {args.tmax:g}: no sample of a trial lies at the onset or later at {sfreq:g} Hz; raise "
+                         f"--tmax to {1 / sfreq:.3g} or more")
     return first, last
 
 

@@ -71,7 +71,8 @@ def test_options_are_spelled_alike(recordings, source):
 def test_windows_and_bands_that_are_none(recordings, tmp_path, source, capsys):
     for options, message in (
             (("--tmin", ".3", "--tmax", ".1"), "--tmin"), (("--l_freq", "30", "--h_freq", "20"), "--l_freq"),
-            (("--h_freq", "200"), "--h_freq 200"), (("--baseline", "-3", "0"), "--baseline -3 0")):
+            (("--h_freq", "200"), "--h_freq 200"), (("--baseline", "-3", "0"), "--baseline -3 0"),
+            (("--tmin", "-.2", "--tmax", ".001"), "--tmax 0.001: no sample of a trial lies at the onset or later")):
         with pytest.raises(SystemExit) as stop:
             prepare(source, tmp_path / "out", *recordings[source], *options)
         assert stop.value.code == 2 and message in capsys.readouterr().err
