@@ -321,8 +321,8 @@ def name_pictures(stimuli: Stimuli, class_of: dict[str, str], keys: list[str]) -
         if name in pictures:
             raise InputError(f"--pictures {path}: would get the name {name}, which {pictures[name].photo} has already; "
                              "rename one of them")
-        sketch = next((p for p in (path.with_name(f"{path.stem}_sketch{s}") for s in (path.suffix, ".JPEG", ".png"))
-                       if p.is_file()), None)
+        endings = (path.suffix, ".JPEG", ".png", *PICTURE_SUFFIXES, *map(str.upper, PICTURE_SUFFIXES))
+        sketch = next((p for p in (path.with_name(f"{path.stem}_sketch{s}") for s in endings) if p.is_file()), None)
         texts = stimuli.captions.get(key, ()) or _captions_beside(path)
         names[key], pictures[name] = name, Picture(path, tuple(dict.fromkeys(texts)), sketch)
     return names, pictures

@@ -14,6 +14,7 @@ from raw_material import CHANNELS, ONSETS, SFREQ, make_pictures, save, write_tab
 from raw_runs import AS_IT_IS, fails, prepare
 from sources import drawings, mixtures
 from sources.simulated import scene_code
+from sources.stimuli import find_stimuli, name_pictures
 
 PICTURES = ("cat_0", "cat_1", "dog_0", "dog_1")
 
@@ -143,3 +144,14 @@ def test_a_new_recording_is_captioned_without_classes(recorded, numbered, clip, 
     out, table = capsys.readouterr().out, read(tmp_path / "new.csv")
     assert "chance is" not in out and len(table) > 3 and set(table["class"]) == {""} and set(table["words"]) == {""}
     assert not table["caption"].eq("no confident reading").any() and "caption_noise" in table
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".PNG", ".webp"])
+def test_a_sketch_may_be_of_another_kind_of_file(tmp_path, ending):
+    """Only one of the photograph's own kind, .JPEG or .png was found; others were left out without a word."""
+    photo = make_pictures(tmp_path / "pictures", count=1) / "cat" / "cat_0.png"
+    sketch = photo.with_name(f"cat_0_sketch{ending}")
+    sketch.write_bytes(photo.read_bytes())
+    stimuli = find_stimuli(str(tmp_path / "pictures"))
+    stimuli.settled = dict(stimuli.kind_of)
+    assert name_pictures(stimuli, {"cat": "cat"}, ["cat/cat_0.png"])[1]["cat_0"].sketch == sketch
