@@ -125,8 +125,9 @@ def read_csv(path: str | Path) -> tuple[list[str], list[list[str]]]:
     return [columns[i] for i in named], [[cells[i] for i in named] for _, cells in rows[1:]]
 
 
-def csv_rows(text: str, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+def csv_rows(text: str, delimiter: str = ",", skip_blanks: bool = False) -> Iterator[tuple[int, list[str]]]:
     """(number of its first line, cells) of each row of a CSV that is not blank; csv.Error for quotes that do not close.
+    skip_blanks: blanks before a cell, or before the quote that opens it, are no part of it.
 
     The header's line end ends all rows. A single \\r elsewhere is part of a cell: many programs write it without quotes.
     """
@@ -136,7 +137,8 @@ def csv_rows(text: str, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]
         hidden = next(mark for mark in map(chr, range(0xE000, 0x110000)) if mark not in text)
         text = re.sub(r"\r(?!\n)", hidden, text)
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-    reader, before = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), 0
+    reader, before = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=skip_blanks,
+                                strict=True), 0
     for cells in reader:
         if cells:
             yield before + 1, [cell.replace(hidden, "\r") for cell in cells]

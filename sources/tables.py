@@ -35,7 +35,8 @@ def read_table(path: Path | str, flag: str,
     comma, head = path.suffix.lower() == ".csv", text.split("\n", 1)[0]
     separator = "\t" if not comma else ";" if ";" in head and "," not in head else ","
     try:
-        rows = list(csv_rows(text, separator) if comma else enumerate((line.split("\t") for line in text.split("\n")), 1))
+        rows = list(csv_rows(text, separator, skip_blanks=True) if comma else
+                    enumerate((line.split("\t") for line in text.split("\n")), 1))
     except csv.Error as error:
         raise InputError(f"{flag} {path}: not readable as CSV ({error}); close each quote, and write a quote inside a cell "
                          "twice") from None

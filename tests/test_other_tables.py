@@ -7,6 +7,7 @@ from PIL import Image
 from eegdata.pictures import read_captions
 from raw_material import CHANNELS, ONSETS, SFREQ, make_pictures, make_raw, save, write_table
 from raw_runs import AS_IT_IS, by_hand, fails, prepare
+from sources.tables import read_table
 
 mne = pytest.importorskip("mne")
 SAMPLES = np.round(ONSETS * SFREQ).astype(int)
@@ -32,6 +33,15 @@ def test_csv_with_semicolons_and_line_ends_in_cells(tmp_path, recording, capsys)
     table.write_bytes(table.read_bytes().replace(b"cat_1.png", b"cat_9.png", 1))
     assert f"{table}, line 6: picture 'cat_9.png'" in fails(capsys, tmp_path / "no", "--recordings", recording, "--events",
                                                             table, "--pictures", pictures, *AS_IT_IS)
+
+
+def test_csv_with_blanks_after_the_commas(tmp_path):
+    """A caption kept the quotes around it, and one that holds a comma was two cells."""
+    table = tmp_path / "list.csv"
+    table.write_text('picture, caption, class\n"cat_0", "A ""small"" cat, asleep", cat\ncat_1, A cat, cat\n')
+    assert [row for _, row in read_table(table, "--picture_list")[1]] == [
+        {"picture": "cat_0", "caption": 'A "small" cat, asleep', "class": "cat"},
+        {"picture": "cat_1", "caption": "A cat", "class": "cat"}]
 
 
 def test_names_of_markers(tmp_path):
