@@ -90,8 +90,8 @@ class Stimuli:
             where = f"the {len(self.files)} pictures of --pictures {self.folder}" if self.folder else "no --pictures given"
             if Path(name).stem.endswith("_sketch"):
                 raise InputError(f"{place}: picture '{text}' is not among {where}: {OF_SKETCHES}")
-            raise InputError(f"{place}: picture '{text}' not found ({where}); correct the name, add the file, or "
-                             "choose other events with --event_names")
+            instead = "" if place.startswith("--picture_") else ", or choose other events with --event_names"
+            raise InputError(f"{place}: picture '{text}' not found ({where}); correct the name, or add the file{instead}")
         if loosely:
             self.taken_for[text] = f"picture {fits[0]}"
         return fits[0] if fits else None

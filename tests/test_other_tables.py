@@ -1,5 +1,7 @@
 """Tables and recordings as other people write them: blanks, n/a, other separators, other kinds of files."""
 
+from runtime.errors import InputError
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,6 +9,7 @@ from PIL import Image
 from eegdata.pictures import read_captions
 from raw_material import CHANNELS, ONSETS, SFREQ, make_pictures, make_raw, save, write_table
 from raw_runs import AS_IT_IS, by_hand, fails, prepare
+from sources.stimuli import find_stimuli
 from sources.tables import read_table
 
 mne = pytest.importorskip("mne")
@@ -42,6 +45,14 @@ def test_csv_with_blanks_after_the_commas(tmp_path):
     assert [row for _, row in read_table(table, "--picture_list")[1]] == [
         {"picture": "cat_0", "caption": 'A "small" cat, asleep', "class": "cat"},
         {"picture": "cat_1", "caption": "A cat", "class": "cat"}]
+
+
+def test_what_to_do_about_a_picture_that_a_list_names(tmp_path):
+    """Other --event_names were advised, which change nothing about a list."""
+    make_pictures(tmp_path / "pictures")
+    table = write_table(tmp_path / "list.tsv", ("picture", "caption"), ("cow_0", "A cow."))
+    with pytest.raises(InputError, match=r"picture 'cow_0' not found.*or add the file$"):
+        find_stimuli(str(tmp_path / "pictures"), str(table))
 
 
 def test_names_of_markers(tmp_path):
