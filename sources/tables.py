@@ -11,6 +11,7 @@ from runtime.text_files import csv_rows, read_text
 
 CAPTION = re.compile(r"caption\d*")
 MISSING = ("", "n/a", "N/A")  # BIDS writes n/a
+NO_CAPTION = ("na", "nan", "<na>", "none", "null")  # what pandas, R and databases write for a missing cell, in any case
 
 
 def plain_text(text: object) -> str:
@@ -92,7 +93,16 @@ class Captions:
         if others and not self.given:
             print(f"{place}: {', '.join(others)} not read as captions, only caption, caption1, caption2, ... are; "
                   "--caption_columns names others")
-        return lambda row: tuple(row[name] for name in names if row[name])
+        told = set()
+
+        def captions_of(row):
+            texts = [row[name] for name in names if row[name]]
+            for text in dict.fromkeys(each for each in texts if each.casefold() in NO_CAPTION and each not in told):
+                told.add(text)
+                print(f"{place}: '{text}' in a column of captions is taken for a missing one")
+            return tuple(each for each in texts if each.casefold() not in NO_CAPTION)
+
+        return captions_of
 
     def check(self) -> None:
         """Raise InputError for a column of --caption_columns that no table had."""

@@ -47,6 +47,16 @@ def test_csv_with_blanks_after_the_commas(tmp_path):
         {"picture": "cat_1", "caption": "A cat", "class": "cat"}]
 
 
+def test_captions_that_a_program_wrote_for_missing_ones(tmp_path, capsys):
+    """The picture's caption was "nan"."""
+    make_pictures(tmp_path / "pictures")
+    table = write_table(tmp_path / "list.tsv", ("picture", "caption1", "caption2"), ("cat_0", "nan", "A cat."),
+                        ("cat_1", "NA", "None"), ("dog_0", "n/a", "None of them."))
+    stimuli = find_stimuli(str(tmp_path / "pictures"), str(table))
+    assert stimuli.captions == {"cat/cat_0.png": ("A cat.",), "cat/cat_1.png": (), "dog/dog_0.png": ("None of them.",)}
+    assert "'nan' in a column of captions is taken for a missing one" in capsys.readouterr().out
+
+
 def test_what_to_do_about_a_picture_that_a_list_names(tmp_path):
     """Other --event_names were advised, which change nothing about a list."""
     make_pictures(tmp_path / "pictures")
