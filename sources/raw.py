@@ -42,7 +42,8 @@ from .tables import Captions
 MAX_DELAY = 10.  # s
 UNITS = {"s": 1., "ms": .001}  # of onsets, in s
 SAID = ("gaps", "read as cp1252", "read as Latin-1", "beside the header",
-        "electrode places are ignored", "missing in the raw data", "skipping channel metadata")  # notes to print
+        "electrode places are ignored", "missing in the raw data", "skipping channel metadata",
+        "names are not unique")  # notes to print
 PROCESSING_OPTIONS = ("exclude", "l_freq", "h_freq", "notch", "unit_scale", "bads", "reference", "resample", "tmin", "tmax",
               "baseline", "reject", "flat", "event_names", "event_delay", "skip_ambiguous", "stim_channel", "stim_mask",
               "stream", "task", "cut_short", "allow_other_files")

@@ -9,7 +9,7 @@ import pytest
 
 from edf_material import write_edf_plus
 from other_formats import write_gdf
-from raw_material import ONSETS, make_pictures, make_raw, save
+from raw_material import CHANNELS, ONSETS, SFREQ, make_pictures, make_raw, save
 from raw_runs import AS_IT_IS, fails, prepare
 from sources import damage, raw_files
 from sources.readers import open_raw
@@ -236,3 +236,14 @@ def test_links_to_folders_are_followed(tmp_path, capsys):
     record, eeg, _ = prepare(tmp_path / "out", "--recordings", tmp_path / "recordings", "--pictures", tmp_path / "pictures")
     assert len(eeg) == 2 * len(ONSETS) and record["class_names"] == ["cat", "dog"]
     assert [entry["subject"] for entry in record["recordings"]] == [1, 2]
+
+
+def test_channels_of_one_name_are_told(tmp_path, capsys):
+    """MNE numbers them, and no encoder knows Fz-0: only the record said so."""
+    raw = make_raw()
+    data = raw.get_data(picks=CHANNELS[:4]) * 1e6
+    write_edf_plus(tmp_path / "one.edf", data, SFREQ, range(40), [(onset, "cat") for onset in ONSETS], "EDF+C",
+                   ["Fz", "Cz", "Fz", "Pz"])
+    record, _, _ = prepare(tmp_path / "out", "--recordings", tmp_path / "one.edf", "--event_names", "cat", *AS_IT_IS)
+    assert record["ch_names"] == ["Fz-0", "Cz", "Fz-1", "Pz"]
+    assert "Channel names are not unique, found duplicates for: {'Fz'}" in capsys.readouterr().out
