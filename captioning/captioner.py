@@ -96,6 +96,12 @@ class Captioner:
         own = self.folder / "llm"
         return model_identity(own, self.base) if adapter_files.is_adapter(own) else model_identity(self.llm_name)
 
+    @property
+    def llm_bits(self) -> int | None:
+        """8 or 4 where the LLM was loaded so, as an option asked or as it was trained; None: in full."""
+        llm = self.model.base_llm()
+        return next((bits for bits in (8, 4) if getattr(llm, f"is_loaded_in_{bits}bit", False)), None)
+
     def other_llm(self) -> list[str]:
         """Names of the files in which that LLM differs from the one that the captioner was trained with; [] where they are
         the same, or where the captioner is older or a predecessor's and does not tell."""

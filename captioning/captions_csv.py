@@ -176,7 +176,7 @@ def _provenance(captioner, args, paths, trials, names, training):
             "data": trials.fingerprint, "source": trials.source, "splits": file_hash(paths.splits_path),
             "trained_on": known, "repeated": repeated, "same_split": same, "selected_on": chosen,
             "machine_made": len(made), "pictures": len(pictures), "classes": trials.classes,
-            "label": captioner.route.label if captioner.tells else "none",
+            "label": captioner.route.label if captioner.tells else "none", "llm_bits": captioner.llm_bits,
             "training_warnings": training_warnings(captioner.folder)}
 
 

@@ -81,6 +81,9 @@ def made_otherwise(members: list[Captions], model: Captions) -> dict[str, str] |
             theirs, ours = ({**one, **LATER_OPTIONS, **one.get("options", {})} for one in (theirs, ours))
             if "label" in file.record and "label" in model.record:  # what stood in the prompts, also without --label
                 theirs["label"], ours["label"] = file.record["label"], model.record["label"]
+            if "llm_bits" in file.record and "llm_bits" in model.record:  # which the training may have chosen
+                for one in (theirs, ours):
+                    one |= {f"load_in_{bits}bit": one["llm_bits"] == bits for bits in (8, 4)}
             idle = without_effect(file.condition, theirs) | without_effect(file.condition, ours)
             keys += [key for key in (*DECODING_OPTIONS, *LATER_OPTIONS)
                      if key not in idle and theirs.get(key) != ours.get(key)]

@@ -43,6 +43,7 @@ class CaptionRecord(Schema):
     pictures: Count | None = ABSENT
     classes: Literal["one", "several", "none"] = ABSENT
     label: Literal["class", "words", "none"] = ABSENT
+    llm_bits: Count | None = ABSENT
     training_warnings: list[Text] | None = ABSENT
     llm: Identity = ABSENT
     clip: Identity = ABSENT

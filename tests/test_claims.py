@@ -333,6 +333,14 @@ def test_options_that_changed_nothing_in_a_control_are_no_difference(tmp_path):
     assert difference("noise", candidates=4) == "noise was made with candidates 4 instead of 1"
     assert difference("noise", guidance=1.) == "noise was made with guidance 1.0 instead of 1.5"
     assert difference("noise", do_sample=True, temperature=.7) == "noise was made with do_sample True instead of False"
+    options = {"load_in_8bit": True}
+    assert difference("noise", **options) == "noise was made with load_in_8bit True instead of None"  # an earlier record
+    for bits, said in ((8, None), (None, "noise was made with load_in_8bit False instead of True")):
+        for condition, one in (("eeg+label", 8), ("noise", bits)):
+            beside = folder / f"captions_{condition}.csv.json"
+            beside.write_text(json.dumps(read_json(beside) | {"llm_bits": one}))
+        model = read_captions(folder / "captions_eeg+label.csv")
+        assert difference("noise", **options) == said
 
 
 def test_parts_that_are_no_test_are_said(tmp_path):

@@ -112,7 +112,9 @@ def test_a_merged_adapter_gives_the_logits_of_a_separate_one(adapted, data):
 def test_adapters_beside_8_bit_weights_compute_as_the_llm(data, clip, encoder, llm, tmp_path):
     folder = finetune(data, clip, encoder, llm, tmp_path / "captioner", "--device", "cpu", "--load_in_8bit", "--bf16",
                       "--max_steps", "2", "--no_stage2")
-    model = Captioner(folder, "cpu", torch.bfloat16).model
+    captioner = Captioner(folder, "cpu", torch.bfloat16)
+    model = captioner.model
+    assert captioner.llm_bits == 8 and Captioner(folder, "cpu", torch.bfloat16, loading=None).llm_bits is None
     adapters = {weight.dtype for name, weight in model.llm.named_parameters() if "lora_" in name}
     assert adapters == {model.base_llm().dtype} == {torch.bfloat16}
     assert not any(module.merged for module in model.llm.modules() if hasattr(module, "lora_A"))
