@@ -284,8 +284,9 @@ def power(study: Study, found: Grounding | None, effects: list[float]) -> dict |
 
 
 def correct_over_studies(verdicts: list[dict[str, dict]]) -> None:
-    """Holm's correction of each verdict's p over the studies of one command: of ten models without any information, one
-    would else be likely to be claimed something of. Adds "p_studies" and takes claims back that do not hold with it.
+    """Holm's correction of each verdict's p over the studies of one command, each of a model or of a prompt of one: of ten
+    models without any information, one would else be likely to be claimed something of. Adds "p_studies" and takes claims
+    back that do not hold with it.
 
     Captions carry the class only if they tell something at all. So a class that cannot be tested counts with p = 1 where
     that could: the class of one model among many would else be claimed where nothing is shown of its captions.
@@ -302,7 +303,7 @@ def correct_over_studies(verdicts: list[dict[str, dict]]) -> None:
                 continue
             one["p_studies"] = float(p)
             one["holds"] = one["holds"] and one["p_studies"] < ALPHA
-            one["text"] += f", {p_value(one['p_studies'], 4, zero=True)} corrected for {len(tested)} models"
+            one["text"] += f", {p_value(one['p_studies'], 4, zero=True)} corrected for {len(tested)} sets of captions"
 
 
 def claim(study: Study, verdicts: dict) -> str:

@@ -627,6 +627,8 @@ def test_a_class_among_models_that_name_none_is_not_claimed_where_nothing_is_sho
     correct_over_studies(verdicts)
     assert not verdicts[0]["anything"]["holds"] and not verdicts[0]["class"]["holds"]
     assert verdicts[0]["class"]["p_studies"] == pytest.approx(0.09) and verdicts[1]["class"] == untested
+    # Each is of a model or of a prompt of one model, so it is not models that are counted.
+    assert verdicts[1]["anything"]["text"] == ", p = 1 corrected for 3 sets of captions"
 
 
 @pytest.mark.slow
