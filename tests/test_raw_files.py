@@ -233,6 +233,7 @@ def test_links_to_folders_are_followed(tmp_path, capsys):
             (tmp_path / folder).mkdir(exist_ok=True)
             (tmp_path / folder / target.name).symlink_to(target)
     (tmp_path / "recordings" / "again").symlink_to(tmp_path / "recordings")  # which would have no end
+    (tmp_path / "recordings" / "today").symlink_to(tmp_path / "disk" / "sub-02")  # which would be another person
     record, eeg, _ = prepare(tmp_path / "out", "--recordings", tmp_path / "recordings", "--pictures", tmp_path / "pictures")
     assert len(eeg) == 2 * len(ONSETS) and record["class_names"] == ["cat", "dog"]
     assert [entry["subject"] for entry in record["recordings"]] == [1, 2]
