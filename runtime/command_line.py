@@ -4,12 +4,15 @@ This file imports nothing heavy, so that `--help` and a wrong option answer at o
 """
 
 import argparse
+import numbers
+import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from runtime import trust
 from runtime.config_file import with_config
+from runtime.errors import InputError
 from runtime.given_options import Former, check_filled, check_text, did_you_mean, former_of, options_of
 from runtime.secrets import without_secrets
 
@@ -124,7 +127,7 @@ def parse(parser: Parser, argv: list[str] | None) -> Options:
     hidden = [action.dest for action in parser._actions if hasattr(Options, action.dest)]
     if hidden:  # argparse would take the attribute for a value, and give no default
         raise ValueError(f"--{hidden[0]}: Options has an attribute of this name; rename one of the two")
-    given = sys.argv[1:] if argv is None else list(argv)
+    given = sys.argv[1:] if argv is None else _texts(argv)
     words = with_config(parser, given)
     args = parser.parse_args(words, Options())
     check_text(args)
@@ -139,6 +142,18 @@ def parse(parser: Parser, argv: list[str] | None) -> Options:
     object.__setattr__(args, "_neutral", neutral_of)
     trust.trust_remote_code(getattr(args, "trust_remote_code", False))
     return args
+
+
+def _texts(argv: Iterable[object]) -> list[str]:
+    """The words of a command line that Python gives, as a notebook does, where paths and numbers may stand among them."""
+    if isinstance(argv, str):
+        raise InputError(f"the command line {argv!r}: is one text, expected a list of words; give shlex.split of it")
+    words = list(argv)
+    for word in words:
+        if isinstance(word, bool) or not isinstance(word, str | os.PathLike | numbers.Real):
+            raise InputError(f"the command line: {word!r} is no word of it, expected texts, paths and numbers; give a "
+                             "switch by its name alone, and leave out an option without a value")
+    return [str(word) for word in words]
 
 
 def _actions(parser, args):

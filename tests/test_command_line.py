@@ -235,6 +235,26 @@ def test_a_report_goes_to_the_folder_above_the_captions_if_it_is_a_runs(captions
     assert report_folder(Path(captions)) == Path(report)
 
 
+def test_a_notebook_gives_paths_and_numbers():
+    """Each of them ended in a traceback of argparse's."""
+    args = inference.parse(["--model_path", Path("a model"), "--eeg_dataset", "d", "--max_new_tokens", 4,
+                            "--temperature", .5])
+    assert (args.model_path, args.max_new_tokens, args.temperature) == ("a model", 4, .5)
+    assert args.command_line.endswith("--model_path 'a model' --eeg_dataset d --max_new_tokens 4 --temperature 0.5")
+    assert evaluate.parse([Path("a.csv")]).csv_files == ["a.csv"]
+
+
+@pytest.mark.parametrize(("argv", "said"), [
+    ("--model_path m --eeg_dataset d", "is one text, expected a list of words; give shlex.split of it"),
+    (["--model_path", "m", "--seed", None], "None is no word of it, expected texts, paths and numbers"),
+    (["--model_path", "m", "--do_sample", True], "True is no word of it")])
+def test_a_command_line_of_python_that_is_none(capsys, argv, said):
+    with pytest.raises(SystemExit) as stop:
+        inference.main(argv)
+    message = capsys.readouterr().err
+    assert stop.value.code == 2 and said in message and message.count("\n") == 1
+
+
 def test_the_next_command_carries_what_was_given(capsys):
     args = train_eeg_classifier.parse(["--eeg_dataset", "my data", "-sub", "2", "--output", "o", "--batch_size", "8"])
     say_next("test_eeg_classifier.py", args, "results/*.csv", output="o")
