@@ -14,6 +14,7 @@ import pytest
 
 from metrics.conditions import NAMES
 from notebook_runs import ROOT, execute, give_kernel, read_notebook
+from recipes import make_small_clip
 
 STAGES = ("train_eeg_classifier.py", "test_eeg_classifier.py", "finetune_llm.py", "inference.py", "inference_chance.py",
           "evaluate.py")
@@ -102,6 +103,23 @@ def test_resume_goes_on_where_it_was_stopped(run_cells, data, clip, llm, tmp_pat
     run_cells(**given, RESUME="--resume")  # nothing is left to train
     assert (tmp_path / "run" / "captioner" / "args.json").stat().st_mtime_ns == captioner
     assert (encoder / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_the_small_clip_is_made_of_the_split_and_pictures_of_a_pth_file(notebook, data):
+    """The cell gave the data set alone, and the recipe refused a .pth file for want of its splits."""
+    given = {"RUN_ON_COLAB": False, "DATA": "folder", "EEG_DATASET": str(data / "eeg.pth"), "CLIP_MODEL": SMALL,
+             "SPLITS": str(data / "splits.pth"), "IMAGES": str(data / "images")}
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    place = next(i for i, source in enumerate(code) if "make_small_clip" in source)
+    variables, commands = {}, []
+    for source in code[:place]:
+        exec(source, variables)
+        variables |= given
+    exec(code[place], variables | {"run": commands.append})
+    words = shlex.split(next(command for command in commands if "make_small_clip" in command))
+    assert words[3:] == ["--eeg_dataset", given["EEG_DATASET"], "--splits_path", given["SPLITS"], "--image_dir",
+                         given["IMAGES"]]
+    make_small_clip.parse(words[3:])
 
 
 def test_a_trained_captioner_skips_the_stages(run_cells, data, captioner, tmp_path):
