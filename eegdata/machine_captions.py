@@ -6,6 +6,7 @@ from pathlib import Path
 from runtime import pretrained
 from runtime.chat import chat_text
 from runtime.errors import InputError
+from runtime.wording import counted
 
 import torch
 from PIL import Image
@@ -22,7 +23,14 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from eegdata.picture_file import read_picture
-from eegdata.pictures import find_pictures, has_caption, machine_made, picture_path, write_machine_captions
+from eegdata.pictures import (
+    find_pictures,
+    has_caption,
+    machine_made,
+    picture_files,
+    picture_path,
+    write_machine_captions,
+)
 
 PICTURE_ONLY_MODELS = ("blip", "git", "vision-encoder-decoder")  # kinds of models that are given a picture and nothing else
 REQUEST = "Describe this image in one sentence."  # what a chat model is asked
@@ -35,7 +43,9 @@ def caption_pictures(image_dir: Path | str, names: list[str] | None, model: str,
     image_dir: folder of `<class>/<name>.JPEG`; names: of the pictures, None: all that lie there; model: a Hub name or a
     local folder. overwrite: captions that a model wrote are written anew, those of people never.
     """
-    names = find_pictures(image_dir) if names is None else names
+    if names is None:
+        names = find_pictures(image_dir)
+        _say_left_out(Path(image_dir), names)
     if not names:
         raise InputError(f"{image_dir}: no pictures to caption; expected <class>/<class>_<name>.JPEG")
     made = machine_made(image_dir)
@@ -57,6 +67,16 @@ def caption_pictures(image_dir: Path | str, names: list[str] | None, model: str,
     print(f"{len(wanted) - len(silent)} captions written to {image_dir} and marked as machine-made")
     if silent:
         print(f"{len(silent)} pictures still have none, the model said nothing of them: {', '.join(silent[:5])}")
+
+
+def _say_left_out(image_dir, names):
+    """Print which pictures of a folder find_pictures does not give, as their names are not what it expects."""
+    taken = {picture_path(image_dir, name) for name in names}
+    left = [path for folder in (image_dir, *sorted(filter(Path.is_dir, image_dir.iterdir())))
+            for path in picture_files(folder) if path not in taken and not path.stem.endswith("_sketch")]
+    if left and names:
+        print(f"{counted(len(left), 'picture')} left out, {left[0].relative_to(image_dir)} among them: expected "
+              "<class>/<class>_<name>.JPEG")
 
 
 def load_writer(name: str, device: str) -> Callable[[list[Image.Image], int], list[str]]:

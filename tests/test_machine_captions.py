@@ -197,6 +197,16 @@ def test_nothing_to_do_loads_no_model(images, capsys):
     assert "5 keep their caption, 0 to be captioned" in capsys.readouterr().out
 
 
+def test_pictures_that_are_left_out_are_told(tmp_path, capsys):
+    """Pictures of other names or endings stayed without a caption, and nothing said so."""
+    (tmp_path / "cat").mkdir()
+    for name in ("cat_1.JPEG", "cat_1_sketch.JPEG", "cat_2.jpg", "tom.JPEG"):
+        Image.new("RGB", (9, 9)).save(tmp_path / "cat" / name)
+    write_captions(tmp_path, {"cat_1": "A cat."})
+    prepare_data.main(["caption", str(tmp_path), "--model", "none", "--device", "cpu"])
+    assert "2 pictures left out, cat/cat_2.jpg among them" in capsys.readouterr().out
+
+
 def test_silence_is_told_and_leaves_no_empty_caption(images, models, monkeypatch, capsys):
     monkeypatch.setattr(machine_captions, "load_writer", lambda *_: lambda pictures, _: [" ", "A dog."][:len(pictures)])
     caption(images, models["git"], "--batch_size", "2")
