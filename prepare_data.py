@@ -36,8 +36,8 @@ def add_source(name: str, command: argparse.ArgumentParser) -> None:
     group.add_argument("--output", required=True, help="folder to write the data set to; an interrupted run continues")
     group.add_argument("--overwrite", action="store_true", help="replace another data set in --output")
     group.add_argument("--scale", choices=("recording", "none"),
-                       help="divide each channel by its standard deviation over a recording's trials, or do not (unset: "
-                            "recording if the EEG is in microvolts)")
+                       help="divide each channel by its standard deviation over a recording's trials (of a long one, its "
+                            "first ones), or do not (unset: recording if the EEG is in microvolts)")
     options.split_options(command)
     options.audit_options(command).add_argument("--no_audit", action="store_true", help="do not run the audit")
     command.set_defaults(run=prepare)

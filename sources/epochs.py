@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import mne
 
 LOWEST_NOTCH = 10.  # Hz; railways have 16.7
-BLOCK_BYTES = 1 << 28  # of trials in memory at a time
+BLOCK_BYTES = 1 << 28  # of trials in memory at a time; docs/data.md names it
 GAP_ANNOTATIONS = ("edge", "bad_acq_skip", "bad boundary")  # annotations that neither a filter nor a trial reaches across
 OPTIONS = ("l_freq", "h_freq", "resample", "tmin", "tmax", "baseline", "reject", "flat")
 MAX_SECONDS = 60.  # s before and after the onset

@@ -1,5 +1,7 @@
 """Trials are cut alike by every source that cuts continuous recordings: raw, n170, bdd and simulated."""
 
+from pathlib import Path
+
 import mne
 import numpy as np
 import pytest
@@ -102,3 +104,9 @@ def test_resampling_keeps_the_end_and_the_marks():
     trials, dropped = epochs.cut_trials(raw, np.array([1., 3.5, 9., 9.01]), settings, np.eye(2))
     assert epochs.joined(trials, 2, settings)[1].tolist() == [0, 2]
     assert dropped == {"across lost samples": 1, "outside the recording": 1}
+
+
+def test_the_size_of_a_block_is_that_of_the_documentation():
+    """The scale of a long recording is that of its first block, which neither the page nor --help said."""
+    page = (Path(prepare_data.__file__).parent / "docs" / "data.md").read_text(encoding="utf-8")
+    assert f"blocks of {epochs.BLOCK_BYTES >> 20} MB" in page
