@@ -68,12 +68,15 @@ def _asked(args):
 
 # by metrics.conditions
 WITHOUT_EMBEDDING, OF_PICTURES = {"label", "nothing"}, {"image", "nearest_picture"}
+WITHOUT_LABEL = {"noise", "nothing"}  # whatever --label says: `eeg` is refused where it would repeat the model's captions
 BASELINES = {"constant", "template", "class_medoid", "nearest_picture"}
 _WARM_UP = Idle("warmup_ratio", "with this --lr_scheduler_type, which does not warm up",
                 _is("lr_scheduler_type", "constant", "reduce_lr_on_plateau", "greedy"))
 _WRITING = (  # of captions under conditions
     Idle("guidance candidates", "under conditions whose prompts hold no embedding",
          lambda args: _asked(args) & WITHOUT_EMBEDDING and _asked(args) <= WITHOUT_EMBEDDING | BASELINES),
+    Idle("label", "under conditions whose prompts hold no class name",
+         lambda args: _asked(args) and _asked(args) <= WITHOUT_LABEL | BASELINES),
     Idle("batch_size max_new_tokens min_new_tokens do_sample repetition_penalty guidance candidates",
          "under baselines, which no LLM writes", lambda args: _asked(args) and _asked(args) <= BASELINES),
     Idle("picture", "under conditions that need no embeddings of pictures",

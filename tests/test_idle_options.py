@@ -16,6 +16,7 @@ import prepare_data
 import stream
 import test_eeg_classifier
 import train_eeg_classifier
+from evaluation.caveats import without_effect
 from metrics.conditions import TABLE
 from recipes import make_small_clip
 from split_material import dataset, rows
@@ -69,6 +70,8 @@ TABLES = {"train_eeg_classifier": "TRAINING", "test_eeg_classifier": "SCORING", 
     (inference, [*WHOLE, "--condition", "class_medoid", "--do_sample"], "--do_sample: .* under baselines"),
     (inference_chance, [*WHOLE, "--conditions", "label", "constant", "--guidance", "2"], "hold no embedding\n$"),
     (inference_chance, [*WHOLE, "--conditions", "label", "eeg", "--guidance", "2", "--clip_model", "c"], "--clip_model"),
+    (inference_chance, [*WHOLE, "--conditions", "noise", "constant", "--label", "none"], "--label none: .* no class name"),
+    (inference_chance, [*WHOLE, "--conditions", "noise", "eeg", "--label", "none"], None),
     (inference_chance, [*WHOLE, "--guidance", "2", "--clip_model", "c", "--picture", "photo"], None),
     (evaluate, ["a.csv", "--judge_tokens", "9"], "--judge_tokens 9: .* without --judge_model"),
     (evaluate, ["a.csv", "--judge_model", "m", "--judge_threads", "9"], "--judge_threads 9: .* without --judge_url"),
@@ -127,6 +130,14 @@ def test_the_kinds_of_conditions_are_those_of_their_table():
     assert {one.name for one in TABLE if one.needs_clip} == idle_options.OF_PICTURES
     assert {one.name for one in TABLE if one.kind == "baseline"} == idle_options.BASELINES
     assert {one.name for one in TABLE if one.kind != "baseline" and one.embedding is None} == idle_options.WITHOUT_EMBEDDING
+    assert {one.name for one in TABLE if one.kind != "baseline" and not (one.label or one.by_told)
+            } == idle_options.WITHOUT_LABEL
+    # What the caveats of a report take for no difference is what these sets say.
+    greedy = {"do_sample": False, "candidates": 1}
+    for name, idle in (("guidance", idle_options.WITHOUT_EMBEDDING), ("candidates", idle_options.WITHOUT_EMBEDDING),
+                       ("label", idle_options.WITHOUT_LABEL | {"eeg"})):
+        written = [one.name for one in TABLE if one.kind != "baseline"]
+        assert {condition for condition in written if name in without_effect(condition, greedy)} == idle, name
 
 
 @pytest.mark.parametrize("script", TABLES)
