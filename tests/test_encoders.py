@@ -36,8 +36,9 @@ def small(name, n_chans=8, n_times=60, **more):
         return ChannelNetConfig(input_height=n_chans, input_width=n_times, num_residual_blocks=0, out_channels=4, **shared)
     if name in ("nice", "atm"):
         return NICEConfig(n_chans=n_chans, n_times=n_times, filters=8, channel_attention=name == "atm", **shared)
-    return EEGEncoderConfig(n_chans=n_chans, n_times=n_times, d_model=32, attn_heads=4, layers=2, spatial_filters=8,
-                            **shared)
+    if name == "transformer":
+        shared |= {"d_model": 32, "attn_heads": 4, "layers": 2, "spatial_filters": 8}
+    return ENCODERS[name].config_class(n_chans=n_chans, n_times=n_times, **shared)
 
 
 def trials(n_chans=8, n_times=60, sfreq=100.0, ch_names=None):
@@ -51,9 +52,9 @@ def encoder(request):
     return build_encoder(small(request.param, ch_names=NAMES))
 
 
-def test_contract(encoder):
+def test_contract(encoder, request):
     eeg = torch.randn(5, 8, 60)
-    assert type(encoder) in ENCODERS.values()
+    assert type(encoder) is ENCODERS[request.node.callspec.params["encoder"]]
     assert (encoder.config.n_chans, encoder.config.n_times, encoder.config.sfreq) == (8, 60, 100.0)
     embedding, logits = encoder(eeg)
     assert embedding.shape == (5, 16) and logits.shape == (5, 3)
@@ -62,6 +63,16 @@ def test_contract(encoder):
     assert not without, f"no gradient reaches {without}"
     encoder.eval()
     assert all(torch.equal(a, b) for a, b in zip(encoder(eeg), encoder(eeg.unsqueeze(1)), strict=True))
+
+
+def test_the_contract_of_a_new_entry_is_not_tested_on_another_encoder(monkeypatch):
+    """Each name that the tests did not know gave a transformer, so that an encoder added as CONTRIBUTING.md says passed
+    without having been run."""
+    class OwnConfig(EEGEncoderConfig):
+        model_type = "own"
+
+    monkeypatch.setitem(ENCODERS, "own", SimpleNamespace(config_class=OwnConfig))
+    assert type(small("own")) is OwnConfig
 
 
 def test_nice_has_the_layers_of_the_paper():
