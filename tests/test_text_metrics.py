@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 
 from metrics import wordnet
-from metrics.text import DESCRIPTIONS, METRICS, bert_scores, caption_scores, clean_captions, default_cleaning
+from metrics.text import (
+    DESCRIPTIONS,
+    METRICS,
+    bert_scores,
+    caption_scores,
+    clean_captions,
+    default_cleaning,
+    protocol_texts,
+)
 
 WITHOUT_METEOR = [metric for metric in METRICS if metric != "METEOR"]
 needs_wordnet = pytest.mark.skipif(not wordnet.is_available(), reason="no WordNet: run `python -m metrics.wordnet`")
@@ -39,6 +47,16 @@ def test_bleu_equals_nltks_on_treebank_tokens():
                   for prediction, reference in zip(PREDICTIONS, REFERENCES, strict=True)]
         assert ours[f"BLEU-{order}"] == pytest.approx(theirs)
     assert np.array_equal(ours["BLEU"], ours["BLEU-4"])
+
+
+def test_the_metric_of_contributing_is_given_what_caption_scores_gives():
+    """The page showed references as strings, but each row has a list of them: a metric written so ended in a traceback."""
+    page = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    block = next(text for text in page.split("```python\n")[1:] if "def _my_score" in text)
+    known = {"np": np, "similarity": lambda prediction, text: float(prediction == text)}
+    exec(block.split("```")[0], known)
+    given = protocol_texts(["A dog.", "A cat."], [["A cat.", "a dog."], ["A car."]])
+    assert known["_my_score"](*given).tolist() == [1, 0]
 
 
 def test_bleu_by_hand():
