@@ -9,8 +9,10 @@ from pathlib import Path
 from runtime import processes
 from runtime.cuda import asked_half
 from runtime.errors import InputError
+from runtime.given_options import did_you_mean
 
-from transformers import TrainingArguments
+from transformers import SchedulerType, TrainingArguments
+from transformers.training_args import OptimizerNames
 
 LONGEST_WARMUP = 1 - 1e-9  # of the steps: transformers takes 1 as one step, and rounds a share up
 BY_SCORE = ("reduce_lr_on_plateau", "greedy")  # schedules that follow the validation's score
@@ -27,6 +29,8 @@ def training_arguments(args: argparse.Namespace, device: str, output_dir: str | 
         if not wandb.api.api_key:
             raise InputError("--report_to wandb: not logged in; run `wandb login`, or set WANDB_MODE=offline")
     _check_sharding(args)
+    _check_name("--optim", _optimizer(args.optim, device), OptimizerNames)
+    _check_name("--lr_scheduler_type", args.lr_scheduler_type, SchedulerType)
     asked_half(args, device)
     if processes.count() == 1 and device.startswith("cuda:") and device != "cuda:0":
         raise InputError(f"--device {device}: training uses the first visible device; run with CUDA_VISIBLE_DEVICES="
@@ -53,7 +57,7 @@ def training_arguments(args: argparse.Namespace, device: str, output_dir: str | 
     try:
         arguments = TrainingArguments(**options | more)
     except ValueError as error:
-        raise InputError(f"{str(error).splitlines()[0]} (--optim, --lr_scheduler_type or a precision flag)") from None
+        raise InputError(f"{str(error).splitlines()[0]} (a precision flag)") from None
     if arguments.lr_scheduler_type.value in BY_SCORE:  # transformers takes the lowest for the best, of any score
         arguments.lr_scheduler_kwargs = {"mode": "max" if arguments.greater_is_better else "min"}
     arguments._n_gpu = min(arguments.n_gpu, 1)  # else Trainer spreads one process over all cards by DataParallel
@@ -65,6 +69,13 @@ def checkpointing(on: bool) -> dict:
     new = "activation_checkpointing" in {field.name for field in fields(TrainingArguments)}
     name = "activation_checkpointing" if new else "gradient_checkpointing"
     return {name: on, f"{name}_kwargs": {"use_reentrant": False}}
+
+
+def _check_name(flag, name, kinds):
+    known = [kind.value for kind in kinds]
+    if name not in known:
+        raise InputError(f"{flag} {name}: transformers has none of this name; expected one of {', '.join(known)}"
+                         + did_you_mean(name, known))
 
 
 def _optimizer(name, device):

@@ -76,6 +76,8 @@ def stage1(data, clip, output, *more):
 @pytest.mark.parametrize(("more", "message"), [
     (["--optim", "galore_adamw"], "--optim galore_adamw"),
     (["--lr_scheduler_type", "cosine_with_min_lr"], "--lr_scheduler_type cosine_with_min_lr"),
+    (["--optim", "adamw"], "--optim adamw: transformers has none of this name; expected one of adamw_torch"),
+    (["--lr_scheduler_type", "cosin"], "; did you mean cosine?"),
     (["--device", "meta"], "this project runs on cpu and cuda only"),
     (["--max_steps", "0"], "expected -1 or a positive number"),
     (["--num_epochs", "0"], "out of range"),
@@ -85,6 +87,13 @@ def stage1(data, clip, output, *more):
 def test_training_options(data, clip, tmp_path, capsys, more, message):
     stops(train_eeg_classifier.main, [*stage1(data, clip, tmp_path / "out"), *more], capsys, message)
     assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_a_model_is_not_written_into_a_data_set(data, clip, tmp_path, capsys):
+    """Its config.json lay among the files of the data set, which is published and copied as a whole."""
+    (tmp_path / "dataset.json").write_text("{}")
+    stops(train_eeg_classifier.main, stage1(data, clip, tmp_path), capsys, "holds a data set")
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["dataset.json"]
 
 
 @pytest.fixture(scope="module")
