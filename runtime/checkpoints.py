@@ -28,13 +28,11 @@ def is_predecessors(folder: str | Path) -> bool:
 
 
 def check_output(folder: str | Path, model_type: str) -> None:
-    """Raise InputError if `--output` holds a data set, another kind of model, whose config.json would be overwritten, or a
+    """Raise InputError if `--output` holds another kind of model, whose config.json would be overwritten, or a
     predecessor's captioner: its encoder and class names would be, and its LLM taken for that of the new model.
 
     A model of the same kind may be trained anew; that it is replaced is printed.
     """
-    if (Path(folder) / "dataset.json").is_file():
-        raise InputError(f"--output {folder}: holds a data set, expected a folder for the model; choose another folder")
     if is_predecessors(folder):
         raise InputError(f"--output {folder}: holds a predecessor's captioner (projector.pth), of which a part would be "
                          "overwritten; choose another folder")

@@ -89,13 +89,6 @@ def test_training_options(data, clip, tmp_path, capsys, more, message):
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
 
-def test_a_model_is_not_written_into_a_data_set(data, clip, tmp_path, capsys):
-    """Its config.json lay among the files of the data set, which is published and copied as a whole."""
-    (tmp_path / "dataset.json").write_text("{}")
-    stops(train_eeg_classifier.main, stage1(data, clip, tmp_path), capsys, "holds a data set")
-    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["dataset.json"]
-
-
 @pytest.fixture(scope="module")
 def encoder(data, clip, tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoder")
