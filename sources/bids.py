@@ -1,6 +1,5 @@
 """BIDS data sets: recordings found and opened with mne-bids."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,10 +71,9 @@ def _events_of(path, root):
     return None
 
 
-def task_of(file: RecordingFile) -> str | None:
-    """The task in the name of a recording."""
-    found = re.search(r"_task-([0-9A-Za-z+]+)(?=[_.])", file.path.name)
-    return found and found[1]
+def tasks_of(files: list[RecordingFile]) -> list[str]:
+    """The tasks of recordings, by their names."""
+    return list(dict.fromkeys(filter(None, (_entities(file.path).get("task") for file in files))))
 
 
 def _entities(file):

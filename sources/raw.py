@@ -220,9 +220,11 @@ def _tables(args, files, captions):
     if len(beside) < len(files):
         without = next(file for file in files if not file.events)
         name = f"{raw_files.recording_stem(without.path)}_events.tsv"
-        task, others = (list(dict.fromkeys(filter(None, map(bids.task_of, of)))) for of in ([without], beside))
-        other_task = args.bids and not args.task and task and not {*task} & {*others}  # BIDS asks for no events of a rest
-        instead = f"choose --task {' or '.join(others)}" if other_task else "leave the recording out"
+        instead = "leave the recording out"
+        if args.bids and not args.task:  # BIDS asks for no events of a rest
+            task, others = bids.tasks_of([without]), bids.tasks_of(beside)
+            if task and not set(task) & set(others):
+                instead = f"choose --task {' or '.join(others)}"
         raise InputError(f"{without.path}: no events table beside it ({name}), but {len(beside)} of {len(files)} "
                          f"recordings have one; write it, or {instead}")
     print(f"events: {beside[0].events.name}{f' and {len(beside) - 1} more tables' if len(beside) > 1 else ''}, beside the "
